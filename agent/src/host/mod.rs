@@ -1,0 +1,5 @@
+//! What this machine is and what can be done on it.
+
+mod roots;
+
+pub use roots::HostRoots;

@@ -1,0 +1,3 @@
+//! `sstsd`: loads, watches and guards this host.
+
+fn main() {}

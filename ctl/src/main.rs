@@ -1,0 +1,3 @@
+//! `sstsctl`: commands hosts that run `sstsd`.
+
+fn main() {}

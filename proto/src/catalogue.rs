@@ -1,0 +1,162 @@
+//! Every metric that an agent can report: name, unit, kind, labels, help. Frames, results, displays and documents take
+//! them from here and from nowhere else.
+//!
+//! Names are dotted, in the order subject, thing, property. Units are UCUM's short forms: `s`, `By`, `Cel`, `1` for a
+//! count or a ratio. A counter's rate has the unit `<unit>/s`.
+
+use crate::v1::MetricKind;
+
+/// What a metric's samples are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The value at an instant.
+    Gauge,
+    /// A sum since some start; its rate is what counts.
+    Counter,
+    /// Counts by bucket since the previous frame.
+    Histogram,
+}
+
+/// One metric of the catalogue.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// Such as `host.memory.available`.
+    pub name: &'static str,
+    /// Such as `By`.
+    pub unit: &'static str,
+    /// What its samples are.
+    pub kind: Kind,
+    /// Names of its labels, in the order in which columns carry their values.
+    pub labels: &'static [&'static str],
+    /// One sentence for people, with the kernel's name for it where there is one.
+    pub help: &'static str,
+}
+
+impl From<Kind> for MetricKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Gauge => Self::Gauge,
+            Kind::Counter => Self::Counter,
+            // Histograms have columns of their own, without a kind.
+            Kind::Histogram => Self::Unspecified,
+        }
+    }
+}
+
+macro_rules! catalogue {
+    ($($id:ident = $name:literal, $unit:literal, $kind:ident, [$($label:literal),*], $help:literal;)*) => {
+        $(#[doc = concat!("`", $name, "` (", $unit, "): ", $help)]
+        pub static $id: Metric =
+            Metric { name: $name, unit: $unit, kind: Kind::$kind, labels: &[$($label),*], help: $help };)*
+
+        /// All metrics, in the order of this file.
+        pub static ALL: &[&Metric] = &[$(&$id),*];
+    };
+}
+
+catalogue! {
+    HOST_CPU_TIME = "host.cpu.time", "s", Counter, ["cpu", "mode"],
+        "Time that a core spent in a mode (user, nice, system, idle, iowait, irq, softirq, steal): /proc/stat.";
+    HOST_CPU_FORKS = "host.cpu.forks", "1", Counter, [], "Processes and threads created: processes of /proc/stat.";
+    HOST_CPU_CONTEXT_SWITCHES = "host.cpu.context_switches", "1", Counter, [],
+        "Context switches of all cores: ctxt of /proc/stat.";
+    HOST_CPU_RUNNABLE = "host.cpu.runnable", "1", Gauge, [], "Runnable tasks: procs_running of /proc/stat.";
+    HOST_CPU_BLOCKED = "host.cpu.blocked", "1", Gauge, [], "Tasks that wait for I/O: procs_blocked of /proc/stat.";
+
+    HOST_MEMORY_TOTAL = "host.memory.total", "By", Gauge, [], "MemTotal of /proc/meminfo.";
+    HOST_MEMORY_FREE = "host.memory.free", "By", Gauge, [], "MemFree of /proc/meminfo.";
+    HOST_MEMORY_AVAILABLE = "host.memory.available", "By", Gauge, [],
+        "What can be had without swapping: MemAvailable of /proc/meminfo.";
+    HOST_MEMORY_CACHED = "host.memory.cached", "By", Gauge, [], "Page cache: Cached of /proc/meminfo.";
+    HOST_MEMORY_DIRTY = "host.memory.dirty", "By", Gauge, [], "Waiting to be written: Dirty of /proc/meminfo.";
+    HOST_MEMORY_WRITEBACK = "host.memory.writeback", "By", Gauge, [], "Being written: Writeback of /proc/meminfo.";
+    HOST_MEMORY_ANONYMOUS = "host.memory.anonymous", "By", Gauge, [], "AnonPages of /proc/meminfo.";
+    HOST_MEMORY_SLAB_UNRECLAIMABLE = "host.memory.slab_unreclaimable", "By", Gauge, [],
+        "SUnreclaim of /proc/meminfo.";
+    HOST_SWAP_TOTAL = "host.swap.total", "By", Gauge, [], "SwapTotal of /proc/meminfo.";
+    HOST_SWAP_FREE = "host.swap.free", "By", Gauge, [], "SwapFree of /proc/meminfo.";
+
+    HOST_VM_FAULTS = "host.vm.faults", "1", Counter, [], "Page faults: pgfault of /proc/vmstat.";
+    HOST_VM_MAJOR_FAULTS = "host.vm.major_faults", "1", Counter, [],
+        "Page faults that needed I/O: pgmajfault of /proc/vmstat.";
+    HOST_VM_SWAPPED_IN = "host.vm.swapped_in", "1", Counter, [], "Pages: pswpin of /proc/vmstat.";
+    HOST_VM_SWAPPED_OUT = "host.vm.swapped_out", "1", Counter, [], "Pages: pswpout of /proc/vmstat.";
+    HOST_VM_OOM_KILLS = "host.vm.oom_kills", "1", Counter, [], "oom_kill of /proc/vmstat.";
+
+    HOST_DISK_READS = "host.disk.reads", "1", Counter, ["device"], "Completed reads: /proc/diskstats.";
+    HOST_DISK_READ_BYTES = "host.disk.read_bytes", "By", Counter, ["device"], "Bytes read: /proc/diskstats.";
+    HOST_DISK_WRITES = "host.disk.writes", "1", Counter, ["device"], "Completed writes: /proc/diskstats.";
+    HOST_DISK_WRITTEN_BYTES = "host.disk.written_bytes", "By", Counter, ["device"],
+        "Bytes written: /proc/diskstats.";
+    HOST_DISK_IN_FLIGHT = "host.disk.in_flight", "1", Gauge, ["device"], "I/Os in flight: /proc/diskstats.";
+    HOST_DISK_BUSY_TIME = "host.disk.busy_time", "s", Counter, ["device"],
+        "Time with at least one I/O in flight: /proc/diskstats.";
+
+    HOST_NETWORK_RECEIVED_BYTES = "host.network.received_bytes", "By", Counter, ["interface"], "/proc/net/dev.";
+    HOST_NETWORK_RECEIVED_PACKETS = "host.network.received_packets", "1", Counter, ["interface"], "/proc/net/dev.";
+    HOST_NETWORK_RECEIVE_ERRORS = "host.network.receive_errors", "1", Counter, ["interface"], "/proc/net/dev.";
+    HOST_NETWORK_RECEIVE_DROPS = "host.network.receive_drops", "1", Counter, ["interface"], "/proc/net/dev.";
+    HOST_NETWORK_SENT_BYTES = "host.network.sent_bytes", "By", Counter, ["interface"], "/proc/net/dev.";
+    HOST_NETWORK_SENT_PACKETS = "host.network.sent_packets", "1", Counter, ["interface"], "/proc/net/dev.";
+    HOST_NETWORK_SEND_ERRORS = "host.network.send_errors", "1", Counter, ["interface"], "/proc/net/dev.";
+    HOST_NETWORK_SEND_DROPS = "host.network.send_drops", "1", Counter, ["interface"], "/proc/net/dev.";
+
+    HOST_PRESSURE_STALLED = "host.pressure.stalled", "s", Counter, ["resource", "share"],
+        "Time that some or all (full) tasks waited for a resource: /proc/pressure.";
+
+    HOST_TEMPERATURE = "host.temperature", "Cel", Gauge, ["sensor", "label"],
+        "A thermal zone or hwmon sensor of /sys/class.";
+
+    BLOCK_LATENCY = "block.latency", "ns", Histogram, ["device", "operation"],
+        "From a request's issue to the device to its completion: block probe.";
+    RUNQUEUE_LATENCY = "runqueue.latency", "ns", Histogram, ["cpu"],
+        "From the moment a task could run to the moment it ran, by the core it ran on: scheduler probe.";
+    PROBE_EVENTS = "probe.events", "1", Counter, ["probe"], "Times a probe's programs ran, while measured.";
+    PROBE_TIME = "probe.time", "s", Counter, ["probe"], "Time a probe's programs ran, while measured.";
+
+    BURNER_TARGET = "burner.target", "1", Gauge, ["burner", "kind", "worker"],
+        "The load asked of a worker at this instant, as a share of its core.";
+    BURNER_ON_CPU_TIME = "burner.on_cpu_time", "s", Counter, ["burner", "kind", "worker"],
+        "A worker's own CPU clock; its rate is the achieved load as a share of a core.";
+    BURNER_OPERATIONS = "burner.operations", "1", Counter, ["burner", "kind"], "Operations done.";
+    BURNER_BYTES = "burner.bytes", "By", Counter, ["burner", "kind"], "Bytes moved.";
+    BURNER_FLOPS = "burner.flops", "1", Counter, ["burner", "kind"], "Floating-point operations done.";
+    BURNER_VERIFY_ERRORS = "burner.verify_errors", "1", Counter, ["burner", "kind"],
+        "Results that did not match their known answer.";
+    BURNER_IO_ERRORS = "burner.io_errors", "1", Counter, ["burner", "kind"], "I/Os that failed.";
+    BURNER_LATENCY = "burner.latency", "ns", Histogram, ["burner", "kind", "operation"],
+        "From an I/O's submission to its completion, seen by the burner.";
+
+    AGENT_CPU_TIME = "agent.cpu_time", "s", Counter, [], "CPU time of the agent's process, burners left out.";
+    AGENT_RESIDENT = "agent.resident", "By", Gauge, [], "Resident memory of the agent's process.";
+    AGENT_TICK_TIME = "agent.tick_time", "s", Gauge, [], "What the previous tick took, reading and guarding.";
+    AGENT_TICKS_MISSED = "agent.ticks_missed", "1", Counter, [], "Ticks that began a whole period late or more.";
+}
+
+/// The metric of that name.
+pub fn find(name: &str) -> Option<&'static Metric> {
+    ALL.iter().find(|metric| metric.name == name).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_well_formed() {
+        let names: HashSet<_> = ALL.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        for metric in ALL {
+            assert!(metric.name.split('.').count() >= 2, "{}", metric.name);
+            assert!(
+                metric.name.chars().all(|c| c.is_ascii_lowercase() || c == '.' || c == '_'),
+                "{}",
+                metric.name
+            );
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+            assert_eq!(find(metric.name), Some(*metric));
+        }
+    }
+}

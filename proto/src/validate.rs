@@ -1,0 +1,327 @@
+//! The bounds that a scenario must keep on any host. What depends on the host (its cores, disks, policy) only the
+//! agent can check.
+
+use std::collections::HashSet;
+
+use crate::v1::{
+    Burner, CpuBurner, CpuIsa, CpuKernel, DiskAccess, DiskBurner, Limits, Phase, Profile, Scenario, Violation, burner,
+    profile,
+};
+
+/// Phases a scenario may have.
+pub const MAX_PHASES: usize = 1_000;
+/// Burners a phase may have.
+pub const MAX_BURNERS: usize = 64;
+/// I/Os that a disk burner may have in flight.
+pub const MAX_DEPTH: u32 = 1_024;
+/// Bytes of one I/O.
+pub const MAX_BLOCK_BYTES: u32 = 16 << 20;
+/// Block sizes are multiples of the smallest sector.
+pub const SECTOR_BYTES: u32 = 512;
+/// I/Os a second that can be asked for.
+pub const MAX_RATE_PER_S: u64 = 100_000_000;
+/// What a disk burner uses when its block size is unset.
+pub const DEFAULT_BLOCK_BYTES: u32 = 4_096;
+/// What a disk burner uses when its depth is unset.
+pub const DEFAULT_DEPTH: u32 = 32;
+/// The longest that any duration can be: a year.
+pub const MAX_DURATION_MS: u64 = 366 * 24 * 3_600 * 1_000;
+/// Lease times that can be asked for.
+pub const LEASE_TTL_MS: std::ops::RangeInclusive<u64> = 1_000..=3_600_000;
+
+/// Collects what is wrong, each with its place in the message.
+#[derive(Debug, Default)]
+pub struct Violations(Vec<Violation>);
+
+impl Violations {
+    /// Notes one.
+    pub fn add(&mut self, field: impl Into<String>, message: impl Into<String>, mend: impl Into<String>) {
+        self.0.push(Violation { field: field.into(), message: message.into(), mend: mend.into() });
+    }
+
+    /// All that were noted, in order.
+    pub fn into_vec(self) -> Vec<Violation> {
+        self.0
+    }
+
+    /// Whether none was noted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Every bound that `scenario` breaks.
+pub fn scenario(scenario: &Scenario, found: &mut Violations) {
+    name("name", &scenario.name, found);
+    if scenario.description.len() > 1_024 {
+        found.add("description", "longer than 1,024 bytes", "shorten it");
+    }
+    match scenario.phases.len() {
+        0 => found.add("phases", "the scenario has no phase", "give it at least one phase"),
+        1..=MAX_PHASES => {}
+        n => found.add("phases", format!("{n} phases"), format!("use at most {MAX_PHASES}")),
+    }
+    let mut names = HashSet::new();
+    for (index, item) in scenario.phases.iter().enumerate().take(MAX_PHASES) {
+        let field = format!("phases[{index}]");
+        phase(&field, item, found);
+        if !names.insert(item.name.as_str()) {
+            found.add(
+                format!("{field}.name"),
+                format!("a second phase named '{}'", item.name),
+                "give each phase a name of its own",
+            );
+        }
+    }
+    if let Some(bounds) = &scenario.limits {
+        limits("limits", bounds, found);
+    }
+}
+
+/// Whether `id` can name a run: 1 to 64 characters of `[A-Za-z0-9-]`, the first no hyphen.
+pub fn run_id(id: &str) -> bool {
+    (1..=64).contains(&id.len())
+        && !id.starts_with('-')
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+fn name(field: &str, value: &str, found: &mut Violations) {
+    let good = (1..=64).contains(&value.len())
+        && value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !good {
+        found.add(
+            field,
+            format!("'{}' is not a name", value.chars().take(80).collect::<String>()),
+            "use 1 to 64 characters of a-z, 0-9 and '-'",
+        );
+    }
+}
+
+fn phase(field: &str, phase: &Phase, found: &mut Violations) {
+    name(&format!("{field}.name"), &phase.name, found);
+    duration(&format!("{field}.duration_ms"), phase.duration_ms, found);
+    if phase.burners.len() > MAX_BURNERS {
+        found.add(
+            format!("{field}.burners"),
+            format!("{} burners", phase.burners.len()),
+            format!("use at most {MAX_BURNERS}"),
+        );
+    }
+    for (index, item) in phase.burners.iter().enumerate().take(MAX_BURNERS) {
+        burner_kind(&format!("{field}.burners[{index}]"), item, found);
+    }
+}
+
+fn duration(field: &str, duration_ms: u64, found: &mut Violations) {
+    if duration_ms == 0 {
+        found.add(field, "a duration of 0", "use at least 1 ms");
+    } else if duration_ms > MAX_DURATION_MS {
+        found.add(field, format!("a duration of {duration_ms} ms"), format!("use at most {MAX_DURATION_MS} ms"));
+    }
+}
+
+fn burner_kind(field: &str, burner: &Burner, found: &mut Violations) {
+    match &burner.kind {
+        None => found.add(field, "a burner without a kind", "set one, such as cpu or disk"),
+        Some(burner::Kind::Cpu(cpu)) => cpu_burner(field, cpu, found),
+        Some(burner::Kind::Disk(disk)) => disk_burner(field, disk, found),
+    }
+}
+
+fn cpu_burner(field: &str, cpu: &CpuBurner, found: &mut Violations) {
+    let mut seen = HashSet::new();
+    for core in &cpu.cores {
+        if !seen.insert(core) {
+            found.add(format!("{field}.cores"), format!("core {core} is named twice"), "name each core once");
+        }
+    }
+    if let Some(load) = &cpu.load {
+        profile_shape(&format!("{field}.load"), load, found);
+    }
+    known::<CpuKernel>(&format!("{field}.kernel"), cpu.kernel, found);
+    known::<CpuIsa>(&format!("{field}.isa"), cpu.isa, found);
+}
+
+/// A number that this version's closed enum does not have.
+fn known<E: TryFrom<i32>>(field: &str, value: i32, found: &mut Violations) {
+    if E::try_from(value).is_err() {
+        found.add(field, format!("{value} is not a value of this version"), "use one that the agent's version has");
+    }
+}
+
+fn profile_shape(field: &str, load: &Profile, found: &mut Violations) {
+    let mut percent = |field: String, value: f64| {
+        if !(1.0..=100.0).contains(&value) {
+            found.add(field, format!("a load of {value} %"), "use 1 to 100 %");
+        }
+    };
+    match &load.shape {
+        None => found.add(field, "a profile without a shape", "set one, such as constant"),
+        Some(profile::Shape::Constant(constant)) => {
+            percent(format!("{field}.constant.load_percent"), constant.load_percent);
+        }
+        Some(profile::Shape::Ramp(ramp)) => {
+            percent(format!("{field}.ramp.from_percent"), ramp.from_percent);
+            percent(format!("{field}.ramp.to_percent"), ramp.to_percent);
+        }
+    }
+}
+
+fn disk_burner(field: &str, disk: &DiskBurner, found: &mut Violations) {
+    if !disk.path.starts_with('/') || disk.path.contains('\0') {
+        found.add(format!("{field}.path"), format!("'{}' is not an absolute path", disk.path), "begin it with '/'");
+    }
+    if matches!(DiskAccess::try_from(disk.access), Err(_) | Ok(DiskAccess::Unspecified)) {
+        found.add(format!("{field}.access"), "no access is chosen", "use read, write, randread or randwrite");
+    }
+    let block_bytes = disk.block_bytes.unwrap_or(DEFAULT_BLOCK_BYTES);
+    let block_is_good =
+        (SECTOR_BYTES..=MAX_BLOCK_BYTES).contains(&block_bytes) && block_bytes.is_multiple_of(SECTOR_BYTES);
+    if !block_is_good {
+        found.add(
+            format!("{field}.block_bytes"),
+            format!("a block of {block_bytes} bytes"),
+            format!("use a multiple of {SECTOR_BYTES}, at most {MAX_BLOCK_BYTES}"),
+        );
+    } else if disk.size_bytes == 0 || !disk.size_bytes.is_multiple_of(u64::from(block_bytes)) {
+        found.add(
+            format!("{field}.size_bytes"),
+            format!("a size of {} bytes with blocks of {block_bytes}", disk.size_bytes),
+            "use a multiple of the block size, at least one block",
+        );
+    }
+    if disk.size_bytes > i64::MAX as u64 {
+        found.add(
+            format!("{field}.size_bytes"),
+            format!("a size of {} bytes", disk.size_bytes),
+            "no file can be that large",
+        );
+    }
+    let depth = disk.depth.unwrap_or(DEFAULT_DEPTH);
+    if !(1..=MAX_DEPTH).contains(&depth) {
+        found.add(format!("{field}.depth"), format!("a depth of {depth}"), format!("use 1 to {MAX_DEPTH}"));
+    }
+    if let Some(rate) = disk.rate_per_s
+        && !(1..=MAX_RATE_PER_S).contains(&rate)
+    {
+        found.add(
+            format!("{field}.rate_per_s"),
+            format!("a rate of {rate} I/Os a second"),
+            format!("use 1 to {MAX_RATE_PER_S}"),
+        );
+    }
+}
+
+fn limits(field: &str, limits: &Limits, found: &mut Violations) {
+    if let Some(max_ms) = limits.max_duration_ms {
+        duration(&format!("{field}.max_duration_ms"), max_ms, found);
+    }
+    if let Some(celsius) = limits.max_temperature_celsius
+        && !(1.0..=150.0).contains(&celsius)
+    {
+        found.add(
+            format!("{field}.max_temperature_celsius"),
+            format!("a temperature of {celsius} °C"),
+            "use 1 to 150 °C",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v1::{Constant, Ramp};
+
+    fn cpu_at(load_percent: f64) -> Scenario {
+        let load = Profile { shape: Some(profile::Shape::Constant(Constant { load_percent })) };
+        let cpu = CpuBurner { load: Some(load), ..CpuBurner::default() };
+        with_burner(burner::Kind::Cpu(cpu))
+    }
+
+    fn with_disk(disk: DiskBurner) -> Scenario {
+        with_burner(burner::Kind::Disk(disk))
+    }
+
+    fn with_burner(kind: burner::Kind) -> Scenario {
+        let phase =
+            Phase { name: "one".into(), duration_ms: 1_000, burners: vec![Burner { kind: Some(kind) }] };
+        Scenario { name: "test".into(), phases: vec![phase], ..Scenario::default() }
+    }
+
+    fn fields(message: &Scenario) -> Vec<String> {
+        let mut found = Violations::default();
+        scenario(message, &mut found);
+        found.into_vec().into_iter().map(|violation| violation.field).collect()
+    }
+
+    fn good_disk() -> DiskBurner {
+        DiskBurner {
+            path: "/var/tmp".into(),
+            size_bytes: 1 << 20,
+            access: DiskAccess::Randread.into(),
+            ..DiskBurner::default()
+        }
+    }
+
+    #[test]
+    fn a_good_scenario_has_no_violation() {
+        assert!(fields(&cpu_at(1.0)).is_empty());
+        assert!(fields(&cpu_at(100.0)).is_empty());
+        assert!(fields(&with_disk(good_disk())).is_empty());
+    }
+
+    #[test]
+    fn a_load_outside_1_to_100_is_found() {
+        for load in [0.0, 0.99, 100.01, 101.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(fields(&cpu_at(load)), ["phases[0].burners[0].load.constant.load_percent"], "{load}");
+        }
+        let ramp = Ramp { from_percent: 0.0, to_percent: 200.0 };
+        let load = Profile { shape: Some(profile::Shape::Ramp(ramp)) };
+        let scenario = with_burner(burner::Kind::Cpu(CpuBurner { load: Some(load), ..CpuBurner::default() }));
+        assert_eq!(fields(&scenario).len(), 2);
+    }
+
+    #[test]
+    fn a_scenario_of_no_phase_is_found() {
+        let scenario = Scenario { name: "empty".into(), ..Scenario::default() };
+        assert_eq!(fields(&scenario), ["phases"]);
+    }
+
+    #[test]
+    fn each_bad_disk_setting_is_found() {
+        let cases: [(&str, fn(&mut DiskBurner)); 10] = [
+            ("path", |d| d.path = "relative".into()),
+            ("path", |d| d.path = "/nul\0".into()),
+            ("access", |d| d.access = 0),
+            ("access", |d| d.access = 99),
+            ("block_bytes", |d| d.block_bytes = Some(1_000)),
+            ("block_bytes", |d| d.block_bytes = Some(0)),
+            ("size_bytes", |d| d.size_bytes = 0),
+            ("size_bytes", |d| d.size_bytes = 4_097),
+            ("depth", |d| d.depth = Some(0)),
+            ("rate_per_s", |d| d.rate_per_s = Some(0)),
+        ];
+        for (field, spoil) in cases {
+            let mut disk = good_disk();
+            spoil(&mut disk);
+            assert_eq!(fields(&with_disk(disk)), [format!("phases[0].burners[0].{field}")]);
+        }
+    }
+
+    #[test]
+    fn every_violation_is_found_at_once() {
+        let mut scenario = cpu_at(0.0);
+        scenario.name = "Not A Name".into();
+        scenario.phases[0].duration_ms = 0;
+        scenario.phases.push(scenario.phases[0].clone());
+        assert_eq!(fields(&scenario).len(), 6);
+    }
+
+    #[test]
+    fn run_ids_are_plain() {
+        assert!(run_id("0199-ab"));
+        for bad in ["", "-x", "a/b", "../x", "a b", &"x".repeat(65)] {
+            assert!(!run_id(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! What the users' stories under `tests/` share.
