@@ -1,4 +1,7 @@
 //! The parts of `sstsd`, the daemon that loads, watches and guards one host.
 
+pub mod burn;
+pub mod clock;
+pub mod config;
 pub mod host;
 pub mod observe;
