@@ -195,6 +195,16 @@ impl ControlBlock {
         self.map.slice(HEADER_BYTES + self.workers * SLOT_BYTES + before * HISTOGRAM_BYTES, LATENCY.buckets())
     }
 
+    /// Whether workers record latencies.
+    pub fn has_latency(&self) -> bool {
+        self.histograms > 0
+    }
+
+    /// What one bucket of `OPERATIONS[operation]` counted, all workers together.
+    pub fn latency_sum(&self, operation: usize, bucket: usize) -> u64 {
+        (0..self.workers).map(|worker| self.latency(worker, operation)[bucket].load(Ordering::Relaxed)).sum()
+    }
+
     /// What the daemon wants.
     pub fn command(&self) -> Command {
         Command::from_word(self.header().command.load(Ordering::Acquire))
