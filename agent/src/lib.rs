@@ -3,5 +3,7 @@
 pub mod burn;
 pub mod clock;
 pub mod config;
+pub mod guard;
 pub mod host;
 pub mod observe;
+pub mod run;
