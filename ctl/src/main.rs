@@ -3,10 +3,13 @@
 mod cli;
 mod connect;
 mod error;
+mod json;
 mod local;
 mod output;
 mod quantity;
+mod report;
 mod scenario;
+mod status;
 mod telemetry;
 mod text;
 
