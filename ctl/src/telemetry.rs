@@ -1,7 +1,7 @@
 //! Turns the schema and the frames of a watch into readings by metric and labels: values of gauges, rates of counters,
 //! quantiles of histograms. What is absent stays absent.
 
-use std::{collections::HashMap, iter::repeat_n};
+use std::collections::HashMap;
 
 use ssts_proto::{
     catalogue::Metric,
@@ -222,34 +222,6 @@ impl Counts<'_> {
     }
 }
 
-/// Counts of several windows, or of several histograms of one layout.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Sum {
-    counts: Vec<u64>,
-    upper_bounds: Vec<u64>,
-}
-
-impl Sum {
-    /// Adds a window. One with another layout begins anew.
-    pub(crate) fn add(&mut self, window: &Counts<'_>) {
-        if self.upper_bounds != window.upper_bounds {
-            self.upper_bounds = window.upper_bounds.to_vec();
-            self.counts = repeat_n(0, window.upper_bounds.len()).collect();
-        }
-        for (bucket, count) in window.counts {
-            if let Some(sum) = self.counts.get_mut(*bucket as usize) {
-                *sum = sum.saturating_add(*count);
-            }
-        }
-    }
-
-    /// As [`Counts::quantile`].
-    pub(crate) fn quantile(&self, q: f64) -> Option<u64> {
-        let counts = self.counts.iter().enumerate().map(|(bucket, count)| (bucket as u32, *count));
-        quantile(counts, &self.upper_bounds, q)
-    }
-}
-
 fn quantile(counts: impl Iterator<Item = (u32, u64)> + Clone, upper_bounds: &[u64], q: f64) -> Option<u64> {
     let total = counts.clone().fold(0u64, |sum, (_, count)| sum.saturating_add(count));
     if total == 0 {
@@ -382,11 +354,6 @@ pub(crate) mod tests {
         let (_, counts) = telemetry.counts(&catalogue::BURNER_LATENCY).next().unwrap();
         let quantiles = [0.0001, 0.5, 0.51, 0.99, 1.0].map(|q| counts.quantile(q));
         assert_eq!(quantiles, [Some(10), Some(10), Some(40), Some(40), Some(80)]);
-        let mut sum = Sum::default();
-        assert_eq!(sum.quantile(0.5), None);
-        sum.add(&counts);
-        sum.add(&counts);
-        assert_eq!(sum.quantile(0.99), Some(40));
         telemetry.accept_frame(&frame(2, &[1.0, 1.0], &[])).unwrap();
         assert_eq!(telemetry.counts(&catalogue::BURNER_LATENCY).count(), 0);
     }

@@ -107,7 +107,7 @@ struct SensorOut {
 
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Capability")]
-pub(crate) struct CapabilityOut {
+struct CapabilityOut {
     name: String,
     /// `works`, `degraded` or `missing`.
     state: String,

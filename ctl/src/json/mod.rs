@@ -11,8 +11,8 @@ use serde::Serialize;
 use ssts_proto::v1::{RunState, RunSummary, Verdict};
 
 pub(crate) use self::{
-    host::{CapabilityOut, InfoOut, ProbeOut},
-    run::{BurnerOut, LatencyOut, ResultOut},
+    host::{InfoOut, ProbeOut},
+    run::{BurnerOut, ResultOut},
 };
 
 /// RFC 3339 of a time in nanoseconds since 1970.

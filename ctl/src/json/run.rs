@@ -121,7 +121,7 @@ pub(crate) struct RatesOut {
 
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Latency")]
-pub(crate) struct LatencyOut {
+struct LatencyOut {
     count: u64,
     p50: u64,
     p90: u64,

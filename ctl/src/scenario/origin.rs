@@ -35,7 +35,8 @@ impl Origin {
     /// The violation at the place where the user wrote its cause.
     pub(super) fn problem(&self, violation: &Violation) -> Problem {
         let Violation { field, message, mend } = violation;
-        match self.find(field) {
+        // Agents name fields as the scenario has them, or as the request does.
+        match self.find(field.strip_prefix("scenario.").unwrap_or(field)) {
             Some(Place::Flag(flag)) => Problem::new(format!("{flag}: {message}"), mend),
             Some(Place::Span(span)) => self.problem_at(span.clone(), message, mend),
             None if !self.file_name.is_empty() => {
