@@ -10,6 +10,9 @@ mod scenarios;
 mod shell;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     cli::{Burn, Command, Global},
     connect::{Agent, Fallback},
