@@ -1,5 +1,8 @@
 //! Types that the kernel side and the daemon share, defined once: plain data, without pointers, their layout checked
-//! when compiled.
+//! when compiled. What only the kernel side needs is in [`kernel`].
 #![cfg_attr(not(test), no_std)]
 
 pub mod histogram;
+#[cfg(target_arch = "bpf")]
+pub mod kernel;
+pub mod shared;

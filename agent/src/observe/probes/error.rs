@@ -1,0 +1,88 @@
+//! Why a probe is off. Each message says what failed, on what, why, and what mends it.
+
+use std::{error::Error, io, path::PathBuf};
+
+use aya::{EbpfError, programs::ProgramError};
+use thiserror::Error as ThisError;
+
+/// Why a probe is off.
+#[derive(Debug, ThisError)]
+pub(super) enum ProbeError {
+    #[error("no kernel types at {path} ({reason}): a kernel built with CONFIG_DEBUG_INFO_BTF=y shows them there")]
+    NoTypes { path: PathBuf, reason: String },
+    #[error("this kernel's types have no {what}")]
+    NoType { what: String },
+    #[error("this kernel passes {what} in another place than any known one")]
+    Prototype { what: &'static str },
+    #[error(
+        "tracefs is not mounted at {path} and can't be opened without ({source}): `mount -t tracefs tracefs {path}`"
+    )]
+    NoTracefs { path: PathBuf, source: io::Error },
+    #[error("tracefs, events/{event}/{file}: {reason}")]
+    Tracepoint { event: String, file: &'static str, reason: String },
+    #[error("{what}: not permitted; it takes root, or the capabilities CAP_BPF and CAP_PERFMON")]
+    Denied { what: String },
+    #[error("{what}: {reason}")]
+    Kernel { what: String, reason: String },
+    #[error("by raw tracepoints: {raw}; by tracepoints: {recorded}")]
+    Neither { raw: Box<ProbeError>, recorded: Box<ProbeError> },
+    #[error("its test at the start failed: {0}")]
+    Canary(String),
+}
+
+impl ProbeError {
+    /// The kernel refused a call of ours.
+    pub(super) fn call(what: impl Into<String>, source: &io::Error) -> Self {
+        let what = what.into();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => Self::Denied { what },
+            _ => Self::Kernel { what, reason: source.to_string() },
+        }
+    }
+
+    /// Loading an object failed.
+    pub(super) fn object(what: impl Into<String>, error: &EbpfError) -> Self {
+        Self::chain(what.into(), error)
+    }
+
+    /// The object and its reader don't fit: a fault in the build.
+    pub(super) fn lacks(name: &str) -> Self {
+        Self::Kernel { what: format!("the probe's object has no {name}"), reason: "it was built wrongly".into() }
+    }
+
+    /// Loading or attaching a program failed.
+    pub(super) fn program(what: impl Into<String>, error: &ProgramError) -> Self {
+        let what = what.into();
+        let ProgramError::LoadError { io_error, verifier_log } = error else {
+            return Self::chain(what, error);
+        };
+        if io_error.kind() == io::ErrorKind::PermissionDenied && io_error.raw_os_error() == Some(libc::EPERM) {
+            return Self::Denied { what };
+        }
+        // The verifier's verdict is the last line before its statistics.
+        let log = verifier_log.to_string();
+        tracing::debug!(what, log, "the verifier refused a program");
+        let statistics = ["processed ", "verification time ", "stack depth "];
+        let said = |line: &&str| !line.is_empty() && !statistics.iter().any(|words| line.starts_with(words));
+        let verdict = log.lines().rev().find(said);
+std::fs::write(format!("/tmp/vlog-{}", what.replace([' ',':'],"_")), &log).ok();
+        Self::Kernel { what, reason: format!("{io_error}; the verifier says: {}", verdict.unwrap_or("nothing")) }
+    }
+
+    /// An error of a library with all that it says of its causes.
+    fn chain(what: String, error: &(dyn Error + 'static)) -> Self {
+        let mut reason = error.to_string();
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if error.downcast_ref::<io::Error>().is_some_and(|e| e.raw_os_error() == Some(libc::EPERM)) {
+                return Self::Denied { what };
+            }
+            let text = error.to_string();
+            if !reason.contains(&text) {
+                reason = format!("{reason}: {text}");
+            }
+            cause = error.source();
+        }
+        Self::Kernel { what, reason }
+    }
+}

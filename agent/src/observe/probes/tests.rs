@@ -1,0 +1,197 @@
+//! Stories with the real kernel. They load programs, which takes root: without, they are skipped, and fail where CI=true.
+
+use std::{
+    env,
+    fs::{self, OpenOptions},
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::unistd::geteuid;
+use ssts_agent_ebpf::shared::LATENCY;
+use ssts_proto::{
+    catalogue::{BLOCK_LATENCY, Metric, PROBE_EVENTS, RUNQUEUE_LATENCY},
+    v1::AbsenceReason,
+};
+
+use super::*;
+use crate::observe::{frame::Frame, schema::Schema};
+
+/// Tests take turns: they count what the whole host does.
+static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+struct Host {
+    probes: Probes,
+    schema: Schema,
+    frame: Frame,
+    _turn: std::sync::MutexGuard<'static, ()>,
+}
+
+impl Host {
+    fn watched_by(hooks: HookChoice) -> Option<Self> {
+        if !geteuid().is_root() {
+            assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "the probes' tests need root");
+            println!("skipped: needs root");
+            return None;
+        }
+        let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let settings = ProbeSettings { hooks, cost_window: Duration::from_millis(200), ..ProbeSettings::default() };
+        let probes = load(&HostRoots::default(), &settings);
+        let mut host = Self { probes, schema: Schema::new(1), frame: Frame::default(), _turn: turn };
+        host.describe();
+        Some(host)
+    }
+
+    fn describe(&mut self) {
+        self.schema = Schema::new(self.schema.id + 1);
+        self.probes.sources.iter_mut().for_each(|source| source.describe(&mut self.schema));
+    }
+
+    fn tick(&mut self) {
+        self.frame.reset(&self.schema, 0);
+        self.probes.sources.iter_mut().for_each(|source| source.sample(&mut self.frame));
+    }
+
+    /// What the columns of `metric` with these labels gained in the last frame: upper bounds in ns, counts.
+    fn gained(&self, metric: &Metric, labels: &[&str]) -> Vec<(u64, u64)> {
+        let fits = |gain: &crate::observe::frame::BucketGain| {
+            let column = &self.schema.histograms[gain.column.0 as usize].column;
+            column.metric == metric && labels.iter().all(|label| column.labels.iter().any(|own| own == label))
+        };
+        let gains = self.frame.gains().iter().filter(|gain| fits(gain));
+        gains.map(|gain| (LATENCY.upper_bound(gain.bucket as usize), gain.count)).collect()
+    }
+}
+
+fn total(gained: &[(u64, u64)]) -> u64 {
+    gained.iter().map(|(_, count)| count).sum()
+}
+
+fn every_probe_works_by(hooks: HookChoice, kind: &str) {
+    let Some(host) = Host::watched_by(hooks) else { return };
+    let statuses = host.probes.statuses.snapshot();
+    println!("{statuses:#?}");
+    assert_eq!(statuses.len(), 2);
+    for status in statuses {
+        assert!(status.attached && status.working, "{}: {}", status.name, status.reason);
+        assert!(status.hooks.iter().all(|hook| hook.starts_with(kind)), "{:?}", status.hooks);
+    }
+}
+
+#[test]
+fn every_probe_works_by_raw_tracepoints() {
+    every_probe_works_by(HookChoice::Raw, "raw_tracepoint ");
+}
+
+#[test]
+fn every_probe_works_by_tracepoints_whether_tracefs_is_mounted_or_not() {
+    let mounts = || fs::read_to_string("/proc/self/mounts").unwrap();
+    let before = mounts();
+    every_probe_works_by(HookChoice::Tracepoint, "tracepoint ");
+    assert_eq!(mounts(), before, "nothing is mounted for it");
+}
+
+fn reads_are_counted_once_each(hooks: HookChoice) {
+    let Some(mut host) = Host::watched_by(hooks) else { return };
+    let disks = disks::below(&HostRoots::default(), &env::current_exe().unwrap());
+    let [disk] = &disks[..] else {
+        println!("skipped: the file system of this test has no disk of its own: {disks:?}");
+        return;
+    };
+    #[repr(align(4096))]
+    struct Page([u8; 4096]);
+    let mut page = Page([0; 4096]);
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(env::current_exe().unwrap()).unwrap();
+    host.tick();
+    let start = Instant::now();
+    for block in 0..200 {
+        file.read_exact_at(&mut page.0, block * 4096).unwrap();
+    }
+    let elapsed = start.elapsed().as_nanos() as u64;
+    host.tick();
+    let reads = host.gained(&BLOCK_LATENCY, &[disk, "read"]);
+    println!("{elapsed} ns, {reads:?}");
+    // Others may read too, but not ten times as much.
+    assert!((200..2000).contains(&total(&reads)), "{reads:?}");
+    let sum: u64 = reads.iter().map(|(bound, count)| bound * count).sum();
+    assert!(sum > elapsed / 10, "200 reads in {elapsed} ns: {reads:?}");
+    host.tick();
+    let again = total(&host.gained(&BLOCK_LATENCY, &[disk, "read"]));
+    assert!(again < 200, "counted again: {again}");
+}
+
+#[test]
+fn reads_are_counted_once_each_by_raw_tracepoints() {
+    reads_are_counted_once_each(HookChoice::Raw);
+}
+
+#[test]
+fn reads_are_counted_once_each_by_tracepoints() {
+    reads_are_counted_once_each(HookChoice::Tracepoint);
+}
+
+fn tasks_that_share_a_core_are_seen_to_wait(hooks: HookChoice) {
+    let Some(mut host) = Host::watched_by(hooks) else { return };
+    host.tick();
+    let busy = |_| {
+        thread::spawn(|| {
+            assert!(core_affinity::set_for_current(core_affinity::CoreId { id: 0 }));
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(300) {
+                std::hint::black_box(start);
+            }
+        })
+    };
+    let threads: Vec<_> = (0..3).map(busy).collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    host.tick();
+    let waits = host.gained(&RUNQUEUE_LATENCY, &["0"]);
+    let waited: u64 = waits.iter().map(|(bound, count)| bound * count).sum();
+    println!("waited {waited} ns: {waits:?}");
+    // While one of them runs two wait: 0.6 s in 0.3 s, preempted and never woken. Others may run there too.
+    assert!((400_000_000..3_000_000_000).contains(&waited), "{waited}: {waits:?}");
+    assert!(waits.iter().all(|(bound, _)| *bound < 1_000_000_000), "{waits:?}");
+}
+
+#[test]
+fn tasks_that_share_a_core_are_seen_to_wait_by_raw_tracepoints() {
+    tasks_that_share_a_core_are_seen_to_wait(HookChoice::Raw);
+}
+
+#[test]
+fn tasks_that_share_a_core_are_seen_to_wait_by_tracepoints() {
+    tasks_that_share_a_core_are_seen_to_wait(HookChoice::Tracepoint);
+}
+
+#[test]
+fn the_first_frame_leaves_out_what_came_before_it() {
+    let Some(mut host) = Host::watched_by(HookChoice::Auto) else { return };
+    // The sleeps of the canary came before.
+    host.describe();
+    host.tick();
+    let gained = total(&host.gained(&RUNQUEUE_LATENCY, &[]));
+    thread::sleep(Duration::from_millis(100));
+    host.tick();
+    println!("{gained} waits at first, then {}", total(&host.gained(&RUNQUEUE_LATENCY, &[])));
+    assert!(total(&host.gained(&RUNQUEUE_LATENCY, &[])) > 0);
+}
+
+#[test]
+fn costs_are_measured_in_a_window_and_known_after_it() {
+    let Some(mut host) = Host::watched_by(HookChoice::Auto) else { return };
+    host.tick();
+    assert!(host.frame.readings().iter().all(|reading| *reading == Err(AbsenceReason::Pending)));
+    for _ in 0..30 {
+        thread::sleep(Duration::from_millis(10));
+        host.tick();
+    }
+    let statuses = host.probes.statuses.snapshot();
+    let cost = statuses.iter().find(|status| status.name == sched::NAME).and_then(|status| status.cost).unwrap();
+    println!("{cost:?}");
+    assert!(cost.ns_per_event > 10.0 && cost.events_per_s > 10.0 && cost.core_share < 0.5, "{cost:?}");
+    let events = host.schema.columns.iter().position(|column| {
+        column.metric == &PROBE_EVENTS && column.labels == [sched::NAME]
+    });
+    assert!(host.frame.readings()[events.unwrap()].unwrap() > 0.0);
+}
