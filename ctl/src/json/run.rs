@@ -240,7 +240,7 @@ impl From<&MetricSummary> for SummaryOut {
             p95: known(summary.p95),
             p99: known(summary.p99),
             max: known(summary.max),
-            last: known(summary.last),
+            last: summary.last.and_then(known),
         }
     }
 }
