@@ -1,1 +1,22 @@
-//! What the users' stories under `tests/` share.
+//! What the users' stories under `tests/` share: the real programs, started apart from each other and gone when a story ends,
+//! and measurements of them from outside, by the kernel's books.
+#![expect(clippy::panic, clippy::print_stderr, reason = "a story fails by panicking, and tells why it was left out")]
+
+mod ctl;
+mod daemon;
+mod fixture;
+mod ground;
+mod grpc;
+mod machine;
+mod mount;
+pub mod outside;
+mod programs;
+
+pub use ctl::{Ctl, Outcome, Running};
+pub use daemon::Daemon;
+pub use fixture::Sysfs;
+pub use ground::Ground;
+pub use grpc::connect;
+pub use machine::{Machine, as_nobody, privileged, tools};
+pub use mount::Mount;
+pub use programs::Programs;
