@@ -17,6 +17,6 @@ pub use daemon::Daemon;
 pub use fixture::Sysfs;
 pub use ground::Ground;
 pub use grpc::connect;
-pub use machine::{Machine, as_nobody, privileged, tools};
+pub use machine::{Machine, as_nobody, possible, privileged, tools};
 pub use mount::Mount;
 pub use programs::Programs;

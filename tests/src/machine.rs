@@ -41,16 +41,17 @@ impl Machine {
 
 /// Whether the story can be told as this user. In CI it must be.
 pub fn privileged() -> bool {
-    can_be_told(geteuid().is_root(), "it needs root: run `sudo make test`")
+    possible(geteuid().is_root(), "it needs root: run `sudo make test`")
 }
 
 /// Whether the programs that the story needs are installed. In CI they must be.
 pub fn tools(names: &[&str]) -> bool {
     let missing: Vec<_> = names.iter().filter(|name| !on_path(name)).collect();
-    can_be_told(missing.is_empty(), &format!("not installed: {missing:?}; run `make setup`"))
+    possible(missing.is_empty(), &format!("not installed: {missing:?}; run `make setup`"))
 }
 
-fn can_be_told(can: bool, why_not: &str) -> bool {
+/// Whether the story can be told here, as its teller found out. In CI it must be.
+pub fn possible(can: bool, why_not: &str) -> bool {
     if !can {
         assert!(env::var("CI").as_deref() != Ok("true"), "{why_not}");
         eprintln!("NOT TESTED: {why_not}");

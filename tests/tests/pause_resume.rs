@@ -1,4 +1,4 @@
-//! A pause freezes the load, not the run: no instruction of the burners meanwhile, and no second of the phase lost.
+//! A pause freezes the load, not the run: no work of the burners meanwhile, and no second of the phase lost.
 
 use std::{
     thread,
@@ -35,7 +35,10 @@ fn a_paused_run_uses_no_cpu_time_and_loses_none_of_its_own() {
     thread::sleep(Duration::from_millis(200));
     let before = times(&burners);
     thread::sleep(PAUSE);
-    assert_eq!(times(&burners), before, "burners used CPU time while paused");
+    for (before, after) in before.into_iter().zip(times(&burners)) {
+        // Workers look now and then whether the daemon still lives; that is all they do.
+        assert!(after - before < PAUSE / 100, "a burner used {:?} of CPU time in a pause of {PAUSE:?}", after - before);
+    }
     assert!(burners.iter().all(Process::is_alive), "files and memory are kept");
     let status = Ctl::new(&ground).words("status").json();
     assert!((phase_elapsed(&status["run"]) - elapsed).abs() < 0.001, "the phase's clock stands still: {status:#}");
