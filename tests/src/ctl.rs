@@ -195,8 +195,9 @@ impl Outcome {
 
     /// The one object that it printed.
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("no JSON object: {error}: {}\n{}\n{}", self.command, self.stdout, self.stderr))
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| {
+            panic!("no JSON object: {error}: {}\n{}\n{}", self.command, self.stdout, self.stderr)
+        })
     }
 
     /// Shows it with the story's output.

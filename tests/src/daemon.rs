@@ -43,7 +43,10 @@ impl Daemon {
     /// Another copy of the program, with changes to its command.
     pub fn start_program(ground: &Ground, program: &Path, change: impl FnOnce(&mut Command)) -> Self {
         let mut daemon = Self::spawn(ground, program, change);
-        let listens = || UnixStream::connect(ground.socket()).is_ok() || daemon.child.try_wait().is_ok_and(|end| end.is_some());
+        let listens = || {
+            UnixStream::connect(ground.socket()).is_ok()
+                || daemon.child.try_wait().is_ok_and(|end| end.is_some())
+        };
         let came = outside::within(START_TIME, listens);
         assert!(came.is_some() && daemon.process.is_alive(), "sstsd did not come up:\n{}", daemon.log());
         // It listens a moment before it has its folders; it answers when it has.
@@ -64,7 +67,8 @@ impl Daemon {
 
     /// Runs a command that must not become a daemon, to its end; gives its exit status and what it told.
     pub fn refusal(mut command: Command) -> (Option<i32>, String) {
-        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("sstsd can be executed");
+        let mut child =
+            command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("sstsd can be executed");
         let ended = outside::within(START_TIME, || child.try_wait().is_ok_and(|end| end.is_some()));
         if ended.is_none() {
             let _best_effort = child.kill();
@@ -109,7 +113,8 @@ impl Daemon {
         let mut burners = Vec::new();
         let burn = outside::within(Duration::from_secs(20), || {
             burners = self.burners();
-            burners.len() == count && burners.iter().all(|burner| burner.worker_time() > Duration::from_millis(20))
+            burners.len() == count
+                && burners.iter().all(|burner| burner.worker_time() > Duration::from_millis(20))
         });
         assert!(burn.is_some(), "{count} burners should burn, there are {burners:?}\n{}", self.log());
         burners

@@ -23,28 +23,28 @@ pub struct Ground {
 impl Ground {
     /// For a story that measures nothing, beside others.
     pub fn new() -> Self {
-        Self::with(Machine::shared(), Programs::built())
+        Self::with(Machine::shared())
     }
 
     /// For a story that measures: nobody else's burns meanwhile.
     pub fn alone() -> Self {
-        Self::with(Machine::exclusive(), Programs::built())
+        Self::with(Machine::exclusive())
     }
 
-    /// For a benchmark: alone, with the programs as they are shipped.
-    pub fn released() -> Self {
-        Self::with(Machine::exclusive(), Programs::released())
-    }
-
-    fn with(machine: Machine, programs: Programs) -> Self {
+    fn with(machine: Machine) -> Self {
+        let programs = Programs::built();
         // Short, for sockets: unix(7) gives a path 107 bytes.
-        let folder = tempfile::Builder::new().prefix("ssts-").tempdir_in("/tmp").expect("/tmp takes a folder");
+        let folder =
+            tempfile::Builder::new().prefix("ssts-").tempdir_in("/tmp").expect("/tmp takes a folder");
         // A user without rights must get through to what it may use.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("the folder is ours");
         for name in ["run", "home", "tmp"] {
             fs::create_dir(folder.path().join(name)).expect("the folder is new");
         }
-        let disk = tempfile::Builder::new().prefix("disk-").tempdir_in(programs.scratch()).expect("target takes a folder");
+        let disk = tempfile::Builder::new()
+            .prefix("disk-")
+            .tempdir_in(programs.scratch())
+            .expect("target takes a folder");
         let ground = Self { folder, disk, programs, _machine: machine };
         ground.configure("");
         ground

@@ -1,6 +1,10 @@
 //! What the users' stories under `tests/` share: the real programs, started apart from each other and gone when a story ends,
 //! and measurements of them from outside, by the kernel's books.
-#![expect(clippy::panic, clippy::print_stderr, reason = "a story fails by panicking, and tells why it was left out")]
+#![expect(
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a story fails by panicking, and tells why it was left out"
+)]
 
 mod ctl;
 mod daemon;

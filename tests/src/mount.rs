@@ -16,7 +16,8 @@ impl Mount {
     pub fn tmpfs(folder: PathBuf, bytes: u64) -> Self {
         fs::create_dir(&folder).expect("the folder is new");
         let options = format!("size={bytes}");
-        mount(Some("tmpfs"), &folder, Some("tmpfs"), MsFlags::empty(), Some(options.as_str())).expect("root may mount");
+        mount(Some("tmpfs"), &folder, Some("tmpfs"), MsFlags::empty(), Some(options.as_str()))
+            .expect("root may mount");
         Self(folder)
     }
 

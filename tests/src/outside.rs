@@ -8,7 +8,10 @@ use std::{
 };
 
 use nix::{
-    sys::wait::{WaitPidFlag, waitpid},
+    sys::{
+        signal::{Signal, kill},
+        wait::{WaitPidFlag, waitpid},
+    },
     time::{ClockId, clock_gettime},
     unistd::Pid,
 };
@@ -53,7 +56,8 @@ impl Process {
     /// Its threads' ids, the first one's first.
     pub fn threads(&self) -> Vec<i32> {
         let entries = fs::read_dir(self.path("task")).into_iter().flatten().flatten();
-        let mut threads: Vec<i32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        let mut threads: Vec<i32> =
+            entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
         threads.sort_unstable();
         threads
     }
@@ -81,6 +85,13 @@ impl Process {
         let text = fs::read_to_string(self.path("status")).ok()?;
         let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? << 10)
+    }
+
+    /// Kills it, if it is still the same one.
+    pub fn kill(&self) {
+        if self.is_alive() {
+            let _it_may_have_ended = kill(Pid::from_raw(self.pid), Signal::SIGKILL);
+        }
     }
 
     /// Takes its exit status, should it be ours: a subreaper's orphans are.
@@ -116,7 +127,9 @@ impl Thread {
     /// The cores it may run on, as the kernel lists them.
     pub fn allowed_cores(&self) -> Option<String> {
         let text = fs::read_to_string(self.path("status")).ok()?;
-        text.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).map(|list| list.trim().to_owned())
+        text.lines()
+            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+            .map(|list| list.trim().to_owned())
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -140,7 +153,10 @@ pub fn load(thread: Thread, window: Duration) -> Load {
     thread::sleep(window);
     let (end, cpu_after, waiting_after) = read();
     let share = |before: Option<Duration>, after: Option<Duration>| {
-        let spent = after.zip(before).map(|(after, before)| after.saturating_sub(before)).expect("the thread is there");
+        let spent = after
+            .zip(before)
+            .map(|(after, before)| after.saturating_sub(before))
+            .expect("the thread is there");
         100.0 * spent.as_secs_f64() / (end - begin).as_secs_f64()
     };
     Load { percent: share(cpu, cpu_after), waited_percent: share(waiting, waiting_after) }
@@ -164,7 +180,8 @@ pub fn within(limit: Duration, mut is_so: impl FnMut() -> bool) -> Option<Durati
 /// The cgroups that a daemon of this pid made for its runs.
 pub fn run_cgroups(pid: i32) -> Vec<String> {
     let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mount = mountinfo.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
+    let mount =
+        mountinfo.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
     let mut found = Vec::new();
     if let Some(mount) = mount {
         search(Path::new(mount), &format!("ssts-{pid}-"), &mut found);

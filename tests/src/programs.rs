@@ -18,22 +18,11 @@ impl Programs {
     pub fn built() -> Self {
         let own = env::current_exe().expect("a test knows its own executable");
         let profile = own.ancestors().nth(2).expect("a test's executable is in target/PROFILE/deps");
-        Self::of_profile(profile.to_owned())
-    }
-
-    /// Those that are shipped.
-    pub fn released() -> Self {
-        let own = env::current_exe().expect("a test knows its own executable");
-        let target = own.ancestors().nth(3).expect("a test's executable is in target/PROFILE/deps");
-        Self::of_profile(target.join("release"))
-    }
-
-    fn of_profile(profile: PathBuf) -> Self {
         let (sstsd, sstsctl) = (profile.join("sstsd"), profile.join("sstsctl"));
         for program in [&sstsd, &sstsctl] {
             assert!(
                 program.is_file(),
-                "{} is not there: run `make test`, or `cargo build --workspace` first",
+                "{} is not there: run `make test`, or `cargo build --workspace` first (with --release for benchmarks)",
                 program.display()
             );
         }

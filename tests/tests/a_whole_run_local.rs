@@ -55,21 +55,27 @@ fn run(ctl: Ctl) -> Outcome {
 }
 
 fn assert_valid(object: &Value, definition: &str) {
-    let text = fs::read_to_string(Programs::repository().join("docs/output.schema.json")).expect("it is in the repository");
+    let text = fs::read_to_string(Programs::repository().join("docs/output.schema.json"))
+        .expect("it is in the repository");
     let mut schema: Value = serde_json::from_str(&text).expect("it is JSON");
     let map = schema.as_object_mut().expect("it is an object");
     map.remove("anyOf");
     map.insert("$ref".into(), format!("#/$defs/{definition}").into());
     let validator = jsonschema::validator_for(&schema).expect("it is a schema");
-    let errors: Vec<_> = validator.iter_errors(object).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    let errors: Vec<_> =
+        validator.iter_errors(object).map(|error| format!("{}: {error}", error.instance_path())).collect();
     assert!(errors.is_empty(), "{errors:#?}\n{object:#}");
 }
 
 fn assert_no_null(value: &Value, path: &str) {
     match value {
         Value::Null => assert_ne!(path, path, "null at {path}"),
-        Value::Array(items) => items.iter().enumerate().for_each(|(n, item)| assert_no_null(item, &format!("{path}/{n}"))),
-        Value::Object(map) => map.iter().for_each(|(key, item)| assert_no_null(item, &format!("{path}/{key}"))),
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(n, item)| assert_no_null(item, &format!("{path}/{n}")))
+        }
+        Value::Object(map) => {
+            map.iter().for_each(|(key, item)| assert_no_null(item, &format!("{path}/{key}")))
+        }
         Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
@@ -92,7 +98,10 @@ fn assert_contract(result: &Value) {
         assert!(burner["operations"].as_u64() > Some(0), "{burner:#}");
     }
     let [cores, ramp, disk] = burners.as_slice() else { unreachable!("there are three") };
-    assert_eq!((&cores["kind"], &ramp["phase"], &disk["kind"]), (&"cpu".into(), &"both".into(), &"disk".into()));
+    assert_eq!(
+        (&cores["kind"], &ramp["phase"], &disk["kind"]),
+        (&"cpu".into(), &"both".into(), &"disk".into())
+    );
     let target = cores["target_load"].as_f64().expect("it is a number");
     assert!(cores["rates"]["flops_per_s"].as_f64() > Some(0.0) && (target - 40.0).abs() < 0.01, "{cores:#}");
     assert!(disk["rates"]["bytes_per_s"].as_f64() > Some(0.0), "{disk:#}");
@@ -102,7 +111,9 @@ fn assert_contract(result: &Value) {
         assert!(disk["latency_ns"][key].as_u64() > Some(0), "{key}: {disk:#}");
     }
     // What doesn't apply is not there: a disk has no load to reach and no flops, a core no bytes and no latency.
-    for (burner, keys) in [(disk, &["target_load", "flops"][..]), (cores, &["bytes", "latency_ns", "latency_by_operation"])] {
+    for (burner, keys) in
+        [(disk, &["target_load", "flops"][..]), (cores, &["bytes", "latency_ns", "latency_by_operation"])]
+    {
         for key in keys {
             assert!(burner.get(key).is_none(), "{key} is there: {burner:#}");
         }
@@ -111,7 +122,8 @@ fn assert_contract(result: &Value) {
     for key in ["labels", "unit", "min", "mean", "p50", "p95", "p99", "max", "last"] {
         assert!(memory.get(key).is_some(), "{key} is missing: {memory:#}");
     }
-    let kinds: Vec<_> = host["events"].as_array().expect("events are a list").iter().map(|event| &event["kind"]).collect();
+    let kinds: Vec<_> =
+        host["events"].as_array().expect("events are a list").iter().map(|event| &event["kind"]).collect();
     for kind in ["run_started", "phase_started", "phase_finished", "burner_ended", "run_finished"] {
         assert!(kinds.iter().any(|found| *found == kind), "{kind} is missing: {kinds:?}");
     }
@@ -129,7 +141,10 @@ fn a_program_gets_one_object_and_the_files_it_asked_for() {
     assert_valid(&result, "Result");
     assert_no_null(&result, "");
     assert_contract(&result);
-    assert_eq!((&result["verdict"], &result["cause"], &result["seed"]), (&"pass".into(), &"completed".into(), &7.into()));
+    assert_eq!(
+        (&result["verdict"], &result["cause"], &result["seed"]),
+        (&"pass".into(), &"completed".into(), &7.into())
+    );
     let duration = result["duration_s"].as_f64().expect("it is a number");
     assert!((2.8..20.0).contains(&duration), "{duration}");
 
@@ -171,7 +186,9 @@ fn a_closed_terminal_ends_it_all() {
     let (daemon, burners) = running.private_daemon();
     kill(nix::unistd::Pid::from_raw(running.process().pid), Signal::SIGHUP).expect("it is there");
     running.outcome().assert_status(130);
-    let gone = outside::within(Duration::from_secs(1), || !daemon.is_alive() && !burners.iter().any(outside::Process::is_alive));
+    let gone = outside::within(Duration::from_secs(1), || {
+        !daemon.is_alive() && !burners.iter().any(outside::Process::is_alive)
+    });
     assert!(gone.is_some());
     assert_eq!(ground.leftovers(), [""; 0]);
 }

@@ -113,13 +113,25 @@ fn a_scenario_file_is_refused_with_line_and_column() {
     let phase = "name = \"x\"\n[[phase]]\nname = \"a\"\nduration = \"1s\"\n";
     let burner = format!("{phase}[[phase.burner]]\nkind = \"cpu\"\n");
     refuser.refuses_scenario(&format!("{burner}laod = 50\n"), &["bad.toml:7:1", "laod", "mend:"]);
-    refuser.refuses_scenario(&format!("{burner}load = 0\n"), &["bad.toml:7:8", "a load of 0 %", "use 1 to 100 %"]);
-    refuser.refuses_scenario(&format!("{burner}load = 101\n"), &["bad.toml:7:8", "a load of 101 %", "use 1 to 100 %"]);
+    refuser.refuses_scenario(
+        &format!("{burner}load = 0\n"),
+        &["bad.toml:7:8", "a load of 0 %", "use 1 to 100 %"],
+    );
+    refuser.refuses_scenario(
+        &format!("{burner}load = 101\n"),
+        &["bad.toml:7:8", "a load of 101 %", "use 1 to 100 %"],
+    );
     refuser.refuses_scenario("name = \"x\"\n", &["no phase", "mend:"]);
     refuser.refuses_scenario(&phase.replace("\"1s\"", "10"), &["bad.toml:4:12", "10", "mend:"]);
-    refuser.refuses_scenario(&phase.replace("1s", "5parsecs"), &["bad.toml:4:12", "5parsecs", "ms, s, m, h or d"]);
+    refuser.refuses_scenario(
+        &phase.replace("1s", "5parsecs"),
+        &["bad.toml:4:12", "5parsecs", "ms, s, m, h or d"],
+    );
     refuser.refuses_scenario(&phase.replace("1s", "0s"), &["bad.toml:4:12", "0s", "mend:"]);
-    refuser.refuses_scenario(&format!("{phase}[[phase]]\nname = \"a\"\nduration = \"1s\"\n"), &["bad.toml:6:8", "'a'"]);
+    refuser.refuses_scenario(
+        &format!("{phase}[[phase]]\nname = \"a\"\nduration = \"1s\"\n"),
+        &["bad.toml:6:8", "'a'"],
+    );
     refuser.refuses_scenario("name = \n", &["bad.toml:1:", "mend:"]);
     refuser.refuses_line("run nosuchscenario", 2, &["nosuchscenario", "mend:"]);
     refuser.refuses_line("run /nowhere/x.toml", 2, &["/nowhere/x.toml", "mend:"]);
@@ -142,10 +154,22 @@ fn what_the_host_does_not_have_is_refused_with_what_it_has() {
         2,
         &["1048576", "268435456", "mend:"],
     );
-    refuser.refuses_line("burn disk --path /no/such --size 1MiB --duration 1s", 2, &["--path", "/no/such does not exist", "mend:"]);
-    refuser.refuses_line("burn disk --path relative --size 1MiB --duration 1s", 2, &["--path", "relative does not exist", "mend:"]);
+    refuser.refuses_line(
+        "burn disk --path /no/such --size 1MiB --duration 1s",
+        2,
+        &["--path", "/no/such does not exist", "mend:"],
+    );
+    refuser.refuses_line(
+        "burn disk --path relative --size 1MiB --duration 1s",
+        2,
+        &["--path", "relative does not exist", "mend:"],
+    );
     let file = refuser.ground.file("file", "");
-    refuser.refuses(&["burn", "disk", "--path", &file, "--size", "1MiB", "--duration", "1s"], 2, &[&file, "is no folder"]);
+    refuser.refuses(
+        &["burn", "disk", "--path", &file, "--size", "1MiB", "--duration", "1s"],
+        2,
+        &[&file, "is no folder"],
+    );
     refuser.refuses_line("burn disk --path /proc --size 1MiB --duration 1s", 2, &["/proc", "mend:"]);
     let disk = refuser.ground.disk().to_str().expect("the path is ASCII");
     let bytes = (900u64 << 40).to_string();
@@ -174,13 +198,21 @@ fn a_temperature_limit_is_refused_with_both_numbers() {
     let sysfs = Sysfs::new(&ground, 40);
     ground.configure(&sysfs.config());
     let refuser = Refuser::on(ground);
-    refuser.refuses_line("burn cpu --duration 1s --max-temperature 96", 2, &["--max-temperature", "96 °C", "95 °C", "mend:"]);
+    refuser.refuses_line(
+        "burn cpu --duration 1s --max-temperature 96",
+        2,
+        &["--max-temperature", "96 °C", "95 °C", "mend:"],
+    );
 
     let without = Ground::new();
     fs::create_dir_all(without.path("sys/class")).expect("the folder is new");
     without.configure(&format!("[roots]\nsys = \"{}\"\n", without.path("sys").display()));
     let refuser = Refuser::on(without);
-    refuser.refuses_line("burn cpu --duration 1s --max-temperature 90", 2, &["no temperature sensor", "mend:"]);
+    refuser.refuses_line(
+        "burn cpu --duration 1s --max-temperature 90",
+        2,
+        &["no temperature sensor", "mend:"],
+    );
 }
 
 /// A daemon that its administrator keeps on some cores takes no work for others.
@@ -189,7 +221,8 @@ fn a_core_outside_the_daemons_cpuset_is_refused() {
     let this_thread = Pid::from_raw(0);
     let all = sched_getaffinity(this_thread).expect("it can be asked");
     let mut first = CpuSet::new();
-    let cores: Vec<_> = (0..CpuSet::count()).filter(|core| all.is_set(*core).unwrap_or(false)).take(2).collect();
+    let cores: Vec<_> =
+        (0..CpuSet::count()).filter(|core| all.is_set(*core).unwrap_or(false)).take(2).collect();
     let [core, other] = cores[..] else {
         println!("NOT TESTED: one core only");
         return;
@@ -202,7 +235,11 @@ fn a_core_outside_the_daemons_cpuset_is_refused() {
     sched_setaffinity(this_thread, &all).expect("it was ours");
     let refuser = Refuser { ground, daemon };
     let line = format!("burn cpu --cores {other} --duration 1s");
-    refuser.refuses_line(&line, 2, &["--cores", &format!("cores {other} are not"), &format!(": {core}"), "mend:"]);
+    refuser.refuses_line(
+        &line,
+        2,
+        &["--cores", &format!("cores {other} are not"), &format!(": {core}"), "mend:"],
+    );
     let result = Ctl::new(&refuser.ground).words("burn cpu --load 20 --duration 200ms").json();
     assert_eq!(result["hosts"][0]["burners"][0]["cores"], serde_json::json!([core]));
 }
@@ -255,7 +292,8 @@ fn a_folder_that_the_daemons_user_may_not_write_to_is_refused() {
         as_nobody(command);
     });
     let refuser = Refuser { ground, daemon };
-    let line = format!("burn disk --path {} --size 1MiB --duration 1s", refuser.ground.path("home").display());
+    let line =
+        format!("burn disk --path {} --size 1MiB --duration 1s", refuser.ground.path("home").display());
     refuser.refuses_line(&line, 2, &["--path", "can't make a file in", "ermission denied", "mend:"]);
     refuser.takes_work();
 }
@@ -266,12 +304,28 @@ fn an_agent_that_cannot_be_reached_is_a_failure_of_the_agent() {
     let ground = Ground::new();
     for line in ["status", "runs", "stop", "halt", "watch", "burn cpu --duration 1s", "run quick"] {
         let outcome = Ctl::bare(&ground).words("--host unix:/none").words(line).run();
-        outcome.assert_status(5).assert_tells(&["no sstsd listens on unix:/none", "mend:", "systemctl start sstsd"]);
+        outcome.assert_status(5).assert_tells(&[
+            "no sstsd listens on unix:/none",
+            "mend:",
+            "systemctl start sstsd",
+        ]);
         assert_eq!(outcome.stdout, "", "{line}");
     }
-    Ctl::bare(&ground).words("--host 127.0.0.1:7000 status").run().assert_status(2).assert_tells(&["127.0.0.1:7000", "unix:PATH"]);
-    Ctl::local(&ground).words("--host unix:/none status").run().assert_status(2).assert_tells(&["--local and --host", "mend:"]);
-    Ctl::local(&ground).words("burn cpu --duration 1s --detach").run().assert_status(2).assert_tells(&["--detach and --local", "mend:"]);
+    Ctl::bare(&ground)
+        .words("--host 127.0.0.1:7000 status")
+        .run()
+        .assert_status(2)
+        .assert_tells(&["127.0.0.1:7000", "unix:PATH"]);
+    Ctl::local(&ground)
+        .words("--host unix:/none status")
+        .run()
+        .assert_status(2)
+        .assert_tells(&["--local and --host", "mend:"]);
+    Ctl::local(&ground)
+        .words("burn cpu --duration 1s --detach")
+        .run()
+        .assert_status(2)
+        .assert_tells(&["--detach and --local", "mend:"]);
     assert_eq!(ground.leftovers(), [""; 0]);
 }
 
@@ -309,7 +363,13 @@ fn an_unknown_run_is_named() {
 fn a_second_run_is_refused_and_told_of_the_first() {
     let ground = Ground::new();
     let daemon = Daemon::start(&ground);
-    let id = Ctl::new(&ground).words("burn cpu --load 10 --duration 1m --detach").run().assert_status(0).stdout.trim().to_owned();
+    let id = Ctl::new(&ground)
+        .words("burn cpu --load 10 --duration 1m --detach")
+        .run()
+        .assert_status(0)
+        .stdout
+        .trim()
+        .to_owned();
     let burners = daemon.burning(1);
     let second = Ctl::new(&ground).words("burn cpu --load 10 --duration 1s").run();
     second.assert_status(5).assert_tells(&[&id, "mend:", "sstsctl stop"]);

@@ -23,7 +23,11 @@ fn kill_one(signal: Signal, words: &str) {
     let outcome = running.outcome();
     outcome.assert_status(5);
     let result = outcome.json();
-    assert_eq!((&result["verdict"], &result["cause"]), (&"error".into(), &"burner_died".into()), "{result:#}");
+    assert_eq!(
+        (&result["verdict"], &result["cause"]),
+        (&"error".into(), &"burner_died".into()),
+        "{result:#}"
+    );
     let message = result["cause_message"].as_str().expect("it is text");
     assert!(message.contains(words), "{message}");
     let burners = result["hosts"][0]["burners"].as_array().expect("burners are a list");

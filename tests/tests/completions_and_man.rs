@@ -7,10 +7,15 @@ use ssts_tests::{Ctl, Ground};
 #[test]
 fn completion_scripts_name_the_commands() {
     let ground = Ground::new();
-    for (shell, mark) in [("bash", "complete -F"), ("zsh", "#compdef sstsctl"), ("fish", "complete -c sstsctl")] {
+    for (shell, mark) in
+        [("bash", "complete -F"), ("zsh", "#compdef sstsctl"), ("fish", "complete -c sstsctl")]
+    {
         let outcome = Ctl::bare(&ground).args(["completions", shell]).run();
         outcome.assert_status(0);
-        for part in [mark, "burn", "halt", "--max-temperature", "max-temperature"].iter().filter(|part| shell != "fish" || !part.starts_with("--")) {
+        for part in [mark, "burn", "halt", "--max-temperature", "max-temperature"]
+            .iter()
+            .filter(|part| shell != "fish" || !part.starts_with("--"))
+        {
             assert!(outcome.stdout.contains(part), "{shell}: '{part}' is missing");
         }
     }
@@ -38,7 +43,11 @@ fn help_names_the_exit_statuses_and_the_version() {
     let ground = Ground::new();
     let help = Ctl::bare(&ground).args(["--help"]).run();
     help.assert_status(0);
-    assert!(help.stdout.contains("130") && help.stdout.to_lowercase().contains("exit status"), "{}", help.stdout);
+    assert!(
+        help.stdout.contains("130") && help.stdout.to_lowercase().contains("exit status"),
+        "{}",
+        help.stdout
+    );
     let version = Ctl::bare(&ground).args(["--version"]).run();
     version.assert_status(0);
     assert!(version.stdout.starts_with("sstsctl "), "{}", version.stdout);

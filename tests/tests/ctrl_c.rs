@@ -27,9 +27,16 @@ fn ctrl_c_stops_the_run_and_prints_what_was_measured() {
     assert!(!burners.iter().any(Process::is_alive));
     assert!(took < Duration::from_secs(3), "{took:?}");
     let result = outcome.json();
-    assert_eq!((&result["verdict"], &result["cause"]), (&"aborted".into(), &"stopped_by_user".into()), "{result:#}");
+    assert_eq!(
+        (&result["verdict"], &result["cause"]),
+        (&"aborted".into(), &"stopped_by_user".into()),
+        "{result:#}"
+    );
     let burner = &result["hosts"][0]["burners"][0];
-    assert!(burner["operations"].as_u64() > Some(0) && burner["burning_s"].as_f64() > Some(0.1), "{burner:#}");
+    assert!(
+        burner["operations"].as_u64() > Some(0) && burner["burning_s"].as_f64() > Some(0.1),
+        "{burner:#}"
+    );
     // The agent goes on: a stop is no halt.
     assert_eq!(Ctl::new(&ground).words("status").json()["halted"], false);
 }
@@ -81,7 +88,11 @@ fn a_second_ctrl_c_halts_and_a_third_one_gives_up_on_a_daemon_that_hangs() {
     }
     let outcome = running.outcome();
     daemon.signal(Signal::SIGCONT);
-    outcome.assert_status(130).assert_tells(&["Ctrl-C once more halts", "Ctrl-C once more gives up", "sstsctl status"]);
+    outcome.assert_status(130).assert_tells(&[
+        "Ctrl-C once more halts",
+        "Ctrl-C once more gives up",
+        "sstsctl status",
+    ]);
     let quiet = outside::within(Duration::from_secs(10), || daemon.burners().is_empty());
     assert!(quiet.is_some());
 }
@@ -95,7 +106,11 @@ fn a_halt_holds_until_it_is_cleared() {
     let burners = daemon.burning(1);
     let halted = Ctl::new(&ground).args(["halt", "--reason", "smoke in rack 7"]).json();
     assert!(!burners.iter().any(Process::is_alive), "it returns when all is quiet");
-    assert_eq!((&halted["halted"], &halted["halt"]["reason"]), (&true.into(), &"smoke in rack 7".into()), "{halted:#}");
+    assert_eq!(
+        (&halted["halted"], &halted["halt"]["reason"]),
+        (&true.into(), &"smoke in rack 7".into()),
+        "{halted:#}"
+    );
     assert!(halted["quiet_after_s"].as_f64() < Some(2.0), "{halted:#}");
     let outcome = running.outcome();
     outcome.assert_status(4);
@@ -104,7 +119,13 @@ fn a_halt_holds_until_it_is_cleared() {
 
     let refused = |daemon: &Daemon| {
         let outcome = Ctl::new(&ground).words("burn cpu --load 30 --duration 1s").run();
-        outcome.assert_status(4).assert_tells(&["halted", "uid 0", "smoke in rack 7", "mend:", "halt --clear"]);
+        outcome.assert_status(4).assert_tells(&[
+            "halted",
+            "uid 0",
+            "smoke in rack 7",
+            "mend:",
+            "halt --clear",
+        ]);
         assert_eq!(daemon.burners(), []);
     };
     if nix::unistd::geteuid().is_root() {

@@ -9,7 +9,9 @@ use ssts_proto::{
 use ssts_tests::{Daemon, Ground, Sysfs, connect};
 use tokio_stream::StreamExt as _;
 use tonic::{Code, Streaming};
-use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
@@ -48,11 +50,17 @@ async fn reflection_names_the_services_and_describes_them() {
         ask(MessageRequest::ListServices(String::new())),
         ask(MessageRequest::FileContainingSymbol("ssts.v1.Agent".into())),
     ];
-    let answers = soon(client.server_reflection_info(tokio_stream::iter(requests))).await.expect("it is offered").into_inner();
+    let answers = soon(client.server_reflection_info(tokio_stream::iter(requests)))
+        .await
+        .expect("it is offered")
+        .into_inner();
     let answers: Vec<_> = soon(answers.collect::<Vec<_>>()).await;
-    let messages: Vec<_> = answers.into_iter().map(|answer| answer.expect("it is answered").message_response).collect();
-    let [Some(MessageResponse::ListServicesResponse(services)), Some(MessageResponse::FileDescriptorResponse(files))] =
-        &messages[..]
+    let messages: Vec<_> =
+        answers.into_iter().map(|answer| answer.expect("it is answered").message_response).collect();
+    let [
+        Some(MessageResponse::ListServicesResponse(services)),
+        Some(MessageResponse::FileDescriptorResponse(files)),
+    ] = &messages[..]
     else {
         panic!("{messages:?}");
     };
@@ -87,9 +95,16 @@ impl Frames {
         let columns = self.schema.columns.len();
         for frame in &self.frames {
             assert_eq!(frame.schema_id, self.schema.id);
-            assert_eq!(frame.values.len() + frame.absent_columns.len(), columns, "a value or a reason for each column");
+            assert_eq!(
+                frame.values.len() + frame.absent_columns.len(),
+                columns,
+                "a value or a reason for each column"
+            );
             assert_eq!(frame.absent_columns.len(), frame.absent_reasons.len());
-            assert!(frame.absent_columns.is_sorted() && frame.absent_columns.iter().all(|column| (*column as usize) < columns));
+            assert!(
+                frame.absent_columns.is_sorted()
+                    && frame.absent_columns.iter().all(|column| (*column as usize) < columns)
+            );
             assert!(frame.absent_reasons.iter().all(|reason| *reason != 0), "no reason is given: {frame:?}");
             assert!(frame.begin_ns < frame.end_ns);
             for delta in &frame.histograms {
@@ -101,9 +116,15 @@ impl Frames {
         }
         assert!(self.frames.is_sorted_by(|a, b| a.sequence < b.sequence && a.end_ns < b.end_ns));
         for column in &self.schema.columns {
-            let metric = catalogue::find(&column.metric).unwrap_or_else(|| panic!("{} is not in the catalogue", column.metric));
+            let metric = catalogue::find(&column.metric)
+                .unwrap_or_else(|| panic!("{} is not in the catalogue", column.metric));
             let labels: Vec<_> = column.labels.iter().map(|label| label.name.as_str()).collect();
-            assert_eq!((column.unit.as_str(), &labels[..]), (metric.unit, metric.labels), "{}", column.metric);
+            assert_eq!(
+                (column.unit.as_str(), &labels[..]),
+                (metric.unit, metric.labels),
+                "{}",
+                column.metric
+            );
         }
     }
 }
@@ -149,13 +170,20 @@ async fn a_filter_and_a_rate_are_kept_and_what_is_absent_has_a_reason() {
         let apart = Duration::from_nanos(pair[1].end_ns - pair[0].end_ns);
         assert!(apart >= Duration::from_millis(390), "two a second were asked for: {apart:?}");
     }
-    let sensor = before.schema.columns.iter().position(|column| column.metric == "host.temperature").expect("it is there");
+    let sensor = before
+        .schema
+        .columns
+        .iter()
+        .position(|column| column.metric == "host.temperature")
+        .expect("it is there");
     assert!(before.frames.iter().all(|frame| !frame.absent_columns.contains(&(sensor as u32))));
 
     sysfs.break_sensor();
     let mut absent = false;
     for _ in 0..10 {
-        let Some(Item::Frame(frame)) = soon(stream.message()).await.expect("it goes on").expect("it does not end").item else {
+        let Some(Item::Frame(frame)) =
+            soon(stream.message()).await.expect("it goes on").expect("it does not end").item
+        else {
             continue;
         };
         absent |= frame.absent_columns.contains(&(sensor as u32));

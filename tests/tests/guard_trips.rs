@@ -1,8 +1,7 @@
 //! A guard trips: the run stops, at once, and says which reading met which limit.
 
 use std::{
-    fs,
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
@@ -51,7 +50,11 @@ impl Guarded {
         let outcome = running.outcome();
         outcome.assert_status(4);
         let result = outcome.json();
-        assert_eq!((&result["verdict"], &result["cause"]), (&"aborted".into(), &"guard_tripped".into()), "{result:#}");
+        assert_eq!(
+            (&result["verdict"], &result["cause"]),
+            (&"aborted".into(), &"guard_tripped".into()),
+            "{result:#}"
+        );
         Ctl::new(&ground).words("burn cpu --load 20 --duration 200ms").run();
         (took, result)
     }
@@ -79,7 +82,10 @@ fn a_hot_sensor_stops_the_run_within_a_tick_and_50_ms() {
             assert!(message.contains(part), "{message}");
         }
         let temperature = &result["hosts"][0]["telemetry"]["host.temperature"][0];
-        assert_eq!((&temperature["max"], &temperature["labels"]["sensor"]), (&90.0.into(), &"hwmon0/temp1".into()));
+        assert_eq!(
+            (&temperature["max"], &temperature["labels"]["sensor"]),
+            (&90.0.into(), &"hwmon0/temp1".into())
+        );
         assert_eq!(result["hosts"][0]["limits"]["max_temperature_celsius"], 80.0, "{result:#}");
         took.push(after);
         if after <= REACTION {
@@ -113,7 +119,10 @@ fn too_little_memory_stops_the_run() {
     let ground = Ground::alone();
     let daemon = Daemon::start(&ground);
     let meminfo = fs::read_to_string("/proc/meminfo").expect("it is there");
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:")).expect("Linux 3.14 and later say it");
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))
+        .expect("Linux 3.14 and later say it");
     let available: u64 = line.trim().trim_end_matches(" kB").parse::<u64>().expect("it is a number") << 10;
     let limit = available - (512 << 20);
     let words = format!("--output json burn cpu --load 20 --duration 1m --min-available-memory {limit}");

@@ -50,7 +50,13 @@ fn a_run_ends_with_its_lease_when_the_client_is_killed() {
 fn a_detached_run_outlives_its_client() {
     let ground = Ground::new();
     let daemon = Daemon::start(&ground);
-    let id = Ctl::new(&ground).words("burn cpu --load 5 --duration 12s --detach").run().assert_status(0).stdout.trim().to_owned();
+    let id = Ctl::new(&ground)
+        .words("burn cpu --load 5 --duration 12s --detach")
+        .run()
+        .assert_status(0)
+        .stdout
+        .trim()
+        .to_owned();
     daemon.burning(1);
     // Somebody watches for a while, and is killed: no onlooker's end is the run's.
     let watching = Ctl::new(&ground).args(["watch", &id]).spawn();
@@ -73,7 +79,9 @@ fn a_private_daemon_dies_with_its_killed_client() {
     let (private, burners) = running.private_daemon();
     running.signal(Signal::SIGKILL);
     drop(running);
-    let gone = outside::within(Duration::from_secs(3), || !private.is_alive() && !burners.iter().any(Process::is_alive));
+    let gone = outside::within(Duration::from_secs(3), || {
+        !private.is_alive() && !burners.iter().any(Process::is_alive)
+    });
     burners.iter().chain([&private]).for_each(Process::reap);
     assert!(gone.is_some(), "something outlives the killed command");
     assert_eq!(outside::run_cgroups(private.pid), [""; 0]);

@@ -66,7 +66,8 @@ fn a_tenth_and_nine_tenths_are_what_they_say() {
 fn a_ramp_rises() {
     let ground = Ground::alone();
     let daemon = Daemon::start(&ground);
-    let running = Ctl::new(&ground).words("--output json burn cpu --cores 0 --load 20..80 --duration 4s").spawn();
+    let running =
+        Ctl::new(&ground).words("--output json burn cpu --cores 0 --load 20..80 --duration 4s").spawn();
     let worker: Thread = daemon.burning(1)[0].workers()[0];
     let loads: Vec<f64> = (0..3).map(|_| outside::load(worker, Duration::from_secs(1)).percent).collect();
     let outcome = running.outcome();

@@ -37,11 +37,18 @@ fn a_paused_run_uses_no_cpu_time_and_loses_none_of_its_own() {
     thread::sleep(PAUSE);
     for (before, after) in before.into_iter().zip(times(&burners)) {
         // Workers look now and then whether the daemon still lives; that is all they do.
-        assert!(after - before < PAUSE / 100, "a burner used {:?} of CPU time in a pause of {PAUSE:?}", after - before);
+        assert!(
+            after - before < PAUSE / 100,
+            "a burner used {:?} of CPU time in a pause of {PAUSE:?}",
+            after - before
+        );
     }
     assert!(burners.iter().all(Process::is_alive), "files and memory are kept");
     let status = Ctl::new(&ground).words("status").json();
-    assert!((phase_elapsed(&status["run"]) - elapsed).abs() < 0.001, "the phase's clock stands still: {status:#}");
+    assert!(
+        (phase_elapsed(&status["run"]) - elapsed).abs() < 0.001,
+        "the phase's clock stands still: {status:#}"
+    );
     // A run can't be paused twice.
     let again = Ctl::new(&ground).words("pause").run();
     again.assert_status(5).assert_tells(&["a run that is paused can't be paused", "mend:"]);
@@ -59,7 +66,8 @@ fn a_paused_run_uses_no_cpu_time_and_loses_none_of_its_own() {
     let cpu = &result["hosts"][0]["burners"][0]["achieved_load"]["mean"];
     assert!(cpu.as_f64() > Some(20.0), "a pause does not count against the load: {cpu}");
     assert!(took >= Duration::from_secs(2) + PAUSE, "{took:?}");
-    let kinds: Vec<&Value> = result["hosts"][0]["events"].as_array().expect("a list").iter().map(|event| &event["kind"]).collect();
+    let kinds: Vec<&Value> =
+        result["hosts"][0]["events"].as_array().expect("a list").iter().map(|event| &event["kind"]).collect();
     assert!(kinds.contains(&&"run_paused".into()) && kinds.contains(&&"run_resumed".into()), "{kinds:?}");
 }
 
@@ -72,7 +80,10 @@ fn a_paused_run_can_be_stopped() {
     daemon.burning(1);
     Ctl::new(&ground).words("pause").run().assert_status(0);
     let stopped = Ctl::new(&ground).words("stop").json();
-    assert_eq!((&stopped["run"]["state"], &stopped["run"]["cause"]), (&"finished".into(), &"stopped_by_user".into()));
+    assert_eq!(
+        (&stopped["run"]["state"], &stopped["run"]["cause"]),
+        (&"finished".into(), &"stopped_by_user".into())
+    );
     assert!(stopped["quiet_after_s"].as_f64() < Some(1.0), "{stopped:#}");
     assert_eq!(daemon.burners(), []);
 }

@@ -30,7 +30,11 @@ fn disk_below(folder: &Path) -> Option<String> {
 
 /// Reads past every cache; gives what each read took, shortest first.
 fn read_directly(path: &Path) -> Vec<Duration> {
-    let file = File::options().read(true).custom_flags(libc::O_DIRECT).open(path).expect("the file system can do O_DIRECT");
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_DIRECT)
+        .open(path)
+        .expect("the file system can do O_DIRECT");
     let mut buffer = Box::new(Aligned([0; BLOCK]));
     // All over the file: a stride that shares no factor with the number of blocks meets each once.
     let mut took: Vec<_> = (0..READS)
@@ -66,14 +70,25 @@ fn the_reads_of_this_test_are_counted_and_timed() {
 
     let daemon = Daemon::start(&ground);
     let info = Ctl::new(&ground).words("info").json();
-    let probe = info["probes"].as_array().expect("a list").iter().find(|probe| probe["name"] == "block").expect("it is listed");
+    let probe = info["probes"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|probe| probe["name"] == "block")
+        .expect("it is listed");
     if probe["working"] != true {
         possible(false, &format!("the block probe does not work here: {probe:#}"));
         return;
     }
     let scenario =
         ground.file("observe.toml", "name = \"observe\"\n[[phase]]\nname = \"observe\"\nduration = \"3s\"\n");
-    let id = Ctl::new(&ground).args(["run", &scenario, "--detach"]).run().assert_status(0).stdout.trim().to_owned();
+    let id = Ctl::new(&ground)
+        .args(["run", &scenario, "--detach"])
+        .run()
+        .assert_status(0)
+        .stdout
+        .trim()
+        .to_owned();
     thread::sleep(Duration::from_millis(500));
     assert_eq!(daemon.burners(), [], "nothing burns");
     let took = read_directly(&path);
@@ -89,7 +104,11 @@ fn the_reads_of_this_test_are_counted_and_timed() {
     let own = |share: usize| took[took.len() * share / 100].as_nanos() as f64;
     assert!((own(50) / 20.0..own(95) * 2.0).contains(&p50), "{p50} ns against {} ns: {reads:#}", own(50));
 
-    let probe = result["hosts"][0]["probes"].as_array().expect("a list").iter().find(|probe| probe["name"] == "block");
+    let probe = result["hosts"][0]["probes"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|probe| probe["name"] == "block");
     assert_eq!(probe.map(|probe| &probe["working"]), Some(&true.into()), "{result:#}");
 }
 

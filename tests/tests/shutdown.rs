@@ -3,10 +3,7 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use ssts_tests::{
-    Ctl, Daemon, Ground,
-    outside::Process,
-};
+use ssts_tests::{Ctl, Daemon, Ground, outside::Process};
 
 fn stop_during_a_run(signal: Signal) {
     let ground = Ground::new();

@@ -35,7 +35,9 @@ fn start_and_stop(ground: &Ground, daemon: &Daemon) -> Timing {
         if burners.is_empty() {
             burners = daemon.burners();
         }
-        burners.iter().any(|burner| burner.workers().len() > 0 && burner.worker_time() > Duration::from_millis(5))
+        burners
+            .iter()
+            .any(|burner| burner.workers().len() > 0 && burner.worker_time() > Duration::from_millis(5))
     };
     outside::within(Duration::from_secs(10), burning).expect("it does not burn");
     let seen_ready = begin.elapsed().as_secs_f64();
@@ -67,8 +69,14 @@ fn load_comes_and_goes_within_50_ms() {
     let daemon = Daemon::start(&ground);
     let timings: Vec<_> = (0..TRIES).map(|_| start_and_stop(&ground, &daemon)).collect();
     println!("{timings:#?}");
-    assert!(median(&timings, |timing| timing.ready) < QUICK, "the agent's own figure of the start: {timings:#?}");
-    assert!(median(&timings, |timing| timing.quiet) < QUICK, "the agent's own figure of the stop: {timings:#?}");
+    assert!(
+        median(&timings, |timing| timing.ready) < QUICK,
+        "the agent's own figure of the start: {timings:#?}"
+    );
+    assert!(
+        median(&timings, |timing| timing.quiet) < QUICK,
+        "the agent's own figure of the stop: {timings:#?}"
+    );
     // From outside it includes the start of a debug build of sstsctl and the look itself, on a core that burns.
     assert!(median(&timings, |timing| timing.seen_ready) < 4.0 * QUICK, "the start: {timings:#?}");
     assert!(median(&timings, |timing| timing.seen_quiet) < 4.0 * QUICK, "the stop: {timings:#?}");

@@ -1,0 +1,150 @@
+//! Another kernel, pure cgroup v2, and real hardware to torment, in a virtual machine: what the machine that runs the tests
+//! lacks. One boot for all; slow, so for behaviour and never for figures.
+
+use std::{
+    collections::HashMap,
+    fs,
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+use ssts_tests::{Machine, Programs, tools};
+
+/// What the laboratory's script and the story's need.
+const TOOLS: [&str; 8] =
+    ["qemu-system-x86_64", "busybox", "cpio", "modprobe", "i2cset", "mkfs.ext4", "setpriv", "timeout"];
+
+/// Prints a section for each command: a head line with its name, what it printed, a last line with its exit status.
+const SCRIPT: &str = r#"
+export XDG_STATE_HOME=/tmp/state HOME=/tmp
+section() { local name=$1 status=0; shift; echo "=== $name"; "$@" 2>"/tmp/$name.err" || status=$?; echo "=== $status"; ((status == 0)) || cat "/tmp/$name.err" >&2; }
+state() { uname -r; ls -d /sys/fs/cgroup/ssts-* /tmp/disk/* 2>/dev/null | grep -v lost+found; pgrep sstsd; true; }
+
+truncate -s 160M /tmp/image && mkfs.ext4 -q /tmp/image && mkdir /tmp/disk && mount -o loop /tmp/image /tmp/disk || exit 99
+cat >/tmp/lab.toml <<'TOML'
+name = "lab"
+[[phase]]
+name = "cores"
+duration = "2s"
+[[phase.burner]]
+kind = "cpu"
+load = 20
+[[phase]]
+name = "disk"
+duration = "2s"
+[[phase.burner]]
+kind = "disk"
+path = "/tmp/disk"
+size = "16MiB"
+depth = 4
+rate = 200
+TOML
+
+section check "$SSTSD" check --output json
+section run "$SSTSCTL" --local --output json run /tmp/lab.toml
+
+heat() {
+  "$SSTSCTL" --local --output json burn cpu --load 20 --duration 60s --max-temperature 80 &
+  local run=$!
+  for ((i = 0; i < 300; i++)); do
+    compgen -G '/sys/fs/cgroup/ssts-*' >/dev/null && break
+    sleep 0.1
+  done
+  # Until the guards have seen the sensor cool.
+  sleep 2
+  i2cset -f -y "$LAB_I2C_BUS" 0x48 0x00 0x0055 w
+  wait "$run"
+}
+section heat heat
+section after state
+"#;
+
+struct Section {
+    text: String,
+    status: i32,
+}
+
+impl Section {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+}
+
+fn boot() -> HashMap<String, Section> {
+    let programs = Programs::built();
+    // The machine has an environment of its own: what the script is to know stands in it.
+    let known = format!("SSTSD='{}' SSTSCTL='{}'\n", programs.sstsd.display(), programs.sstsctl.display());
+    let output = Command::new(Programs::repository().join("tests/lab/vm"))
+        .arg(known + SCRIPT)
+        .env("LAB_SECONDS", "170")
+        .current_dir(Programs::repository())
+        .stdin(Stdio::null())
+        .output()
+        .expect("it can be executed");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    println!("{stderr}");
+    assert_eq!(output.status.code(), Some(0), "{stdout}\n{stderr}");
+    sections(&stdout)
+}
+
+fn sections(text: &str) -> HashMap<String, Section> {
+    let mut found = HashMap::new();
+    let mut parts = text.split("=== ").skip(1);
+    while let (Some(begin), Some(end)) = (parts.next(), parts.next()) {
+        let (name, text) = begin.split_once('\n').expect("a head line ends");
+        let status = end.trim().parse().unwrap_or_else(|error| panic!("{error}: {end}"));
+        found.insert(name.to_owned(), Section { text: text.to_owned(), status });
+    }
+    found
+}
+
+fn capability<'a>(check: &'a Value, name: &str) -> &'a Value {
+    let all = check["capabilities"].as_array().expect("capabilities are a list");
+    all.iter().find(|capability| capability["name"] == name).unwrap_or_else(|| panic!("no {name}: {check:#}"))
+}
+
+/// Probes with that kernel's layouts, a run in that kernel's cgroups, and a guard on a sensor that is a sensor.
+#[test]
+fn probes_a_run_and_a_guard_work_on_another_kernel() {
+    if !tools(&TOOLS) {
+        return;
+    }
+    let _machine = Machine::exclusive();
+    let sections = boot();
+    let section = |name: &str| sections.get(name).unwrap_or_else(|| panic!("section {name} is missing"));
+
+    let after = &section("after").text;
+    println!("{after}");
+    let own = fs::read_to_string("/proc/sys/kernel/osrelease").expect("it is there");
+    let mut lines = after.lines();
+    assert_ne!(lines.next(), Some(own.trim()), "it is another kernel");
+    assert_eq!(lines.collect::<Vec<_>>(), [""; 0], "something was left");
+
+    let check = section("check").json();
+    assert_eq!(section("check").status, 0, "{check:#}");
+    println!("{check:#}");
+
+    let run = section("run");
+    assert_eq!(run.status, 0, "{}", run.text);
+    let result = run.json();
+    assert_eq!(result["verdict"], "pass", "{result:#}");
+    let host = &result["hosts"][0];
+    for probe in host["probes"].as_array().expect("probes are a list") {
+        assert_eq!(probe["working"], true, "{probe:#}");
+    }
+    let series = host["telemetry"]["block.latency"].as_array().expect("the loop device was read");
+    let reads =
+        series.iter().find(|series| series["labels"]["operation"] == "read").expect("there were reads");
+    assert!(reads["samples"].as_u64() > Some(50), "{reads:#}");
+    assert!(host["burners"][1]["operations"].as_u64() > Some(50), "{host:#}");
+
+    let heat = section("heat");
+    assert_eq!(heat.status, 4, "{}", heat.text);
+    let result = heat.json();
+    assert_eq!(result["cause"], "guard_tripped", "{result:#}");
+    let message = result["cause_message"].as_str().expect("it is text");
+    for part in ["max_temperature", "hwmon0/temp1", "85.0 °C", "80.0 °C"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let _ = capability;
+}
