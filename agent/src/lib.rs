@@ -6,4 +6,6 @@ pub mod config;
 pub mod guard;
 pub mod host;
 pub mod observe;
+pub mod rpc;
 pub mod run;
+pub mod tick;

@@ -61,7 +61,7 @@ impl PrivateAgent {
             .arg(format!("--listen=unix:{}", folder.socket().display()))
             .arg("--state-dir")
             .arg(&state_dir)
-            .args(["--die-with-parent", "--log-format", "text"])
+            .args(["--log-format", "text", "--die-with-parent", &std::process::id().to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -1,7 +1,6 @@
 //! What an agent's refusal of a call means to the user.
 
-use prost::Message as _;
-use ssts_proto::v1::{Refusal, Violation};
+use ssts_proto::{refusal, v1::Violation};
 use tonic::{Code, Status};
 
 use crate::error::{Exit, Failure, Problem};
@@ -11,7 +10,7 @@ pub(crate) fn violations(status: &Status) -> Vec<Violation> {
     if status.code() != Code::InvalidArgument {
         return Vec::new();
     }
-    Refusal::decode(status.details()).map(|refusal| refusal.violations).unwrap_or_default()
+    refusal::from_status(status)
 }
 
 /// The failure of a call.
@@ -75,8 +74,7 @@ mod tests {
     fn every_violation_of_a_refusal_is_told() {
         let violation =
             |field: &str| Violation { field: field.into(), message: "bad".into(), mend: "mend".into() };
-        let refusal = Refusal { violations: vec![violation("scenario.name"), violation("")] };
-        let status = Status::with_details(Code::InvalidArgument, "refused", refusal.encode_to_vec().into());
+        let status = refusal::to_status(vec![violation("scenario.name"), violation("")]);
         let failure = failure(&status);
         assert_eq!(failure.exit, Exit::Usage);
         assert_eq!(failure.to_string(), "error: scenario.name: bad\nmend: mend\nerror: bad\nmend: mend\n");

@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de};
 
-use crate::host::HostRoots;
+use crate::{host::HostRoots, observe::probes::HookChoice};
 
 /// Where the daemon looks for its configuration when it is told nothing.
 pub const DEFAULT_PATH: &str = "/etc/ssts/sstsd.toml";
@@ -105,20 +105,7 @@ pub struct ObserveConfig {
     /// eBPF probes are loaded.
     pub probes: bool,
     /// How probes are attached.
-    pub hooks: Hooks,
-}
-
-/// How probes are attached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Hooks {
-    /// The cheapest that works.
-    #[default]
-    Auto,
-    /// Raw tracepoints only.
-    Raw,
-    /// Tracepoints only.
-    Tracepoint,
+    pub hooks: HookChoice,
 }
 
 /// What no run may exceed.
@@ -171,7 +158,7 @@ impl Default for LogConfig {
 
 impl Default for ObserveConfig {
     fn default() -> Self {
-        Self { rate_hz: 10.0, probes: true, hooks: Hooks::Auto }
+        Self { rate_hz: 10.0, probes: true, hooks: HookChoice::Auto }
     }
 }
 

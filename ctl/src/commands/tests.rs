@@ -12,7 +12,7 @@ use clap::Parser as _;
 use prost::Message as _;
 use ssts_proto::v1::{
     self, BurnerResult, Cause, DescribeResponse, Event, EventKind, GetRunResponse, HaltResponse, HaltState,
-    Host, Label, ListRunsResponse, MetricSummary, OperationLatency, Refusal, RenewLeaseResponse, Run,
+    Host, Label, ListRunsResponse, MetricSummary, OperationLatency, RenewLeaseResponse, Run,
     RunState, RunSummary, StartResponse, StopResponse, Verdict, Violation, WatchResponse,
     agent_server::{Agent, AgentServer},
     watch_response::Item,
@@ -91,8 +91,7 @@ impl Agent for FakeAgent {
                     message: "core 99 does not exist".into(),
                     mend: "use 0-1".into(),
                 };
-                let details = Refusal { violations: vec![violation] }.encode_to_vec();
-                return Err(Status::with_details(Code::InvalidArgument, "refused", details.into()));
+                return Err(ssts_proto::refusal::to_status(vec![violation]));
             }
             Behaviour::IsHalted => return Err(Status::failed_precondition("halted")),
             _ => {}
