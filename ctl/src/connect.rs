@@ -53,12 +53,6 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Around a connection that a test made.
-    #[cfg(test)]
-    pub(crate) fn at(client: Client, host: Host) -> Self {
-        Self { client, host, private: None }
-    }
-
     /// Connects to the agent that the command line, the environment or the default names.
     pub(crate) async fn find(
         global: &Global,

@@ -287,7 +287,7 @@ impl Bed {
             }
             std::future::pending::<()>().await;
         };
-        let work = tokio::time::timeout(Duration::from_secs(20), super::carry_out(command, &mut session));
+        let work = tokio::time::timeout(Duration::from_secs(20), carry_out(command, &mut session));
         let result = tokio::select! {
             result = work => result.expect("it hangs"),
             () = interrupt => unreachable!("it never ends"),

@@ -23,6 +23,14 @@ pub(super) struct PhaseView {
     pub(super) duration_ms: u64,
 }
 
+impl PhaseView {
+    /// `0:07 left`, so that elapsed and left add up on a clock.
+    pub(super) fn left(&self) -> String {
+        let elapsed_ms = self.elapsed_ms / 1_000 * 1_000;
+        format!("{} left", text::clock(self.duration_ms - elapsed_ms))
+    }
+}
+
 /// The current phase, once one has begun.
 pub(super) fn phase(now: &Now) -> Option<PhaseView> {
     let (index, phase) = current(now)?;
