@@ -1,4 +1,11 @@
 //! The parts of `sstsd`, the daemon that loads, watches and guards one host.
 
+pub mod burn;
+pub mod clock;
+pub mod config;
+pub mod guard;
 pub mod host;
 pub mod observe;
+pub mod rpc;
+pub mod run;
+pub mod tick;

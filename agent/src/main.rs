@@ -1,3 +1,80 @@
 //! `sstsd`: loads, watches and guards this host.
 
-fn main() {}
+mod check;
+mod cli;
+mod serve;
+
+use std::{
+    env,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::Parser as _;
+use ssts_agent::{
+    burn,
+    config::{Config, ConfigError},
+    rpc::ListenError,
+    run::EngineError,
+};
+
+use cli::{Cli, Command, Common};
+
+/// Why the program ends with a message. Printed here and nowhere else.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("--log: {0}")]
+    Log(String),
+    #[error("{what}: {source}")]
+    Io { what: &'static str, source: io::Error },
+    #[error("the service failed: {0}")]
+    Service(#[from] tonic::transport::Error),
+}
+
+impl Failure {
+    /// 2 for what the user wrote, 1 for the rest.
+    fn status(&self) -> ExitCode {
+        match self {
+            Self::Config(_) | Self::Log(_) | Self::Listen(ListenError::NotUnix(_) | ListenError::Relative(_)) => {
+                ExitCode::from(2)
+            }
+            Self::Listen(_) | Self::Engine(_) | Self::Io { .. } | Self::Service(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Burn { daemon } => return burn::process::main(daemon),
+        Command::Serve(args) => serve::serve(args),
+        Command::Check(args) => check::check(&args),
+    };
+    outcome.unwrap_or_else(|failure| {
+        let _nobody_reads = writeln!(io::stderr(), "error: {failure}");
+        failure.status()
+    })
+}
+
+/// The configuration with flags over it.
+fn configuration(common: &Common) -> Result<Config, Failure> {
+    let environment = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut config = Config::load(common.config.as_deref(), environment)?;
+    config.state_dir = Some(common.state_dir.clone().or(config.state_dir).unwrap_or_else(default_state_dir));
+    Ok(config)
+}
+
+/// /var/lib/ssts for root, else below the user's XDG state folder.
+fn default_state_dir() -> PathBuf {
+    if nix::unistd::geteuid().is_root() {
+        return "/var/lib/ssts".into();
+    }
+    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(home).unwrap_or_else(env::temp_dir).join("ssts")
+}

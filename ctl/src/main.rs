@@ -1,3 +1,68 @@
 //! `sstsctl`: commands hosts that run `sstsd`.
 
-fn main() {}
+mod cli;
+mod commands;
+mod connect;
+mod display;
+mod error;
+mod interrupts;
+mod json;
+mod local;
+mod output;
+mod quantity;
+mod report;
+mod scenario;
+mod status;
+mod telemetry;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{
+    cli::Cli,
+    commands::Session,
+    error::{Exit, Failure},
+    interrupts::Interrupts,
+    output::Output,
+};
+
+fn main() -> ExitCode {
+    let Cli { global, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(refusal) => {
+            // A reader that has gone away, as `head` does, is no error.
+            let _ = refusal.print();
+            return ExitCode::from(u8::try_from(refusal.exit_code()).unwrap_or(Exit::Usage.code()));
+        }
+    };
+    let mut output = Output::standard(global.color);
+    // The worker renews leases and reads sockets; commands run on this thread, which private agents depend on.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let failure = Failure::new(Exit::Internal, format!("can't start: {error}"), "");
+            output.failure(&failure);
+            return ExitCode::from(failure.exit.code());
+        }
+    };
+    let exit = runtime.block_on(async {
+        let interrupts = match Interrupts::of_process() {
+            Ok(interrupts) => interrupts,
+            Err(failure) => {
+                output.failure(&failure);
+                return failure.exit;
+            }
+        };
+        let mut session = Session { global, output, interrupts };
+        commands::carry_out(command, &mut session).await.unwrap_or_else(|failure| {
+            session.output.failure(&failure);
+            failure.exit
+        })
+    });
+    // Nothing that still runs in the background is worth waiting for.
+    runtime.shutdown_background();
+    ExitCode::from(exit.code())
+}

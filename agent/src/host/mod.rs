@@ -1,5 +1,12 @@
 //! What this machine is and what can be done on it.
 
+mod cgroup;
+mod check;
+pub mod cpuset;
+mod describe;
 mod roots;
 
+pub use cgroup::{CgroupError, RunCgroup, own_folder, sweep};
+pub use check::{check, is_complete};
+pub use describe::describe;
 pub use roots::HostRoots;

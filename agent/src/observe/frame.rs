@@ -5,6 +5,7 @@ use std::time::Duration;
 use ssts_proto::v1::{self, AbsenceReason};
 
 use super::schema::{Column, HistogramColumn, Schema};
+use crate::clock;
 
 /// A reading, or why there is none.
 pub type Reading = Result<f64, AbsenceReason>;
@@ -72,6 +73,19 @@ impl Frame {
         &self.gains
     }
 
+    /// A message with all but the samples.
+    pub fn header(&self) -> v1::Frame {
+        v1::Frame {
+            schema_id: self.schema_id,
+            sequence: self.sequence,
+            begin_ns: clock::ns(self.begin),
+            end_ns: clock::ns(self.end),
+            wall_offset_ns: self.wall_offset_ns,
+            values: Vec::with_capacity(self.readings.len()),
+            ..v1::Frame::default()
+        }
+    }
+
     /// Takes over another frame's content, keeping this one's buffers.
     pub fn copy_from(&mut self, other: &Self) {
         let Self { schema_id, sequence, begin, end, wall_offset_ns, readings, gains } = self;
@@ -79,61 +93,5 @@ impl Frame {
         (*begin, *end, *wall_offset_ns) = (other.begin, other.end, other.wall_offset_ns);
         readings.clone_from(&other.readings);
         gains.clone_from(&other.gains);
-    }
-}
-
-impl From<&Frame> for v1::Frame {
-    fn from(frame: &Frame) -> Self {
-        let mut message = Self {
-            schema_id: frame.schema_id,
-            sequence: frame.sequence,
-            begin_ns: frame.begin.as_nanos() as u64,
-            end_ns: frame.end.as_nanos() as u64,
-            wall_offset_ns: frame.wall_offset_ns,
-            values: Vec::with_capacity(frame.readings.len()),
-            ..Self::default()
-        };
-        for (index, reading) in frame.readings.iter().enumerate() {
-            match reading {
-                Ok(value) => message.values.push(*value),
-                Err(reason) => {
-                    message.absent_columns.push(index as u32);
-                    message.absent_reasons.push((*reason).into());
-                }
-            }
-        }
-        for gain in &frame.gains {
-            if message.histograms.last().is_none_or(|last| last.column != gain.column.0) {
-                message.histograms.push(v1::HistogramDelta { column: gain.column.0, ..Default::default() });
-            }
-            let delta = message.histograms.last_mut().expect("one was just pushed");
-            delta.buckets.push(gain.bucket);
-            delta.counts.push(gain.count);
-        }
-        message
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use ssts_proto::catalogue;
-
-    use super::*;
-
-    #[test]
-    fn an_absent_reading_travels_as_absent_with_its_reason_never_as_zero() {
-        let mut schema = Schema::new(7);
-        let free = schema.column(&catalogue::HOST_MEMORY_FREE, &[]);
-        let dirty = schema.column(&catalogue::HOST_MEMORY_DIRTY, &[]);
-        let cached = schema.column(&catalogue::HOST_MEMORY_CACHED, &[]);
-        let mut frame = Frame::default();
-        frame.reset(&schema, 1);
-        frame.set(free, Ok(5.0));
-        frame.set(dirty, Err(AbsenceReason::ReadFailed));
-        frame.set(cached, Ok(0.0));
-        let message = v1::Frame::from(&frame);
-        assert_eq!(message.values, [5.0, 0.0]);
-        assert_eq!(message.absent_columns, [1]);
-        assert_eq!(message.absent_reasons, [i32::from(AbsenceReason::ReadFailed)]);
     }
 }

@@ -1,6 +1,12 @@
 //! Watches the host: sources read procfs, sysfs, probes and burners once a tick, into frames.
 
+pub mod burners;
 pub mod frame;
+pub(crate) mod kernel_file;
+pub mod own;
 pub mod probes;
+pub mod procfs;
+pub mod ring;
 pub mod schema;
+pub mod sensors;
 pub mod source;

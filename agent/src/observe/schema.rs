@@ -12,6 +12,13 @@ pub struct Column(pub(super) u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HistogramColumn(pub(super) u32);
 
+impl HistogramColumn {
+    /// Its index.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// One column: a metric of the catalogue and the values of its labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnDescription {
@@ -52,6 +59,11 @@ impl Schema {
         debug_assert_eq!(metric.labels.len(), labels.len(), "{}", metric.name);
         self.columns.push(ColumnDescription { metric, labels: own(labels) });
         Column(index(self.columns.len()))
+    }
+
+    /// The scalar columns with their places.
+    pub fn columns(&self) -> impl Iterator<Item = (Column, &ColumnDescription)> {
+        (0..).map(Column).zip(&self.columns)
     }
 
     /// Adds a histogram column.

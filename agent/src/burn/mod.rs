@@ -1,0 +1,73 @@
+//! What burns. Everything here but [`control`], [`plan`] and [`profile`] runs in the burner process, which is this same
+//! executable, started again by the supervisor: settings become a validated [`plan::Plan`], that becomes workers, and those
+//! count into the [`control::ControlBlock`].
+
+pub mod control;
+pub mod cpu;
+pub mod disk;
+mod futex;
+pub mod inherit;
+mod map;
+mod pace;
+pub mod plan;
+pub mod process;
+pub mod profile;
+pub(crate) mod random;
+pub mod worker;
+
+use std::{io, path::PathBuf};
+
+/// Why a burner can't begin or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum BurnError {
+    /// The kernel refused the core.
+    #[error("a worker could not be pinned to core {core}: the core is offline or outside the process's cpuset")]
+    Pin {
+        /// The kernel's number.
+        core: u32,
+    },
+    /// A thread could not be started.
+    #[error("a worker thread could not be started: {0}")]
+    Thread(#[source] io::Error),
+    /// The file could not be made.
+    #[error("no file could be made in {}: {source}", path.display())]
+    Create {
+        /// The folder.
+        path: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// The file could not be filled.
+    #[error("the file in {} could not be filled beyond {written_bytes} bytes: {source}", path.display())]
+    Fill {
+        /// The folder.
+        path: PathBuf,
+        /// How far it got.
+        written_bytes: u64,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// The device takes only larger blocks.
+    #[error(
+        "{} takes no direct I/O in blocks of {block_bytes} bytes; use a multiple of the device's logical block (4KiB fits nearly all)",
+        path.display()
+    )]
+    Block {
+        /// The folder.
+        path: PathBuf,
+        /// What was asked.
+        block_bytes: u32,
+    },
+    /// io_uring is not to be had.
+    #[error("io_uring can't be used: {0}; see `sstsd check`")]
+    Ring(#[source] io::Error),
+    /// Stopped, or past its deadline, while it made ready.
+    #[error("stopped while it made ready")]
+    Interrupted,
+    /// What the daemon handed over is not what it should be.
+    #[error("the daemon's instructions could not be read: {0}")]
+    Instructions(String),
+    /// The daemon died before this process began.
+    #[error("the daemon is gone")]
+    Orphaned,
+}

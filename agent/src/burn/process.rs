@@ -1,0 +1,179 @@
+//! The burner process: what `sstsd burn` does. It speaks to the daemon through the control block, and says in lines of JSON
+//! on standard output when it is ready or why it can't go on.
+
+use std::{
+    fs::File,
+    io::{self, Read as _, Seek as _, Write as _},
+    process::ExitCode,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use nix::{
+    sys::{prctl, signal::Signal},
+    unistd::{Pid, getppid, gettid},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    BurnError,
+    control::{Command, ControlBlock},
+    cpu::{Answer, CpuWorker},
+    disk::DiskWorker,
+    inherit,
+    plan::{Load, Plan},
+    worker::{Flow, Prepared, Reins, Worker},
+};
+use crate::clock;
+
+/// One line from the burner process to the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    /// All workers are ready and wait for the start.
+    Ready(Prepared),
+    /// It can't go on, and ends.
+    Failed(String),
+}
+
+/// The exit status of a burner process that ended because the daemon no longer pushed the deadline.
+pub const DEADLINE_PASSED: u8 = 3;
+
+/// Sleeps end on time: prctl(2) PR_SET_TIMERSLACK, in ns; the default of 50 µs would blur every duty cycle.
+const TIMER_SLACK_NS: u64 = 1;
+/// How often the main thread looks at the deadline itself, in case a worker can't.
+const WATCH: Duration = Duration::from_millis(50);
+
+/// Carries out the plan that the daemon handed over. `daemon` is the process that must be alive.
+pub fn main(daemon: i32) -> ExitCode {
+    std::panic::set_hook(Box::new(|info| report(&Report::Failed(format!("a bug in the burner: {info}")))));
+    match run(daemon) {
+        Ok(status) => status,
+        Err(error) => {
+            report(&Report::Failed(error.to_string()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(daemon: i32) -> Result<ExitCode, BurnError> {
+    follow(daemon)?;
+    be_the_first_to_go();
+    let instructions = |error: io::Error| BurnError::Instructions(error.to_string());
+    let (control, plan) = inherit::take_over().map_err(instructions)?;
+    let block = Arc::new(ControlBlock::open(control).map_err(instructions)?);
+    let plan: Arc<Plan> = Arc::new(read_plan(plan.into()).map_err(instructions)?);
+    if plan.cores.len() != block.workers() {
+        return Err(BurnError::Instructions("the plan and the control block differ in workers".into()));
+    }
+    work(&block, &plan)
+}
+
+/// Dies with the daemon, `kill -9` included.
+fn follow(daemon: i32) -> Result<(), BurnError> {
+    prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| BurnError::Instructions(errno.to_string()))?;
+    // It may have died before the call above.
+    if getppid() == Pid::from_raw(daemon) { Ok(()) } else { Err(BurnError::Orphaned) }
+}
+
+/// Should memory run out, the burner goes before anything else: proc_pid_oom_score_adj(5). Raising one's own is always
+/// permitted; where /proc is not there the daemon's guard still is.
+fn be_the_first_to_go() {
+    let _best_effort = std::fs::write("/proc/self/oom_score_adj", "1000");
+}
+
+fn read_plan(mut file: File) -> io::Result<Plan> {
+    let mut text = String::new();
+    file.rewind()?;
+    file.read_to_string(&mut text)?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// What a worker thread tells the main thread.
+enum News {
+    Ready(Prepared),
+    Ended(Result<(), BurnError>),
+}
+
+fn work(block: &Arc<ControlBlock>, plan: &Arc<Plan>) -> Result<ExitCode, BurnError> {
+    let (sender, news) = mpsc::channel();
+    let answer = match &plan.load {
+        Load::Cpu { isa, .. } => Some(Arc::new(Answer::new(*isa, plan.seed))),
+        Load::Disk(_) => None,
+    };
+    for (index, &core) in plan.cores.iter().enumerate() {
+        let seed = plan.seed.wrapping_add(index as u64);
+        let mut worker: Box<dyn Worker> = match (&plan.load, &answer) {
+            (Load::Cpu { profile, .. }, Some(answer)) => {
+                Box::new(CpuWorker::new(*profile, plan.clone(), answer.clone()))
+            }
+            (Load::Disk(load), _) => Box::new(DiskWorker::new(load.clone(), seed)),
+            (Load::Cpu { .. }, None) => unreachable!("an answer was just made for this load"),
+        };
+        let reins = Reins::new(block.clone(), index);
+        let sender = sender.clone();
+        let body = move || {
+            let outcome = worker_thread(&mut *worker, core, &reins, &sender);
+            let _main_has_gone = sender.send(News::Ended(outcome));
+        };
+        thread::Builder::new().name(format!("burn-{core}")).spawn(body).map_err(BurnError::Thread)?;
+    }
+    drop(sender);
+    watch(block, plan.cores.len(), &news)
+}
+
+fn worker_thread(
+    worker: &mut dyn Worker,
+    core: u32,
+    reins: &Reins,
+    news: &mpsc::Sender<News>,
+) -> Result<(), BurnError> {
+    reins.slot().tid.store(gettid().as_raw().cast_unsigned(), std::sync::atomic::Ordering::Relaxed);
+    if !core_affinity::set_for_current(core_affinity::CoreId { id: core as usize }) {
+        return Err(BurnError::Pin { core });
+    }
+    // Without it duty cycles are less exact, nothing more.
+    let _best_effort = prctl::set_timerslack(TIMER_SLACK_NS);
+    let prepared = worker.prepare(reins)?;
+    let _main_has_gone = news.send(News::Ready(prepared));
+    match reins.wait_for_start() {
+        Flow::Stop => Ok(()),
+        Flow::Burn | Flow::Resumed(_) => worker.burn(reins),
+    }
+}
+
+/// Waits for the workers, and ends the process at the deadline even if one of them hangs.
+fn watch(block: &ControlBlock, workers: usize, news: &mpsc::Receiver<News>) -> Result<ExitCode, BurnError> {
+    let (mut ready, mut ended) = (0, 0);
+    while ended < workers {
+        match news.recv_timeout(WATCH) {
+            Ok(News::Ready(prepared)) => {
+                ready += 1;
+                if ready == workers {
+                    report(&Report::Ready(prepared));
+                }
+            }
+            Ok(News::Ended(outcome)) => {
+                ended += 1;
+                outcome?;
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            // A worker panicked; the hook has told why.
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(ExitCode::FAILURE),
+        }
+        if clock::boottime() >= block.deadline() {
+            return Ok(ExitCode::from(DEADLINE_PASSED));
+        }
+    }
+    let too_early = block.command() != Command::Stop && clock::boottime() >= block.deadline();
+    Ok(if too_early { ExitCode::from(DEADLINE_PASSED) } else { ExitCode::SUCCESS })
+}
+
+/// Best effort: a daemon that no longer reads is dead or about to see this process end.
+fn report(report: &Report) {
+    if let Ok(mut line) = serde_json::to_vec(report) {
+        line.push(b'\n');
+        let _best_effort = io::stdout().write_all(&line);
+    }
+}

@@ -1,0 +1,150 @@
+//! What every worker does, whatever it burns: wait for the command, obey it, prove that it lives, end at the deadline.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    BurnError,
+    control::{Command, ControlBlock, Slot},
+};
+use crate::clock;
+
+/// How long a sleeping worker goes without a look at the deadline.
+const LONGEST_SLEEP: Duration = Duration::from_millis(20);
+
+/// A thread of a burner, pinned to one core.
+pub trait Worker: Send {
+    /// Does what has to be done before the clock starts: files, buffers, reference answers. Long work asks
+    /// [`Reins::go_on`] now and then.
+    ///
+    /// # Errors
+    /// What makes it impossible to burn here; the run ends with it.
+    fn prepare(&mut self, reins: &Reins) -> Result<Prepared, BurnError>;
+
+    /// Burns until [`Reins::check`] says stop.
+    ///
+    /// # Errors
+    /// What makes it impossible to go on; the run ends with it.
+    fn burn(&mut self, reins: &Reins) -> Result<(), BurnError>;
+}
+
+/// What a worker chose while it made ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prepared {
+    /// In words, such as `fma, avx512`.
+    pub variant: String,
+    /// What a reader of the result should know.
+    pub notices: Vec<String>,
+}
+
+/// What the loop of a worker does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on.
+    Burn,
+    /// Go on after a pause that has just ended: time stood still for so long.
+    Resumed(Duration),
+    /// Return.
+    Stop,
+}
+
+/// A worker's end of the control block.
+#[derive(Debug, Clone)]
+pub struct Reins {
+    block: Arc<ControlBlock>,
+    worker: usize,
+}
+
+impl Reins {
+    /// Of one worker.
+    pub fn new(block: Arc<ControlBlock>, worker: usize) -> Self {
+        Self { block, worker }
+    }
+
+    /// Where this worker tells what it did.
+    pub fn slot(&self) -> &Slot {
+        self.block.slot(self.worker)
+    }
+
+    /// Which of the burner's workers this is, and of how many.
+    pub fn place(&self) -> (usize, usize) {
+        (self.worker, self.block.workers())
+    }
+
+    /// Counts one latency of `control::OPERATIONS[operation]`.
+    pub fn count_latency(&self, operation: usize, latency_ns: u64) {
+        let buckets = self.block.latency(self.worker, operation);
+        super::control::add(&buckets[super::control::LATENCY.index(latency_ns)], 1);
+    }
+
+    /// While preparing: whether to go on.
+    pub fn go_on(&self) -> bool {
+        self.beat(clock::boottime()) && self.block.command() != Command::Stop
+    }
+
+    /// Waits for the start.
+    pub fn wait_for_start(&self) -> Flow {
+        loop {
+            match self.block.command() {
+                Command::Burn => return self.check(),
+                Command::Stop => return Flow::Stop,
+                waiting @ (Command::Prepare | Command::Pause) => {
+                    if !self.beat(clock::boottime()) {
+                        return Flow::Stop;
+                    }
+                    self.block.wait_while(waiting, LONGEST_SLEEP);
+                }
+            }
+        }
+    }
+
+    /// What to do next. Sleeps here while the run is paused. Some 30 ns when there is nothing to obey.
+    #[inline]
+    pub fn check(&self) -> Flow {
+        let now = clock::boottime();
+        match self.block.command() {
+            Command::Burn if self.beat(now) && now < self.block.end() => Flow::Burn,
+            Command::Pause => self.pause(now),
+            _ => Flow::Stop,
+        }
+    }
+
+    /// Sleeps to an instant of CLOCK_BOOTTIME, less when a command comes.
+    pub fn sleep_until(&self, instant: Duration) {
+        while let Some(left) = instant.checked_sub(clock::boottime()).filter(|left| !left.is_zero()) {
+            self.block.wait_while(Command::Burn, left.min(LONGEST_SLEEP));
+            if self.block.command() != Command::Burn || !self.beat(clock::boottime()) {
+                return;
+            }
+        }
+    }
+
+    /// When burning ends by itself, CLOCK_BOOTTIME.
+    pub fn end(&self) -> Duration {
+        self.block.end()
+    }
+
+    #[cold]
+    fn pause(&self, since: Duration) -> Flow {
+        while self.block.command() == Command::Pause {
+            if !self.beat(clock::boottime()) {
+                return Flow::Stop;
+            }
+            self.block.wait_while(Command::Pause, LONGEST_SLEEP);
+        }
+        match self.block.command() {
+            Command::Burn => Flow::Resumed(clock::boottime().saturating_sub(since)),
+            _ => Flow::Stop,
+        }
+    }
+
+    /// A sign of life; whether the deadline is still ahead.
+    fn beat(&self, now: Duration) -> bool {
+        self.slot().heartbeat_ns.store(clock::ns(now), Ordering::Relaxed);
+        now < self.block.deadline()
+    }
+}

@@ -1,0 +1,89 @@
+//! `sstsd check`: what works on this host.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    process::ExitCode,
+};
+
+use serde::Serialize;
+use ssts_agent::{
+    host::{self, HostRoots},
+    observe::probes,
+};
+use ssts_proto::v1::{Capability, CapabilityState};
+
+use crate::{
+    Failure,
+    cli::{Check, Output},
+    configuration, serve,
+};
+
+/// One capability, for programs.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    name: &'a str,
+    state: &'static str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    mend: &'a str,
+}
+
+/// All of them, for programs.
+#[derive(Debug, Serialize)]
+struct Verdict<'a> {
+    complete: bool,
+    capabilities: Vec<Line<'a>>,
+}
+
+/// Tries everything and prints what came of it.
+pub(crate) fn check(args: &Check) -> Result<ExitCode, Failure> {
+    let config = configuration(&args.common)?;
+    let roots = HostRoots::from(config.roots.clone());
+    let state_dir = config.state_dir.clone().unwrap_or_default();
+    let probes = probes::load(&roots, &serve::probe_settings(&config));
+    let capabilities = host::check(&roots, &state_dir, &probes.statuses.snapshot());
+    let complete = host::is_complete(&capabilities);
+    let lines: Vec<_> = capabilities.iter().map(line).collect();
+    let text = match args.output {
+        Output::Json => {
+            let verdict = Verdict { complete, capabilities: lines };
+            serde_json::to_string_pretty(&verdict).map_err(io::Error::from).map(|text| text + "\n")
+        }
+        Output::Text => Ok(table(&lines, complete, io::stdout().is_terminal())),
+    };
+    let written = text.and_then(|text| io::stdout().write_all(text.as_bytes()));
+    match written {
+        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Io { what: "standard output", source })
+        }
+        _ if complete => Ok(ExitCode::SUCCESS),
+        _ => Ok(ExitCode::FAILURE),
+    }
+}
+
+fn line(capability: &Capability) -> Line<'_> {
+    let state = match capability.state() {
+        CapabilityState::Works => "works",
+        CapabilityState::Degraded => "degraded",
+        CapabilityState::Missing | CapabilityState::Unspecified => "missing",
+    };
+    Line { name: &capability.name, state, detail: &capability.detail, mend: &capability.mend }
+}
+
+fn table(lines: &[Line<'_>], complete: bool, colour: bool) -> String {
+    let width = lines.iter().map(|line| line.name.len()).max().unwrap_or_default();
+    let mut text = String::new();
+    for line in lines {
+        let (on, off) = match line.state {
+            _ if !colour => ("", ""),
+            "works" => ("\x1b[32m", "\x1b[0m"),
+            "degraded" => ("\x1b[33m", "\x1b[0m"),
+            _ => ("\x1b[31m", "\x1b[0m"),
+        };
+        text += &format!("{:width$}  {on}{:8}{off}  {}\n", line.name, line.state, line.detail);
+        if !line.mend.is_empty() {
+            text += &format!("{:width$}            mend: {}\n", "", line.mend);
+        }
+    }
+    text + if complete { "\nThe main job can run in full.\n" } else { "\nThe main job can't run in full.\n" }
+}

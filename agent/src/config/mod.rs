@@ -1,0 +1,346 @@
+//! The daemon's configuration: a TOML file, the environment over it, flags over both. A key that means nothing is an error
+//! with its place, never ignored.
+
+mod environment;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Deserializer, de};
+
+use crate::{host::HostRoots, observe::probes::HookChoice};
+
+/// Where the daemon looks for its configuration when it is told nothing.
+pub const DEFAULT_PATH: &str = "/etc/ssts/sstsd.toml";
+
+/// Why a configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// The file is not what it should be. The message has line, column and the offending text.
+    #[error("{}: {message}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The parser's words.
+        message: String,
+    },
+    /// A variable of the environment is not what it should be.
+    #[error("environment variable {name}: {message}")]
+    Environment {
+        /// The variable.
+        name: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A value is outside its bounds.
+    #[error("{key} = {value}: {mend}")]
+    Bounds {
+        /// The key, dotted.
+        key: &'static str,
+        /// What was given.
+        value: String,
+        /// What can be given.
+        mend: &'static str,
+    },
+}
+
+/// Everything that can be configured. `sstsd.toml` beside this crate's manifest documents each key.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where to listen: `unix:PATH`. Empty: the default socket of the user.
+    pub listen: Vec<String>,
+    /// Where records are kept. Unset: the default folder of the user.
+    pub state_dir: Option<PathBuf>,
+    /// What is logged, and how.
+    pub log: LogConfig,
+    /// How the host is sampled.
+    pub observe: ObserveConfig,
+    /// What no run may exceed.
+    pub limits: LimitsConfig,
+    /// How burners are held.
+    pub burners: BurnersConfig,
+    /// Where the kernel shows itself.
+    pub roots: RootsConfig,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// A filter such as `info` or `warn,ssts_agent::run=debug`.
+    pub filter: String,
+    /// Lines for people or objects for programs.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// How the host is sampled.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ObserveConfig {
+    /// Ticks a second: 1 to 100.
+    pub rate_hz: f64,
+    /// eBPF probes are loaded.
+    pub probes: bool,
+    /// How probes are attached.
+    pub hooks: HookChoice,
+}
+
+/// What no run may exceed.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// A run's longest duration, preparation and pauses included.
+    #[serde(deserialize_with = "duration")]
+    pub max_duration: Duration,
+    /// The least MemAvailable, in bytes.
+    pub min_available_memory_bytes: u64,
+    /// The hottest that any sensor may get, in °C.
+    pub max_temperature_celsius: f64,
+    /// How long a reading that a guard needs may be missing.
+    #[serde(deserialize_with = "duration")]
+    pub stale_after: Duration,
+    /// What a disk burner leaves free on its file system, in bytes.
+    pub disk_reserve_bytes: u64,
+}
+
+/// How burners are held.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BurnersConfig {
+    /// Burners end by themselves when the daemon has been silent for so long.
+    #[serde(deserialize_with = "duration")]
+    pub deadline: Duration,
+    /// How long a burner may take to stop before it is killed.
+    #[serde(deserialize_with = "duration")]
+    pub stop_grace: Duration,
+}
+
+/// Where the kernel shows itself.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RootsConfig {
+    /// A procfs.
+    pub proc: PathBuf,
+    /// A sysfs.
+    pub sys: PathBuf,
+    /// A tracefs.
+    pub tracefs: PathBuf,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { filter: "info".into(), format: LogFormat::Text }
+    }
+}
+
+impl Default for ObserveConfig {
+    fn default() -> Self {
+        Self { rate_hz: 10.0, probes: true, hooks: HookChoice::Auto }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            max_duration: Duration::from_secs(24 * 3_600),
+            min_available_memory_bytes: 256 << 20,
+            max_temperature_celsius: 95.0,
+            stale_after: Duration::from_secs(1),
+            disk_reserve_bytes: 64 << 20,
+        }
+    }
+}
+
+impl Default for BurnersConfig {
+    fn default() -> Self {
+        Self { deadline: Duration::from_secs(1), stop_grace: Duration::from_millis(30) }
+    }
+}
+
+impl Default for RootsConfig {
+    fn default() -> Self {
+        let HostRoots { proc, sys, tracefs } = HostRoots::default();
+        Self { proc, sys, tracefs }
+    }
+}
+
+impl From<RootsConfig> for HostRoots {
+    fn from(config: RootsConfig) -> Self {
+        Self { proc: config.proc, sys: config.sys, tracefs: config.tracefs }
+    }
+}
+
+impl Config {
+    /// Reads `path`, or [`DEFAULT_PATH`] where it exists, and lays the variables of `environment` over it.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn load(
+        path: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let (path, required) = path.map_or((Path::new(DEFAULT_PATH), false), |path| (path, true));
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !required => String::new(),
+            Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
+        };
+        let in_file = |message: String| ConfigError::File { path: path.to_owned(), message };
+        // Alone first, so that what is wrong in it is told with its line.
+        let _file_alone: Self = toml::from_str(&text).map_err(|error| in_file(error.to_string()))?;
+        let table = toml::from_str(&text).map_err(|error| in_file(error.to_string()))?;
+        let config = environment::overlay(table, environment)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The length of a tick.
+    pub fn tick(&self) -> Duration {
+        Duration::from_secs_f64(1.0 / self.observe.rate_hz)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let bounds = |key, value: String, good: bool, mend| {
+            if good { Ok(()) } else { Err(ConfigError::Bounds { key, value, mend }) }
+        };
+        let Self { observe, limits, burners, .. } = self;
+        bounds(
+            "observe.rate_hz",
+            observe.rate_hz.to_string(),
+            (1.0..=100.0).contains(&observe.rate_hz),
+            "use 1 to 100 ticks a second",
+        )?;
+        bounds(
+            "limits.max_duration",
+            format!("{:?}", limits.max_duration),
+            (Duration::from_secs(1)..=Duration::from_secs(366 * 24 * 3_600)).contains(&limits.max_duration),
+            "use 1s to a year",
+        )?;
+        bounds(
+            "limits.max_temperature_celsius",
+            limits.max_temperature_celsius.to_string(),
+            (1.0..=150.0).contains(&limits.max_temperature_celsius),
+            "use 1 to 150 °C",
+        )?;
+        bounds(
+            "limits.stale_after",
+            format!("{:?}", limits.stale_after),
+            limits.stale_after <= Duration::from_secs(60),
+            "use at most 60s",
+        )?;
+        let deadlines = (self.tick() * 3).max(Duration::from_millis(100))..=Duration::from_secs(60);
+        bounds(
+            "burners.deadline",
+            format!("{:?}", burners.deadline),
+            deadlines.contains(&burners.deadline),
+            "use at least 100ms and three ticks, at most 60s",
+        )?;
+        bounds(
+            "burners.stop_grace",
+            format!("{:?}", burners.stop_grace),
+            burners.stop_grace <= Duration::from_secs(10),
+            "use at most 10s",
+        )
+    }
+}
+
+/// `250ms`, `10s`, `1h 30m`.
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text)
+        .map_err(|error| de::Error::custom(format!("'{text}' is no duration ({error}); write 250ms, 10s, 90m or 24h")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../sstsd.toml");
+
+    fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), text).unwrap();
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::load(Some(file.path()), environment)
+    }
+
+    #[test]
+    fn the_shipped_example_says_the_defaults_and_names_every_key() {
+        // Every key stands commented out with its default.
+        let uncommented: String =
+            EXAMPLE.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n").collect();
+        let mut config = load(&uncommented, &[]).unwrap();
+        assert_eq!(config.listen, ["unix:/run/ssts/sstsd.sock"]);
+        assert_eq!(config.state_dir, Some("/var/lib/ssts".into()));
+        (config.listen, config.state_dir) = (Vec::new(), None);
+        assert_eq!(config, Config::default());
+        assert_eq!(load(EXAMPLE, &[]).unwrap(), Config::default());
+        let keys = "listen state_dir filter format rate_hz probes hooks max_duration \
+                    min_available_memory_bytes max_temperature_celsius stale_after disk_reserve_bytes deadline stop_grace \
+                    proc sys tracefs";
+        for key in keys.split_whitespace() {
+            assert!(EXAMPLE.contains(&format!("#: {key} = ")), "{key}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_with_its_line_and_column() {
+        let message = load("[observe]\nrate_hz = 10\nrate_herz = 5\n", &[]).unwrap_err().to_string();
+        assert!(message.contains("line 3, column 1") && message.contains("rate_herz"), "{message}");
+    }
+
+    #[test]
+    fn the_environment_goes_over_the_file() {
+        let config = load("[observe]\nrate_hz = 20\n", &[("SSTSD_OBSERVE__RATE_HZ", "50"), ("OTHER", "x")]).unwrap();
+        assert!((config.observe.rate_hz - 50.0).abs() < f64::EPSILON);
+        let config = load("", &[("SSTSD_LOG__FILTER", "debug"), ("SSTSD_LISTEN", "unix:/a")]).unwrap();
+        assert_eq!(config.log.filter, "debug");
+        assert_eq!(config.listen, ["unix:/a"]);
+    }
+
+    #[test]
+    fn a_bad_variable_is_named() {
+        for (name, value) in [("SSTSD_OBSERVE__RATE_HERZ", "5"), ("SSTSD_OBSERVE__RATE_HZ", "x")] {
+            let message = load("", &[(name, value)]).unwrap_err().to_string();
+            assert!(message.contains(name), "{message}");
+        }
+    }
+
+    #[test]
+    fn values_outside_their_bounds_are_refused() {
+        for text in [
+            "[observe]\nrate_hz = 0\n",
+            "[observe]\nrate_hz = 101\n",
+            "[limits]\nmax_duration = \"0s\"\n",
+            "[limits]\nmax_temperature_celsius = nan\n",
+            "[burners]\ndeadline = \"10ms\"\n",
+            "[burners]\ndeadline = 5\n",
+            "[limits]\nmax_duration = \"5parsecs\"\n",
+        ] {
+            assert!(load(text, &[]).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Limits with a reaction. A guard sees frames and says when it trips; it knows nothing of runs and burners.
+
+use std::{sync::Arc, time::Duration};
+
+use ssts_proto::{
+    catalogue::{HOST_MEMORY_AVAILABLE, HOST_TEMPERATURE},
+    v1,
+};
+
+use crate::observe::{
+    frame::Frame,
+    schema::{Column, Schema},
+};
+
+/// The limits of one run, after the daemon's own were laid over those that were asked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bounds {
+    /// The whole run.
+    pub max_duration: Duration,
+    /// Of MemAvailable.
+    pub min_available_memory_bytes: u64,
+    /// Of the hottest sensor.
+    pub max_temperature_celsius: f64,
+    /// How long a reading may be missing.
+    pub stale_after: Duration,
+}
+
+impl From<&Bounds> for v1::Limits {
+    fn from(bounds: &Bounds) -> Self {
+        Self {
+            max_duration_ms: Some(u64::try_from(bounds.max_duration.as_millis()).unwrap_or(u64::MAX)),
+            min_available_memory_bytes: Some(bounds.min_available_memory_bytes),
+            max_temperature_celsius: Some(bounds.max_temperature_celsius),
+        }
+    }
+}
+
+/// A limit was reached. The only reaction so far is to stop the run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trip {
+    /// `max_duration`, `min_available_memory`, `max_temperature`.
+    pub guard: &'static str,
+    /// What was read, and the limit.
+    pub message: String,
+}
+
+/// The guards of one run.
+#[derive(Debug)]
+pub struct Guards {
+    bounds: Bounds,
+    /// CLOCK_MONOTONIC.
+    started: Duration,
+    schema: Option<Arc<Schema>>,
+    memory: Option<Watched>,
+    sensors: Vec<Watched>,
+}
+
+/// A reading that a guard relies on.
+#[derive(Debug)]
+struct Watched {
+    column: Option<Column>,
+    labels: Vec<String>,
+    /// When it was last there, CLOCK_MONOTONIC.
+    fresh: Duration,
+    /// Whether it ever was. One that never was can't be relied on, and its absence says nothing.
+    seen: bool,
+}
+
+impl Guards {
+    /// Guards of a run that starts now, by CLOCK_MONOTONIC.
+    pub fn new(bounds: Bounds, started: Duration) -> Self {
+        Self { bounds, started, schema: None, memory: None, sensors: Vec::new() }
+    }
+
+    /// Whether any temperature sensor could be read so far.
+    pub fn sees_temperature(&self) -> bool {
+        self.sensors.iter().any(|sensor| sensor.seen)
+    }
+
+    /// Looks at one frame.
+    pub fn check(&mut self, schema: &Arc<Schema>, frame: &Frame) -> Option<Trip> {
+        self.follow(schema, frame.end);
+        self.check_duration(frame.end)
+            .or_else(|| self.check_memory(frame))
+            .or_else(|| self.check_temperature(frame))
+    }
+
+    fn check_duration(&self, now: Duration) -> Option<Trip> {
+        let elapsed = now.saturating_sub(self.started);
+        (elapsed >= self.bounds.max_duration).then(|| Trip {
+            guard: "max_duration",
+            message: format!("the run has lasted {elapsed:.1?}, the limit is {:?}", self.bounds.max_duration),
+        })
+    }
+
+    fn check_memory(&mut self, frame: &Frame) -> Option<Trip> {
+        let limit = self.bounds.min_available_memory_bytes;
+        let stale_after = self.bounds.stale_after;
+        let trip = |message| Trip { guard: "min_available_memory", message };
+        match self.memory.as_mut()?.look(frame, stale_after) {
+            Look::Value(bytes) if bytes < limit as f64 => {
+                Some(trip(format!("{} MiB of memory are available, the limit is {} MiB", mib(bytes), mib(limit as f64))))
+            }
+            Look::Value(_) | Look::Unknown => None,
+            Look::Stale => Some(trip(format!("the available memory could not be read for {stale_after:?}"))),
+        }
+    }
+
+    fn check_temperature(&mut self, frame: &Frame) -> Option<Trip> {
+        let limit = self.bounds.max_temperature_celsius;
+        let stale_after = self.bounds.stale_after;
+        self.sensors.iter_mut().find_map(|sensor| {
+            let name = sensor.labels.first().cloned().unwrap_or_default();
+            let message = match sensor.look(frame, stale_after) {
+                Look::Value(celsius) if celsius > limit => {
+                    format!("sensor {name} is at {celsius:.1} °C, the limit is {limit:.1} °C")
+                }
+                Look::Value(_) | Look::Unknown => return None,
+                Look::Stale => format!("sensor {name} could not be read for {stale_after:?}"),
+            };
+            Some(Trip { guard: "max_temperature", message })
+        })
+    }
+
+    /// Finds the columns anew when the schema changed. What was relied on before still is, whether the schema has it or not.
+    fn follow(&mut self, schema: &Arc<Schema>, now: Duration) {
+        if self.schema.as_ref().is_some_and(|known| known.id == schema.id) {
+            return;
+        }
+        self.schema = Some(schema.clone());
+        for watched in self.memory.iter_mut().chain(&mut self.sensors) {
+            watched.column = None;
+        }
+        for (column, description) in schema.columns() {
+            if *description.metric == HOST_MEMORY_AVAILABLE {
+                let memory = self.memory.get_or_insert_with(|| Watched::new(&[], now));
+                memory.column = Some(column);
+            } else if *description.metric == HOST_TEMPERATURE {
+                let known = self.sensors.iter().position(|sensor| sensor.labels == description.labels);
+                let index = known.unwrap_or_else(|| {
+                    self.sensors.push(Watched::new(&description.labels, now));
+                    self.sensors.len() - 1
+                });
+                self.sensors[index].column = Some(column);
+            }
+        }
+    }
+}
+
+enum Look {
+    Value(f64),
+    Stale,
+    Unknown,
+}
+
+impl Watched {
+    fn new(labels: &[String], now: Duration) -> Self {
+        Self { column: None, labels: labels.to_vec(), fresh: now, seen: false }
+    }
+
+    fn look(&mut self, frame: &Frame, stale_after: Duration) -> Look {
+        let reading = self.column.and_then(|column| frame.reading(column).ok()).filter(|value| value.is_finite());
+        match reading {
+            Some(value) => {
+                (self.fresh, self.seen) = (frame.end, true);
+                Look::Value(value)
+            }
+            None if self.seen && frame.end.saturating_sub(self.fresh) >= stale_after => Look::Stale,
+            None => Look::Unknown,
+        }
+    }
+}
+
+fn mib(bytes: f64) -> u64 {
+    (bytes / f64::from(1 << 20)) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use ssts_proto::v1::AbsenceReason;
+
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds {
+        max_duration: Duration::from_secs(60),
+        min_available_memory_bytes: 1 << 30,
+        max_temperature_celsius: 80.0,
+        stale_after: Duration::from_secs(1),
+    };
+
+    struct Host {
+        schema: Arc<Schema>,
+        memory: Column,
+        sensors: [Column; 2],
+        guards: Guards,
+    }
+
+    impl Host {
+        fn new() -> Self {
+            let mut schema = Schema::new(1);
+            let memory = schema.column(&HOST_MEMORY_AVAILABLE, &[]);
+            let sensors = ["a", "b"].map(|id| schema.column(&HOST_TEMPERATURE, &[id, ""]));
+            Self { schema: Arc::new(schema), memory, sensors, guards: Guards::new(BOUNDS, Duration::ZERO) }
+        }
+
+        fn tick(&mut self, ms: u64, memory: f64, sensors: [Result<f64, AbsenceReason>; 2]) -> Option<&'static str> {
+            let mut frame = Frame::default();
+            frame.reset(&self.schema, 0);
+            frame.end = Duration::from_millis(ms);
+            frame.set(self.memory, Ok(memory));
+            for (column, reading) in self.sensors.into_iter().zip(sensors) {
+                frame.set(column, reading);
+            }
+            self.guards.check(&self.schema, &frame).map(|trip| trip.guard)
+        }
+    }
+
+    const MUCH: f64 = 8e9;
+    const GONE: Result<f64, AbsenceReason> = Err(AbsenceReason::Gone);
+
+    #[test]
+    fn each_guard_trips_beyond_its_limit_and_not_at_it() {
+        let mut host = Host::new();
+        assert_eq!(host.tick(0, MUCH, [Ok(80.0), Ok(20.0)]), None);
+        assert_eq!(host.tick(1, f64::from(1 << 30), [Ok(20.0); 2]), None);
+        assert_eq!(host.tick(2, 1e9, [Ok(20.0); 2]), Some("min_available_memory"));
+        assert_eq!(host.tick(3, MUCH, [Ok(20.0), Ok(80.1)]), Some("max_temperature"));
+        assert_eq!(host.tick(59_999, MUCH, [Ok(20.0); 2]), None);
+        assert_eq!(host.tick(60_000, MUCH, [Ok(20.0); 2]), Some("max_duration"));
+    }
+
+    #[test]
+    fn a_sensor_that_stays_away_trips_and_one_that_comes_back_in_time_does_not() {
+        let mut host = Host::new();
+        assert_eq!(host.tick(0, MUCH, [Ok(20.0); 2]), None);
+        assert_eq!(host.tick(500, MUCH, [Ok(20.0), GONE]), None);
+        assert_eq!(host.tick(900, MUCH, [Ok(20.0); 2]), None);
+        assert_eq!(host.tick(1_800, MUCH, [Ok(20.0), GONE]), None);
+        assert_eq!(host.tick(1_900, MUCH, [Ok(20.0), GONE]), Some("max_temperature"));
+    }
+
+    #[test]
+    fn a_sensor_that_never_could_be_read_is_not_relied_on() {
+        let mut host = Host::new();
+        assert_eq!(host.tick(0, MUCH, [Ok(20.0), GONE]), None);
+        assert_eq!(host.tick(30_000, MUCH, [Ok(20.0), GONE]), None);
+        assert!(host.guards.sees_temperature());
+    }
+
+    #[test]
+    fn a_sensor_that_a_new_schema_lacks_is_still_relied_on() {
+        let mut host = Host::new();
+        assert_eq!(host.tick(0, MUCH, [Ok(20.0); 2]), None);
+        let mut schema = Schema::new(2);
+        host.memory = schema.column(&HOST_MEMORY_AVAILABLE, &[]);
+        let only = schema.column(&HOST_TEMPERATURE, &["a", ""]);
+        (host.schema, host.sensors) = (Arc::new(schema), [only, only]);
+        assert_eq!(host.tick(500, MUCH, [Ok(20.0); 2]), None);
+        assert_eq!(host.tick(1_000, MUCH, [Ok(20.0); 2]), Some("max_temperature"));
+    }
+}

@@ -1,0 +1,155 @@
+//! A leaf cgroup for each run, so that its processes can be killed in one call and be seen to be gone. cgroups(7) and
+//! Documentation/admin-guide/cgroup-v2.rst of the kernel. Only version 2 can do that; a hybrid host has it too, beside its
+//! version 1 controllers.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::HostRoots;
+
+/// Every cgroup of ours is named so, then the daemon's pid and the run's id.
+const PREFIX: &str = "ssts-";
+
+/// Why there is no cgroup for a run. The other ways to stop a burner remain.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    /// No version 2 hierarchy is mounted.
+    #[error("no cgroup v2 hierarchy is mounted")]
+    NotMounted,
+    /// The daemon's own place in it is unknown.
+    #[error("/proc/self/cgroup names no cgroup of version 2")]
+    NoOwn,
+    /// The kernel refused.
+    #[error("{}: {source}", path.display())]
+    Refused {
+        /// The file or folder.
+        path: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// The kernel has no `cgroup.kill`: before 5.14.
+    #[error("{} is missing: the kernel is older than 5.14", .0.display())]
+    NoKill(PathBuf),
+}
+
+/// The folder of the cgroup that this process is in.
+///
+/// # Errors
+/// [`CgroupError::NotMounted`], [`CgroupError::NoOwn`].
+pub fn own_folder(roots: &HostRoots) -> Result<PathBuf, CgroupError> {
+    let read = |name| fs::read_to_string(roots.proc(name)).unwrap_or_default();
+    let (root, mount) = mount_of(&read("self/mountinfo")).ok_or(CgroupError::NotMounted)?;
+    let own = own_path(&read("self/cgroup")).ok_or(CgroupError::NoOwn)?;
+    // In a container the mount may show only a part of the tree.
+    let below = Path::new(&own).strip_prefix(&root).unwrap_or(Path::new(""));
+    Ok(mount.join(below.strip_prefix("/").unwrap_or(below)))
+}
+
+/// Root and mount point of the first cgroup2 in a `mountinfo`: proc_pid_mountinfo(5).
+fn mount_of(mountinfo: &str) -> Option<(PathBuf, PathBuf)> {
+    mountinfo.lines().find_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        if right.split(' ').next() != Some("cgroup2") {
+            return None;
+        }
+        let mut fields = left.split(' ').skip(3);
+        Some((fields.next()?.into(), fields.next()?.into()))
+    })
+}
+
+/// The path of the version 2 line, `0::/path`.
+fn own_path(cgroup: &str) -> Option<String> {
+    cgroup.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
+}
+
+/// Removes what daemons that no longer live have left.
+pub fn sweep(roots: &HostRoots) {
+    let Ok(folder) = own_folder(roots) else { return };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let daemon = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<u32>().ok());
+        if daemon.is_some_and(|pid| !roots.proc(pid.to_string()).exists()) {
+            // Fails while something lives in it, and then it must stay.
+            let _best_effort = fs::remove_dir(entry.path());
+        }
+    }
+}
+
+/// A cgroup of one run. Removed when dropped, once nothing lives in it.
+#[derive(Debug)]
+pub struct RunCgroup {
+    folder: PathBuf,
+    procs: File,
+}
+
+impl RunCgroup {
+    /// Makes one below the daemon's own.
+    ///
+    /// # Errors
+    /// See [`CgroupError`].
+    pub fn create(roots: &HostRoots, run_id: &str) -> Result<Self, CgroupError> {
+        let folder = own_folder(roots)?.join(format!("{PREFIX}{}-{run_id}", std::process::id()));
+        let refused = |path: &Path, source| CgroupError::Refused { path: path.to_owned(), source };
+        fs::create_dir(&folder).map_err(|source| refused(&folder, source))?;
+        let kill = folder.join("cgroup.kill");
+        let path = folder.join("cgroup.procs");
+        let opened = OpenOptions::new().write(true).open(&path).map_err(|source| refused(&path, source));
+        let usable = if kill.exists() { opened } else { Err(CgroupError::NoKill(kill)) };
+        match usable {
+            Ok(procs) => Ok(Self { folder, procs }),
+            Err(error) => {
+                let _best_effort = fs::remove_dir(&folder);
+                Err(error)
+            }
+        }
+    }
+
+    /// `cgroup.procs`, for processes that are to live here.
+    pub fn procs(&self) -> &File {
+        &self.procs
+    }
+
+    /// Kills everything in it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn kill(&self) -> io::Result<()> {
+        fs::write(self.folder.join("cgroup.kill"), "1")
+    }
+
+    /// Whether anything lives in it. Unknown counts as yes.
+    pub fn is_populated(&self) -> bool {
+        fs::read_to_string(self.folder.join("cgroup.events")).map_or(true, |events| !events.contains("populated 0"))
+    }
+}
+
+impl Drop for RunCgroup {
+    fn drop(&mut self) {
+        // What still lives in it keeps it; the next start of a daemon sweeps.
+        let _best_effort = fs::remove_dir(&self.folder);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hierarchy_is_found_pure_and_hybrid() {
+        let pure = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
+        assert_eq!(mount_of(pure), Some(("/".into(), "/sys/fs/cgroup".into())));
+        let hybrid = "31 30 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
+                      40 30 0:35 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw\n";
+        assert_eq!(mount_of(hybrid), Some(("/".into(), "/sys/fs/cgroup/unified".into())));
+        assert_eq!(mount_of("31 30 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"), None);
+    }
+
+    #[test]
+    fn the_own_path_is_that_of_version_2() {
+        assert_eq!(own_path("4:memory:/a\n0::/user.slice/b\n").as_deref(), Some("/user.slice/b"));
+        assert_eq!(own_path("4:memory:/a\n"), None);
+    }
+}

@@ -1,0 +1,154 @@
+//! Where the service listens: Unix sockets, open to root and a group.
+
+use std::{
+    fmt, fs, io,
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use nix::{
+    sys::stat::{Mode, umask},
+    unistd::{Group, chown},
+};
+use tokio::net::UnixListener;
+use tracing::{info, warn};
+
+/// Members may command the agent.
+const GROUP: &str = "ssts";
+/// Read and write for the user and the group.
+const SOCKET_MODE: u32 = 0o660;
+
+/// Why the service can't listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Not a Unix socket.
+    #[error("'{0}': only Unix sockets are offered, write unix:/PATH; TCP is refused as long as it would be without TLS")]
+    NotUnix(String),
+    /// The path is none.
+    #[error("'{0}': a socket needs an absolute path, write unix:/PATH")]
+    Relative(String),
+    /// Somebody answers there.
+    #[error("another process listens on {}; stop it, or choose another socket with --listen", .0.display())]
+    Live(PathBuf),
+    /// The kernel refused.
+    #[error("{}: {source}", path.display())]
+    Refused {
+        /// The socket.
+        path: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address(PathBuf);
+
+impl Address {
+    /// The default of this process's user.
+    pub fn default_of_user() -> Self {
+        let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !nix::unistd::geteuid().is_root());
+        Self(own.map_or_else(|| "/run".into(), PathBuf::from).join("ssts/sstsd.sock"))
+    }
+}
+
+impl FromStr for Address {
+    type Err = ListenError;
+
+    fn from_str(text: &str) -> Result<Self, ListenError> {
+        let path = text.strip_prefix("unix:").ok_or_else(|| ListenError::NotUnix(text.into()))?;
+        if Path::new(path).is_absolute() { Ok(Self(path.into())) } else { Err(ListenError::Relative(text.into())) }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unix:{}", self.0.display())
+    }
+}
+
+/// A socket that is listened on. Its name goes when it is dropped.
+#[derive(Debug)]
+pub struct Listener {
+    path: PathBuf,
+    listener: Option<UnixListener>,
+}
+
+impl Listener {
+    /// Listens. What a dead daemon left is replaced; a live one is an error. To be called while no other thread makes files:
+    /// the umask is the process's.
+    ///
+    /// # Errors
+    /// See [`ListenError`].
+    pub fn bind(address: &Address) -> Result<Self, ListenError> {
+        let path = address.0.clone();
+        let refused = |source| ListenError::Refused { path: path.clone(), source };
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(refused)?;
+        }
+        match UnixStream::connect(&path) {
+            Ok(_) => return Err(ListenError::Live(path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                warn!(socket = %path.display(), "replacing the socket of a daemon that is gone");
+                fs::remove_file(&path).map_err(refused)?;
+            }
+            Err(error) => return Err(refused(error)),
+        }
+        // Never open to more than the user, not even for a moment.
+        let before = umask(Mode::from_bits_truncate(0o177));
+        let bound = UnixListener::bind(&path);
+        umask(before);
+        let listener = bound.map_err(refused)?;
+        match Group::from_name(GROUP) {
+            Ok(Some(group)) => {
+                if let Err(errno) = chown(&path, None, Some(group.gid)) {
+                    warn!(%errno, "the socket could not be given to group {GROUP}");
+                }
+            }
+            _ => info!("there is no group {GROUP}: only this user and root can use the socket"),
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(SOCKET_MODE)).map_err(refused)?;
+        info!(socket = %path.display(), "listening");
+        Ok(Self { path, listener: Some(listener) })
+    }
+
+    /// The socket itself, once.
+    pub fn take(&mut self) -> Option<UnixListener> {
+        self.listener.take()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _gone_already = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_absolute_unix_sockets_are_taken() {
+        assert_eq!("unix:/run/x.sock".parse::<Address>().unwrap().to_string(), "unix:/run/x.sock");
+        for bad in ["127.0.0.1:50051", "[::1]:1", "unix:x.sock", "/run/x.sock", "unix:", ""] {
+            assert!(bad.parse::<Address>().is_err(), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stale_socket_is_replaced_and_a_live_one_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.sock");
+        let address: Address = format!("unix:{}", path.display()).parse().unwrap();
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let listener = Listener::bind(&address).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, SOCKET_MODE);
+        assert!(matches!(Listener::bind(&address), Err(ListenError::Live(_))));
+        drop(listener);
+        assert!(!path.exists());
+    }
+}

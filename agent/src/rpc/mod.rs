@@ -1,0 +1,257 @@
+//! The gRPC service: translates between messages and the engine, and nothing else.
+
+mod listen;
+mod watch;
+
+use std::{sync::Arc, time::Duration};
+
+use ssts_proto::{
+    refusal,
+    v1::{self, RunState, agent_server::Agent},
+    validate,
+};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status, transport::server::UdsConnectInfo};
+use tracing::info;
+
+pub use listen::{Address, ListenError, Listener};
+use watch::WatchStream;
+
+use crate::{
+    host::{self, HostRoots},
+    observe::{probes::StatusBoard, ring::FrameRing},
+    run::{ActiveRun, Describe, Ending, Engine, EngineError},
+};
+
+/// Answers `Describe` and describes the host in records.
+#[derive(Debug, Clone)]
+pub struct Inventory {
+    /// Where the host shows itself.
+    pub roots: HostRoots,
+    /// How the probes are.
+    pub probes: StatusBoard,
+    /// Where records are kept.
+    pub state_dir: std::path::PathBuf,
+}
+
+impl Describe for Inventory {
+    fn host(&self) -> v1::Host {
+        host::describe(&self.roots)
+    }
+
+    fn probes(&self) -> Vec<v1::ProbeStatus> {
+        self.probes.snapshot()
+    }
+}
+
+/// Package `ssts.v1`'s service on this host.
+#[derive(Debug, Clone)]
+pub struct AgentService {
+    /// The runs.
+    pub engine: Arc<Engine>,
+    /// The frames.
+    pub ring: Arc<FrameRing>,
+    /// The host.
+    pub inventory: Inventory,
+    /// How often frames come.
+    pub tick: Duration,
+}
+
+#[tonic::async_trait]
+impl Agent for AgentService {
+    async fn describe(
+        &self,
+        _request: Request<v1::DescribeRequest>,
+    ) -> Result<Response<v1::DescribeResponse>, Status> {
+        let Self { engine, inventory, tick, .. } = self.clone();
+        blocking(move || {
+            let probes = inventory.probes();
+            let limits = engine.limits();
+            Ok(v1::DescribeResponse {
+                host: Some(inventory.host()),
+                capabilities: host::check(&inventory.roots, &inventory.state_dir, &probes),
+                probes,
+                limits: Some(v1::Limits {
+                    max_duration_ms: u64::try_from(limits.max_duration.as_millis()).ok(),
+                    min_available_memory_bytes: Some(limits.min_available_memory_bytes),
+                    max_temperature_celsius: Some(limits.max_temperature_celsius),
+                }),
+                tick_rate_hz: 1.0 / tick.as_secs_f64(),
+                halt: engine.halt_state(),
+            })
+        })
+        .await
+    }
+
+    async fn start(&self, request: Request<v1::StartRequest>) -> Result<Response<v1::StartResponse>, Status> {
+        let caller = caller(&request);
+        let v1::StartRequest { run_id, scenario, lease_ttl_ms } = request.into_inner();
+        if !validate::run_id(&run_id) {
+            return Err(violation("run_id", format!("'{run_id}' is no run id"), "use 1 to 64 characters of A-Z, a-z, 0-9, '-'"));
+        }
+        if let Some(ttl) = lease_ttl_ms.filter(|ttl| !validate::LEASE_TTL_MS.contains(ttl)) {
+            return Err(violation("lease_ttl_ms", format!("a lease of {ttl} ms"), "use 1,000 to 3,600,000 ms"));
+        }
+        let scenario = scenario.ok_or_else(|| violation("scenario", "no scenario is given".into(), "give one"))?;
+        info!(run = run_id, scenario = scenario.name, %caller, "asked to start");
+        let engine = self.engine.clone();
+        let ttl = lease_ttl_ms.map(Duration::from_millis);
+        blocking(move || {
+            let run = engine.start(run_id, &scenario, ttl)?;
+            Ok(v1::StartResponse { run: Some(run.summary()) })
+        })
+        .await
+    }
+
+    async fn stop(&self, request: Request<v1::StopRequest>) -> Result<Response<v1::StopResponse>, Status> {
+        let received = Instant::now();
+        let caller = caller(&request);
+        let v1::StopRequest { run_id, reason } = request.into_inner();
+        info!(run = run_id, reason, %caller, "asked to stop");
+        let run = match self.engine.active(&run_id) {
+            Err(EngineError::Over(_)) => {
+                let engine = self.engine.clone();
+                return blocking(move || {
+                    Ok(v1::StopResponse { run: engine.get(&run_id)?.summary, quiet_after_ns: None })
+                })
+                .await;
+            }
+            found => found?,
+        };
+        let was_over = run.state() == RunState::Finished;
+        let words = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        run.stop(Ending::new(v1::Cause::StoppedByUser, format!("stopped by {caller}{words}")));
+        wait_until_finished(&run).await;
+        let quiet_after_ns = (!was_over).then(|| crate::clock::ns(received.elapsed()));
+        Ok(Response::new(v1::StopResponse { run: Some(run.summary()), quiet_after_ns }))
+    }
+
+    async fn pause(&self, request: Request<v1::PauseRequest>) -> Result<Response<v1::PauseResponse>, Status> {
+        info!(run = request.get_ref().run_id, caller = %caller(&request), "asked to pause");
+        let run = self.engine.active(&request.get_ref().run_id)?;
+        run.pause().map_err(EngineError::from)?;
+        Ok(Response::new(v1::PauseResponse { run: Some(run.summary()) }))
+    }
+
+    async fn resume(&self, request: Request<v1::ResumeRequest>) -> Result<Response<v1::ResumeResponse>, Status> {
+        info!(run = request.get_ref().run_id, caller = %caller(&request), "asked to resume");
+        let run = self.engine.active(&request.get_ref().run_id)?;
+        run.resume().map_err(EngineError::from)?;
+        Ok(Response::new(v1::ResumeResponse { run: Some(run.summary()) }))
+    }
+
+    async fn halt(&self, request: Request<v1::HaltRequest>) -> Result<Response<v1::HaltResponse>, Status> {
+        let received = Instant::now();
+        let caller = caller(&request);
+        let v1::HaltRequest { reason, clear } = request.into_inner();
+        if clear {
+            info!(%caller, "asked to lift the halt");
+            self.engine.clear_halt()?;
+            return Ok(Response::new(v1::HaltResponse::default()));
+        }
+        tracing::warn!(%caller, reason, "asked to halt");
+        let reason = if reason.is_empty() { "no reason given".into() } else { reason };
+        let (run, latched) = self.engine.halt(caller, reason);
+        let mut quiet_after_ns = None;
+        if let Some(run) = run {
+            wait_until_finished(&run).await;
+            quiet_after_ns = Some(crate::clock::ns(received.elapsed()));
+        }
+        latched?;
+        Ok(Response::new(v1::HaltResponse { halt: self.engine.halt_state(), quiet_after_ns }))
+    }
+
+    async fn renew_lease(
+        &self,
+        request: Request<v1::RenewLeaseRequest>,
+    ) -> Result<Response<v1::RenewLeaseResponse>, Status> {
+        let run = self.engine.active(&request.get_ref().run_id)?;
+        let ttl = run.renew_lease().ok_or_else(|| Status::failed_precondition("the run is detached: it has no lease"))?;
+        let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        Ok(Response::new(v1::RenewLeaseResponse { ttl_ms, state: run.state().into() }))
+    }
+
+    async fn list_runs(
+        &self,
+        request: Request<v1::ListRunsRequest>,
+    ) -> Result<Response<v1::ListRunsResponse>, Status> {
+        let limit = request.get_ref().limit.unwrap_or(100);
+        if !(1..=1_000).contains(&limit) {
+            return Err(violation("limit", format!("{limit} runs"), "use 1 to 1,000"));
+        }
+        let mut runs = self.engine.summaries();
+        runs.truncate(limit as usize);
+        Ok(Response::new(v1::ListRunsResponse { runs }))
+    }
+
+    async fn get_run(&self, request: Request<v1::GetRunRequest>) -> Result<Response<v1::GetRunResponse>, Status> {
+        let engine = self.engine.clone();
+        let id = request.into_inner().run_id;
+        blocking(move || Ok(v1::GetRunResponse { run: Some(engine.get(&id)?) })).await
+    }
+
+    type WatchStream = WatchStream;
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let request = request.into_inner();
+        if let Some(rate) = request.max_rate_hz.filter(|rate| !(0.01..=100.0).contains(rate)) {
+            return Err(violation("max_rate_hz", format!("{rate} frames a second"), "use 0.01 to 100"));
+        }
+        let run = match &request.run_id {
+            None => None,
+            Some(id) => Some(self.engine.active(id)?),
+        };
+        Ok(Response::new(watch::start(self.ring.clone(), run, request)))
+    }
+}
+
+/// Until the last burner of a run is gone and its record is written.
+pub async fn wait_until_finished(run: &ActiveRun) {
+    let mut changes = run.changes();
+    while run.state() != RunState::Finished {
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+impl From<EngineError> for Status {
+    fn from(error: EngineError) -> Self {
+        let message = error.to_string();
+        match error {
+            EngineError::Refused(violations) => refusal::to_status(violations),
+            EngineError::Busy(_) | EngineError::Halted(_) | EngineError::Illegal(_) | EngineError::Over(_) => {
+                Self::failed_precondition(message)
+            }
+            EngineError::Known(_) => Self::already_exists(message),
+            EngineError::Unknown(_) => Self::not_found(message),
+            EngineError::Store(_) | EngineError::Kernel { .. } => Self::internal(message),
+        }
+    }
+}
+
+fn violation(field: &str, message: String, mend: &str) -> Status {
+    refusal::to_status(vec![v1::Violation { field: field.into(), message, mend: mend.into() }])
+}
+
+/// Who is at the other end of the socket.
+fn caller<T>(request: &Request<T>) -> String {
+    let credentials = request.extensions().get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
+    credentials.map_or_else(
+        || "unknown".into(),
+        |peer| match peer.pid() {
+            Some(pid) => format!("uid {} (pid {pid})", peer.uid()),
+            None => format!("uid {}", peer.uid()),
+        },
+    )
+}
+
+/// Runs what touches files on a thread where that may take its time.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+) -> Result<Response<T>, Status> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => Ok(Response::new(outcome?)),
+        Err(_) => Err(Status::internal("a bug in the agent, see its log")),
+    }
+}

@@ -1,0 +1,247 @@
+//! The stream of `Watch`: states, events and frames as they come, at the caller's rate, of the metrics that it wants.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use ssts_proto::v1::{self, RunState, WatchRequest, WatchResponse, watch_response::Item};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use crate::{
+    observe::{frame::Frame, ring::FrameRing, schema::Schema},
+    run::ActiveRun,
+};
+
+/// Items that wait for a caller who reads slowly; behind them the ring waits, and then frames are lost and counted.
+const WAITING: usize = 16;
+/// Clocks of caller and tick beat against each other: a frame this much early still counts as due.
+const EARLY: f64 = 0.95;
+
+/// What `Watch` returns.
+pub(super) type WatchStream = ReceiverStream<Result<WatchResponse, Status>>;
+
+/// Starts a stream of the host, or of one run. It ends with the run, or when the caller goes.
+pub(super) fn start(ring: Arc<FrameRing>, run: Option<Arc<ActiveRun>>, request: WatchRequest) -> WatchStream {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let watch = Watch::new(ring, run, request, sender);
+    tokio::spawn(async move {
+        // The caller has gone: nobody is left to tell.
+        let _gone = watch.run().await;
+    });
+    ReceiverStream::new(receiver)
+}
+
+struct Watch {
+    ring: Arc<FrameRing>,
+    run: Option<Arc<ActiveRun>>,
+    wants: Wants,
+    sender: mpsc::Sender<Result<WatchResponse, Status>>,
+    /// Frames of the ring that were read.
+    read: u64,
+    events: usize,
+    state: Option<(RunState, Option<u32>)>,
+    view: View,
+    last_sent: Option<Duration>,
+}
+
+struct Wants {
+    states: bool,
+    events: bool,
+    frames: bool,
+    least_interval: Duration,
+    prefixes: Vec<String>,
+}
+
+struct Gone;
+
+impl Watch {
+    fn new(
+        ring: Arc<FrameRing>,
+        run: Option<Arc<ActiveRun>>,
+        request: WatchRequest,
+        sender: mpsc::Sender<Result<WatchResponse, Status>>,
+    ) -> Self {
+        let all = !(request.states || request.events || request.frames);
+        let wants = Wants {
+            states: all || request.states,
+            events: all || request.events,
+            frames: all || request.frames,
+            least_interval: request.max_rate_hz.map_or(Duration::ZERO, |hz| Duration::from_secs_f64(EARLY / hz)),
+            prefixes: request.metric_prefixes,
+        };
+        // From now on, not from what the ring remembers.
+        let read = *ring.subscribe().borrow();
+        Self { ring, run, wants, sender, read, events: 0, state: None, view: View::default(), last_sent: None }
+    }
+
+    async fn run(mut self) -> Result<(), Gone> {
+        let mut frames = self.ring.subscribe();
+        let mut changes = self.run.as_ref().map(|run| run.changes());
+        loop {
+            let finished = self.send_run().await?;
+            if self.wants.frames {
+                self.send_frames().await?;
+            }
+            if finished {
+                return Ok(());
+            }
+            let changed = async {
+                match &mut changes {
+                    Some(changes) => changes.changed().await.is_ok(),
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                alive = frames.changed() => alive.map_err(|_| Gone)?,
+                _ = changed => {}
+                () = self.sender.closed() => return Err(Gone),
+            }
+        }
+    }
+
+    /// Events and state of the run; whether it is over.
+    async fn send_run(&mut self) -> Result<bool, Gone> {
+        let Some(run) = self.run.clone() else { return Ok(false) };
+        // Read before the events: an event of a state that is told is told with it or before it.
+        let summary = run.summary();
+        let finished = summary.state() == RunState::Finished;
+        if self.wants.events {
+            for event in run.events_from(self.events) {
+                self.events += 1;
+                self.send(Item::Event(event)).await?;
+            }
+        }
+        let state = (summary.state(), summary.phase_index);
+        if self.wants.states && self.state != Some(state) {
+            self.state = Some(state);
+            self.send(Item::State(summary)).await?;
+        }
+        Ok(finished)
+    }
+
+    async fn send_frames(&mut self) -> Result<(), Gone> {
+        let mut frame = Frame::default();
+        while let Some((schema, lost)) = self.ring.read_after(self.read, &mut frame) {
+            self.read += lost + 1;
+            if lost > 0 {
+                self.send(Item::Lagged(v1::Lagged { dropped: lost })).await?;
+            }
+            if let Some(message) = self.view.follow(&schema, &self.wants.prefixes) {
+                self.send(Item::Schema(message)).await?;
+            }
+            self.view.gather(&frame);
+            let due = self.last_sent.is_none_or(|last| frame.end.saturating_sub(last) >= self.wants.least_interval);
+            if due {
+                self.last_sent = Some(frame.end);
+                let message = self.view.message(&frame);
+                self.send(Item::Frame(message)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&self, item: Item) -> Result<(), Gone> {
+        self.sender.send(Ok(WatchResponse { item: Some(item) })).await.map_err(|_| Gone)
+    }
+}
+
+/// The columns that one caller sees, numbered anew, and what their histograms gained since its last frame.
+#[derive(Default)]
+struct View {
+    schema_id: Option<u32>,
+    /// For each scalar column whether it is seen.
+    columns: Vec<bool>,
+    /// For each histogram its number among those that are seen.
+    histograms: Vec<Option<u32>>,
+    gained: BTreeMap<(u32, u32), u64>,
+}
+
+impl View {
+    /// The filtered schema, when it is another than before.
+    fn follow(&mut self, schema: &Schema, prefixes: &[String]) -> Option<v1::Schema> {
+        if self.schema_id == Some(schema.id) {
+            return None;
+        }
+        self.schema_id = Some(schema.id);
+        self.gained.clear();
+        let wanted = |name: &str| prefixes.is_empty() || prefixes.iter().any(|prefix| name.starts_with(prefix));
+        let mut message = v1::Schema::from(schema);
+        self.columns = message.columns.iter().map(|column| wanted(&column.metric)).collect();
+        message.columns.retain(|column| wanted(&column.metric));
+        let mut next = 0..;
+        self.histograms =
+            message.histograms.iter().map(|column| wanted(&column.metric).then(|| next.next()).flatten()).collect();
+        message.histograms.retain(|column| wanted(&column.metric));
+        Some(message)
+    }
+
+    fn gather(&mut self, frame: &Frame) {
+        for gain in frame.gains() {
+            if let Some(column) = self.histograms[gain.column.index()] {
+                *self.gained.entry((column, gain.bucket)).or_default() += gain.count;
+            }
+        }
+    }
+
+    fn message(&mut self, frame: &Frame) -> v1::Frame {
+        let mut message = frame.header();
+        let seen = frame.readings().iter().zip(&self.columns).filter(|(_, seen)| **seen);
+        for (index, (reading, _)) in seen.enumerate() {
+            match reading {
+                Ok(value) => message.values.push(*value),
+                Err(reason) => {
+                    message.absent_columns.push(index as u32);
+                    message.absent_reasons.push((*reason).into());
+                }
+            }
+        }
+        for ((column, bucket), count) in std::mem::take(&mut self.gained) {
+            if message.histograms.last().is_none_or(|last| last.column != column) {
+                message.histograms.push(v1::HistogramDelta { column, ..Default::default() });
+            }
+            if let Some(delta) = message.histograms.last_mut() {
+                delta.buckets.push(bucket);
+                delta.counts.push(count);
+            }
+        }
+        message
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ssts_agent_ebpf::histogram::Layout;
+    use ssts_proto::{catalogue as metrics, v1::AbsenceReason};
+
+    use super::*;
+    use crate::observe::frame::BucketGain;
+
+    #[test]
+    fn a_view_renumbers_what_it_shows_and_keeps_what_frames_left_out_gained() {
+        let mut schema = Schema::new(3);
+        let _hidden = schema.column(&metrics::HOST_CPU_FORKS, &[]);
+        let free = schema.column(&metrics::HOST_MEMORY_FREE, &[]);
+        let dirty = schema.column(&metrics::HOST_MEMORY_DIRTY, &[]);
+        let layout = Layout::new(4, 36);
+        let hidden = schema.histogram(&metrics::RUNQUEUE_LATENCY, &["0"], layout);
+        let shown = schema.histogram(&metrics::BLOCK_LATENCY, &["vda", "read"], layout);
+        let mut view = View::default();
+        let message = view.follow(&schema, &["host.memory".into(), "block".into()]).unwrap();
+        assert_eq!((message.columns.len(), message.histograms.len()), (2, 1));
+        assert!(view.follow(&schema, &[]).is_none());
+        let mut frame = Frame::default();
+        for _ in 0..2 {
+            frame.reset(&schema, 1);
+            frame.set(free, Ok(5.0));
+            frame.set(dirty, Err(AbsenceReason::Denied));
+            frame.gain(BucketGain { column: hidden, bucket: 1, count: 1 });
+            frame.gain(BucketGain { column: shown, bucket: 7, count: 2 });
+            view.gather(&frame);
+        }
+        let message = view.message(&frame);
+        assert_eq!((message.values, message.absent_columns), (vec![5.0], vec![1]));
+        assert_eq!(message.histograms.len(), 1);
+        assert_eq!((message.histograms[0].column, &message.histograms[0].counts[..]), (0, &[4][..]));
+        assert!(view.message(&frame).histograms.is_empty());
+    }
+}

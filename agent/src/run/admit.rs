@@ -1,0 +1,396 @@
+//! Turns a scenario into plans that this host can carry out, or says everything that speaks against it. Nothing is started
+//! and nothing is left behind.
+
+use std::{fs, io, path::Path, time::Duration};
+
+use nix::sys::statvfs::statvfs;
+use procfs::FromRead as _;
+use ssts_proto::{
+    v1::{self, Burner, CpuIsa, DiskAccess, Scenario, Violation, burner},
+    validate::{self, Violations},
+};
+
+use crate::{
+    burn::{
+        cpu::Isa,
+        plan::{Direction, DiskLoad, Load, Plan},
+        profile::LoadProfile,
+    },
+    config::LimitsConfig,
+    guard::Bounds,
+    host::{HostRoots, cpuset},
+    observe::sensors,
+};
+
+/// A run that can be carried out.
+#[derive(Debug)]
+pub struct Admitted {
+    /// What was asked for, defaults filled in.
+    pub scenario: Scenario,
+    /// What guards enforce.
+    pub bounds: Bounds,
+    /// The scenario's phases, ready to be carried out.
+    pub phases: Vec<PlannedPhase>,
+}
+
+/// One phase, ready to be carried out.
+#[derive(Debug)]
+pub struct PlannedPhase {
+    /// From the scenario.
+    pub name: String,
+    /// From the scenario.
+    pub duration: Duration,
+    /// One for each of its burners.
+    pub plans: Vec<Plan>,
+}
+
+/// What a host offers, as far as a scenario can ask too much of it.
+#[derive(Debug)]
+pub(super) struct Offer<'a> {
+    /// Where the host shows itself.
+    pub roots: &'a HostRoots,
+    /// The daemon's own limits.
+    pub limits: &'a LimitsConfig,
+    /// Cores that burners may use.
+    pub cores: &'a [u32],
+}
+
+impl Offer<'_> {
+    /// Plans for `scenario`, or all that is wrong with it.
+    ///
+    /// # Errors
+    /// Every violation that was found: of the protocol's bounds, of the daemon's limits, of what the host has.
+    pub(super) fn admit(&self, scenario: &Scenario) -> Result<Admitted, Vec<Violation>> {
+        let mut found = Violations::default();
+        validate::scenario(scenario, &mut found);
+        if !found.is_empty() {
+            // What follows relies on the protocol's bounds.
+            return Err(found.into_vec());
+        }
+        let bounds = self.bounds(scenario, &mut found);
+        let mut resolved = scenario.clone();
+        resolved.limits = Some((&bounds).into());
+        let mut phases = Vec::new();
+        for (phase_index, phase) in resolved.phases.iter_mut().enumerate() {
+            let duration = Duration::from_millis(phase.duration_ms);
+            let mut plans = Vec::new();
+            for (burner_index, burner) in phase.burners.iter_mut().enumerate() {
+                let field = format!("phases[{phase_index}].burners[{burner_index}]");
+                let place = (phase_index as u64) << 32 | (burner_index as u64) << 16;
+                let seed = scenario.seed.wrapping_add(place);
+                plans.extend(self.plan(&field, burner, duration, seed, &mut found));
+            }
+            self.check_disk_space(phase_index, &plans, &mut found);
+            self.check_memory(phase_index, &plans, &mut found);
+            phases.push(PlannedPhase { name: phase.name.clone(), duration, plans });
+        }
+        if found.is_empty() { Ok(Admitted { scenario: resolved, bounds, phases }) } else { Err(found.into_vec()) }
+    }
+
+    /// The tighter of what was asked and what the daemon allows; looser ones are violations.
+    fn bounds(&self, scenario: &Scenario, found: &mut Violations) -> Bounds {
+        let asked = scenario.limits.unwrap_or_default();
+        let own = self.limits;
+        let asked_duration = asked.max_duration_ms.map(Duration::from_millis);
+        if let Some(asked) = asked_duration.filter(|asked| *asked > own.max_duration) {
+            found.add(
+                "limits.max_duration_ms",
+                format!("{asked:?} is longer than the agent's limit of {:?}", own.max_duration),
+                "ask for less, or change limits.max_duration in the agent's configuration",
+            );
+        }
+        let max_duration = asked_duration.unwrap_or(own.max_duration).min(own.max_duration);
+        let whole_ms = scenario.phases.iter().fold(0u64, |sum, phase| sum.saturating_add(phase.duration_ms));
+        let whole = Duration::from_millis(whole_ms);
+        if whole > max_duration {
+            found.add(
+                "phases",
+                format!("the phases last {whole:?} together, the limit is {max_duration:?}"),
+                "shorten the phases or raise the limit that applies",
+            );
+        }
+        let memory = asked.min_available_memory_bytes;
+        if let Some(asked) = memory.filter(|asked| *asked < own.min_available_memory_bytes) {
+            found.add(
+                "limits.min_available_memory_bytes",
+                format!("{asked} bytes are less than the agent's limit of {} bytes", own.min_available_memory_bytes),
+                "ask for more, or change limits.min_available_memory_bytes in the agent's configuration",
+            );
+        }
+        let celsius = asked.max_temperature_celsius;
+        if let Some(asked) = celsius.filter(|asked| *asked > own.max_temperature_celsius) {
+            found.add(
+                "limits.max_temperature_celsius",
+                format!("{asked} °C is hotter than the agent's limit of {} °C", own.max_temperature_celsius),
+                "ask for less, or change limits.max_temperature_celsius in the agent's configuration",
+            );
+        }
+        if celsius.is_some() && !self.has_readable_sensor() {
+            found.add(
+                "limits.max_temperature_celsius",
+                "this host has no temperature sensor that can be read, so the limit could not be kept",
+                "leave the limit out, or load the driver of the host's sensors (see `sstsd check`)",
+            );
+        }
+        Bounds {
+            max_duration,
+            min_available_memory_bytes: memory.unwrap_or(0).max(own.min_available_memory_bytes),
+            max_temperature_celsius: celsius.map_or(own.max_temperature_celsius, |asked| asked.min(own.max_temperature_celsius)),
+            stale_after: own.stale_after,
+        }
+    }
+
+    fn has_readable_sensor(&self) -> bool {
+        sensors::find(self.roots)
+            .iter()
+            .any(|sensor| fs::read(&sensor.input).is_ok_and(|text| sensors::celsius(&text).is_some()))
+    }
+
+    /// A plan for one burner, and its defaults filled in.
+    fn plan(
+        &self,
+        field: &str,
+        burner: &mut Burner,
+        phase: Duration,
+        seed: u64,
+        found: &mut Violations,
+    ) -> Option<Plan> {
+        match burner.kind.as_mut()? {
+            burner::Kind::Cpu(cpu) => {
+                let isa = isa(field, cpu.isa(), found)?;
+                if cpu.cores.is_empty() {
+                    cpu.cores = self.cores.to_vec();
+                }
+                let outside: Vec<u32> = cpu.cores.iter().copied().filter(|core| !self.cores.contains(core)).collect();
+                if !outside.is_empty() {
+                    found.add(
+                        format!("{field}.cores"),
+                        format!(
+                            "cores {} are not among those that the agent may use: {}",
+                            cpuset::list(&outside),
+                            cpuset::list(self.cores)
+                        ),
+                        "choose among those",
+                    );
+                    return None;
+                }
+                cpu.set_kernel(v1::CpuKernel::Fma);
+                cpu.set_isa(match isa {
+                    Isa::Portable => CpuIsa::Portable,
+                    Isa::Avx2 => CpuIsa::Avx2,
+                    Isa::Avx512 => CpuIsa::Avx512,
+                });
+                let profile = LoadProfile::from_message(cpu.load.as_ref());
+                Some(Plan { cores: cpu.cores.clone(), phase, seed, load: Load::Cpu { profile, isa } })
+            }
+            burner::Kind::Disk(disk) => {
+                let access = disk.access();
+                let load = DiskLoad {
+                    path: disk.path.clone().into(),
+                    size_bytes: disk.size_bytes,
+                    direction: match access {
+                        DiskAccess::Write | DiskAccess::Randwrite => Direction::Write,
+                        DiskAccess::Unspecified | DiskAccess::Read | DiskAccess::Randread => Direction::Read,
+                    },
+                    random: matches!(access, DiskAccess::Randread | DiskAccess::Randwrite),
+                    block_bytes: *disk.block_bytes.get_or_insert(validate::DEFAULT_BLOCK_BYTES),
+                    depth: *disk.depth.get_or_insert(validate::DEFAULT_DEPTH),
+                    rate_per_s: disk.rate_per_s,
+                };
+                check_folder(&format!("{field}.path"), &load.path, found)?;
+                // The last core: interrupts and housekeeping crowd the first ones.
+                let core = *self.cores.last()?;
+                Some(Plan { cores: vec![core], phase, seed, load: Load::Disk(load) })
+            }
+        }
+    }
+
+    /// All files of a phase together must fit, with the reserve, on each file system.
+    fn check_disk_space(&self, phase_index: usize, plans: &[Plan], found: &mut Violations) {
+        let mut asked: Vec<(u64, &Path, u64)> = Vec::new();
+        for (burner_index, plan) in plans.iter().enumerate() {
+            let Load::Disk(load) = &plan.load else { continue };
+            let Ok(metadata) = fs::metadata(&load.path) else { continue };
+            let device = std::os::unix::fs::MetadataExt::dev(&metadata);
+            match asked.iter_mut().find(|(known, _, _)| *known == device) {
+                Some((_, _, bytes)) => *bytes = bytes.saturating_add(load.size_bytes),
+                None => asked.push((device, &load.path, load.size_bytes)),
+            }
+            let Some((_, path, bytes)) = asked.iter().find(|(known, _, _)| *known == device) else { continue };
+            let Ok(space) = statvfs(*path) else { continue };
+            let unit = space.fragment_size();
+            let (whole, free) = (space.blocks() * unit, space.blocks_available() * unit);
+            let reserve = self.limits.disk_reserve_bytes;
+            if *bytes > free.saturating_sub(reserve) {
+                found.add(
+                    format!("phases[{phase_index}].burners[{burner_index}].size_bytes"),
+                    format!(
+                        "{bytes} bytes are more than the file system of {} can give: {free} of {whole} bytes are free, \
+                         {reserve} of them are kept in reserve",
+                        path.display()
+                    ),
+                    "choose a smaller size, free some space, or choose another folder",
+                );
+            }
+        }
+    }
+
+    /// Buffers must fit into memory above the guard's limit.
+    fn check_memory(&self, phase_index: usize, plans: &[Plan], found: &mut Violations) {
+        let Ok(meminfo) = procfs::Meminfo::from_file(self.roots.proc("meminfo")) else { return };
+        let available = meminfo.mem_available.unwrap_or(meminfo.mem_free);
+        let usable = available.saturating_sub(self.limits.min_available_memory_bytes);
+        let mut asked = 0u64;
+        for (burner_index, plan) in plans.iter().enumerate() {
+            let Load::Disk(load) = &plan.load else { continue };
+            asked += u64::from(load.block_bytes) * u64::from(load.depth);
+            if asked > usable {
+                found.add(
+                    format!("phases[{phase_index}].burners[{burner_index}].depth"),
+                    format!(
+                        "{} blocks of {} bytes in flight are more than the memory can hold: {available} bytes are available, \
+                         {} of them are kept in reserve",
+                        load.depth, load.block_bytes, self.limits.min_available_memory_bytes
+                    ),
+                    "choose a smaller depth or block size",
+                );
+            }
+        }
+    }
+}
+
+/// The instructions that were asked for, or the widest.
+fn isa(field: &str, asked: CpuIsa, found: &mut Violations) -> Option<Isa> {
+    let available = Isa::available();
+    let wanted = match asked {
+        CpuIsa::Unspecified => return available.last().copied(),
+        CpuIsa::Portable => Isa::Portable,
+        CpuIsa::Avx2 => Isa::Avx2,
+        CpuIsa::Avx512 => Isa::Avx512,
+    };
+    if available.contains(&wanted) {
+        return Some(wanted);
+    }
+    let names: Vec<_> = available.iter().map(|isa| isa.name()).collect();
+    found.add(
+        format!("{field}.isa"),
+        format!("this host has no {}", wanted.name()),
+        format!("choose among {}", names.join(", ")),
+    );
+    None
+}
+
+/// Tries the very thing that the burner will do: make an unnamed file there.
+fn check_folder(field: &str, path: &Path, found: &mut Violations) -> Option<()> {
+    let (message, mend) = match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_dir() => (format!("{} is no folder", path.display()), "name a folder"),
+        Ok(_) => match tempfile::tempfile_in(path) {
+            Ok(_) => return Some(()),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)) => {
+                (format!("the file system of {} is full", path.display()), "free some space or choose another folder")
+            }
+            Err(error) => (
+                format!("the agent can't make a file in {}: {}", path.display(), plain(&error)),
+                "make it writable for the agent's user or choose another folder",
+            ),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            (format!("{} does not exist", path.display()), "make the folder or choose another")
+        }
+        Err(error) => {
+            (format!("{} can't be used: {}", path.display(), plain(&error)), "choose a folder that the agent may use")
+        }
+    };
+    found.add(field, message, mend);
+    None
+}
+
+/// The kernel's words, without what Rust adds around them.
+fn plain(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), |errno| nix::errno::Errno::from_raw(errno).desc().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use ssts_proto::v1::{CpuBurner, DiskBurner, Limits, Phase};
+
+    use super::*;
+
+    fn admit(kind: burner::Kind, limits: Limits) -> Result<Admitted, Vec<Violation>> {
+        let phase = Phase { name: "one".into(), duration_ms: 5_000, burners: vec![Burner { kind: Some(kind) }] };
+        let scenario =
+            Scenario { name: "test".into(), phases: vec![phase], limits: Some(limits), ..Scenario::default() };
+        let tree = crate::observe::procfs::test_tree::TestTree::new(&[("proc/meminfo", "MemTotal: 9000000 kB\nMemFree: 1 kB\nBuffers: 1 kB\nCached: 1 kB\nSwapCached: 0 kB\nActive: 1 kB\nInactive: 1 kB\nMemAvailable: 1000000 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\nDirty: 0 kB\nWriteback: 0 kB\nSlab: 0 kB\nCommitted_AS: 0 kB\nVmallocTotal: 0 kB\nVmallocUsed: 0 kB\nVmallocChunk: 0 kB\n")]);
+        let limits = LimitsConfig { max_duration: Duration::from_secs(60), ..LimitsConfig::default() };
+        Offer { roots: &tree.roots(), limits: &limits, cores: &[0, 1, 4] }.admit(&scenario)
+    }
+
+    fn refused(kind: burner::Kind, limits: Limits) -> (String, String) {
+        let violation = admit(kind, limits).unwrap_err().remove(0);
+        assert!(!violation.mend.is_empty());
+        (violation.field, violation.message)
+    }
+
+    fn cpu(cores: &[u32]) -> burner::Kind {
+        burner::Kind::Cpu(CpuBurner { cores: cores.to_vec(), ..CpuBurner::default() })
+    }
+
+    fn disk(path: &Path, size_bytes: u64) -> burner::Kind {
+        let access = DiskAccess::Randread.into();
+        let path = path.to_str().unwrap().into();
+        burner::Kind::Disk(DiskBurner { path, size_bytes, access, ..DiskBurner::default() })
+    }
+
+    #[test]
+    fn defaults_are_filled_in() {
+        let admitted = admit(cpu(&[]), Limits::default()).unwrap();
+        assert_eq!(admitted.phases[0].plans[0].cores, [0, 1, 4]);
+        assert_eq!(admitted.bounds.max_duration, Duration::from_secs(60));
+        let Some(burner::Kind::Cpu(resolved)) = &admitted.scenario.phases[0].burners[0].kind else { panic!() };
+        assert_ne!(resolved.isa(), CpuIsa::Unspecified);
+    }
+
+    #[test]
+    fn cores_outside_the_cpuset_are_named_with_those_inside() {
+        let (field, message) = refused(cpu(&[0, 2, 3]), Limits::default());
+        assert_eq!(field, "phases[0].burners[0].cores");
+        assert!(message.contains("2-3") && message.contains("0-1,4"), "{message}");
+    }
+
+    #[test]
+    fn a_limit_looser_than_the_agents_is_refused_with_both_numbers() {
+        for (limits, asked, own) in [
+            (Limits { max_duration_ms: Some(61_000), ..Limits::default() }, "61s", "60s"),
+            (Limits { min_available_memory_bytes: Some(5), ..Limits::default() }, "5 bytes", "268435456"),
+            (Limits { max_temperature_celsius: Some(99.0), ..Limits::default() }, "99", "95"),
+        ] {
+            let (_, message) = refused(cpu(&[]), limits);
+            assert!(message.contains(asked) && message.contains(own), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_temperature_limit_without_a_sensor_is_refused() {
+        let (_, message) = refused(cpu(&[]), Limits { max_temperature_celsius: Some(60.0), ..Limits::default() });
+        assert!(message.contains("no temperature sensor"), "{message}");
+    }
+
+    #[test]
+    fn phases_longer_than_the_limit_are_refused() {
+        let (field, message) = refused(cpu(&[]), Limits { max_duration_ms: Some(4_000), ..Limits::default() });
+        assert!(field == "phases" && message.contains("5s") && message.contains("4s"), "{message}");
+    }
+
+    #[test]
+    fn folders_that_can_not_be_used_are_refused_and_nothing_is_left_in_those_that_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(refused(disk(&dir.path().join("none"), 4_096), Limits::default()).1.contains("does not exist"));
+        assert!(refused(disk(&file, 4_096), Limits::default()).1.contains("no folder"));
+        let (field, message) = refused(disk(dir.path(), 1 << 60), Limits::default());
+        assert!(field.ends_with("size_bytes") && message.contains(&(1u64 << 60).to_string()), "{message}");
+        admit(disk(dir.path(), 4_096), Limits::default()).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,171 @@
+//! A burner process, seen by its supervisor.
+
+use std::{
+    fs::File,
+    io::{self, Read as _, Seek as _, Write as _},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::process::ExitStatusExt as _,
+    },
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl},
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        signal::Signal,
+    },
+};
+
+use crate::{
+    burn::{
+        control::ControlBlock,
+        inherit,
+        plan::Plan,
+        process::{DEADLINE_PASSED, Report},
+        worker::Prepared,
+    },
+    clock,
+    host::RunCgroup,
+};
+
+/// What is read of a burner's reports; more is no report of ours.
+const LONGEST_REPORTS: usize = 64 << 10;
+
+/// A burner process that was started.
+#[derive(Debug)]
+pub(super) struct BurnerProcess {
+    /// What it was told.
+    pub plan: Plan,
+    /// Where it counts.
+    pub block: Arc<ControlBlock>,
+    /// What it chose, once it is ready.
+    pub prepared: Option<Prepared>,
+    /// Why it can't go on, where it said so.
+    pub failure: Option<String>,
+    /// How it ended.
+    pub ended: Option<ExitStatus>,
+    child: Child,
+    reports: ChildStdout,
+    unread: Vec<u8>,
+}
+
+impl BurnerProcess {
+    /// Starts one. To be called on a thread that outlives it: the kernel kills it with that thread.
+    pub(super) fn start(plan: Plan, deadline: Duration, cgroup: Option<&RunCgroup>) -> io::Result<Self> {
+        let block = Arc::new(ControlBlock::create(plan.cores.len(), plan.load.has_latency(), deadline)?);
+        let plan_file = plan_file(&plan)?;
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .arg("burn")
+            .arg("--daemon")
+            .arg(std::process::id().to_string())
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let procs = cgroup.map(|cgroup| cgroup.procs().as_fd());
+        inherit::hand_over(&mut command, block.fd(), plan_file.as_fd(), procs)?;
+        let mut child = command.spawn()?;
+        // Without a pipe there is no child: it was asked for just above.
+        let reports = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        fcntl(&reports, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok(Self { plan, block, prepared: None, failure: None, ended: None, child, reports, unread: Vec::new() })
+    }
+
+    /// Readable when there is news, also when it ended: its end of the pipe closes with its last thread.
+    pub(super) fn news(&self) -> BorrowedFd<'_> {
+        self.reports.as_fd()
+    }
+
+    /// Reads its reports; when there are no more, takes its exit status.
+    pub(super) fn follow(&mut self) {
+        let mut chunk = [0; 4_096];
+        loop {
+            match self.reports.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(read) if self.unread.len() < LONGEST_REPORTS => self.unread.extend_from_slice(&chunk[..read]),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.take_reports(),
+            }
+        }
+        self.take_reports();
+        if self.ended.is_none() {
+            // It is past its last instruction in user space: this does not wait long. An error can't come: nobody else
+            // reaps it.
+            self.ended = self.child.wait().ok();
+        }
+    }
+
+    /// Kills it. Race-free: it keeps its pid until it is reaped, and nobody else reaps it.
+    pub(super) fn kill(&mut self) {
+        let _already_ended = self.child.kill();
+    }
+
+    /// Whether it was seen to end.
+    pub(super) fn is_gone(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// How it ended, in words.
+    pub(super) fn ending(&self) -> String {
+        self.ended.map_or_else(|| "still there".into(), describe)
+    }
+
+    /// Whether it ended because the daemon no longer pushed its deadline.
+    pub(super) fn missed_the_daemon(&self) -> bool {
+        self.ended.is_some_and(|status| status.code() == Some(i32::from(DEADLINE_PASSED)))
+    }
+
+    fn take_reports(&mut self) {
+        while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.unread.drain(..=end).collect();
+            match serde_json::from_slice(&line) {
+                Ok(Report::Ready(prepared)) => self.prepared = Some(prepared),
+                // The first reason is the cause, later ones follow from it.
+                Ok(Report::Failed(reason)) => {
+                    self.failure.get_or_insert(reason);
+                }
+                Err(_) => {
+                    let text = String::from_utf8_lossy(&line).trim().to_owned();
+                    tracing::warn!(%text, "a burner said what is no report");
+                }
+            }
+        }
+    }
+}
+
+impl Drop for BurnerProcess {
+    fn drop(&mut self) {
+        if self.ended.is_none() {
+            self.kill();
+            let _reaped = self.child.wait();
+        }
+    }
+}
+
+fn plan_file(plan: &Plan) -> io::Result<File> {
+    let mut file = File::from(memfd_create(c"ssts-plan", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(&serde_json::to_vec(plan)?)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit {code}"),
+        (None, Some(number)) => {
+            let name = Signal::try_from(number).map_or("unknown", Signal::as_str);
+            format!("signal {number} ({name})")
+        }
+        (None, None) => status.to_string(),
+    }
+}
+
+/// The instant of something that is waited for, CLOCK_BOOTTIME, as poll(2) takes it.
+pub(super) fn until(instant: Duration) -> Duration {
+    instant.saturating_sub(clock::boottime())
+}

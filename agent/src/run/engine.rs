@@ -1,0 +1,275 @@
+//! The runs of this host: admits, starts, stops, halts, remembers. One at a time for now.
+
+use std::{
+    panic::{self, AssertUnwindSafe},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use ssts_proto::v1::{Cause, HaltState, Host, ProbeStatus, Run, RunState, RunSummary, Scenario, Violation};
+use tracing::error;
+
+use super::{
+    active::{ActiveRun, Ending},
+    admit::Offer,
+    halt::HaltLatch,
+    state::Illegal,
+    store::{Store, StoreError},
+    supervisor::Supervisor,
+};
+use crate::{
+    clock,
+    config::{BurnersConfig, LimitsConfig},
+    host::{HostRoots, cpuset},
+    observe::{burners::BurnerBoard, frame::Frame, schema::Schema},
+};
+
+/// Why a command can't be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// It can never be carried out on this host.
+    #[error("the scenario is refused")]
+    Refused(Vec<Violation>),
+    /// Another run is on.
+    #[error("run {0} is on, and one run at a time is possible; wait for it or stop it (`sstsctl stop {0}`)")]
+    Busy(String),
+    /// The host is halted.
+    #[error("this host is halted by {}: {}; clear it first (`sstsctl halt --clear`)", .0.by, .0.reason)]
+    Halted(HaltState),
+    /// The id is taken.
+    #[error("a run {0} is known already; choose another id")]
+    Known(String),
+    /// No such run.
+    #[error("no run {0} is known; `sstsctl runs` lists those that are")]
+    Unknown(String),
+    /// Not in this state.
+    #[error(transparent)]
+    Illegal(#[from] Illegal),
+    /// It is over.
+    #[error("run {0} is over")]
+    Over(String),
+    /// Records can't be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The kernel refused.
+    #[error("{what}: {source}")]
+    Kernel {
+        /// What was tried.
+        what: &'static str,
+        /// Its reason.
+        source: std::io::Error,
+    },
+}
+
+/// What the engine asks of others about this host, when a record is made.
+pub trait Describe: Send + Sync + std::fmt::Debug {
+    /// What this host is.
+    fn host(&self) -> Host;
+    /// How its probes are.
+    fn probes(&self) -> Vec<ProbeStatus>;
+}
+
+/// The runs of this host.
+#[derive(Debug)]
+pub struct Engine {
+    roots: HostRoots,
+    limits: LimitsConfig,
+    burners: BurnersConfig,
+    cores: Vec<u32>,
+    describe: Box<dyn Describe>,
+    store: Store,
+    halt: HaltLatch,
+    board: Arc<BurnerBoard>,
+    active: Mutex<Option<Arc<ActiveRun>>>,
+}
+
+impl Engine {
+    /// With the records in `state_dir`.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`], [`EngineError::Kernel`].
+    pub fn open(
+        roots: HostRoots,
+        limits: LimitsConfig,
+        burners: BurnersConfig,
+        describe: Box<dyn Describe>,
+        state_dir: &Path,
+    ) -> Result<Self, EngineError> {
+        let cores = cpuset::allowed_cores()
+            .map_err(|errno| EngineError::Kernel { what: "the cores could not be listed", source: errno.into() })?;
+        let store = Store::open(state_dir)?;
+        let halt = HaltLatch::open(state_dir)?;
+        let (board, active) = (Arc::default(), Mutex::default());
+        Ok(Self { roots, limits, burners, cores, describe, store, halt, board, active })
+    }
+
+    /// The burners that are there now.
+    pub fn board(&self) -> Arc<BurnerBoard> {
+        self.board.clone()
+    }
+
+    /// The daemon's own limits.
+    pub fn limits(&self) -> &LimitsConfig {
+        &self.limits
+    }
+
+    /// Who halted this host, if anybody did.
+    pub fn halt_state(&self) -> Option<HaltState> {
+        self.halt.state()
+    }
+
+    /// Starts a run. Returns when it is accepted.
+    ///
+    /// # Errors
+    /// Whatever speaks against it; then nothing was started.
+    pub fn start(
+        self: &Arc<Self>,
+        id: String,
+        scenario: &Scenario,
+        lease_ttl: Option<Duration>,
+    ) -> Result<Arc<ActiveRun>, EngineError> {
+        let mut active = self.lock();
+        if let Some(halt) = self.halt.state() {
+            return Err(EngineError::Halted(halt));
+        }
+        if self.store.contains(&id) || active.as_ref().is_some_and(|run| run.id == id) {
+            return Err(EngineError::Known(id));
+        }
+        if let Some(run) = active.as_ref().filter(|run| run.state() != RunState::Finished) {
+            return Err(EngineError::Busy(run.id.clone()));
+        }
+        let offer = Offer { roots: &self.roots, limits: &self.limits, cores: &self.cores };
+        let admitted = offer.admit(scenario).map_err(EngineError::Refused)?;
+        let run = ActiveRun::new(id, admitted, lease_ttl, self.board.clone())
+            .map_err(|errno| EngineError::Kernel { what: "the run could not be set up", source: errno.into() })?;
+        let run = Arc::new(run);
+        // Before anything burns: a run that a crash cut off must be known afterwards.
+        self.store.write(&self.record(&run, Vec::new()))?;
+        let (engine, supervised) = (self.clone(), run.clone());
+        thread::Builder::new()
+            .name("run".into())
+            .spawn(move || engine.supervise_to_the_end(&supervised))
+            .map_err(|source| EngineError::Kernel { what: "the supervisor could not be started", source })?;
+        *active = Some(run.clone());
+        Ok(run)
+    }
+
+    /// A run that is on, or the last one that was.
+    ///
+    /// # Errors
+    /// [`EngineError::Over`], [`EngineError::Unknown`].
+    pub fn active(&self, id: &str) -> Result<Arc<ActiveRun>, EngineError> {
+        if let Some(run) = self.lock().as_ref().filter(|run| run.id == id) {
+            return Ok(run.clone());
+        }
+        if self.store.contains(id) { Err(EngineError::Over(id.into())) } else { Err(EngineError::Unknown(id.into())) }
+    }
+
+    /// The run that is on.
+    pub fn current(&self) -> Option<Arc<ActiveRun>> {
+        self.lock().clone().filter(|run| run.state() != RunState::Finished)
+    }
+
+    /// Latches the halt and stops what is on; gives the run that has to be waited for.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`] when the latch could not be written; it holds until the daemon ends all the same.
+    pub fn halt(&self, by: String, reason: String) -> (Option<Arc<ActiveRun>>, Result<(), EngineError>) {
+        let message = format!("halted by {by}: {reason}");
+        let latched = self.halt.set(clock::unix_ns(), by, reason);
+        let run = self.current();
+        if let Some(run) = &run {
+            run.stop(Ending::new(Cause::Halted, message));
+        }
+        (run, latched.map_err(EngineError::from))
+    }
+
+    /// Lifts the halt.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`] when the latch could not be removed.
+    pub fn clear_halt(&self) -> Result<(), EngineError> {
+        Ok(self.halt.clear()?)
+    }
+
+    /// All runs, newest first.
+    pub fn summaries(&self) -> Vec<RunSummary> {
+        let current = self.current().map(|run| run.summary());
+        let mut summaries = self.store.summaries();
+        if let Some(current) = current {
+            // The store has it as it began.
+            summaries.retain(|summary| summary.run_id != current.run_id);
+            summaries.insert(0, current);
+        }
+        summaries
+    }
+
+    /// Everything about one run.
+    ///
+    /// # Errors
+    /// [`EngineError::Unknown`], [`EngineError::Store`].
+    pub fn get(&self, id: &str) -> Result<Run, EngineError> {
+        if let Some(run) = self.current().filter(|run| run.id == id) {
+            return Ok(self.record(&run, Vec::new()));
+        }
+        self.store.read(id)?.ok_or_else(|| EngineError::Unknown(id.into()))
+    }
+
+    /// To be called at every tick, before anything else is done: burners live on.
+    pub fn push_deadlines(&self) {
+        self.board.for_each_block(|block| block.push_deadline(self.burners.deadline));
+    }
+
+    /// To be called at every tick with its frame.
+    pub fn watch(&self, schema: &Arc<Schema>, frame: &Frame) {
+        if let Some(run) = self.current() {
+            run.watch(schema, frame);
+        }
+    }
+
+    /// A bug in the supervisor ends its run, not the daemon.
+    fn supervise_to_the_end(&self, run: &Arc<ActiveRun>) {
+        // What a panic unwinds through kills its burners; what it leaves behind is settled here.
+        if panic::catch_unwind(AssertUnwindSafe(|| self.supervise(run))).is_err() {
+            self.board.set(Vec::new());
+            run.settle(Ending::new(Cause::Unspecified, "a bug in the supervisor, see the agent's log"));
+            run.finish_from_any_state();
+            if let Err(error) = self.store.write(&self.record(run, Vec::new())) {
+                error!(run = run.id, %error, "the record of a run could not be written");
+            }
+        }
+    }
+
+    fn supervise(&self, run: &Arc<ActiveRun>) {
+        let supervisor = Supervisor::new(run.clone(), self.board.clone(), self.burners.clone(), &self.roots);
+        let burners = supervisor.carry_out();
+        let mut record = self.record(run, burners);
+        if let Some(summary) = &mut record.summary {
+            summary.set_state(RunState::Finished);
+            summary.set_verdict(run.ending().map_or(ssts_proto::v1::Verdict::Error, |ending| ending.verdict()));
+        }
+        if let Err(error) = self.store.write(&record) {
+            error!(run = run.id, %error, "the record of a run could not be written");
+        }
+        run.finish();
+    }
+
+    fn record(&self, run: &ActiveRun, burners: Vec<ssts_proto::v1::BurnerResult>) -> Run {
+        Run {
+            summary: Some(run.summary()),
+            scenario: Some(run.admitted.scenario.clone()),
+            limits: Some((&run.admitted.bounds).into()),
+            host: Some(self.describe.host()),
+            burners,
+            telemetry: run.with_telemetry(super::telemetry::Telemetry::summaries),
+            events: run.events_from(0),
+            probes: self.describe.probes(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<ActiveRun>>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,16 @@
+//! Runs: from a scenario to a verdict.
+
+mod active;
+mod admit;
+mod child;
+mod engine;
+mod halt;
+mod result;
+pub mod state;
+mod store;
+mod supervisor;
+mod telemetry;
+
+pub use active::{ActiveRun, Ending};
+pub use engine::{Describe, Engine, EngineError};
+pub use store::StoreError;

@@ -1,0 +1,103 @@
+//! What a burner did, from its control block. It is there whatever the process died of.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use ssts_proto::v1::{BurnerResult, OperationLatency};
+
+use super::{child::BurnerProcess, telemetry::quantile};
+use crate::{
+    burn::control::{ControlBlock, LATENCY, OPERATIONS, Slot},
+    clock,
+};
+
+/// Wrong results of all workers.
+pub(super) fn verify_errors(burner: &BurnerProcess) -> u64 {
+    sum(&burner.block, |slot| slot.verify_errors.load(Ordering::Relaxed))
+}
+
+/// What one burner did; `asked` is when it was asked for, CLOCK_BOOTTIME.
+pub(super) fn of_burner(
+    burner: &BurnerProcess,
+    phase_index: usize,
+    burner_index: usize,
+    phase: &str,
+    asked: Duration,
+) -> BurnerResult {
+    let block = &*burner.block;
+    let read = |counter: fn(&Slot) -> &std::sync::atomic::AtomicU64| sum(block, |slot| counter(slot).load(Ordering::Relaxed));
+    let loads: Vec<Load> = slots(block).filter_map(Load::of).collect();
+    let mean = |value: fn(&Load) -> f64| {
+        (!loads.is_empty()).then(|| 100.0 * loads.iter().map(value).sum::<f64>() / loads.len() as f64)
+    };
+    let last_start = slots(block).map(|slot| slot.first_burn_ns.load(Ordering::Relaxed)).max().unwrap_or_default();
+    let all_burned = slots(block).all(|slot| slot.first_burn_ns.load(Ordering::Relaxed) > 0);
+    BurnerResult {
+        phase_index: phase_index as u32,
+        burner_index: burner_index as u32,
+        kind: burner.plan.load.kind().into(),
+        phase: phase.into(),
+        workers: block.workers() as u32,
+        cores: burner.plan.cores.clone(),
+        variant: burner.prepared.as_ref().map(|prepared| prepared.variant.clone()).unwrap_or_default(),
+        target_load_percent: mean(|load| load.asked).filter(|_| burner.plan.load.has_target()),
+        achieved_load_percent: mean(|load| load.achieved),
+        achieved_load_stddev_points: mean(|load| load.deviation).filter(|_| burner.plan.load.has_target()),
+        operations: read(|slot| &slot.operations),
+        bytes: read(|slot| &slot.bytes),
+        flops: read(|slot| &slot.flops),
+        burning_ns: slots(block).map(|slot| slot.burning_ns.load(Ordering::Relaxed)).max().unwrap_or_default(),
+        verify_errors: read(|slot| &slot.verify_errors),
+        io_errors: read(|slot| &slot.io_errors),
+        latencies: (0..OPERATIONS.len()).filter_map(|operation| latency(block, operation)).collect(),
+        ended: burner.ending(),
+        ready_after_ns: all_burned.then(|| last_start.saturating_sub(clock::ns(asked))),
+    }
+}
+
+/// Shares of a core.
+struct Load {
+    asked: f64,
+    achieved: f64,
+    deviation: f64,
+}
+
+impl Load {
+    /// Of a worker that burned.
+    fn of(slot: &Slot) -> Option<Self> {
+        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed) as f64;
+        let burning = read(&slot.burning_ns);
+        let windows = read(&slot.windows);
+        let mean = read(&slot.window_sum_ppm) / windows.max(1.0);
+        let variance = read(&slot.window_squares_ppm2) / windows.max(1.0) - mean * mean;
+        (burning > 0.0).then(|| Self {
+            asked: read(&slot.asked_ns) / burning,
+            achieved: read(&slot.on_cpu_ns) / burning,
+            deviation: variance.max(0.0).sqrt() / 1e6,
+        })
+    }
+}
+
+fn latency(block: &ControlBlock, operation: usize) -> Option<OperationLatency> {
+    if !block.has_latency() {
+        return None;
+    }
+    let counts: Vec<u64> = (0..LATENCY.buckets()).map(|bucket| block.latency_sum(operation, bucket)).collect();
+    let at = |share| quantile(LATENCY, &counts, share);
+    Some(OperationLatency {
+        operation: OPERATIONS[operation].into(),
+        count: counts.iter().sum(),
+        p50_ns: at(0.5)?,
+        p90_ns: at(0.9)?,
+        p99_ns: at(0.99)?,
+        p999_ns: at(0.999)?,
+        max_ns: at(1.0)?,
+    })
+}
+
+fn slots(block: &ControlBlock) -> impl Iterator<Item = &Slot> {
+    (0..block.workers()).map(|worker| block.slot(worker))
+}
+
+fn sum(block: &ControlBlock, value: impl Fn(&Slot) -> u64) -> u64 {
+    slots(block).map(value).sum()
+}

@@ -1,0 +1,306 @@
+//! Carries out a run: one thread that starts the burners of a phase, sees them burn and end, and goes on to the next. It
+//! sleeps in poll(2) on its burners' pipes and on the run's orders.
+
+use std::{
+    os::fd::AsFd as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use ssts_proto::v1::{BurnerResult, Cause, EventKind, RunState};
+use tracing::{error, warn};
+
+use super::{
+    active::{ActiveRun, Ending, Order},
+    admit::PlannedPhase,
+    child::{BurnerProcess, until},
+    result,
+    state::Step,
+};
+use crate::{
+    burn::control::Command,
+    clock,
+    config::BurnersConfig,
+    host::{HostRoots, RunCgroup},
+    observe::burners::{BoardEntry, BurnerBoard},
+};
+
+/// How long after the end of a phase its burners may still be ending (I/Os in flight) before they are killed.
+const OVERRUN: Duration = Duration::from_secs(1);
+/// How often the supervisor says that a burner does not go, once it has been killed.
+const COMPLAINT: Duration = Duration::from_secs(1);
+
+/// Carries out one run.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    run: Arc<ActiveRun>,
+    board: Arc<BurnerBoard>,
+    config: BurnersConfig,
+    cgroup: Option<RunCgroup>,
+    results: Vec<BurnerResult>,
+}
+
+impl Supervisor {
+    pub(super) fn new(
+        run: Arc<ActiveRun>,
+        board: Arc<BurnerBoard>,
+        config: BurnersConfig,
+        roots: &HostRoots,
+    ) -> Self {
+        let cgroup = RunCgroup::create(roots, &run.id)
+            .inspect_err(|error| {
+                let message = format!("no cgroup for the run, its processes are followed one by one: {error}");
+                run.tell(EventKind::Notice, message, []);
+            })
+            .ok();
+        Self { run, board, config, cgroup, results: Vec::new() }
+    }
+
+    /// To the end of the run. Returns when no burner is left, with what each did.
+    pub(super) fn carry_out(mut self) -> Vec<BurnerResult> {
+        let run = self.run.clone();
+        let mut ending = None;
+        for (index, phase) in run.admitted.phases.iter().enumerate() {
+            ending = self.phase(index, phase).or_else(|| run.ending());
+            if ending.is_some() {
+                break;
+            }
+        }
+        let ending = run.settle(ending.unwrap_or_else(|| self.completed()));
+        // From any state that a run can be in here there is this way.
+        let stopping = run.step(Step::Stop);
+        debug_assert!(stopping.is_ok());
+        run.tell(EventKind::RunFinished, ending.message, []);
+        self.results
+    }
+
+    /// Every phase came to its end: did it do what was asked?
+    fn completed(&self) -> Ending {
+        let io_errors: u64 = self.results.iter().map(|result| result.io_errors).sum();
+        if io_errors > 0 {
+            return Ending::new(Cause::IoErrors, format!("{io_errors} I/Os failed"));
+        }
+        if let Some(idle) = self.results.iter().find(|result| result.operations == 0) {
+            let message = format!("burner {} of phase {} did not a single operation", idle.kind, idle.phase);
+            return Ending::new(Cause::NothingDone, message);
+        }
+        Ending::new(Cause::Completed, "all phases came to their end")
+    }
+
+    /// One phase. Gives the reason where the run ends with it.
+    fn phase(&mut self, index: usize, phase: &PlannedPhase) -> Option<Ending> {
+        let asked = if index == 0 { self.run.started } else { clock::boottime() };
+        let mut burners = Vec::with_capacity(phase.plans.len());
+        for plan in &phase.plans {
+            match BurnerProcess::start(plan.clone(), self.config.deadline, self.cgroup.as_ref()) {
+                Ok(burner) => burners.push(burner),
+                Err(error) => {
+                    self.end(&mut burners);
+                    return Some(Ending::new(Cause::BurnerFailed, format!("a burner could not be started: {error}")));
+                }
+            }
+        }
+        self.board.set(entries(index, &burners));
+        let ending = self.burn(index, phase, &mut burners);
+        self.end(&mut burners);
+        for (burner_index, burner) in burners.iter().enumerate() {
+            let result = result::of_burner(burner, index, burner_index, &phase.name, asked);
+            let message = format!("burner {} of phase {} ended: {}", result.kind, result.phase, result.ended);
+            self.run.tell(EventKind::BurnerEnded, message, [("ended", result.ended.clone())]);
+            self.results.push(result);
+        }
+        self.board.set(Vec::new());
+        self.run.end_phase();
+        if ending.is_none() {
+            self.run.tell(EventKind::PhaseFinished, format!("phase {} finished", phase.name), [("phase", phase.name.clone())]);
+        }
+        ending
+    }
+
+    /// Until every burner waits for its start, and the run is not paused.
+    fn make_ready(&self, burners: &mut [BurnerProcess]) -> Option<Ending> {
+        loop {
+            // A pause or its end needs nothing done while nothing burns; what counts is the state.
+            while let Some(order) = self.run.take_order() {
+                if let Order::Stop(ending) = order {
+                    return Some(ending);
+                }
+            }
+            if let Some(ending) = self.untimely_end(burners) {
+                return Some(ending);
+            }
+            if burners.iter().all(|burner| burner.prepared.is_some()) && self.run.state() != RunState::Paused {
+                return None;
+            }
+            self.wait(burners, None);
+        }
+    }
+
+    /// Starts the phase's clock as soon as all is ready.
+    fn begin(&self, index: usize, phase: &PlannedPhase, burners: &mut [BurnerProcess]) -> Result<Duration, Ending> {
+        loop {
+            if let Some(ending) = self.make_ready(burners) {
+                return Err(ending);
+            }
+            let started = clock::boottime();
+            for burner in burners.iter() {
+                burner.block.set_end(started + phase.duration);
+            }
+            // It fails when a stop or a pause came in between.
+            if self.run.begin_phase(index, started).is_ok() {
+                return Ok(started + phase.duration);
+            }
+        }
+    }
+
+    /// From the start of the phase's clock to its end.
+    fn burn(&self, index: usize, phase: &PlannedPhase, burners: &mut [BurnerProcess]) -> Option<Ending> {
+        let mut end = match self.begin(index, phase, burners) {
+            Ok(end) => end,
+            Err(ending) => return Some(ending),
+        };
+        command(burners, Command::Burn);
+        self.run.tell(
+            EventKind::PhaseStarted,
+            format!("phase {} started", phase.name),
+            [("phase", phase.name.clone()), ("index", index.to_string())],
+        );
+        for notice in burners.iter().filter_map(|burner| burner.prepared.as_ref()).flat_map(|prepared| &prepared.notices) {
+            self.run.tell(EventKind::Notice, notice, []);
+        }
+        let mut paused_since = None;
+        loop {
+            while let Some(order) = self.run.take_order() {
+                match order {
+                    Order::Stop(ending) => return Some(ending),
+                    Order::Pause => {
+                        paused_since = Some(clock::boottime());
+                        // Whoever ordered it has done so, but perhaps just before the start above.
+                        command(burners, Command::Pause);
+                    }
+                    Order::Resume => {
+                        end += paused_since.take().map_or(Duration::ZERO, |since| clock::boottime() - since);
+                        for burner in burners.iter() {
+                            burner.block.set_end(end);
+                        }
+                        command(burners, Command::Burn);
+                    }
+                }
+            }
+            let now = clock::boottime();
+            let over = paused_since.is_none() && now >= end;
+            if !over && let Some(ending) = self.untimely_end(burners) {
+                return Some(ending);
+            }
+            if over && burners.iter().all(BurnerProcess::is_gone) {
+                return burners.iter().find_map(failure);
+            }
+            if over && now >= end + OVERRUN {
+                self.run.tell(EventKind::Notice, "a burner did not end with its phase and is killed", []);
+                return None;
+            }
+            let next = if over { end + OVERRUN } else { end };
+            self.wait(burners, paused_since.is_none().then_some(next));
+        }
+    }
+
+    /// Brings every burner to its end: asked first, killed after the grace. Returns when none is left.
+    fn end(&self, burners: &mut [BurnerProcess]) {
+        command(burners, Command::Stop);
+        let grace = clock::boottime() + self.config.stop_grace;
+        while clock::boottime() < grace && !burners.iter().all(BurnerProcess::is_gone) {
+            self.wait(burners, Some(grace));
+        }
+        let mut complain = Instant::now() + COMPLAINT;
+        while !burners.iter().all(BurnerProcess::is_gone) || self.is_populated() {
+            if let Some(cgroup) = &self.cgroup
+                && let Err(error) = cgroup.kill()
+            {
+                warn!(run = self.run.id, %error, "cgroup.kill failed");
+            }
+            for burner in burners.iter_mut().filter(|burner| !burner.is_gone()) {
+                burner.kill();
+            }
+            self.wait(burners, Some(clock::boottime() + Duration::from_millis(1)));
+            if Instant::now() >= complain {
+                error!(run = self.run.id, "a burner was killed and is still there: it hangs in the kernel");
+                complain += COMPLAINT;
+            }
+        }
+    }
+
+    fn is_populated(&self) -> bool {
+        self.cgroup.as_ref().is_some_and(RunCgroup::is_populated)
+    }
+
+    /// A burner that ended, or is about to, and was not told to.
+    fn untimely_end(&self, burners: &[BurnerProcess]) -> Option<Ending> {
+        // A stop tells burners at once and the supervisor a moment later.
+        if let Some(ending) = self.run.ending() {
+            return Some(ending);
+        }
+        burners.iter().find_map(|burner| {
+            failure(burner).or_else(|| {
+                burner.is_gone().then(|| {
+                    let message = format!("burner {} died unasked: {}", burner.plan.load.kind(), burner.ending());
+                    Ending::new(Cause::BurnerDied, message)
+                })
+            })
+        })
+    }
+
+    /// Sleeps until there is news or an order, at most to an instant of CLOCK_BOOTTIME.
+    fn wait(&self, burners: &mut [BurnerProcess], instant: Option<Duration>) {
+        let mut polled: Vec<PollFd<'_>> = burners
+            .iter()
+            .filter(|burner| !burner.is_gone())
+            .map(|burner| PollFd::new(burner.news(), PollFlags::POLLIN))
+            .collect();
+        polled.push(PollFd::new(self.run.wake.as_fd(), PollFlags::POLLIN));
+        // Rounded up: poll counts milliseconds, and waking early would spin.
+        let timeout = instant.map_or(PollTimeout::NONE, |instant| {
+            let left = until(instant) + Duration::from_micros(999);
+            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+        });
+        if poll(&mut polled, timeout).is_err() {
+            // A signal; whoever called looks again.
+            return;
+        }
+        let _drained = self.run.wake.read();
+        for burner in burners.iter_mut().filter(|burner| !burner.is_gone()) {
+            burner.follow();
+        }
+    }
+}
+
+fn command(burners: &[BurnerProcess], command: Command) {
+    for burner in burners {
+        burner.block.set_command(command);
+    }
+}
+
+/// What a burner said about why it can't go on.
+fn failure(burner: &BurnerProcess) -> Option<Ending> {
+    let kind = burner.plan.load.kind();
+    if result::verify_errors(burner) > 0 {
+        return Some(Ending::new(Cause::WrongData, format!("burner {kind} computed a wrong result")));
+    }
+    if let Some(reason) = &burner.failure {
+        return Some(Ending::new(Cause::BurnerFailed, format!("burner {kind}: {reason}")));
+    }
+    burner.missed_the_daemon().then(|| {
+        let message = format!("burner {kind} ended at its deadline: sstsd was stopped or starved");
+        Ending::new(Cause::AgentLost, message)
+    })
+}
+
+fn entries(phase: usize, burners: &[BurnerProcess]) -> Vec<BoardEntry> {
+    let entry = |(index, burner): (usize, &BurnerProcess)| BoardEntry {
+        id: format!("{phase}.{index}"),
+        kind: burner.plan.load.kind(),
+        has_target: burner.plan.load.has_target(),
+        block: burner.block.clone(),
+    };
+    burners.iter().enumerate().map(entry).collect()
+}

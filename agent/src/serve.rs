@@ -1,0 +1,199 @@
+//! `sstsd serve`: puts the parts together and runs until it is told to stop.
+
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use nix::{
+    sys::{prctl, signal::Signal},
+    unistd::{Pid, getppid},
+};
+use ssts_agent::{
+    config::{Config, LogConfig, LogFormat},
+    host::{self, HostRoots},
+    observe::{
+        burners::Burners,
+        own::{Own, TickCost},
+        probes::{self, ProbeSettings, Probes},
+        procfs,
+        ring::FrameRing,
+        sensors::Sensors,
+        source::Source,
+    },
+    rpc::{self, Address, AgentService, Inventory, Listener},
+    run::{Ending, Engine},
+    tick::{Tick, TickThread},
+};
+use ssts_proto::{FILE_DESCRIPTOR_SET, v1, v1::agent_server::AgentServer};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::Server;
+use tracing::info;
+use tracing_subscriber::EnvFilter;
+
+use crate::{Failure, cli::Serve, configuration};
+
+/// How long callers have to go once the service is told to stop.
+const GOODBYE: Duration = Duration::from_millis(500);
+/// A scenario of a thousand phases is some 100 KiB.
+const MAX_MESSAGE_BYTES: usize = 4 << 20;
+
+/// Runs the daemon. Everything that can be wrong with what the user wrote is told before a socket opens.
+pub(crate) fn serve(args: Serve) -> Result<ExitCode, Failure> {
+    if let Some(parent) = args.die_with_parent {
+        follow(parent)?;
+    }
+    let mut config = configuration(&args.common)?;
+    config.log.filter = args.log.unwrap_or(config.log.filter);
+    config.log.format = args.log_format.unwrap_or(config.log.format);
+    if !args.listen.is_empty() {
+        config.listen = args.listen;
+    }
+    let addresses = addresses(&config)?;
+    log(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("rpc")
+        .enable_all()
+        .build()
+        .map_err(|source| Failure::Io { what: "the runtime could not be started", source })?;
+    runtime.block_on(daemon(config, &addresses))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How the configuration wants probes.
+pub(crate) fn probe_settings(config: &Config) -> ProbeSettings {
+    ProbeSettings { enabled: config.observe.probes, hooks: config.observe.hooks, ..ProbeSettings::default() }
+}
+
+async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
+    let listeners = addresses.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
+    let roots = HostRoots::from(config.roots.clone());
+    host::sweep(&roots);
+    let state_dir = config.state_dir.clone().unwrap_or_default();
+    let Probes { sources: probe_sources, statuses } = probes::load(&roots, &probe_settings(&config));
+    let inventory = Inventory { roots: roots.clone(), probes: statuses, state_dir: state_dir.clone() };
+    let describe = Box::new(inventory.clone());
+    let engine = Engine::open(roots.clone(), config.limits.clone(), config.burners.clone(), describe, &state_dir)?;
+    let engine = Arc::new(engine);
+    let ring = Arc::new(FrameRing::default());
+    let tick = start_tick(&config, &roots, engine.clone(), ring.clone(), probe_sources)?;
+    let service = AgentService { engine: engine.clone(), ring, inventory, tick: config.tick() };
+    let (stop, stopped) = watch::channel(false);
+    let serving: Vec<_> =
+        listeners.into_iter().map(|listener| tokio::spawn(answer(service.clone(), listener, stopped.clone()))).collect();
+    wait_for_signal().await?;
+    if let Some(run) = engine.current() {
+        run.stop(Ending::new(v1::Cause::AgentStopped, "sstsd was told to stop"));
+        rpc::wait_until_finished(&run).await;
+    }
+    let _all_gone = stop.send(true);
+    for task in serving {
+        match tokio::time::timeout(GOODBYE, task).await {
+            Ok(Ok(outcome)) => outcome?,
+            // Callers who stay are left to the end of the process.
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+    drop(tick);
+    info!("stopped");
+    Ok(())
+}
+
+fn start_tick(
+    config: &Config,
+    roots: &HostRoots,
+    engine: Arc<Engine>,
+    ring: Arc<FrameRing>,
+    probe_sources: Vec<Box<dyn Source>>,
+) -> Result<TickThread, Failure> {
+    let cost = Arc::new(TickCost::default());
+    let mut sources = procfs::sources(roots);
+    sources.push(Box::new(Sensors::new(roots)));
+    sources.extend(probe_sources);
+    sources.push(Box::new(Burners::new(engine.board())));
+    sources.push(Box::new(Own::new(cost.clone())));
+    Tick { period: config.tick(), sources, engine, ring, cost }
+        .start()
+        .map_err(|source| Failure::Io { what: "the tick could not be started", source })
+}
+
+/// Answers on one socket until told to stop.
+async fn answer(
+    service: AgentService,
+    mut listener: Listener,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<(), tonic::transport::Error> {
+    let Some(socket) = listener.take() else { return Ok(()) };
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let agent = AgentServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    health.set_serving::<AgentServer<AgentService>>().await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let mut server = Server::builder().add_service(health_service).add_service(agent);
+    // Both versions: older clients ask for v1alpha. The descriptors are compiled in, so building can't fail.
+    if let (Ok(v1), Ok(v1alpha)) = (reflection().build_v1(), reflection().build_v1alpha()) {
+        server = server.add_service(v1).add_service(v1alpha);
+    }
+    let told_to_stop = async move {
+        let _sender_gone = stopped.wait_for(|stopped| *stopped).await;
+    };
+    server.serve_with_incoming_shutdown(UnixListenerStream::new(socket), told_to_stop).await
+}
+
+async fn wait_for_signal() -> Result<(), Failure> {
+    let listen = |kind| signal(kind).map_err(|source| Failure::Io { what: "signals can't be listened for", source });
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => info!("SIGINT: stopping"),
+    }
+    Ok(())
+}
+
+fn addresses(config: &Config) -> Result<Vec<Address>, Failure> {
+    if config.listen.is_empty() {
+        return Ok(vec![Address::default_of_user()]);
+    }
+    Ok(config.listen.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
+}
+
+fn log(config: &LogConfig) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&config.filter).map_err(|error| Failure::Log(error.to_string()))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match config.format {
+        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
+
+/// Ends with the process that started this one for a single command.
+fn follow(parent: i32) -> Result<(), Failure> {
+    let failed = |source| Failure::Io { what: "the parent can't be followed", source };
+    prctl::set_pdeathsig(Signal::SIGTERM).map_err(|errno| failed(errno.into()))?;
+    if getppid() == Pid::from_raw(parent) {
+        return Ok(());
+    }
+    Err(failed(io::Error::other(format!("process {parent} is gone or not the parent"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_address_is_told_before_anything_opens() {
+        let config = Config { listen: vec!["0.0.0.0:1".into()], ..Config::default() };
+        assert!(addresses(&config).is_err());
+    }
+}

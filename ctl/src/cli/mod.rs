@@ -1,0 +1,413 @@
+//! The command line: names, values and help. What each command does is in `commands`.
+
+mod values;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use ssts_proto::v1::{CpuIsa, CpuKernel, DiskAccess, Profile};
+
+pub(crate) use self::values::{Cores, Host};
+use self::values::{core_list, duration, host, load, rate, run_id, size, temperature};
+use crate::output::{Color, Format};
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0 pass, 1 internal error, 2 usage or invalid scenario, 3 a threshold failed,
+  4 aborted by a guard, a halt, a lost lease or another user, 5 the agent could not be reached or failed,
+  6 wrong data found, 130 interrupted.
+
+Examples:
+  sstsctl info
+  sstsctl burn cpu --load 50 --duration 10s
+  sstsctl run quick --report ./report";
+
+const BURN_CPU_EXAMPLES: &str = "\
+Examples:
+  sstsctl burn cpu --duration 30s
+  sstsctl burn cpu --cores 0-3,8 --load 75 --duration 10m --max-temperature 90
+  sstsctl burn cpu --load 10..90 --isa avx2 --duration 1h30m --detach";
+
+const BURN_DISK_EXAMPLES: &str = "\
+Examples:
+  sstsctl burn disk --path /var/tmp --size 1GiB --duration 30s
+  sstsctl burn disk --path /data --size 8GiB --rw write --block 1MiB --depth 8 --duration 5m
+  sstsctl burn disk --path /data --size 8GiB --rw randwrite --rate 2000 --duration 1h";
+
+const RUN_EXAMPLES: &str = "\
+SCENARIO is the name of a scenario built into sstsctl, or the path of a TOML file (write ./quick for a file of that
+name). Ctrl-C stops the run, waits for the proof that it is over and prints what was measured; a second Ctrl-C halts
+the agent.
+
+Examples:
+  sstsctl run quick
+  sstsctl run burn-in.toml --max-temperature 85 --report ./report
+  sstsctl --output json run quick > result.json";
+
+const HALT_EXAMPLES: &str = "\
+A halted agent starts nothing until the halt is cleared, not even after a restart.
+
+Examples:
+  sstsctl halt --reason 'smoke in rack 7'
+  sstsctl halt --clear";
+
+/// Loads Linux hosts on purpose, watches them, and stops before harm is done.
+///
+/// sstsctl commands sstsd, the agent on a host. Where no agent listens, `burn`, `run`, `info`, `runs` and `report`
+/// start a private one for the one command.
+#[derive(Debug, Parser)]
+#[command(name = "sstsctl", version, after_help = EXIT_STATUS, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The agent to command.
+    #[arg(long, global = true, env = "SSTSCTL_HOST", value_name = "unix:PATH", value_parser = host)]
+    pub(crate) host: Vec<Host>,
+    /// Start a private agent for this one command, as the calling user.
+    #[arg(long, global = true)]
+    pub(crate) local: bool,
+    /// In which form the result is printed.
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Format,
+    /// Show no progress.
+    #[arg(short, long, global = true, visible_alias = "no-progress")]
+    pub(crate) quiet: bool,
+    /// Show what a private agent logs.
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+    /// Whether to use colours; `auto` honours NO_COLOR.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Say what the host is, what the agent can do on it, and the mend for what it can't.
+    Info,
+    /// Run one burner for a duration.
+    #[command(subcommand)]
+    Burn(Burn),
+    /// Run a scenario.
+    #[command(after_help = RUN_EXAMPLES)]
+    Run {
+        /// A built-in scenario's name, or a TOML file.
+        #[arg(value_name = "SCENARIO")]
+        scenario: String,
+        #[command(flatten)]
+        options: RunOptions,
+    },
+    /// List, show or check scenarios.
+    Scenarios {
+        #[command(subcommand)]
+        command: Option<Scenarios>,
+    },
+    /// Say what the agent is doing now.
+    Status,
+    /// List the runs that the agent remembers, newest first.
+    Runs {
+        /// How many at most.
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        limit: u32,
+    },
+    /// Follow a run to its end, or the host until interrupted.
+    Watch {
+        /// The run; without it the current one, or the host if there is none.
+        #[arg(value_name = "RUN", value_parser = run_id)]
+        run: Option<String>,
+    },
+    /// Stop a run, and return when its last burner is gone.
+    Stop {
+        /// The run; without it the current one.
+        #[arg(value_name = "RUN", value_parser = run_id)]
+        run: Option<String>,
+    },
+    /// Freeze a run's load.
+    Pause {
+        /// The run; without it the current one.
+        #[arg(value_name = "RUN", value_parser = run_id)]
+        run: Option<String>,
+    },
+    /// Go on with a paused run.
+    Resume {
+        /// The run; without it the current one.
+        #[arg(value_name = "RUN", value_parser = run_id)]
+        run: Option<String>,
+    },
+    /// The emergency stop: everything down, now, and nothing starts until it is cleared.
+    #[command(after_help = HALT_EXAMPLES)]
+    Halt {
+        /// For whoever finds the agent halted.
+        #[arg(long, value_name = "TEXT", conflicts_with = "clear")]
+        reason: Option<String>,
+        /// Lift the halt instead.
+        #[arg(long)]
+        clear: bool,
+    },
+    /// Print the result of a run.
+    Report {
+        /// The run, as `sstsctl runs` lists it.
+        #[arg(value_name = "RUN", value_parser = run_id)]
+        run: String,
+        /// In which form; without it as `--output` says.
+        #[arg(long, value_name = "FORMAT")]
+        format: Option<ReportFormat>,
+    },
+    /// Print the completion script of a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual pages into a folder, or print the first one.
+    Man {
+        /// The folder; made if it is missing.
+        #[arg(value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+    /// Print the JSON Schema of what `--output json` prints.
+    #[command(hide = true)]
+    Schema,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Burn {
+    /// Compute on cores, and check every result.
+    #[command(after_help = BURN_CPU_EXAMPLES)]
+    Cpu(BurnCpu),
+    /// Read or write an unnamed file.
+    #[command(after_help = BURN_DISK_EXAMPLES)]
+    Disk(BurnDisk),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BurnCpu {
+    /// The cores, one worker on each; without it all that the agent may use.
+    #[arg(long, value_name = "LIST", value_parser = core_list)]
+    pub(crate) cores: Option<Cores>,
+    /// Percent of each core, 1 to 100, or a ramp such as 10..90.
+    #[arg(long, value_name = "PCT", default_value = "100", value_parser = load, allow_hyphen_values = true)]
+    pub(crate) load: Profile,
+    /// What the load is a share of.
+    #[arg(long, value_name = "MODE", default_value = "own")]
+    pub(crate) mode: LoadMode,
+    /// What is computed.
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub(crate) kernel: Kernel,
+    /// With which instructions.
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub(crate) isa: Isa,
+    /// How long, such as 30s or 1h30m.
+    #[arg(long, value_name = "D", value_parser = duration, allow_hyphen_values = true)]
+    pub(crate) duration: u64,
+    #[command(flatten)]
+    pub(crate) options: RunOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BurnDisk {
+    /// The folder; the file in it has no name and leaves nothing behind.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) path: String,
+    /// Size of the file, such as 1GiB: a multiple of the block size.
+    #[arg(long, value_name = "BYTES", value_parser = size, allow_hyphen_values = true)]
+    pub(crate) size: u64,
+    /// Order and direction of the I/Os.
+    #[arg(long, value_name = "NAME", default_value = "randread")]
+    pub(crate) rw: Access,
+    /// Bytes of one I/O: a multiple of 512, at most 16MiB. [default: 4KiB]
+    #[arg(long, value_name = "BYTES", value_parser = size, allow_hyphen_values = true)]
+    pub(crate) block: Option<u64>,
+    /// I/Os in flight. [default: 32]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    pub(crate) depth: Option<u32>,
+    /// I/Os a second; without it as many as the device takes.
+    #[arg(long, value_name = "N", value_parser = rate, allow_hyphen_values = true)]
+    pub(crate) rate: Option<u64>,
+    /// How long, such as 30s or 1h30m.
+    #[arg(long, value_name = "D", value_parser = duration, allow_hyphen_values = true)]
+    pub(crate) duration: u64,
+    #[command(flatten)]
+    pub(crate) options: RunOptions,
+}
+
+/// What `burn` and `run` take alike. Limits can only be tighter than the agent's own.
+#[derive(Debug, Default, Args)]
+pub(crate) struct RunOptions {
+    /// Stop when the hottest sensor goes above this, in °C.
+    #[arg(long, value_name = "C", value_parser = temperature, allow_hyphen_values = true)]
+    pub(crate) max_temperature: Option<f64>,
+    /// Stop when less memory than this is available.
+    #[arg(long, value_name = "BYTES", value_parser = size, allow_hyphen_values = true)]
+    pub(crate) min_available_memory: Option<u64>,
+    /// Stop the whole run after this long, preparation and pauses included.
+    #[arg(long, value_name = "D", value_parser = duration, allow_hyphen_values = true)]
+    pub(crate) max_duration: Option<u64>,
+    /// Return at once; the run ends by itself.
+    #[arg(long, conflicts_with = "report")]
+    pub(crate) detach: bool,
+    /// Write report.md and report.json into this folder; made if it is missing.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
+    /// Start of every pseudo-random sequence, to repeat a run; without it, one is drawn and reported.
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Scenarios {
+    /// List the built-in scenarios.
+    List,
+    /// Print a built-in scenario's TOML, to start one's own from.
+    Show {
+        /// Its name.
+        name: String,
+    },
+    /// Say everything that is wrong with a scenario file.
+    Check {
+        /// The TOML file.
+        file: PathBuf,
+    },
+}
+
+/// What a CPU burner's load is a share of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LoadMode {
+    /// Of the core, taken by the burner's own workers, whatever else runs there.
+    Own,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kernel {
+    /// The agent chooses.
+    Auto,
+    /// Fused multiply-adds in double precision.
+    Fma,
+}
+
+impl From<Kernel> for CpuKernel {
+    fn from(kernel: Kernel) -> Self {
+        match kernel {
+            Kernel::Auto => Self::Unspecified,
+            Kernel::Fma => Self::Fma,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Isa {
+    /// The widest that the host has.
+    Auto,
+    /// Nothing beyond the architecture's base.
+    Portable,
+    /// AVX2 and FMA3.
+    Avx2,
+    /// AVX-512 F.
+    Avx512,
+}
+
+impl From<Isa> for CpuIsa {
+    fn from(isa: Isa) -> Self {
+        match isa {
+            Isa::Auto => Self::Unspecified,
+            Isa::Portable => Self::Portable,
+            Isa::Avx2 => Self::Avx2,
+            Isa::Avx512 => Self::Avx512,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Access {
+    /// In order.
+    Read,
+    /// In order.
+    Write,
+    /// Anywhere in the file.
+    Randread,
+    /// Anywhere in the file.
+    Randwrite,
+}
+
+impl From<Access> for DiskAccess {
+    fn from(access: Access) -> Self {
+        match access {
+            Access::Read => Self::Read,
+            Access::Write => Self::Write,
+            Access::Randread => Self::Randread,
+            Access::Randwrite => Self::Randwrite,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For people at a terminal.
+    Text,
+    /// Markdown.
+    Md,
+    /// As `--output json`.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn refusal(arguments: &[&str]) -> String {
+        let error = Cli::try_parse_from(arguments).expect_err("it was accepted");
+        assert_eq!(error.exit_code(), 2, "{arguments:?}");
+        error.to_string()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_examples_is_accepted() {
+        for help in [EXIT_STATUS, BURN_CPU_EXAMPLES, BURN_DISK_EXAMPLES, RUN_EXAMPLES, HALT_EXAMPLES] {
+            for line in help.lines().filter(|line| line.starts_with("  sstsctl ")) {
+                let line = line.split(" > ").next().unwrap_or_default().replace("'smoke in rack 7'", "smoke");
+                let parsed = Cli::try_parse_from(line.split_whitespace());
+                assert!(parsed.is_ok(), "{line}: {parsed:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn bad_values_are_refused_with_the_mend() {
+        let burn = ["sstsctl", "burn", "cpu", "--duration", "1s"];
+        for (flag, value, mend) in [
+            ("--load", "0", "1 to 100"),
+            ("--load", "101", "1 to 100"),
+            ("--load", "-5", "1 to 100"),
+            ("--cores", "3-1", "0-3,8"),
+            ("--max-temperature", "0", "1 to 150"),
+            ("--max-duration", "5parsecs", "ms, s, m, h or d"),
+            ("--min-available-memory", "much", "MiB"),
+            ("--mode", "borrowed", "own"),
+        ] {
+            let text = refusal(&[&burn[..], &[flag, value]].concat());
+            assert!(text.contains(mend), "{text}");
+            assert!(text.contains(flag), "{text}");
+        }
+        let text = refusal(&["sstsctl", "burn", "cpu", "--duration", "10"]);
+        assert!(text.contains("it has no unit"), "{text}");
+    }
+
+    #[test]
+    fn an_address_without_encryption_is_refused() {
+        let text = refusal(&["sstsctl", "--host", "10.0.0.1:7000", "info"]);
+        assert!(text.contains("TCP comes with TLS, use unix:PATH"), "{text}");
+    }
+}

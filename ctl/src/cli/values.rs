@@ -1,0 +1,74 @@
+//! Readers of single values, in the form that clap wants: a message that names the value and the mend.
+
+use std::{fmt, path::PathBuf};
+
+use ssts_proto::{v1::Profile, validate};
+
+use crate::{error::Problem, quantity};
+
+/// Where an agent listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Host {
+    /// Of its Unix socket.
+    pub(crate) socket: PathBuf,
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unix:{}", self.socket.display())
+    }
+}
+
+/// A list of cores; a type of its own, because clap takes a bare `Vec` for a repeated argument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cores(pub(crate) Vec<u32>);
+
+pub(super) fn host(text: &str) -> Result<Host, String> {
+    match text.strip_prefix("unix:") {
+        Some("") => Err("no path follows 'unix:'".into()),
+        // As a URL has it: unix:///run/ssts/sstsd.sock.
+        Some(path) => Ok(Host { socket: path.strip_prefix("//").unwrap_or(path).into() }),
+        None if text.starts_with('/') => Err(format!("write it as unix:{text}")),
+        None => Err("TCP comes with TLS, use unix:PATH".into()),
+    }
+}
+
+pub(super) fn duration(text: &str) -> Result<u64, String> {
+    quantity::duration_ms(text).map_err(one_line)
+}
+
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    quantity::size_bytes(text).map_err(one_line)
+}
+
+pub(super) fn load(text: &str) -> Result<Profile, String> {
+    quantity::load(text).map_err(one_line)
+}
+
+pub(super) fn core_list(text: &str) -> Result<Cores, String> {
+    quantity::cores(text).map(Cores).map_err(one_line)
+}
+
+pub(super) fn rate(text: &str) -> Result<u64, String> {
+    quantity::rate_per_s(text).map_err(one_line)
+}
+
+pub(super) fn temperature(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(celsius) if (1.0..=150.0).contains(&celsius) => Ok(celsius),
+        _ => Err("use 1 to 150 °C".into()),
+    }
+}
+
+pub(super) fn run_id(text: &str) -> Result<String, String> {
+    if validate::run_id(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("it is no run's id; `sstsctl runs` lists them".into())
+    }
+}
+
+fn one_line(problem: Problem) -> String {
+    let Problem { message, mend } = problem;
+    format!("{message}; {mend}")
+}

@@ -1,0 +1,106 @@
+//! `stop`, `pause`, `resume`, `halt`.
+
+use ssts_proto::v1::{HaltRequest, PauseRequest, ResumeRequest, RunSummary, StopRequest};
+
+use super::follow::current_run;
+use crate::{
+    connect::Agent,
+    error::Failure,
+    json::{CommandedOut, HaltOut, HaltedOut},
+    output::{Format, Output},
+    report::verdict_line,
+    status, text,
+};
+
+/// `stop [RUN]`.
+pub(super) fn stop(
+    run: Option<String>,
+) -> impl AsyncFnOnce(&mut Agent, &mut Output, Format) -> Result<(), Failure> {
+    async move |agent, output, format| {
+        let run_id = chosen(run, agent).await?;
+        let request = StopRequest { run_id, reason: "sstsctl stop".into() };
+        let response =
+            agent.client.stop(request).await.map_err(|status| status::failure(&status))?.into_inner();
+        print(&response.run.unwrap_or_default(), response.quiet_after_ns, output, format)
+    }
+}
+
+/// `pause [RUN]`.
+pub(super) fn pause(
+    run: Option<String>,
+) -> impl AsyncFnOnce(&mut Agent, &mut Output, Format) -> Result<(), Failure> {
+    async move |agent, output, format| {
+        let run_id = chosen(run, agent).await?;
+        let response =
+            agent.client.pause(PauseRequest { run_id }).await.map_err(|status| status::failure(&status))?;
+        print(&response.into_inner().run.unwrap_or_default(), None, output, format)
+    }
+}
+
+/// `resume [RUN]`.
+pub(super) fn resume(
+    run: Option<String>,
+) -> impl AsyncFnOnce(&mut Agent, &mut Output, Format) -> Result<(), Failure> {
+    async move |agent, output, format| {
+        let run_id = chosen(run, agent).await?;
+        let response =
+            agent.client.resume(ResumeRequest { run_id }).await.map_err(|status| status::failure(&status))?;
+        print(&response.into_inner().run.unwrap_or_default(), None, output, format)
+    }
+}
+
+/// `halt [--reason TEXT] [--clear]`.
+pub(super) fn halt(
+    reason: Option<String>,
+    clear: bool,
+) -> impl AsyncFnOnce(&mut Agent, &mut Output, Format) -> Result<(), Failure> {
+    async move |agent, output, format| {
+        let request = HaltRequest { reason: reason.unwrap_or_default(), clear };
+        let response =
+            agent.client.halt(request).await.map_err(|status| status::failure(&status))?.into_inner();
+        if format == Format::Json {
+            return output.json(&HaltedOut {
+                halted: response.halt.is_some(),
+                halt: response.halt.as_ref().map(HaltOut::from),
+                quiet_after_s: response.quiet_after_ns.map(|ns| ns as f64 / 1e9),
+            });
+        }
+        match response.halt {
+            Some(_) => output.result(&format!(
+                "halted{}; nothing starts until `sstsctl halt --clear`\n",
+                quiet(response.quiet_after_ns)
+            )),
+            None => output.result("the halt is lifted\n"),
+        }
+    }
+}
+
+/// The run that was named, or the current one.
+async fn chosen(run: Option<String>, agent: &mut Agent) -> Result<String, Failure> {
+    if let Some(run_id) = run {
+        return Ok(run_id);
+    }
+    match current_run(&mut agent.client).await? {
+        Some(run) => Ok(run.run_id),
+        None => Err(Failure::usage("no run goes on", "name one: `sstsctl runs` lists them")),
+    }
+}
+
+fn print(
+    run: &RunSummary,
+    quiet_after_ns: Option<u64>,
+    output: &mut Output,
+    format: Format,
+) -> Result<(), Failure> {
+    match format {
+        Format::Json => output.json(&CommandedOut::new(run, quiet_after_ns)),
+        Format::Text => {
+            let line = format!("run {} {}{}", run.run_id, verdict_line(run), quiet(quiet_after_ns));
+            output.result(&format!("{}\n", text::printable(&line)))
+        }
+    }
+}
+
+fn quiet(after_ns: Option<u64>) -> String {
+    after_ns.map(|ns| format!(", quiet after {}", text::nanoseconds(ns as f64))).unwrap_or_default()
+}

@@ -1,0 +1,100 @@
+//! `info`, `status`, `runs`: what a host is, does, and did.
+
+use ssts_proto::v1::{DescribeRequest, DescribeResponse, ListRunsRequest};
+
+use super::follow::current_run;
+use crate::{
+    connect::Agent,
+    error::Failure,
+    json::{self, HaltOut, InfoOut, RunsOut, StatusOut},
+    output::{Format, Output},
+    report::{Align, Document, Table, Tone, host_document, to_terminal, verdict_line},
+    status as grpc, text,
+};
+
+/// `info`.
+pub(super) async fn info(agent: &mut Agent, output: &mut Output, format: Format) -> Result<(), Failure> {
+    let description = describe(agent).await?;
+    match format {
+        Format::Json => output.json(&InfoOut::from(&description)),
+        Format::Text => output.result(&to_terminal(&host_document(&description), output.in_color())),
+    }
+}
+
+/// `status`.
+pub(super) async fn status(agent: &mut Agent, output: &mut Output, format: Format) -> Result<(), Failure> {
+    let DescribeResponse { host, halt, .. } = describe(agent).await?;
+    let run = current_run(&mut agent.client).await?;
+    let host = host.unwrap_or_default();
+    if format == Format::Json {
+        return output.json(&StatusOut {
+            host: host.hostname,
+            address: agent.host.to_string(),
+            agent_version: host.agent_version,
+            halted: halt.is_some(),
+            halt: halt.as_ref().map(HaltOut::from),
+            run: run.as_ref().map(Into::into),
+        });
+    }
+    let mut document = Document::default();
+    let (state, tone) = match (&halt, &run) {
+        (Some(_), _) => ("halted".to_owned(), Tone::Bad),
+        (None, Some(run)) => (json::state_name(run.state()), Tone::Good),
+        (None, None) => ("idle".to_owned(), Tone::Plain),
+    };
+    document.title(&format!("{} {state}", host.hostname), tone);
+    document.fact("agent", format!("sstsd {} on {}", host.agent_version, agent.host));
+    if let Some(halt) = &halt {
+        document.fact("halted", format!("since {} by {}", json::rfc3339(halt.since_unix_ns), halt.by));
+        document.fact("reason", &halt.reason);
+        document.fact("mend", "when it is safe, lift it with `sstsctl halt --clear`");
+    }
+    if let Some(run) = &run {
+        document.fact("run", &run.run_id);
+        document.fact("scenario", &run.scenario);
+        document.fact("since", text::duration(run.duration_ns / 1_000_000));
+        document.fact("phase", run.phase_index.map(|index| (index + 1).to_string()).unwrap_or_default());
+    }
+    output.result(&to_terminal(&document, output.in_color()))
+}
+
+/// `runs`.
+pub(super) async fn runs(
+    agent: &mut Agent,
+    output: &mut Output,
+    format: Format,
+    limit: u32,
+) -> Result<(), Failure> {
+    let response = agent.client.list_runs(ListRunsRequest { limit: Some(limit) }).await;
+    let runs = response.map_err(|status| grpc::failure(&status))?.into_inner().runs;
+    if format == Format::Json {
+        return output.json(&RunsOut { runs: runs.iter().map(Into::into).collect() });
+    }
+    if runs.is_empty() {
+        return output.result("no runs\n");
+    }
+    let mut table = Table::new(&[
+        ("run", Align::Left),
+        ("scenario", Align::Left),
+        ("started", Align::Left),
+        ("duration", Align::Right),
+        ("result", Align::Left),
+    ]);
+    for run in &runs {
+        table.row([
+            run.run_id.clone(),
+            run.scenario.clone(),
+            json::rfc3339(run.started_at_unix_ns / 1_000_000_000 * 1_000_000_000),
+            text::duration(run.duration_ns / 1_000_000),
+            verdict_line(run),
+        ]);
+    }
+    let mut document = Document::default();
+    document.table(table);
+    output.result(&to_terminal(&document, output.in_color()))
+}
+
+async fn describe(agent: &mut Agent) -> Result<DescribeResponse, Failure> {
+    let response = agent.client.describe(DescribeRequest {}).await;
+    Ok(response.map_err(|status| grpc::failure(&status))?.into_inner())
+}

@@ -1,0 +1,91 @@
+//! What each command does.
+
+mod control;
+mod follow;
+mod info;
+mod lease;
+mod report;
+mod run;
+mod scenarios;
+mod shell;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    cli::{Burn, Command, Global},
+    connect::{Agent, Fallback},
+    error::{Exit, Failure},
+    interrupts::Interrupts,
+    output::{Format, Output},
+    scenario::{Plan, burn_cpu, burn_disk},
+};
+
+/// What a command works with beside its own arguments.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) global: Global,
+    pub(crate) output: Output,
+    pub(crate) interrupts: Interrupts,
+}
+
+impl Session {
+    fn wants_json(&self) -> bool {
+        self.global.output == Format::Json
+    }
+
+    /// The agent that is asked for, unless the user interrupts the search.
+    async fn agent(&mut self, fallback: Fallback) -> Result<Agent, Failure> {
+        let Self { global, output, interrupts } = self;
+        tokio::select! {
+            agent = Agent::find(global, fallback, output) => agent,
+            () = interrupts.next() => Err(Failure::interrupted()),
+        }
+    }
+
+    /// Does one thing with the agent, unless the user interrupts it; a private agent is gone afterwards.
+    async fn with_agent(
+        &mut self,
+        fallback: Fallback,
+        work: impl AsyncFnOnce(&mut Agent, &mut Output, Format) -> Result<(), Failure>,
+    ) -> Result<Exit, Failure> {
+        let mut agent = self.agent(fallback).await?;
+        let Self { global, output, interrupts } = self;
+        let result = tokio::select! {
+            result = work(&mut agent, output, global.output) => result,
+            () = interrupts.next() => Err(Failure::interrupted()),
+        };
+        agent.close().await;
+        result.map(|()| Exit::Pass)
+    }
+}
+
+/// Carries out a command.
+pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result<Exit, Failure> {
+    use Fallback::{Private, Refuse};
+    match command {
+        Command::Info => session.with_agent(Private, info::info).await,
+        Command::Status => session.with_agent(Refuse, info::status).await,
+        Command::Runs { limit } => {
+            session
+                .with_agent(Private, async |agent, output, format| {
+                    info::runs(agent, output, format, limit).await
+                })
+                .await
+        }
+        Command::Burn(Burn::Cpu(flags)) => run::run(burn_cpu(&flags), &flags.options, session).await,
+        Command::Burn(Burn::Disk(flags)) => run::run(burn_disk(&flags)?, &flags.options, session).await,
+        Command::Run { scenario, options } => run::run(Plan::find(&scenario)?, &options, session).await,
+        Command::Watch { run } => watch::watch(run, session).await,
+        Command::Stop { run } => session.with_agent(Refuse, control::stop(run)).await,
+        Command::Pause { run } => session.with_agent(Refuse, control::pause(run)).await,
+        Command::Resume { run } => session.with_agent(Refuse, control::resume(run)).await,
+        Command::Halt { reason, clear } => session.with_agent(Refuse, control::halt(reason, clear)).await,
+        Command::Report { run, format } => session.with_agent(Private, report::report(run, format)).await,
+        Command::Scenarios { command } => scenarios::scenarios(command, session),
+        Command::Completions { shell } => shell::completions(shell, &mut session.output),
+        Command::Man { dir } => shell::man(dir.as_deref(), &mut session.output),
+        Command::Schema => shell::schema(&mut session.output),
+    }
+}

@@ -1,0 +1,98 @@
+//! `watch`: follows a run to its end, or a host until the user has seen enough.
+
+use ssts_proto::v1::{Scenario, WatchRequest, watch_response::Item};
+
+use super::{
+    Session,
+    follow::{Ended, Follower, Role, current_run},
+    report::{fetch, print},
+    run::progress_wish,
+};
+use crate::{
+    connect::{Agent, Client, Fallback},
+    display::{Display, Wish},
+    error::{Exit, Failure},
+    interrupts::Interrupts,
+    output::Output,
+    report, status,
+};
+
+/// `watch [RUN]`.
+pub(super) async fn watch(run: Option<String>, session: &mut Session) -> Result<Exit, Failure> {
+    let mut agent = session.agent(Fallback::Refuse).await?;
+    let result = on_agent(run, session, &mut agent).await;
+    agent.close().await;
+    result
+}
+
+async fn on_agent(run: Option<String>, session: &mut Session, agent: &mut Agent) -> Result<Exit, Failure> {
+    let run = match run {
+        Some(run) => Some(run),
+        None => current_run(&mut agent.client).await?.map(|run| run.run_id),
+    };
+    match run {
+        Some(run_id) => watch_run(&run_id, session, agent).await,
+        None if session.wants_json() => Err(Failure::usage(
+            "no run goes on, and watching a host has no end at which one object could be printed",
+            "name a run, or leave --output json out",
+        )),
+        None => {
+            let Session { output, interrupts, .. } = session;
+            watch_host(agent.client.clone(), output, interrupts).await
+        }
+    }
+}
+
+async fn watch_run(run_id: &str, session: &mut Session, agent: &mut Agent) -> Result<Exit, Failure> {
+    let scenario = fetch(&mut agent.client, run_id).await?.scenario.unwrap_or_default();
+    let wish = progress_wish(session);
+    let Session { global, output, interrupts } = session;
+    let display = Display::new(scenario, wish, output);
+    let client = agent.client.clone();
+    let follower =
+        Follower { client, run_id, role: Role::Onlooker, display, output: &mut *output, interrupts };
+    match follower.follow().await? {
+        Ended::Left => Ok(Exit::Interrupted),
+        Ended::Finished | Ended::Interrupted | Ended::Halted => {
+            let run = fetch(&mut agent.client, run_id).await?;
+            print(&run, global.output, output)?;
+            Ok(report::exit(&run))
+        }
+    }
+}
+
+async fn watch_host(
+    mut client: Client,
+    output: &mut Output,
+    interrupts: &mut Interrupts,
+) -> Result<Exit, Failure> {
+    let mut display = Display::new(Scenario::default(), Wish::Readings, output);
+    let request = WatchRequest {
+        states: true,
+        events: true,
+        frames: true,
+        max_rate_hz: display.frames_per_s(),
+        ..WatchRequest::default()
+    };
+    let mut stream = client.watch(request).await.map_err(|status| status::failure(&status))?.into_inner();
+    while !output.results_closed() {
+        let item = tokio::select! {
+            item = stream.message() => item.map_err(|status| status::failure(&status))?,
+            () = interrupts.next() => return Ok(Exit::Interrupted),
+        };
+        let Some(response) = item else {
+            return Err(Failure::agent(
+                "the agent closed the stream",
+                "see `systemctl status sstsd` on that host",
+            ));
+        };
+        match response.item {
+            Some(Item::State(summary)) => display.state(summary, output),
+            Some(Item::Event(event)) => display.event(&event, output),
+            Some(Item::Schema(schema)) => display.schema(schema),
+            Some(Item::Frame(frame)) => display.frame(&frame, output),
+            Some(Item::Lagged(_)) | None => {}
+        }
+    }
+    Ok(Exit::Pass)
+}

@@ -1,0 +1,274 @@
+//! What `--output json` prints: the contract of the command line as types. `docs/output.schema.json` is made from them.
+//!
+//! Keys that don't apply are absent, not null; a number that isn't known is absent, never 0. New keys may be added; none
+//! changes its meaning.
+
+mod host;
+mod run;
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde::Serialize;
+use ssts_proto::v1::{RunState, RunSummary, Verdict};
+
+pub(crate) use self::{
+    host::{InfoOut, ProbeOut},
+    run::{BurnerOut, ResultOut},
+};
+
+/// RFC 3339 of a time in nanoseconds since 1970.
+pub(crate) fn rfc3339(unix_ns: i64) -> String {
+    // Every 64-bit number of nanoseconds is a time that jiff knows.
+    jiff::Timestamp::from_nanosecond(i128::from(unix_ns))
+        .map_or_else(|_| unix_ns.to_string(), |at| at.to_string())
+}
+
+/// The name of an enum's value as JSON has it: `RUN_STATE_RUNNING` is `running`.
+pub(crate) fn plain(name: &str, prefix: &str) -> String {
+    name.strip_prefix(prefix).unwrap_or(name).to_ascii_lowercase()
+}
+
+/// `pass`, `fail`, `aborted`, `error`; none before the end.
+pub(crate) fn verdict(summary: &RunSummary) -> Option<String> {
+    match summary.verdict() {
+        Verdict::Unspecified => None,
+        verdict => Some(plain(verdict.as_str_name(), "VERDICT_")),
+    }
+}
+
+/// `completed`, `guard_tripped` …; none before the end.
+pub(crate) fn cause(summary: &RunSummary) -> Option<String> {
+    let name = plain(summary.cause().as_str_name(), "CAUSE_");
+    (name != "unspecified").then_some(name)
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+fn known(number: f64) -> Option<f64> {
+    number.is_finite().then_some(number)
+}
+
+fn present(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// A run in brief.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Run")]
+pub(crate) struct RunOut {
+    run_id: String,
+    scenario: String,
+    /// `pending`, `running`, `paused`, `stopping` or `finished`.
+    state: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+    /// The cause in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause_message: Option<String>,
+    /// RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<String>,
+    /// From the start to the end, or to now.
+    duration_s: f64,
+    /// Index of the current phase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phase_index: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phase_elapsed_s: Option<f64>,
+}
+
+impl From<&RunSummary> for RunOut {
+    fn from(summary: &RunSummary) -> Self {
+        Self {
+            run_id: summary.run_id.clone(),
+            scenario: summary.scenario.clone(),
+            state: state_name(summary.state()),
+            verdict: verdict(summary),
+            cause: cause(summary),
+            cause_message: present(&summary.cause_message),
+            started_at: (summary.started_at_unix_ns != 0).then(|| rfc3339(summary.started_at_unix_ns)),
+            duration_s: seconds(summary.duration_ns),
+            phase_index: summary.phase_index,
+            phase_elapsed_s: summary.phase_elapsed_ns.map(seconds),
+        }
+    }
+}
+
+/// `running`, `paused` ….
+pub(crate) fn state_name(state: RunState) -> String {
+    plain(state.as_str_name(), "RUN_STATE_")
+}
+
+/// Of `runs`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Runs")]
+pub(crate) struct RunsOut {
+    /// Newest first.
+    pub(crate) runs: Vec<RunOut>,
+}
+
+/// Of `status`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Status")]
+pub(crate) struct StatusOut {
+    pub(crate) host: String,
+    /// Where the agent listens.
+    pub(crate) address: String,
+    pub(crate) agent_version: String,
+    pub(crate) halted: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) halt: Option<HaltOut>,
+    /// The current run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) run: Option<RunOut>,
+}
+
+/// Why an agent is halted.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Halt")]
+pub(crate) struct HaltOut {
+    /// RFC 3339.
+    since: String,
+    by: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl From<&ssts_proto::v1::HaltState> for HaltOut {
+    fn from(halt: &ssts_proto::v1::HaltState) -> Self {
+        Self { since: rfc3339(halt.since_unix_ns), by: halt.by.clone(), reason: present(&halt.reason) }
+    }
+}
+
+/// Of `halt`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Halted")]
+pub(crate) struct HaltedOut {
+    pub(crate) halted: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) halt: Option<HaltOut>,
+    /// From the agent's receipt of the request to its proof that the last burner was gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) quiet_after_s: Option<f64>,
+}
+
+/// Of `stop`, `pause`, `resume`, and of `run` and `burn` with `--detach`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Commanded")]
+pub(crate) struct CommandedOut {
+    pub(crate) run: RunOut,
+    /// From the agent's receipt of the request to its proof that the last burner was gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) quiet_after_s: Option<f64>,
+}
+
+impl CommandedOut {
+    pub(crate) fn new(run: &RunSummary, quiet_after_ns: Option<u64>) -> Self {
+        Self { run: run.into(), quiet_after_s: quiet_after_ns.map(seconds) }
+    }
+}
+
+/// Of `scenarios list`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Scenarios")]
+pub(crate) struct ScenariosOut {
+    pub(crate) scenarios: Vec<ScenarioOut>,
+}
+
+/// Of `scenarios show` and `scenarios check`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Scenario")]
+pub(crate) struct ScenarioOut {
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) phases: usize,
+    /// The sum of the phases' durations.
+    pub(crate) duration_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) toml: Option<String>,
+}
+
+/// What can stand on standard output. One of them is the whole of it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is there for its schema, which describes each command's output")]
+enum Printed {
+    Result(ResultOut),
+    Info(InfoOut),
+    Status(StatusOut),
+    Runs(RunsOut),
+    Halted(HaltedOut),
+    Commanded(CommandedOut),
+    Scenarios(ScenariosOut),
+    Scenario(ScenarioOut),
+}
+
+/// The JSON Schema of all of it; `$defs` has one for each command.
+pub(crate) fn schema() -> String {
+    let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    let mut schema = generator.into_root_schema_for::<Printed>();
+    schema.insert("title".into(), "Output of sstsctl --output json".into());
+    schema.insert("description".into(), "One object: which one depends on the command.".into());
+    // A schema that was just generated is plain data: there is nothing in it that could not be written.
+    serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::{env, fs, path::Path};
+
+    use super::*;
+
+    /// Checks what a command printed against one definition of the committed schema.
+    pub(crate) fn assert_valid(printed: &str, definition: &str) {
+        let mut schema: serde_json::Value = serde_json::from_str(&committed()).unwrap();
+        let object = schema.as_object_mut().unwrap();
+        assert!(object["$defs"].get(definition).is_some(), "no definition {definition}");
+        object.remove("anyOf");
+        object.insert("$ref".into(), format!("#/$defs/{definition}").into());
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let printed: serde_json::Value = serde_json::from_str(printed).unwrap();
+        let errors: Vec<_> = validator.iter_errors(&printed).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?}\n{printed:#}");
+        assert!(!contains_null(&printed), "{printed:#}");
+    }
+
+    fn contains_null(value: &serde_json::Value) -> bool {
+        match value {
+            serde_json::Value::Null => true,
+            serde_json::Value::Array(items) => items.iter().any(contains_null),
+            serde_json::Value::Object(items) => items.values().any(contains_null),
+            _ => false,
+        }
+    }
+
+    fn path() -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/output.schema.json")
+    }
+
+    fn committed() -> String {
+        fs::read_to_string(path()).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_published_schema_is_that_of_the_types() {
+        if env::var_os("UPDATE_SCHEMA").is_some() {
+            fs::create_dir_all(path().parent().unwrap()).unwrap();
+            fs::write(path(), schema()).unwrap();
+        }
+        assert_eq!(
+            committed(),
+            schema(),
+            "run the tests with UPDATE_SCHEMA=1 and commit docs/output.schema.json"
+        );
+    }
+
+    #[test]
+    fn times_are_rfc_3339() {
+        assert_eq!(rfc3339(1_700_000_000_123_000_000), "2023-11-14T22:13:20.123Z");
+        assert_eq!(rfc3339(i64::MIN), "1677-09-21T00:12:43.145224192Z");
+    }
+}

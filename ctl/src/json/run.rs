@@ -1,0 +1,337 @@
+//! The result of a run.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run};
+
+use super::{ProbeOut, cause, known, plain, present, rfc3339, seconds, verdict};
+
+/// Of `burn`, `run`, `watch RUN` and `report`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Result")]
+pub(crate) struct ResultOut {
+    run_id: String,
+    scenario: String,
+    /// `pass`, `fail`, `aborted` or `error`; absent while the run goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<String>,
+    /// Why it ended as it did, such as `completed` or `guard_tripped`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+    /// The cause in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause_message: Option<String>,
+    /// RFC 3339.
+    started_at: String,
+    duration_s: f64,
+    /// Gives the same operations again on the same host.
+    seed: u64,
+    hosts: Vec<HostOut>,
+    thresholds: Vec<ThresholdOut>,
+}
+
+/// What one host did.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "HostResult")]
+struct HostOut {
+    host: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kernel_release: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_version: Option<String>,
+    burners: Vec<BurnerOut>,
+    /// By metric.
+    telemetry: BTreeMap<String, Vec<SummaryOut>>,
+    events: Vec<EventOut>,
+    probes: Vec<ProbeOut>,
+    /// The limits that were enforced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<LimitsOut>,
+}
+
+/// What one burner did in one phase.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Burner")]
+pub(crate) struct BurnerOut {
+    /// `cpu` or `disk`.
+    kind: String,
+    phase: String,
+    phase_index: u32,
+    burner_index: u32,
+    /// What it chose itself, such as `fma avx512`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    variant: Option<String>,
+    workers: u32,
+    cores: Vec<u32>,
+    /// Mean over workers and time, percent of a core.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_load: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    achieved_load: Option<LoadOut>,
+    operations: u64,
+    /// Moved to and from a device or memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    /// Floating-point operations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flops: Option<u64>,
+    /// Between the first and the last burning instruction, pauses left out.
+    burning_s: f64,
+    /// Totals over the burning time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rates: Option<RatesOut>,
+    /// Of all its I/Os, where they are of one kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_ns: Option<LatencyOut>,
+    /// By `read` and `write`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    latency_by_operation: BTreeMap<String, LatencyOut>,
+    errors: ErrorsOut,
+    /// How its process ended, such as `exit 0`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<String>,
+    /// From the command to the first burning instruction of its last worker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ready_after_s: Option<f64>,
+}
+
+/// Percent of a core, by the workers' own CPU clocks.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Load")]
+struct LoadOut {
+    mean: f64,
+    /// Over windows of 100 ms, percentage points.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stddev: Option<f64>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Rates")]
+pub(crate) struct RatesOut {
+    pub(crate) operations_per_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes_per_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) flops_per_s: Option<f64>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Latency")]
+struct LatencyOut {
+    count: u64,
+    p50: u64,
+    p90: u64,
+    p99: u64,
+    p999: u64,
+    max: u64,
+}
+
+impl From<&OperationLatency> for LatencyOut {
+    fn from(latency: &OperationLatency) -> Self {
+        let OperationLatency { operation: _, count, p50_ns, p90_ns, p99_ns, p999_ns, max_ns } = *latency;
+        Self { count, p50: p50_ns, p90: p90_ns, p99: p99_ns, p999: p999_ns, max: max_ns }
+    }
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Errors")]
+struct ErrorsOut {
+    /// Results that did not match their known answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verify: Option<u64>,
+    /// I/Os that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    io: Option<u64>,
+}
+
+impl From<&BurnerResult> for BurnerOut {
+    fn from(burner: &BurnerResult) -> Self {
+        let is_disk = burner.kind == "disk";
+        let is_cpu = burner.kind == "cpu";
+        let applies = |number: u64, always: bool| (always || number > 0).then_some(number);
+        let bytes = applies(burner.bytes, is_disk);
+        let flops = applies(burner.flops, is_cpu);
+        let burning_s = seconds(burner.burning_ns);
+        let rates = (burner.burning_ns > 0).then(|| RatesOut {
+            operations_per_s: burner.operations as f64 / burning_s,
+            bytes_per_s: bytes.map(|bytes| bytes as f64 / burning_s),
+            flops_per_s: flops.map(|flops| flops as f64 / burning_s),
+        });
+        let measured: Vec<_> = burner.latencies.iter().filter(|latency| latency.count > 0).collect();
+        let latency_ns = match measured[..] {
+            [only] => Some(only.into()),
+            _ => None,
+        };
+        Self {
+            kind: burner.kind.clone(),
+            phase: burner.phase.clone(),
+            phase_index: burner.phase_index,
+            burner_index: burner.burner_index,
+            variant: present(&burner.variant),
+            workers: burner.workers,
+            cores: burner.cores.clone(),
+            target_load: burner.target_load_percent.and_then(known),
+            achieved_load: burner
+                .achieved_load_percent
+                .and_then(known)
+                .map(|mean| LoadOut { mean, stddev: burner.achieved_load_stddev_points.and_then(known) }),
+            operations: burner.operations,
+            bytes,
+            flops,
+            burning_s,
+            rates,
+            latency_ns,
+            latency_by_operation: measured
+                .iter()
+                .map(|latency| (latency.operation.clone(), (*latency).into()))
+                .collect(),
+            errors: ErrorsOut {
+                verify: applies(burner.verify_errors, is_cpu),
+                io: applies(burner.io_errors, is_disk),
+            },
+            ended: present(&burner.ended),
+            ready_after_s: burner.ready_after_ns.map(seconds),
+        }
+    }
+}
+
+impl BurnerOut {
+    pub(crate) fn rates(&self) -> Option<&RatesOut> {
+        self.rates.as_ref()
+    }
+}
+
+/// One metric with one set of labels over the run. Of a counter, its rate.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "MetricSummary")]
+struct SummaryOut {
+    labels: BTreeMap<String, String>,
+    unit: String,
+    samples: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mean: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p50: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p95: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p99: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last: Option<f64>,
+}
+
+impl From<&MetricSummary> for SummaryOut {
+    fn from(summary: &MetricSummary) -> Self {
+        Self {
+            labels: summary.labels.iter().map(|label| (label.name.clone(), label.value.clone())).collect(),
+            unit: summary.unit.clone(),
+            samples: summary.samples,
+            min: known(summary.min),
+            mean: known(summary.mean),
+            p50: known(summary.p50),
+            p95: known(summary.p95),
+            p99: known(summary.p99),
+            max: known(summary.max),
+            last: summary.last.and_then(known),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Event")]
+struct EventOut {
+    /// RFC 3339.
+    at: String,
+    /// Such as `phase_started`.
+    kind: String,
+    /// For people.
+    message: String,
+    /// For programs, such as `phase`, `burner`, `signal`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    fields: BTreeMap<String, String>,
+}
+
+impl From<&Event> for EventOut {
+    fn from(event: &Event) -> Self {
+        Self {
+            at: rfc3339(event.at_unix_ns),
+            kind: plain(event.kind().as_str_name(), "EVENT_KIND_"),
+            message: event.message.clone(),
+            fields: event.fields.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Limits")]
+pub(crate) struct LimitsOut {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_duration_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_available_memory_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_temperature_celsius: Option<f64>,
+}
+
+impl From<&Limits> for LimitsOut {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            max_duration_s: limits.max_duration_ms.map(|ms| ms as f64 / 1e3),
+            min_available_memory_bytes: limits.min_available_memory_bytes,
+            max_temperature_celsius: limits.max_temperature_celsius,
+        }
+    }
+}
+
+/// A condition on the result.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Threshold")]
+struct ThresholdOut {
+    expr: String,
+    passed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<f64>,
+}
+
+impl From<&Run> for ResultOut {
+    fn from(run: &Run) -> Self {
+        let summary = run.summary.clone().unwrap_or_default();
+        let host = run.host.clone().unwrap_or_default();
+        let mut telemetry: BTreeMap<String, Vec<SummaryOut>> = BTreeMap::new();
+        for metric in &run.telemetry {
+            telemetry.entry(metric.metric.clone()).or_default().push(metric.into());
+        }
+        let verdict = verdict(&summary);
+        let host = HostOut {
+            host: host.hostname,
+            verdict: verdict.clone(),
+            kernel_release: present(&host.kernel_release),
+            agent_version: present(&host.agent_version),
+            burners: run.burners.iter().map(BurnerOut::from).collect(),
+            telemetry,
+            events: run.events.iter().map(EventOut::from).collect(),
+            probes: run.probes.iter().map(ProbeOut::from).collect(),
+            limits: run.limits.as_ref().map(LimitsOut::from),
+        };
+        Self {
+            verdict,
+            cause: cause(&summary),
+            cause_message: present(&summary.cause_message),
+            started_at: rfc3339(summary.started_at_unix_ns),
+            duration_s: seconds(summary.duration_ns),
+            run_id: summary.run_id,
+            scenario: summary.scenario,
+            seed: run.scenario.as_ref().map_or(0, |scenario| scenario.seed),
+            hosts: vec![host],
+            thresholds: Vec::new(),
+        }
+    }
+}

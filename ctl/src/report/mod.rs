@@ -1,0 +1,103 @@
+//! Results for people: built once as a document, then written for a terminal or as Markdown.
+
+mod document;
+mod files;
+mod host;
+mod markdown;
+mod run;
+mod telemetry;
+mod terminal;
+
+use ssts_proto::v1::{Cause, Run, RunSummary, Verdict};
+
+pub(crate) use self::{
+    document::{Align, Document, Table, Tone},
+    files::{prepare_folder, write_files},
+    host::host_document,
+    markdown::to_markdown,
+    run::run_document,
+    terminal::to_terminal,
+};
+use crate::error::Exit;
+
+/// What a run's end means to whoever started it.
+pub(crate) fn exit(run: &Run) -> Exit {
+    let Some(summary) = &run.summary else { return Exit::Internal };
+    let wrong_data = run.burners.iter().any(|burner| burner.verify_errors > 0);
+    if wrong_data || summary.cause() == Cause::WrongData {
+        return Exit::WrongData;
+    }
+    match summary.verdict() {
+        Verdict::Pass => Exit::Pass,
+        Verdict::Fail => Exit::ThresholdFailed,
+        Verdict::Aborted => Exit::Aborted,
+        Verdict::Error => Exit::AgentFailed,
+        Verdict::Unspecified => Exit::Internal,
+    }
+}
+
+/// The verdict and why, such as `aborted: a guard tripped: …`.
+pub(crate) fn verdict_line(summary: &RunSummary) -> String {
+    let cause =
+        if summary.cause_message.is_empty() { cause_words(summary.cause()) } else { &summary.cause_message };
+    match crate::json::verdict(summary) {
+        Some(verdict) if cause.is_empty() => verdict,
+        Some(verdict) => format!("{verdict}: {cause}"),
+        None => crate::json::state_name(summary.state()),
+    }
+}
+
+/// The cause, where the agent did not put it into words.
+fn cause_words(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Unspecified => "",
+        Cause::Completed => "every phase came to its end",
+        Cause::StoppedByUser => "stopped by a user",
+        Cause::Halted => "halted",
+        Cause::GuardTripped => "a guard tripped",
+        Cause::LeaseExpired => "its lease was not renewed",
+        Cause::AgentStopped => "the agent was told to stop",
+        Cause::BurnerDied => "a burner died",
+        Cause::BurnerFailed => "a burner failed",
+        Cause::WrongData => "wrong data was found",
+        Cause::AgentLost => "the agent died during the run",
+        Cause::IoErrors => "I/O errors",
+        Cause::NothingDone => "a burner did not do a single operation",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ssts_proto::v1::BurnerResult;
+
+    use super::*;
+
+    fn ended(verdict: Verdict, cause: Cause) -> Run {
+        let summary = RunSummary { verdict: verdict.into(), cause: cause.into(), ..RunSummary::default() };
+        Run { summary: Some(summary), ..Run::default() }
+    }
+
+    #[test]
+    fn each_end_has_its_exit_status() {
+        for (verdict, cause, status) in [
+            (Verdict::Pass, Cause::Completed, 0),
+            (Verdict::Fail, Cause::WrongData, 6),
+            (Verdict::Fail, Cause::Completed, 3),
+            (Verdict::Aborted, Cause::GuardTripped, 4),
+            (Verdict::Aborted, Cause::Halted, 4),
+            (Verdict::Aborted, Cause::LeaseExpired, 4),
+            (Verdict::Aborted, Cause::StoppedByUser, 4),
+            (Verdict::Error, Cause::BurnerDied, 5),
+            (Verdict::Unspecified, Cause::Unspecified, 1),
+        ] {
+            assert_eq!(exit(&ended(verdict, cause)).code(), status, "{verdict:?} {cause:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_data_outweighs_every_verdict() {
+        let mut run = ended(Verdict::Aborted, Cause::StoppedByUser);
+        run.burners.push(BurnerResult { verify_errors: 1, ..BurnerResult::default() });
+        assert_eq!(exit(&run).code(), 6);
+    }
+}

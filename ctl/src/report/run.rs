@@ -1,0 +1,170 @@
+//! The result of a run: verdict, burners, what the host showed meanwhile, probes, events.
+
+use ssts_proto::v1::{BurnerResult, EventKind, ProbeStatus, Run, RunState, Verdict};
+
+use super::{
+    document::{Align, Document, Table, Tone},
+    telemetry, verdict_line,
+};
+use crate::{json, text};
+
+/// Events shown: all of any usual run.
+const MAX_EVENTS: usize = 200;
+
+/// The whole result.
+pub(crate) fn run_document(run: &Run) -> Document {
+    let mut document = Document::default();
+    let summary = run.summary.clone().unwrap_or_default();
+    let tone = match summary.verdict() {
+        Verdict::Pass => Tone::Good,
+        Verdict::Fail | Verdict::Error => Tone::Bad,
+        Verdict::Aborted => Tone::Caution,
+        Verdict::Unspecified => Tone::Plain,
+    };
+    document.title(&format!("{} {}", summary.scenario, verdict_line(&summary)), tone);
+    document.fact("run", &summary.run_id);
+    if let Some(host) = &run.host {
+        document.fact("host", format!("{} ({}, {})", host.hostname, host.cpu_model, host.kernel_release));
+    }
+    document.fact("started", json::rfc3339(summary.started_at_unix_ns));
+    document.fact("duration", text::duration(summary.duration_ns / 1_000_000));
+    if let Some(scenario) = &run.scenario {
+        document.fact("seed", scenario.seed.to_string());
+    }
+    if summary.state() != RunState::Finished {
+        document.fact("state", json::state_name(summary.state()));
+    }
+    burners(run, &mut document);
+    telemetry::host(&run.telemetry, &mut document);
+    document.section("Probes", probes(&run.probes));
+    events(run, &mut document);
+    document
+}
+
+fn burners(run: &Run, document: &mut Document) {
+    use Align::{Left, Right};
+    let mut loads = Table::new(&[
+        ("phase", Left),
+        ("burner", Left),
+        ("variant", Left),
+        ("workers", Right),
+        ("cores", Left),
+        ("target", Right),
+        ("achieved", Right),
+        ("operations", Right),
+        ("operations/s", Right),
+        ("bytes/s", Right),
+        ("FLOP/s", Right),
+        ("errors", Right),
+        ("ended", Left),
+    ]);
+    let mut latencies = Table::new(&[
+        ("phase", Left),
+        ("burner", Left),
+        ("operation", Left),
+        ("count", Right),
+        ("p50", Right),
+        ("p90", Right),
+        ("p99", Right),
+        ("p99.9", Right),
+        ("max", Right),
+    ]);
+    for burner in &run.burners {
+        loads.row(load_row(burner));
+        for latency in burner.latencies.iter().filter(|latency| latency.count > 0) {
+            let times = [latency.p50_ns, latency.p90_ns, latency.p99_ns, latency.p999_ns, latency.max_ns];
+            let head = [
+                burner.phase.clone(),
+                burner.kind.clone(),
+                latency.operation.clone(),
+                text::count(latency.count as f64),
+            ];
+            latencies.row(head.into_iter().chain(times.map(|ns| text::nanoseconds(ns as f64))));
+        }
+    }
+    document.section("Burners", loads);
+    document.section("Latency of the burners' I/Os", latencies);
+}
+
+fn load_row(burner: &BurnerResult) -> [String; 13] {
+    let measured = json::BurnerOut::from(burner);
+    let rates = measured.rates();
+    let achieved = burner.achieved_load_percent.map(|mean| match burner.achieved_load_stddev_points {
+        Some(stddev) => format!("{mean:.1} % ± {stddev:.1}"),
+        None => format!("{mean:.1} %"),
+    });
+    [
+        burner.phase.clone(),
+        burner.kind.clone(),
+        burner.variant.clone(),
+        burner.workers.to_string(),
+        text::core_list(&burner.cores),
+        burner
+            .target_load_percent
+            .map(|target| format!("{} %", text::trimmed(target, 1)))
+            .unwrap_or_default(),
+        achieved.unwrap_or_default(),
+        text::count(burner.operations as f64),
+        rates.map(|rates| text::count(rates.operations_per_s)).unwrap_or_default(),
+        rates.and_then(|rates| rates.bytes_per_s).map(text::bytes).unwrap_or_default(),
+        rates.and_then(|rates| rates.flops_per_s).map(text::count).unwrap_or_default(),
+        errors(burner),
+        burner.ended.clone(),
+    ]
+}
+
+fn errors(burner: &BurnerResult) -> String {
+    match (burner.verify_errors, burner.io_errors) {
+        (0, 0) => "0".into(),
+        (verify, 0) => format!("{verify} wrong results"),
+        (0, io) => format!("{io} I/O"),
+        (verify, io) => format!("{verify} wrong results, {io} I/O"),
+    }
+}
+
+/// Which probes told the truth, and what they cost.
+pub(super) fn probes(probes: &[ProbeStatus]) -> Table {
+    use Align::{Left, Right};
+    let mut table = Table::new(&[
+        ("probe", Left),
+        ("state", Left),
+        ("per event", Right),
+        ("events/s", Right),
+        ("of one core", Right),
+        ("reason", Left),
+    ]);
+    for probe in probes {
+        let state = match (probe.attached, probe.working) {
+            (_, true) => "works",
+            (true, false) => "attached, not seen to work",
+            (false, false) => "not attached",
+        };
+        let cost = probe.cost.as_ref();
+        table.row([
+            probe.name.clone(),
+            state.into(),
+            cost.map(|cost| text::nanoseconds(cost.ns_per_event)).unwrap_or_default(),
+            cost.map(|cost| text::count(cost.events_per_s)).unwrap_or_default(),
+            cost.map(|cost| format!("{} %", text::trimmed(cost.core_share * 100.0, 3))).unwrap_or_default(),
+            probe.reason.clone(),
+        ]);
+    }
+    table
+}
+
+fn events(run: &Run, document: &mut Document) {
+    let start = run.summary.as_ref().map_or(0, |summary| summary.started_at_unix_ns);
+    let mut table = Table::new(&[("at", Align::Right), ("event", Align::Left), ("message", Align::Left)]);
+    for event in run.events.iter().take(MAX_EVENTS) {
+        let since = event.at_unix_ns.saturating_sub(start) as f64 / 1e9;
+        let kind = match event.kind() {
+            EventKind::Unspecified => String::new(),
+            kind => json::plain(kind.as_str_name(), "EVENT_KIND_").replace('_', " "),
+        };
+        table.row([format!("{since:.3} s"), kind, event.message.clone()]);
+    }
+    document.section("Events", table);
+    if run.events.len() > MAX_EVENTS {
+        document.line(&format!("{} more: see the JSON report", run.events.len() - MAX_EVENTS));
+    }
+}

@@ -1,0 +1,106 @@
+//! What the host showed during a run, in the few lines that a reader wants first.
+
+use std::collections::BTreeMap;
+
+use ssts_proto::{
+    catalogue::{self, Metric},
+    v1::MetricSummary,
+};
+
+use super::document::{Align, Document, Table};
+use crate::text;
+
+/// Load, memory, temperature, pressure; latencies of block devices and of the run queue.
+pub(super) fn host(telemetry: &[MetricSummary], document: &mut Document) {
+    if telemetry.is_empty() {
+        return;
+    }
+    document.heading("Host");
+    document.fact("CPU busy", cpu_busy(telemetry));
+    document.fact("CPU stolen", stolen(telemetry));
+    document.fact("memory available", memory(telemetry));
+    document.fact("temperature", temperature(telemetry));
+    document.fact("waiting for", pressure(telemetry));
+    let device = [("device", "device"), ("operation", "operation")];
+    document.section("Latency of block devices", latencies(telemetry, &catalogue::BLOCK_LATENCY, &device));
+    let core = [("cpu", "core")];
+    document.section("Run-queue latency", latencies(telemetry, &catalogue::RUNQUEUE_LATENCY, &core));
+}
+
+/// Of a core: all modes but idle and waiting for I/O.
+fn cpu_busy(telemetry: &[MetricSummary]) -> String {
+    let mut cores: BTreeMap<u32, f64> = BTreeMap::new();
+    for summary in of(telemetry, &catalogue::HOST_CPU_TIME) {
+        if let Ok(cpu) = label(summary, "cpu").parse() {
+            let busy = cores.entry(cpu).or_default();
+            if !matches!(label(summary, "mode"), "idle" | "iowait") {
+                *busy += summary.mean * 100.0;
+            }
+        }
+    }
+    let shown: Vec<_> = cores.iter().take(16).map(|(cpu, busy)| format!("{cpu}: {busy:.0} %")).collect();
+    let mean = cores.values().sum::<f64>() / cores.len() as f64;
+    match cores.len() {
+        0 => String::new(),
+        1..=16 => format!("mean {mean:.1} % (by core {})", shown.join(", ")),
+        cores => format!("mean {mean:.1} % of {cores} cores"),
+    }
+}
+
+/// Said only where it matters: a burner can't have what the hypervisor gave to others.
+fn stolen(telemetry: &[MetricSummary]) -> String {
+    let stolen: Vec<_> = of(telemetry, &catalogue::HOST_CPU_TIME)
+        .filter(|summary| label(summary, "mode") == "steal")
+        .map(|summary| summary.mean * 100.0)
+        .collect();
+    let mean = stolen.iter().sum::<f64>() / stolen.len() as f64;
+    if mean >= 0.1 { format!("mean {mean:.1} % of a core, by the hypervisor") } else { String::new() }
+}
+
+fn memory(telemetry: &[MetricSummary]) -> String {
+    let available = of(telemetry, &catalogue::HOST_MEMORY_AVAILABLE).next();
+    available
+        .map(|summary| format!("least {}, mean {}", text::bytes(summary.min), text::bytes(summary.mean)))
+        .unwrap_or_default()
+}
+
+fn temperature(telemetry: &[MetricSummary]) -> String {
+    of(telemetry, &catalogue::HOST_TEMPERATURE).max_by(|a, b| a.max.total_cmp(&b.max)).map_or_else(
+        || "no sensor".into(),
+        |summary| {
+            let (sensor, name) = (label(summary, "sensor"), label(summary, "label"));
+            format!("highest {:.1} °C, mean {:.1} °C ({sensor} {name})", summary.max, summary.mean)
+        },
+    )
+}
+
+/// The share of time that some task waited for a resource.
+fn pressure(telemetry: &[MetricSummary]) -> String {
+    let shares: Vec<_> = of(telemetry, &catalogue::HOST_PRESSURE_STALLED)
+        .filter(|summary| label(summary, "share") == "some")
+        .map(|summary| format!("{} {:.1} %", label(summary, "resource"), summary.mean * 100.0))
+        .collect();
+    shares.join(", ")
+}
+
+/// A row for each histogram of the metric. `labels`: the label's name, and the column's.
+fn latencies(telemetry: &[MetricSummary], metric: &Metric, labels: &[(&str, &str)]) -> Table {
+    let left = labels.iter().map(|(_, column)| (*column, Align::Left));
+    let right = ["samples", "p50", "p95", "p99", "max"].map(|column| (column, Align::Right));
+    let mut table = Table::new(&left.chain(right).collect::<Vec<_>>());
+    for summary in of(telemetry, metric).filter(|summary| summary.samples > 0) {
+        let names = labels.iter().map(|(name, _)| label(summary, name).to_owned());
+        let times = [summary.p50, summary.p95, summary.p99, summary.max].map(text::nanoseconds);
+        table.row(names.chain([text::count(summary.samples as f64)]).chain(times));
+    }
+    table
+}
+
+fn of<'a>(telemetry: &'a [MetricSummary], metric: &Metric) -> impl Iterator<Item = &'a MetricSummary> {
+    let name = metric.name;
+    telemetry.iter().filter(move |summary| summary.metric == name)
+}
+
+fn label<'a>(summary: &'a MetricSummary, name: &str) -> &'a str {
+    summary.labels.iter().find(|label| label.name == name).map_or("", |label| label.value.as_str())
+}

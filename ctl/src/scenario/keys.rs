@@ -1,0 +1,224 @@
+//! Reads the keys of a TOML table one by one, remembers where each value was, and collects everything that is wrong
+//! instead of giving up at the first.
+
+use std::ops::Range;
+
+use serde_spanned::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::origin::{Origin, Place};
+use crate::error::Problem;
+
+/// A value and its place in the file.
+pub(super) type Value<'t> = Spanned<DeValue<'t>>;
+
+/// Collects places and problems while tables are read.
+#[derive(Debug)]
+pub(super) struct Findings {
+    pub(super) origin: Origin,
+    pub(super) problems: Vec<Problem>,
+    /// Fields of the contract that a problem was found with, so that no second one is reported for what stands in.
+    broken: Vec<String>,
+}
+
+impl Findings {
+    pub(super) fn new(origin: Origin) -> Self {
+        Self { origin, problems: Vec::new(), broken: Vec::new() }
+    }
+
+    /// Notes a problem with a field.
+    pub(super) fn add(&mut self, field: &str, span: Range<usize>, message: &str, mend: &str) {
+        self.problems.push(self.origin.problem_at(span, message, mend));
+        self.broken.push(field.to_owned());
+    }
+
+    /// Keeps further problems with a field from being reported: its cause was.
+    pub(super) fn mark_broken(&mut self, field: &str) {
+        self.broken.push(field.to_owned());
+    }
+
+    /// Whether a problem was found with the field, or with what it is a part of.
+    pub(super) fn is_broken(&self, field: &str) -> bool {
+        self.broken.iter().any(|broken| {
+            field
+                .strip_prefix(broken.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        })
+    }
+}
+
+/// A table whose keys are being read.
+#[derive(Debug)]
+pub(super) struct Keys<'a, 't> {
+    /// What it is, for messages, such as `a cpu burner`.
+    what: &'static str,
+    /// Its field in the contract; empty for the whole scenario.
+    field: String,
+    span: Range<usize>,
+    table: &'a DeTable<'t>,
+    read: Vec<&'static str>,
+}
+
+impl<'a, 't> Keys<'a, 't> {
+    pub(super) fn new(what: &'static str, field: &str, span: Range<usize>, table: &'a DeTable<'t>) -> Self {
+        Self { what, field: field.to_owned(), span, table, read: Vec::new() }
+    }
+
+    pub(super) fn set_what(&mut self, what: &'static str) {
+        self.what = what;
+    }
+
+    /// The name in the contract of a part of this table.
+    pub(super) fn part(&self, name: &str) -> String {
+        if self.field.is_empty() { name.to_owned() } else { format!("{}.{name}", self.field) }
+    }
+
+    /// The value of `key`, which the contract calls `name`.
+    pub(super) fn value(
+        &mut self,
+        key: &'static str,
+        name: &str,
+        found: &mut Findings,
+    ) -> Option<&'a Value<'t>> {
+        self.read.push(key);
+        let value = self.table.get(key)?;
+        found.origin.set(self.part(name), Place::Span(value.span()));
+        Some(value)
+    }
+
+    /// The value of `key` as `read` takes it. What `read` refuses is noted.
+    pub(super) fn read<T>(
+        &mut self,
+        key: &'static str,
+        name: &str,
+        found: &mut Findings,
+        read: impl FnOnce(&DeValue<'t>) -> Result<T, Problem>,
+    ) -> Option<T> {
+        let value = self.value(key, name, found)?;
+        match read(value.get_ref()) {
+            Ok(value) => Some(value),
+            Err(Problem { message, mend }) => {
+                found.add(&self.part(name), value.span(), &message, &mend);
+                None
+            }
+        }
+    }
+
+    /// Like [`Self::read`], of a key that must be there.
+    pub(super) fn need<T>(
+        &mut self,
+        key: &'static str,
+        name: &str,
+        found: &mut Findings,
+        read: impl FnOnce(&DeValue<'t>) -> Result<T, Problem>,
+        example: &str,
+    ) -> Option<T> {
+        if !self.table.contains_key(key) {
+            self.read.push(key);
+            let message = format!("{} needs the key '{key}'", self.what);
+            found.add(
+                &self.part(name),
+                self.span.clone(),
+                &message,
+                &format!("add one, such as {key} = {example}"),
+            );
+            return None;
+        }
+        self.read(key, name, found, read)
+    }
+
+    /// Notes every key that was not read.
+    pub(super) fn finish(self, found: &mut Findings) {
+        let mut unknown: Vec<_> =
+            self.table.keys().filter(|key| !self.read.contains(&key.get_ref().as_ref())).collect();
+        unknown.sort_by_key(|key| key.span().start);
+        for key in unknown {
+            let name = key.get_ref();
+            let near = self.read.iter().min_by_key(|known| distance(known, name));
+            let near = near.filter(|known| distance(known, name) <= 2);
+            let hint = near.map_or_else(String::new, |known| format!("did you mean '{known}'? "));
+            let message = format!("{} has no key '{name}'", self.what);
+            let mend = format!("{hint}use {}", self.read.join(", "));
+            found.problems.push(found.origin.problem_at(key.span(), &message, &mend));
+        }
+    }
+}
+
+/// A string.
+pub(super) fn string(value: &DeValue<'_>) -> Result<String, Problem> {
+    value.as_str().map(str::to_owned).ok_or_else(|| wrong_type(value, "a string in quotes"))
+}
+
+/// A whole number of 0 or more.
+pub(super) fn whole(value: &DeValue<'_>) -> Result<u64, Problem> {
+    let number = value.as_integer().ok_or_else(|| wrong_type(value, "a whole number"))?;
+    u64::from_str_radix(number.as_str(), number.radix()).map_err(|_| {
+        Problem::new(format!("{} is out of range", number.as_str()), "use a whole number of 0 or more")
+    })
+}
+
+/// A number, whole or not.
+pub(super) fn number(value: &DeValue<'_>) -> Result<f64, Problem> {
+    let parsed = match value {
+        DeValue::Float(float) => float.as_str().parse().ok(),
+        DeValue::Integer(integer) => {
+            i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(|number| number as f64)
+        }
+        _ => None,
+    };
+    parsed.ok_or_else(|| wrong_type(value, "a number"))
+}
+
+pub(super) fn wrong_type(value: &DeValue<'_>, wanted: &str) -> Problem {
+    Problem::new(format!("{} stands here", described(value)), format!("write {wanted}"))
+}
+
+fn described(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("the string '{}'", text.chars().take(80).collect::<String>()),
+        DeValue::Integer(number) => format!("the number {}", number.as_str()),
+        DeValue::Float(number) => format!("the number {}", number.as_str()),
+        DeValue::Boolean(value) => format!("the boolean {value}"),
+        DeValue::Datetime(_) => "a date".into(),
+        DeValue::Array(_) => "an array".into(),
+        DeValue::Table(_) => "a table".into(),
+    }
+}
+
+/// Levenshtein's, of short names.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_names_are_near() {
+        assert_eq!(distance("load", "load"), 0);
+        assert_eq!(distance("load", "lod"), 1);
+        assert_eq!(distance("path", "load"), 4);
+        assert_eq!(distance("", "abc"), 3);
+    }
+
+    #[test]
+    fn a_part_of_what_is_broken_is_broken() {
+        let mut found = Findings::new(Origin::of_file("x", "y"));
+        found.add("phases[1]", 0..1, "bad", "");
+        assert!(found.is_broken("phases[1].name"));
+        assert!(found.is_broken("phases[1]"));
+        assert!(!found.is_broken("phases[10].name"));
+    }
+}
