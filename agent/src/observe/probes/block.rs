@@ -91,7 +91,8 @@ impl BlockLatency {
         };
         let programs = Programs::attach(&definition, roots, choice)?;
         let window = |name, len| {
-            Window::open(programs.map(name)?, 0, len).map_err(|e| ProbeError::call(format!("mapping {name}"), &e))
+            Window::open(programs.map(name)?, 0, len)
+                .map_err(|e| ProbeError::call(format!("mapping {name}"), &e))
         };
         let (devices, stranger) = (window("DEVICES", DEVICE_SLOTS as usize)?, window("STRANGER", 1)?);
         let mut source = Self {
@@ -132,7 +133,9 @@ impl BlockLatency {
         }
         let disks = disks.join(", ");
         match (counted, plausible) {
-            (0, _) => Err(ProbeError::Canary(format!("a read of {} from {disks} was not seen", path.display()))),
+            (0, _) => {
+                Err(ProbeError::Canary(format!("a read of {} from {disks} was not seen", path.display())))
+            }
             (_, false) => Err(ProbeError::Canary(format!(
                 "a read of {} from {disks} took {elapsed} ns at most, and was counted as longer",
                 path.display()
@@ -183,7 +186,8 @@ impl BlockLatency {
 
     /// Gives a disk a group of histograms and a slot, if there is room.
     fn track(&mut self, disk: &Disk) -> Option<Tracked> {
-        let slot = device_slots(disk.dev).find(|slot| self.devices[*slot as usize].load(Relaxed) == 0)? as usize;
+        let slot =
+            device_slots(disk.dev).find(|slot| self.devices[*slot as usize].load(Relaxed) == 0)? as usize;
         let group = self.free.pop()?;
         let len = Operation::ALL.len() * self.cpus;
         let counts = match Window::open(self.programs.map("LATENCY").ok()?, group as usize * len, len) {
@@ -218,8 +222,9 @@ impl Source for BlockLatency {
                 tracked.start_now(self.cpus);
             }
             let name = &tracked.disk.name;
-            let column =
-                |operation: Operation| schema.histogram(&catalogue::BLOCK_LATENCY, &[name, operation.name()], LATENCY);
+            let column = |operation: Operation| {
+                schema.histogram(&catalogue::BLOCK_LATENCY, &[name, operation.name()], LATENCY)
+            };
             tracked.columns = Operation::ALL.into_iter().map(column).collect();
         }
     }

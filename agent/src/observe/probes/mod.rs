@@ -24,7 +24,9 @@ use serde::Deserialize;
 use ssts_proto::v1;
 
 pub use self::status::StatusBoard;
-use self::{block::BlockLatency, cost::ProbeCosts, error::ProbeError, program::Programs, sched::RunqueueLatency};
+use self::{
+    block::BlockLatency, cost::ProbeCosts, error::ProbeError, program::Programs, sched::RunqueueLatency,
+};
 use super::source::Source;
 use crate::host::HostRoots;
 
@@ -105,10 +107,12 @@ pub fn load(roots: &HostRoots, settings: &ProbeSettings) -> Probes {
         let canary = source.canary()?;
         Ok((source, canary))
     });
-    let block = block.map(|(source, canary)| (source.programs.clone(), Box::new(source) as Box<dyn Source>, canary));
+    let block =
+        block.map(|(source, canary)| (source.programs.clone(), Box::new(source) as Box<dyn Source>, canary));
     probes.add(block::NAME, block, &mut attached);
     let sched = RunqueueLatency::load(roots, settings.hooks, cpus);
-    let sched = sched.map(|(source, canary)| (source.programs.clone(), Box::new(source) as Box<dyn Source>, canary));
+    let sched =
+        sched.map(|(source, canary)| (source.programs.clone(), Box::new(source) as Box<dyn Source>, canary));
     probes.add(sched::NAME, sched, &mut attached);
     if !attached.is_empty() {
         probes.sources.push(Box::new(ProbeCosts::new(attached, probes.statuses.clone(), settings)));
@@ -136,7 +140,14 @@ impl Probes {
             Canary::Untestable(reason) => (false, reason),
         };
         let hooks = programs.hooks.clone();
-        self.statuses.add(v1::ProbeStatus { name: name.into(), attached: true, working, reason, hooks, cost: None });
+        self.statuses.add(v1::ProbeStatus {
+            name: name.into(),
+            attached: true,
+            working,
+            reason,
+            hooks,
+            cost: None,
+        });
         self.sources.push(source);
         attached.push((name, programs));
     }

@@ -62,7 +62,11 @@ pub(super) struct RunqueueLatency {
 
 impl RunqueueLatency {
     /// Loads the probe and tests it.
-    pub(super) fn load(roots: &HostRoots, choice: HookChoice, possible: usize) -> Result<(Self, Canary), ProbeError> {
+    pub(super) fn load(
+        roots: &HostRoots,
+        choice: HookChoice,
+        possible: usize,
+    ) -> Result<(Self, Canary), ProbeError> {
         thread::scope(|scope| {
             let (told, pid) = std::sync::mpsc::sync_channel(1);
             let (go, gone) = std::sync::mpsc::sync_channel::<()>(1);
@@ -79,8 +83,8 @@ impl RunqueueLatency {
             let _ = go.send(());
             let switches = canary.join().ok().flatten().unwrap_or(0);
             let seen = seen[0].load(Relaxed) - before;
-            // It may be woken once more on either side of its own count.
-            if (u64::from(SLEEPS)..=switches + 2).contains(&seen) {
+            // Its and ends a little later than ours, and the kernel may find it a core before it slept.
+            if (u64::from(SLEEPS - SLEEPS / 10)..=switches + 2).contains(&seen) {
                 Ok((source, Canary::Working))
             } else {
                 Err(ProbeError::Canary(format!(
@@ -90,7 +94,12 @@ impl RunqueueLatency {
         })
     }
 
-    fn attach(roots: &HostRoots, choice: HookChoice, possible: usize, canary: u32) -> Result<Self, ProbeError> {
+    fn attach(
+        roots: &HostRoots,
+        choice: HookChoice,
+        possible: usize,
+        canary: u32,
+    ) -> Result<Self, ProbeError> {
         let definition = Definition {
             name: NAME,
             object: OBJECT,
@@ -104,7 +113,13 @@ impl RunqueueLatency {
         let counts = Window::open(programs.map("RUNQUEUE")?, 0, possible)
             .map_err(|e| ProbeError::call("mapping RUNQUEUE", &e))?;
         let gains = (0..possible).map(|cpu| Gains::since_now(&counts[cpu..=cpu])).collect();
-        Ok(Self { programs: Arc::new(programs), roots: roots.clone(), counts, gains, columns: vec![None; possible] })
+        Ok(Self {
+            programs: Arc::new(programs),
+            roots: roots.clone(),
+            counts,
+            gains,
+            columns: vec![None; possible],
+        })
     }
 }
 
@@ -126,7 +141,9 @@ impl Source for RunqueueLatency {
     fn sample(&mut self, frame: &mut Frame) {
         for (cpu, (gains, column)) in self.gains.iter_mut().zip(&self.columns).enumerate() {
             let Some(column) = *column else { continue };
-            gains.take(&self.counts[cpu..=cpu], |bucket, count| frame.gain(BucketGain { column, bucket, count }));
+            gains.take(&self.counts[cpu..=cpu], |bucket, count| {
+                frame.gain(BucketGain { column, bucket, count })
+            });
         }
     }
 
