@@ -96,7 +96,7 @@ impl BurnerProcess {
             match self.reports.read(&mut chunk) {
                 Ok(0) => break,
                 Ok(read) if self.unread.len() < LONGEST_REPORTS => {
-                    self.unread.extend_from_slice(&chunk[..read])
+                    self.unread.extend_from_slice(&chunk[..read]);
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -67,7 +67,7 @@ impl Source for Diskstats {
                 }
                 None => {
                     self.changed |=
-                        counters.has_worked() && self.roots.sys("block").join(as_path(name)).exists()
+                        counters.has_worked() && self.roots.sys("block").join(as_path(name)).exists();
                 }
             }
         }
