@@ -2,20 +2,19 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use ssts_proto::v1::{Cause, Event, EventKind, RunState, RunSummary, Verdict};
+use ssts_proto::v1::{Cause, Event, EventKind, RunState, RunSummary};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{
     admit::Admitted,
+    ending::Ending,
+    lease::Lease,
     state::{self, Illegal, Step},
     telemetry::Telemetry,
 };
@@ -38,40 +37,6 @@ pub(super) enum Order {
     Pause,
     /// Go on.
     Resume,
-}
-
-/// Why a run ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ending {
-    /// For programs.
-    pub cause: Cause,
-    /// For people.
-    pub message: String,
-}
-
-impl Ending {
-    /// With a cause and its words.
-    pub fn new(cause: Cause, message: impl Into<String>) -> Self {
-        Self { cause, message: message.into() }
-    }
-
-    /// What it makes of the run.
-    pub(super) fn verdict(&self) -> Verdict {
-        match self.cause {
-            Cause::Completed => Verdict::Pass,
-            Cause::WrongData | Cause::IoErrors => Verdict::Fail,
-            Cause::StoppedByUser
-            | Cause::Halted
-            | Cause::GuardTripped
-            | Cause::LeaseExpired
-            | Cause::AgentStopped => Verdict::Aborted,
-            Cause::Unspecified
-            | Cause::BurnerDied
-            | Cause::BurnerFailed
-            | Cause::AgentLost
-            | Cause::NothingDone => Verdict::Error,
-        }
-    }
 }
 
 /// The run that is on.
@@ -116,14 +81,6 @@ struct PhaseClock {
     paused: Duration,
 }
 
-/// A promise that must be renewed.
-#[derive(Debug)]
-struct Lease {
-    ttl: Duration,
-    /// CLOCK_BOOTTIME, ns.
-    expires_ns: AtomicU64,
-}
-
 /// What the tick makes of frames.
 #[derive(Debug)]
 struct Watched {
@@ -139,8 +96,7 @@ impl ActiveRun {
         lease_ttl: Option<Duration>,
         board: Arc<BurnerBoard>,
     ) -> nix::Result<Self> {
-        let lease = lease_ttl
-            .map(|ttl| Lease { ttl, expires_ns: AtomicU64::new(clock::ns(clock::boottime() + ttl)) });
+        let lease = lease_ttl.map(Lease::new);
         let guards = Guards::new(admitted.bounds, clock::monotonic());
         let run = Self {
             id,
@@ -213,9 +169,7 @@ impl ActiveRun {
 
     /// Moves the lease's end, and says by how much it is ahead now; nothing for a detached run.
     pub fn renew_lease(&self) -> Option<Duration> {
-        let lease = self.lease.as_ref()?;
-        lease.expires_ns.store(clock::ns(clock::boottime() + lease.ttl), Ordering::Relaxed);
-        Some(lease.ttl)
+        self.lease.as_ref().map(Lease::renew)
     }
 
     /// Ends the run for the reason given, unless it is ending already: burners are told at once, by the calling thread.
@@ -418,12 +372,6 @@ impl ActiveRun {
 impl PhaseClock {
     fn elapsed(&self, now: Duration) -> Duration {
         self.paused_since.unwrap_or(now).saturating_sub(self.started).saturating_sub(self.paused)
-    }
-}
-
-impl Lease {
-    fn has_expired(&self) -> bool {
-        clock::ns(clock::boottime()) >= self.expires_ns.load(Ordering::Relaxed)
     }
 }
 

@@ -1,15 +1,14 @@
 //! Turns a scenario into plans that this host can carry out, or says everything that speaks against it. Nothing is started
 //! and nothing is left behind.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{fs, time::Duration};
 
-use nix::sys::statvfs::statvfs;
-use procfs::FromRead as _;
 use ssts_proto::{
     v1::{self, Burner, CpuIsa, DiskAccess, Scenario, Violation, burner},
     validate::{self, Violations},
 };
 
+use super::space;
 use crate::{
     burn::{
         cpu::Isa,
@@ -80,8 +79,9 @@ impl Offer<'_> {
                 let seed = scenario.seed.wrapping_add(place);
                 plans.extend(self.plan(&field, burner, duration, seed, &mut found));
             }
-            self.check_disk_space(phase_index, &plans, &mut found);
-            self.check_memory(phase_index, &plans, &mut found);
+            let place = format!("phases[{phase_index}]");
+            space::check_disks(&place, &plans, self.limits.disk_reserve_bytes, &mut found);
+            space::check_memory(&place, &plans, bounds.min_available_memory_bytes, self.roots, &mut found);
             phases.push(PlannedPhase { name: phase.name.clone(), duration, plans });
         }
         if found.is_empty() {
@@ -206,65 +206,10 @@ impl Offer<'_> {
                     depth: *disk.depth.get_or_insert(validate::DEFAULT_DEPTH),
                     rate_per_s: disk.rate_per_s,
                 };
-                check_folder(&format!("{field}.path"), &load.path, found)?;
+                space::check_folder(&format!("{field}.path"), &load.path, found)?;
                 // The last core: interrupts and housekeeping crowd the first ones.
                 let core = *self.cores.last()?;
                 Some(Plan { cores: vec![core], phase, seed, load: Load::Disk(load) })
-            }
-        }
-    }
-
-    /// All files of a phase together must fit, with the reserve, on each file system.
-    fn check_disk_space(&self, phase_index: usize, plans: &[Plan], found: &mut Violations) {
-        let mut asked: Vec<(u64, &Path, u64)> = Vec::new();
-        for (burner_index, plan) in plans.iter().enumerate() {
-            let Load::Disk(load) = &plan.load else { continue };
-            let Ok(metadata) = fs::metadata(&load.path) else { continue };
-            let device = std::os::unix::fs::MetadataExt::dev(&metadata);
-            match asked.iter_mut().find(|(known, _, _)| *known == device) {
-                Some((_, _, bytes)) => *bytes = bytes.saturating_add(load.size_bytes),
-                None => asked.push((device, &load.path, load.size_bytes)),
-            }
-            let Some((_, path, bytes)) = asked.iter().find(|(known, _, _)| *known == device) else {
-                continue;
-            };
-            let Ok(space) = statvfs(*path) else { continue };
-            let unit = space.fragment_size();
-            let (whole, free) = (space.blocks() * unit, space.blocks_available() * unit);
-            let reserve = self.limits.disk_reserve_bytes;
-            if *bytes > free.saturating_sub(reserve) {
-                found.add(
-                    format!("phases[{phase_index}].burners[{burner_index}].size_bytes"),
-                    format!(
-                        "{bytes} bytes are more than the file system of {} can give: {free} of {whole} bytes are free, \
-                         {reserve} of them are kept in reserve",
-                        path.display()
-                    ),
-                    "choose a smaller size, free some space, or choose another folder",
-                );
-            }
-        }
-    }
-
-    /// Buffers must fit into memory above the guard's limit.
-    fn check_memory(&self, phase_index: usize, plans: &[Plan], found: &mut Violations) {
-        let Ok(meminfo) = procfs::Meminfo::from_file(self.roots.proc("meminfo")) else { return };
-        let available = meminfo.mem_available.unwrap_or(meminfo.mem_free);
-        let usable = available.saturating_sub(self.limits.min_available_memory_bytes);
-        let mut asked = 0u64;
-        for (burner_index, plan) in plans.iter().enumerate() {
-            let Load::Disk(load) = &plan.load else { continue };
-            asked += u64::from(load.block_bytes) * u64::from(load.depth);
-            if asked > usable {
-                found.add(
-                    format!("phases[{phase_index}].burners[{burner_index}].depth"),
-                    format!(
-                        "{} blocks of {} bytes in flight are more than the memory can hold: {available} bytes are available, \
-                         {} of them are kept in reserve",
-                        load.depth, load.block_bytes, self.limits.min_available_memory_bytes
-                    ),
-                    "choose a smaller depth or block size",
-                );
             }
         }
     }
@@ -291,42 +236,10 @@ fn isa(field: &str, asked: CpuIsa, found: &mut Violations) -> Option<Isa> {
     None
 }
 
-/// Tries the very thing that the burner will do: make an unnamed file there.
-fn check_folder(field: &str, path: &Path, found: &mut Violations) -> Option<()> {
-    let (message, mend) = match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_dir() => (format!("{} is no folder", path.display()), "name a folder"),
-        Ok(_) => match tempfile::tempfile_in(path) {
-            Ok(_) => return Some(()),
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)) => (
-                format!("the file system of {} is full", path.display()),
-                "free some space or choose another folder",
-            ),
-            Err(error) => (
-                format!("the agent can't make a file in {}: {}", path.display(), plain(&error)),
-                "make it writable for the agent's user or choose another folder",
-            ),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            (format!("{} does not exist", path.display()), "make the folder or choose another")
-        }
-        Err(error) => (
-            format!("{} can't be used: {}", path.display(), plain(&error)),
-            "choose a folder that the agent may use",
-        ),
-    };
-    found.add(field, message, mend);
-    None
-}
-
-/// The kernel's words, without what Rust adds around them.
-fn plain(error: &io::Error) -> String {
-    error
-        .raw_os_error()
-        .map_or_else(|| error.to_string(), |errno| nix::errno::Errno::from_raw(errno).desc().to_owned())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use ssts_proto::v1::{CpuBurner, DiskBurner, Limits, Phase};
 
     use super::*;

@@ -12,8 +12,9 @@ use ssts_proto::v1::{Cause, HaltState, Host, ProbeStatus, Run, RunState, RunSumm
 use tracing::error;
 
 use super::{
-    active::{ActiveRun, Ending},
+    active::ActiveRun,
     admit::Offer,
+    ending::Ending,
     halt::HaltLatch,
     state::Illegal,
     store::{Store, StoreError},

@@ -12,9 +12,10 @@ use ssts_proto::v1::{BurnerResult, Cause, EventKind, RunState};
 use tracing::{error, warn};
 
 use super::{
-    active::{ActiveRun, Ending, Order},
+    active::{ActiveRun, Order},
     admit::PlannedPhase,
     child::{BurnerProcess, until},
+    ending::Ending,
     result,
     state::Step,
 };
