@@ -106,7 +106,7 @@ impl Series {
             min: f64::INFINITY,
             max: f64::NEG_INFINITY,
             last: 0.0,
-            kept: Vec::new(),
+            kept: Vec::with_capacity(KEPT),
             stride: 1,
         }
     }
