@@ -23,6 +23,7 @@ use crate::{
 
 /// Where a system's agent listens.
 const SYSTEM_SOCKET: &str = "/run/ssts/sstsd.sock";
+const NO_AGENT: &str = "no sstsd listens on this host: starting a private one for this command";
 /// A schema of a host with many devices and histograms is large; a result of a long run is, too.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
 /// For the answer to one call. Stopping a run takes the longest.
@@ -72,9 +73,9 @@ impl Agent {
                 }
                 match fallback {
                     Fallback::Private => {
-                        output.message(
-                            "no sstsd listens on this host: starting a private one for this command",
-                        );
+                        if !global.quiet {
+                            output.message(NO_AGENT);
+                        }
                         Self::start_private(global).await
                     }
                     Fallback::Refuse => Err(Failure::agent(
