@@ -79,6 +79,8 @@ async fn on_agent(
     }
     Ok(match ended {
         Ended::Finished => report::exit(&run),
+        // Wrong data is told whoever ended the run.
+        _ if report::exit(&run) == Exit::WrongData => Exit::WrongData,
         Ended::Interrupted | Ended::Halted | Ended::Left => Exit::Interrupted,
     })
 }
