@@ -124,7 +124,8 @@ impl Pacer {
     }
 
     fn end_window(&mut self, elapsed: Duration, used: Duration, reins: &Reins) {
-        let load = used.saturating_sub(self.window.since_cpu).as_secs_f64() / (elapsed - self.window.since).as_secs_f64();
+        let load = used.saturating_sub(self.window.since_cpu).as_secs_f64()
+            / (elapsed - self.window.since).as_secs_f64();
         let ppm = (load * 1e6) as u64;
         let slot = reins.slot();
         super::control::add(&slot.windows, 1);

@@ -12,7 +12,8 @@ use CapabilityState::{Degraded, Missing, Works};
 
 /// Everything that the main job can use, tried. `probes` is what came of loading them.
 pub fn check(roots: &HostRoots, state_dir: &Path, probes: &[ProbeStatus]) -> Vec<Capability> {
-    let mut found = vec![cpus(), state_folder(state_dir), io_uring(), cgroup(roots), pressure(roots), temperature(roots)];
+    let mut found =
+        vec![cpus(), state_folder(state_dir), io_uring(), cgroup(roots), pressure(roots), temperature(roots)];
     found.push(btf(roots));
     found.push(tracefs(roots, probes));
     found.extend(probes.iter().map(probe));
@@ -26,14 +27,24 @@ pub fn is_complete(capabilities: &[Capability]) -> bool {
     capabilities.iter().all(|capability| capability.state() != Missing)
 }
 
-fn capability(name: &str, state: CapabilityState, detail: impl Into<String>, mend: impl Into<String>) -> Capability {
+fn capability(
+    name: &str,
+    state: CapabilityState,
+    detail: impl Into<String>,
+    mend: impl Into<String>,
+) -> Capability {
     Capability { name: name.into(), state: state.into(), detail: detail.into(), mend: mend.into() }
 }
 
 fn cpus() -> Capability {
     match cpuset::allowed_cores() {
         Ok(cores) => capability("cpus", Works, format!("burners may use cores {}", cpuset::list(&cores)), ""),
-        Err(error) => capability("cpus", Missing, format!("the cores could not be listed: {error}"), "run on Linux 2.6.39 or newer"),
+        Err(error) => capability(
+            "cpus",
+            Missing,
+            format!("the cores could not be listed: {error}"),
+            "run on Linux 2.6.39 or newer",
+        ),
     }
 }
 
@@ -56,7 +67,9 @@ fn io_uring() -> Capability {
         Ok(_) => capability("io-uring", Works, "a ring with a registered file was set up", ""),
         Err(error) => {
             let mend = match error.raw_os_error() {
-                Some(libc::EPERM) => "allow it: sysctl kernel.io_uring_disabled=0, or the container's seccomp profile",
+                Some(libc::EPERM) => {
+                    "allow it: sysctl kernel.io_uring_disabled=0, or the container's seccomp profile"
+                }
                 Some(libc::ENOSYS) => "use a kernel with CONFIG_IO_URING, 5.11 or newer",
                 _ => "use Linux 5.11 or newer, and see `ulimit -l`",
             };
@@ -96,8 +109,9 @@ fn pressure(roots: &HostRoots) -> Capability {
 
 fn temperature(roots: &HostRoots) -> Capability {
     let sensors = sensors::find(roots);
-    let readable =
-        sensors.iter().filter(|sensor| fs::read(&sensor.input).is_ok_and(|text| sensors::celsius(&text).is_some()));
+    let readable = sensors
+        .iter()
+        .filter(|sensor| fs::read(&sensor.input).is_ok_and(|text| sensors::celsius(&text).is_some()));
     match readable.count() {
         0 => capability(
             "sensors",
@@ -105,13 +119,23 @@ fn temperature(roots: &HostRoots) -> Capability {
             "no temperature can be read, so none is guarded",
             "load the driver of the host's sensors (coretemp, k10temp, drivetemp); virtual machines have none",
         ),
-        count => capability("sensors", Works, format!("{count} of {} temperature sensors can be read", sensors.len()), ""),
+        count => capability(
+            "sensors",
+            Works,
+            format!("{count} of {} temperature sensors can be read", sensors.len()),
+            "",
+        ),
     }
 }
 
 fn btf(roots: &HostRoots) -> Capability {
     match fs::metadata(roots.sys("kernel/btf/vmlinux")) {
-        Ok(metadata) => capability("btf", Works, format!("the kernel's types are there, {} KiB", metadata.len() >> 10), ""),
+        Ok(metadata) => capability(
+            "btf",
+            Works,
+            format!("the kernel's types are there, {} KiB", metadata.len() >> 10),
+            "",
+        ),
         Err(error) => capability(
             "btf",
             Degraded,
@@ -144,11 +168,21 @@ fn tracefs(roots: &HostRoots, probes: &[ProbeStatus]) -> Capability {
 fn probe(status: &ProbeStatus) -> Capability {
     let name = format!("probe-{}", status.name);
     if status.attached && status.working {
-        return capability(&name, Works, format!("attached to {}, and told the truth of a known event", status.hooks.join(", ")), "");
+        return capability(
+            &name,
+            Works,
+            format!("attached to {}, and told the truth of a known event", status.hooks.join(", ")),
+            "",
+        );
     }
     // Attached but without a known event to test it with: what it shows may well be right.
     let state = if status.attached { Degraded } else { Missing };
-    capability(&name, state, &status.reason, "see what the reason says; probes need root or CAP_BPF and CAP_PERFMON")
+    capability(
+        &name,
+        state,
+        &status.reason,
+        "see what the reason says; probes need root or CAP_BPF and CAP_PERFMON",
+    )
 }
 
 /// The capability bits that matter, by linux/capability.h.
@@ -160,15 +194,26 @@ fn privileges(roots: &HostRoots, probes: &[ProbeStatus]) -> Capability {
         u64::from_str_radix(line.trim(), 16).ok()
     });
     let Some(effective) = effective else {
-        return capability("privileges", Degraded, "the process's capabilities could not be read", "mount a procfs");
+        return capability(
+            "privileges",
+            Degraded,
+            "the process's capabilities could not be read",
+            "mount a procfs",
+        );
     };
-    let missing: Vec<_> = WANTED.iter().filter(|(bit, _)| effective & (1 << bit) == 0).map(|(_, name)| *name).collect();
+    let missing: Vec<_> =
+        WANTED.iter().filter(|(bit, _)| effective & (1 << bit) == 0).map(|(_, name)| *name).collect();
     if missing.is_empty() {
         return capability("privileges", Works, "CAP_BPF, CAP_PERFMON and CAP_SYS_NICE are there", "");
     }
     let needed = probes.iter().any(|probe| !probe.attached);
     let state = if needed { Missing } else { Degraded };
-    capability("privileges", state, format!("{} are missing", missing.join(", ")), "run as root or as the service")
+    capability(
+        "privileges",
+        state,
+        format!("{} are missing", missing.join(", ")),
+        "run as root or as the service",
+    )
 }
 
 /// Before 5.11 eBPF maps count against RLIMIT_MEMLOCK: kernel commit d5299b67dd59.
@@ -179,7 +224,12 @@ fn memlock(probes: &[ProbeStatus]) -> Capability {
         Err(errno) => return capability("memlock", Degraded, io::Error::from(errno).to_string(), ""),
     };
     if probes.iter().any(|probe| probe.attached) {
-        return capability("memlock", Works, format!("RLIMIT_MEMLOCK is {limit}, and the probes' maps fit"), "");
+        return capability(
+            "memlock",
+            Works,
+            format!("RLIMIT_MEMLOCK is {limit}, and the probes' maps fit"),
+            "",
+        );
     }
     capability(
         "memlock",

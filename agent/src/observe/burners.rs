@@ -118,8 +118,10 @@ impl Source for Burners {
                     &[labels[0], labels[1], OPERATIONS[operation]],
                     FRAME_LATENCY,
                 ),
-                before: known
-                    .map_or_else(|| vec![0; LATENCY.buckets()], |known| known.latencies[operation].before.clone()),
+                before: known.map_or_else(
+                    || vec![0; LATENCY.buckets()],
+                    |known| known.latencies[operation].before.clone(),
+                ),
             };
             let operations = if entry.block.has_latency() { OPERATIONS.len() } else { 0 };
             let latencies = (0..operations).map(&mut latency).collect();

@@ -87,12 +87,21 @@ impl Agent for AgentService {
         let caller = caller(&request);
         let v1::StartRequest { run_id, scenario, lease_ttl_ms } = request.into_inner();
         if !validate::run_id(&run_id) {
-            return Err(violation("run_id", format!("'{run_id}' is no run id"), "use 1 to 64 characters of A-Z, a-z, 0-9, '-'"));
+            return Err(violation(
+                "run_id",
+                format!("'{run_id}' is no run id"),
+                "use 1 to 64 characters of A-Z, a-z, 0-9, '-'",
+            ));
         }
         if let Some(ttl) = lease_ttl_ms.filter(|ttl| !validate::LEASE_TTL_MS.contains(ttl)) {
-            return Err(violation("lease_ttl_ms", format!("a lease of {ttl} ms"), "use 1,000 to 3,600,000 ms"));
+            return Err(violation(
+                "lease_ttl_ms",
+                format!("a lease of {ttl} ms"),
+                "use 1,000 to 3,600,000 ms",
+            ));
         }
-        let scenario = scenario.ok_or_else(|| violation("scenario", "no scenario is given".into(), "give one"))?;
+        let scenario =
+            scenario.ok_or_else(|| violation("scenario", "no scenario is given".into(), "give one"))?;
         info!(run = run_id, scenario = scenario.name, %caller, "asked to start");
         let engine = self.engine.clone();
         let ttl = lease_ttl_ms.map(Duration::from_millis);
@@ -133,7 +142,10 @@ impl Agent for AgentService {
         Ok(Response::new(v1::PauseResponse { run: Some(run.summary()) }))
     }
 
-    async fn resume(&self, request: Request<v1::ResumeRequest>) -> Result<Response<v1::ResumeResponse>, Status> {
+    async fn resume(
+        &self,
+        request: Request<v1::ResumeRequest>,
+    ) -> Result<Response<v1::ResumeResponse>, Status> {
         info!(run = request.get_ref().run_id, caller = %caller(&request), "asked to resume");
         let run = self.engine.active(&request.get_ref().run_id)?;
         run.resume().map_err(EngineError::from)?;
@@ -166,7 +178,9 @@ impl Agent for AgentService {
         request: Request<v1::RenewLeaseRequest>,
     ) -> Result<Response<v1::RenewLeaseResponse>, Status> {
         let run = self.engine.active(&request.get_ref().run_id)?;
-        let ttl = run.renew_lease().ok_or_else(|| Status::failed_precondition("the run is detached: it has no lease"))?;
+        let ttl = run
+            .renew_lease()
+            .ok_or_else(|| Status::failed_precondition("the run is detached: it has no lease"))?;
         let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
         Ok(Response::new(v1::RenewLeaseResponse { ttl_ms, state: run.state().into() }))
     }
@@ -184,7 +198,10 @@ impl Agent for AgentService {
         Ok(Response::new(v1::ListRunsResponse { runs }))
     }
 
-    async fn get_run(&self, request: Request<v1::GetRunRequest>) -> Result<Response<v1::GetRunResponse>, Status> {
+    async fn get_run(
+        &self,
+        request: Request<v1::GetRunRequest>,
+    ) -> Result<Response<v1::GetRunResponse>, Status> {
         let engine = self.engine.clone();
         let id = request.into_inner().run_id;
         blocking(move || Ok(v1::GetRunResponse { run: Some(engine.get(&id)?) })).await
@@ -220,9 +237,10 @@ impl From<EngineError> for Status {
         let message = error.to_string();
         match error {
             EngineError::Refused(violations) => refusal::to_status(violations),
-            EngineError::Busy(_) | EngineError::Halted(_) | EngineError::Illegal(_) | EngineError::Over(_) => {
-                Self::failed_precondition(message)
-            }
+            EngineError::Busy(_)
+            | EngineError::Halted(_)
+            | EngineError::Illegal(_)
+            | EngineError::Over(_) => Self::failed_precondition(message),
             EngineError::Known(_) => Self::already_exists(message),
             EngineError::Unknown(_) => Self::not_found(message),
             EngineError::Store(_) | EngineError::Kernel { .. } => Self::internal(message),

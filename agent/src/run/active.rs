@@ -137,7 +137,8 @@ impl ActiveRun {
         lease_ttl: Option<Duration>,
         board: Arc<BurnerBoard>,
     ) -> nix::Result<Self> {
-        let lease = lease_ttl.map(|ttl| Lease { ttl, expires_ns: AtomicU64::new(clock::ns(clock::boottime() + ttl)) });
+        let lease = lease_ttl
+            .map(|ttl| Lease { ttl, expires_ns: AtomicU64::new(clock::ns(clock::boottime() + ttl)) });
         let guards = Guards::new(admitted.bounds, clock::monotonic());
         let run = Self {
             id,
@@ -159,7 +160,11 @@ impl ActiveRun {
             changes: watch::Sender::new(0),
             watched: Mutex::new(Watched { guards, telemetry: Telemetry::default(), told_of_sensors: false }),
         };
-        run.tell(EventKind::RunStarted, format!("run {} of scenario {}", run.id, run.admitted.scenario.name), []);
+        run.tell(
+            EventKind::RunStarted,
+            format!("run {} of scenario {}", run.id, run.admitted.scenario.name),
+            [],
+        );
         Ok(run)
     }
 
@@ -257,7 +262,11 @@ impl ActiveRun {
             if trip.is_none() && !watched.told_of_sensors {
                 watched.told_of_sensors = true;
                 if !watched.guards.sees_temperature() {
-                    self.tell(EventKind::Notice, "no temperature sensor can be read: temperature is not guarded", []);
+                    self.tell(
+                        EventKind::Notice,
+                        "no temperature sensor can be read: temperature is not guarded",
+                        [],
+                    );
                 }
             }
             if matches!(state, RunState::Running | RunState::Paused) {
@@ -273,7 +282,10 @@ impl ActiveRun {
             self.tell(EventKind::GuardTripped, message, [("guard", guard.to_owned())]);
         }
         if self.lease.as_ref().is_some_and(Lease::has_expired) {
-            self.stop(Ending::new(Cause::LeaseExpired, "the client that started the run no longer renews its lease"));
+            self.stop(Ending::new(
+                Cause::LeaseExpired,
+                "the client that started the run no longer renews its lease",
+            ));
         }
     }
 
@@ -289,7 +301,8 @@ impl ActiveRun {
             EventKind::GuardTripped => warn!(run = self.id, "{message}"),
             _ => info!(run = self.id, "{message}"),
         }
-        let fields: HashMap<_, _> = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let fields: HashMap<_, _> =
+            fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let event = Event { at_unix_ns: clock::unix_ns(), kind: kind.into(), message, fields };
         {
             let mut progress = lock(&self.progress);
@@ -326,8 +339,12 @@ impl ActiveRun {
         {
             let mut progress = lock(&self.progress);
             progress.state = state::next(progress.state, Step::Burn)?;
-            progress.phase =
-                Some(PhaseClock { index: index as u32, started: now, paused_since: None, paused: Duration::ZERO });
+            progress.phase = Some(PhaseClock {
+                index: index as u32,
+                started: now,
+                paused_since: None,
+                paused: Duration::ZERO,
+            });
         }
         self.note_change();
         Ok(())

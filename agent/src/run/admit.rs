@@ -84,7 +84,11 @@ impl Offer<'_> {
             self.check_memory(phase_index, &plans, &mut found);
             phases.push(PlannedPhase { name: phase.name.clone(), duration, plans });
         }
-        if found.is_empty() { Ok(Admitted { scenario: resolved, bounds, phases }) } else { Err(found.into_vec()) }
+        if found.is_empty() {
+            Ok(Admitted { scenario: resolved, bounds, phases })
+        } else {
+            Err(found.into_vec())
+        }
     }
 
     /// The tighter of what was asked and what the daemon allows; looser ones are violations.
@@ -113,7 +117,10 @@ impl Offer<'_> {
         if let Some(asked) = memory.filter(|asked| *asked < own.min_available_memory_bytes) {
             found.add(
                 "limits.min_available_memory_bytes",
-                format!("{asked} bytes are less than the agent's limit of {} bytes", own.min_available_memory_bytes),
+                format!(
+                    "{asked} bytes are less than the agent's limit of {} bytes",
+                    own.min_available_memory_bytes
+                ),
                 "ask for more, or change limits.min_available_memory_bytes in the agent's configuration",
             );
         }
@@ -135,7 +142,8 @@ impl Offer<'_> {
         Bounds {
             max_duration,
             min_available_memory_bytes: memory.unwrap_or(0).max(own.min_available_memory_bytes),
-            max_temperature_celsius: celsius.map_or(own.max_temperature_celsius, |asked| asked.min(own.max_temperature_celsius)),
+            max_temperature_celsius: celsius
+                .map_or(own.max_temperature_celsius, |asked| asked.min(own.max_temperature_celsius)),
             stale_after: own.stale_after,
         }
     }
@@ -161,7 +169,8 @@ impl Offer<'_> {
                 if cpu.cores.is_empty() {
                     cpu.cores = self.cores.to_vec();
                 }
-                let outside: Vec<u32> = cpu.cores.iter().copied().filter(|core| !self.cores.contains(core)).collect();
+                let outside: Vec<u32> =
+                    cpu.cores.iter().copied().filter(|core| !self.cores.contains(core)).collect();
                 if !outside.is_empty() {
                     found.add(
                         format!("{field}.cores"),
@@ -216,7 +225,9 @@ impl Offer<'_> {
                 Some((_, _, bytes)) => *bytes = bytes.saturating_add(load.size_bytes),
                 None => asked.push((device, &load.path, load.size_bytes)),
             }
-            let Some((_, path, bytes)) = asked.iter().find(|(known, _, _)| *known == device) else { continue };
+            let Some((_, path, bytes)) = asked.iter().find(|(known, _, _)| *known == device) else {
+                continue;
+            };
             let Ok(space) = statvfs(*path) else { continue };
             let unit = space.fragment_size();
             let (whole, free) = (space.blocks() * unit, space.blocks_available() * unit);
@@ -286,9 +297,10 @@ fn check_folder(field: &str, path: &Path, found: &mut Violations) -> Option<()> 
         Ok(metadata) if !metadata.is_dir() => (format!("{} is no folder", path.display()), "name a folder"),
         Ok(_) => match tempfile::tempfile_in(path) {
             Ok(_) => return Some(()),
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)) => {
-                (format!("the file system of {} is full", path.display()), "free some space or choose another folder")
-            }
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)) => (
+                format!("the file system of {} is full", path.display()),
+                "free some space or choose another folder",
+            ),
             Err(error) => (
                 format!("the agent can't make a file in {}: {}", path.display(), plain(&error)),
                 "make it writable for the agent's user or choose another folder",
@@ -297,9 +309,10 @@ fn check_folder(field: &str, path: &Path, found: &mut Violations) -> Option<()> 
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             (format!("{} does not exist", path.display()), "make the folder or choose another")
         }
-        Err(error) => {
-            (format!("{} can't be used: {}", path.display(), plain(&error)), "choose a folder that the agent may use")
-        }
+        Err(error) => (
+            format!("{} can't be used: {}", path.display(), plain(&error)),
+            "choose a folder that the agent may use",
+        ),
     };
     found.add(field, message, mend);
     None
@@ -307,7 +320,9 @@ fn check_folder(field: &str, path: &Path, found: &mut Violations) -> Option<()> 
 
 /// The kernel's words, without what Rust adds around them.
 fn plain(error: &io::Error) -> String {
-    error.raw_os_error().map_or_else(|| error.to_string(), |errno| nix::errno::Errno::from_raw(errno).desc().to_owned())
+    error
+        .raw_os_error()
+        .map_or_else(|| error.to_string(), |errno| nix::errno::Errno::from_raw(errno).desc().to_owned())
 }
 
 #[cfg(test)]
@@ -317,10 +332,18 @@ mod tests {
     use super::*;
 
     fn admit(kind: burner::Kind, limits: Limits) -> Result<Admitted, Vec<Violation>> {
-        let phase = Phase { name: "one".into(), duration_ms: 5_000, burners: vec![Burner { kind: Some(kind) }] };
-        let scenario =
-            Scenario { name: "test".into(), phases: vec![phase], limits: Some(limits), ..Scenario::default() };
-        let tree = crate::observe::procfs::test_tree::TestTree::new(&[("proc/meminfo", "MemTotal: 9000000 kB\nMemFree: 1 kB\nBuffers: 1 kB\nCached: 1 kB\nSwapCached: 0 kB\nActive: 1 kB\nInactive: 1 kB\nMemAvailable: 1000000 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\nDirty: 0 kB\nWriteback: 0 kB\nSlab: 0 kB\nCommitted_AS: 0 kB\nVmallocTotal: 0 kB\nVmallocUsed: 0 kB\nVmallocChunk: 0 kB\n")]);
+        let phase =
+            Phase { name: "one".into(), duration_ms: 5_000, burners: vec![Burner { kind: Some(kind) }] };
+        let scenario = Scenario {
+            name: "test".into(),
+            phases: vec![phase],
+            limits: Some(limits),
+            ..Scenario::default()
+        };
+        let tree = crate::observe::procfs::test_tree::TestTree::new(&[(
+            "proc/meminfo",
+            "MemTotal: 9000000 kB\nMemFree: 1 kB\nBuffers: 1 kB\nCached: 1 kB\nSwapCached: 0 kB\nActive: 1 kB\nInactive: 1 kB\nMemAvailable: 1000000 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\nDirty: 0 kB\nWriteback: 0 kB\nSlab: 0 kB\nCommitted_AS: 0 kB\nVmallocTotal: 0 kB\nVmallocUsed: 0 kB\nVmallocChunk: 0 kB\n",
+        )]);
         let limits = LimitsConfig { max_duration: Duration::from_secs(60), ..LimitsConfig::default() };
         Offer { roots: &tree.roots(), limits: &limits, cores: &[0, 1, 4] }.admit(&scenario)
     }
@@ -346,7 +369,9 @@ mod tests {
         let admitted = admit(cpu(&[]), Limits::default()).unwrap();
         assert_eq!(admitted.phases[0].plans[0].cores, [0, 1, 4]);
         assert_eq!(admitted.bounds.max_duration, Duration::from_secs(60));
-        let Some(burner::Kind::Cpu(resolved)) = &admitted.scenario.phases[0].burners[0].kind else { panic!() };
+        let Some(burner::Kind::Cpu(resolved)) = &admitted.scenario.phases[0].burners[0].kind else {
+            panic!()
+        };
         assert_ne!(resolved.isa(), CpuIsa::Unspecified);
     }
 
@@ -371,13 +396,15 @@ mod tests {
 
     #[test]
     fn a_temperature_limit_without_a_sensor_is_refused() {
-        let (_, message) = refused(cpu(&[]), Limits { max_temperature_celsius: Some(60.0), ..Limits::default() });
+        let (_, message) =
+            refused(cpu(&[]), Limits { max_temperature_celsius: Some(60.0), ..Limits::default() });
         assert!(message.contains("no temperature sensor"), "{message}");
     }
 
     #[test]
     fn phases_longer_than_the_limit_are_refused() {
-        let (field, message) = refused(cpu(&[]), Limits { max_duration_ms: Some(4_000), ..Limits::default() });
+        let (field, message) =
+            refused(cpu(&[]), Limits { max_duration_ms: Some(4_000), ..Limits::default() });
         assert!(field == "phases" && message.contains("5s") && message.contains("4s"), "{message}");
     }
 
@@ -386,7 +413,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
-        assert!(refused(disk(&dir.path().join("none"), 4_096), Limits::default()).1.contains("does not exist"));
+        assert!(
+            refused(disk(&dir.path().join("none"), 4_096), Limits::default()).1.contains("does not exist")
+        );
         assert!(refused(disk(&file, 4_096), Limits::default()).1.contains("no folder"));
         let (field, message) = refused(disk(dir.path(), 1 << 60), Limits::default());
         assert!(field.ends_with("size_bytes") && message.contains(&(1u64 << 60).to_string()), "{message}");

@@ -85,7 +85,10 @@ mod tests {
     #[test]
     fn the_whole_way_and_its_branches() {
         let walk = |steps: &[Step]| {
-            steps.iter().try_fold(RunState::Pending, |state, step| next(state, *step)).map_err(|illegal| illegal.from)
+            steps
+                .iter()
+                .try_fold(RunState::Pending, |state, step| next(state, *step))
+                .map_err(|illegal| illegal.from)
         };
         use Step::{Burn, Finish, Pause, Resume, Stop};
         assert_eq!(walk(&[Burn, Pause, Resume, Burn, Stop, Finish]), Ok(RunState::Finished));

@@ -200,3 +200,20 @@ fn costs_are_measured_in_a_window_and_known_after_it() {
         .position(|column| column.metric == &PROBE_EVENTS && column.labels == [sched::NAME]);
     assert!(host.frame.readings()[events.unwrap()].unwrap() > 0.0);
 }
+
+/// For measuring by hand: `cargo test -p ssts-agent --lib -- --ignored --nocapture stays_loaded`, with load beside it.
+#[test]
+#[ignore = "takes a minute and proves nothing alone"]
+fn stays_loaded_and_tells_its_costs() {
+    let hooks = if env::var_os("TRACEPOINT").is_some() { HookChoice::Tracepoint } else { HookChoice::Auto };
+    let Some(mut host) = Host::watched_by(hooks) else { return };
+    for second in 0..60 {
+        let start = Instant::now();
+        host.tick();
+        let tick = start.elapsed();
+        let resident = fs::read_to_string("/proc/self/statm").unwrap();
+        println!("{second} s, tick {tick:?}, statm {}", resident.trim());
+        thread::sleep(Duration::from_secs(1));
+    }
+    println!("{:#?}", host.probes.statuses.snapshot());
+}
