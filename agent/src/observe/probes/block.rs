@@ -271,6 +271,11 @@ fn raw_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
     if issue_request > 1 {
         return Err(ProbeError::Prototype { what: "block_rq_issue's request" });
     }
+    // One read takes both.
+    let major = types.member("gendisk", "major")?;
+    if types.member("gendisk", "first_minor")? != major + 4 {
+        return Err(ProbeError::Prototype { what: "a disk's minor number" });
+    }
     let queue_disk = types.find_member("request_queue", "disk")?;
     let owner = if queue_disk.is_some() { "q" } else { "rq_disk" };
     Ok(vec![
@@ -279,8 +284,7 @@ fn raw_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
         ("REQUEST_OWNER", types.member("request", owner)?),
         ("DISK_OF_QUEUE", queue_disk.is_some().into()),
         ("QUEUE_DISK", queue_disk.unwrap_or(0)),
-        ("DISK_MAJOR", types.member("gendisk", "major")?),
-        ("DISK_MINOR", types.member("gendisk", "first_minor")?),
+        ("DISK_MAJOR", major),
     ])
 }
 
