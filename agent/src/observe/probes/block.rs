@@ -255,7 +255,7 @@ fn part(counts: &[SharedCounts], operation: usize, cpus: usize) -> &[SharedCount
 }
 
 /// Reads the first page of a file or device from the medium itself.
-fn read_directly(path: &Path) -> io::Result<()> {
+pub(super) fn read_directly(path: &Path) -> io::Result<()> {
     #[repr(align(4096))]
     struct Page([u8; 4096]);
     let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path)?;
