@@ -16,7 +16,7 @@ const NO_COMPILER: &str = "the eBPF programs need a Rust compiler with its libra
     Debian: `apt-get install rustc-web cargo-web rust-web-src`; \
     rustup: `rustup toolchain install nightly --component rust-src`";
 
-const NO_LINKER: &str = "the eBPF programs need bpf-linker, which is neither in BPF_LINKER, on PATH, nor in target/tools/bin: \
+const NO_LINKER: &str = "the eBPF programs need bpf-linker, which is not where BPF_LINKER says or, that being unset, neither on PATH nor in target/tools/bin: \
     `make setup`, or `cargo install bpf-linker --version 0.13.0 --no-default-features --features llvm-22 --root target/tools`";
 
 fn main() -> ExitCode {
@@ -125,8 +125,8 @@ fn printed(command: &mut Command) -> Option<PathBuf> {
 }
 
 fn linker(workspace: &Path) -> Option<PathBuf> {
-    if let Some(given) = env::var_os("BPF_LINKER") {
-        return Some(given.into());
+    if let Some(given) = env::var_os("BPF_LINKER").map(PathBuf::from) {
+        return given.is_file().then_some(given);
     }
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)

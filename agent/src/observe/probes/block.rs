@@ -17,7 +17,7 @@ use ssts_agent_ebpf::shared::{DEVICE_SLOTS, LATENCY, Operation, device_entry, de
 use ssts_proto::catalogue;
 
 use super::{
-    Canary, HookChoice,
+    Attached, Canary, HookChoice,
     disks::{self, Disk},
     error::ProbeError,
     gains::Gains,
@@ -48,10 +48,17 @@ static HOOKS: [Hook; 2] = [
 const SPARE_DISKS: usize = 4;
 const MOST_DISKS: usize = 64;
 
+/// Loads the probe and tests it.
+pub(super) fn load(roots: &HostRoots, choice: HookChoice, cpus: usize) -> Result<Attached, ProbeError> {
+    let source = BlockLatency::attach(roots, choice, cpus)?;
+    let canary = source.canary()?;
+    Ok(Attached { name: NAME, programs: source.programs.clone(), source: Box::new(source), canary })
+}
+
 /// The source of `block.latency`.
 #[derive(Debug)]
-pub(super) struct BlockLatency {
-    pub(super) programs: Arc<Programs>,
+struct BlockLatency {
+    programs: Arc<Programs>,
     roots: HostRoots,
     cpus: usize,
     devices: Window<AtomicU64>,
@@ -77,7 +84,7 @@ struct Tracked {
 }
 
 impl BlockLatency {
-    pub(super) fn load(roots: &HostRoots, choice: HookChoice, cpus: usize) -> Result<Self, ProbeError> {
+    fn attach(roots: &HostRoots, choice: HookChoice, cpus: usize) -> Result<Self, ProbeError> {
         let groups = (disks::scan(roots).len() + SPARE_DISKS).min(MOST_DISKS);
         let histograms = groups * Operation::ALL.len() * cpus;
         let definition = Definition {
@@ -90,11 +97,8 @@ impl BlockLatency {
             recorded: recorded_constants,
         };
         let programs = Programs::attach(&definition, roots, choice)?;
-        let window = |name, len| {
-            Window::open(programs.map(name)?, 0, len)
-                .map_err(|e| ProbeError::call(format!("mapping {name}"), &e))
-        };
-        let (devices, stranger) = (window("DEVICES", DEVICE_SLOTS as usize)?, window("STRANGER", 1)?);
+        let devices = programs.window("DEVICES", DEVICE_SLOTS as usize)?;
+        let stranger = programs.window("STRANGER", 1)?;
         let mut source = Self {
             programs: Arc::new(programs),
             roots: roots.clone(),
@@ -110,7 +114,7 @@ impl BlockLatency {
     }
 
     /// Reads 4 KiB past every cache and looks whether that was counted.
-    pub(super) fn canary(&mut self) -> Result<Canary, ProbeError> {
+    fn canary(&self) -> Result<Canary, ProbeError> {
         let Some((path, disks)) = self.something_to_read() else {
             return Ok(Canary::Untestable("no block device to test with".into()));
         };
@@ -190,7 +194,7 @@ impl BlockLatency {
             device_slots(disk.dev).find(|slot| self.devices[*slot as usize].load(Relaxed) == 0)? as usize;
         let group = self.free.pop()?;
         let len = Operation::ALL.len() * self.cpus;
-        let counts = match Window::open(self.programs.map("LATENCY").ok()?, group as usize * len, len) {
+        let counts = match self.programs.window_at("LATENCY", group as usize * len, len) {
             Ok(counts) => counts,
             Err(error) => {
                 tracing::warn!(disk = disk.name, %error, "can't map the disk's histograms");
@@ -251,7 +255,7 @@ fn part(counts: &[SharedCounts], operation: usize, cpus: usize) -> &[SharedCount
 }
 
 /// Reads the first page of a file or device from the medium itself.
-fn read_directly(path: &Path) -> io::Result<()> {
+pub(super) fn read_directly(path: &Path) -> io::Result<()> {
     #[repr(align(4096))]
     struct Page([u8; 4096]);
     let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path)?;
@@ -267,6 +271,11 @@ fn raw_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
     if issue_request > 1 {
         return Err(ProbeError::Prototype { what: "block_rq_issue's request" });
     }
+    // One read takes both.
+    let major = types.member("gendisk", "major")?;
+    if types.member("gendisk", "first_minor")? != major + 4 {
+        return Err(ProbeError::Prototype { what: "a disk's minor number" });
+    }
     let queue_disk = types.find_member("request_queue", "disk")?;
     let owner = if queue_disk.is_some() { "q" } else { "rq_disk" };
     Ok(vec![
@@ -275,8 +284,7 @@ fn raw_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
         ("REQUEST_OWNER", types.member("request", owner)?),
         ("DISK_OF_QUEUE", queue_disk.is_some().into()),
         ("QUEUE_DISK", queue_disk.unwrap_or(0)),
-        ("DISK_MAJOR", types.member("gendisk", "major")?),
-        ("DISK_MINOR", types.member("gendisk", "first_minor")?),
+        ("DISK_MAJOR", major),
     ])
 }
 

@@ -8,6 +8,10 @@ use thiserror::Error as ThisError;
 /// Why a probe is off.
 #[derive(Debug, ThisError)]
 pub(super) enum ProbeError {
+    #[error("turned off in the configuration")]
+    TurnedOff,
+    #[error("{path} does not say which CPUs there can be")]
+    NoCpus { path: PathBuf },
     #[error(
         "no kernel types at {path} ({reason}): a kernel built with CONFIG_DEBUG_INFO_BTF=y shows them there"
     )]

@@ -82,7 +82,7 @@ impl<'a> Format<'a> {
 }
 
 impl<'a> Field<'a> {
-    /// `field:char rwbs[10];	offset:34;	size:10;	signed:0;`
+    /// `field:char rwbs[10]; offset:34; size:10; signed:0;`, with tabs for spaces.
     fn parse(line: &'a str) -> Option<Self> {
         let mut parts = line.split(';').map(str::trim);
         let declaration = parts.next()?.strip_prefix("field:")?;

@@ -12,7 +12,14 @@ use aya::{
     programs::{Program, RawTracePoint, TracePoint},
 };
 
-use super::{HookChoice, error::ProbeError, perf_event, tracefs::Tracefs, types::KernelTypes};
+use super::{
+    HookChoice,
+    error::ProbeError,
+    perf_event,
+    tracefs::Tracefs,
+    types::KernelTypes,
+    window::{Element, Window},
+};
 use crate::host::HostRoots;
 
 /// What a probe's object needs to be told: constants by name.
@@ -133,8 +140,22 @@ impl Programs {
         self.hooks.push(hook);
     }
 
-    /// An array map of the object.
-    pub(super) fn map(&self, name: &str) -> Result<BorrowedFd<'_>, ProbeError> {
+    /// The first `len` elements of an array map.
+    pub(super) fn window<T: Element>(&self, map: &str, len: usize) -> Result<Window<T>, ProbeError> {
+        self.window_at(map, 0, len)
+    }
+
+    /// `len` elements of an array map, from element `first` on.
+    pub(super) fn window_at<T: Element>(
+        &self,
+        map: &str,
+        first: usize,
+        len: usize,
+    ) -> Result<Window<T>, ProbeError> {
+        Window::open(self.map(map)?, first, len).map_err(|e| ProbeError::call(format!("mapping {map}"), &e))
+    }
+
+    fn map(&self, name: &str) -> Result<BorrowedFd<'_>, ProbeError> {
         match self.ebpf.map(name) {
             Some(Map::Array(map)) => Ok(map.fd().as_fd()),
             _ => Err(ProbeError::lacks(name)),

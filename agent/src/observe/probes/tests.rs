@@ -4,6 +4,7 @@ use std::{
     env,
     fs::{self, OpenOptions},
     os::unix::fs::{FileExt, OpenOptionsExt},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -15,7 +16,7 @@ use ssts_proto::{
     v1::AbsenceReason,
 };
 
-use super::*;
+use super::{block::read_directly, *};
 use crate::observe::{frame::Frame, schema::Schema};
 
 /// Tests take turns: they count what the whole host does.
@@ -199,4 +200,44 @@ fn costs_are_measured_in_a_window_and_known_after_it() {
         .iter()
         .position(|column| column.metric == &PROBE_EVENTS && column.labels == [sched::NAME]);
     assert!(host.frame.readings()[events.unwrap()].unwrap() > 0.0);
+}
+
+/// A file as a block device, until dropped.
+struct LoopDevice(String);
+
+impl LoopDevice {
+    fn over(file: &std::path::Path) -> Option<Self> {
+        let output = Command::new("losetup").args(["--find", "--show"]).arg(file).output().ok()?;
+        output.status.success().then(|| Self(String::from_utf8(output.stdout).unwrap().trim().into()))
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["--detach", &self.0]).status();
+    }
+}
+
+#[test]
+fn a_disk_that_comes_later_is_counted_too() {
+    let Some(mut host) = Host::watched_by(HookChoice::Auto) else { return };
+    host.tick();
+    let file = tempfile::NamedTempFile::new_in(env::current_exe().unwrap().parent().unwrap()).unwrap();
+    file.as_file().set_len(1 << 20).unwrap();
+    let Some(device) = LoopDevice::over(file.path()) else {
+        println!("skipped: no loop device to be had");
+        return;
+    };
+    let name = device.0.trim_start_matches("/dev/");
+    let changed = |host: &Host| host.probes.sources.iter().any(|source| source.changed());
+    let read = || read_directly(device.0.as_ref()).unwrap();
+    read();
+    assert!(changed(&host), "{name} was read");
+    host.describe();
+    assert!(!changed(&host));
+    host.tick();
+    (0..50).for_each(|_| read());
+    host.tick();
+    let reads = host.gained(&BLOCK_LATENCY, &[name, "read"]);
+    assert!((50..200).contains(&total(&reads)), "{reads:?}");
 }
