@@ -72,7 +72,9 @@ pub fn sweep(roots: &HostRoots) {
         let name = entry.file_name();
         let daemon =
             name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<u32>().ok());
-        if daemon.is_some_and(|pid| !roots.proc(pid.to_string()).exists()) {
+        // Of one that has died but was not reaped the link is gone already.
+        let lives = |pid: u32| fs::read_link(roots.proc(pid.to_string()).join("exe")).is_ok();
+        if daemon.is_some_and(|pid| !lives(pid)) {
             // Fails while something lives in it, and then it must stay.
             let _best_effort = fs::remove_dir(entry.path());
         }

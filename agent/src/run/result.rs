@@ -29,7 +29,9 @@ pub(super) fn of_burner(
     };
     let loads: Vec<Load> = slots(block).filter_map(Load::of).collect();
     let mean = |value: fn(&Load) -> f64| {
-        (!loads.is_empty()).then(|| 100.0 * loads.iter().map(value).sum::<f64>() / loads.len() as f64)
+        // To a millionth of a core: what is beyond are the clocks' own nanoseconds.
+        let round = |share: f64| (share * 1e6).round() / 1e4;
+        (!loads.is_empty()).then(|| round(loads.iter().map(value).sum::<f64>() / loads.len() as f64))
     };
     let last_start =
         slots(block).map(|slot| slot.first_burn_ns.load(Ordering::Relaxed)).max().unwrap_or_default();
