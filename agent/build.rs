@@ -16,7 +16,7 @@ const NO_COMPILER: &str = "the eBPF programs need a Rust compiler with its libra
     Debian: `apt-get install rustc-web cargo-web rust-web-src`; \
     rustup: `rustup toolchain install nightly --component rust-src`";
 
-const NO_LINKER: &str = "the eBPF programs need bpf-linker, which is neither in BPF_LINKER, on PATH, nor in target/tools/bin: \
+const NO_LINKER: &str = "the eBPF programs need bpf-linker, which is not where BPF_LINKER says or, that being unset, neither on PATH nor in target/tools/bin: \
     `make setup`, or `cargo install bpf-linker --version 0.13.0 --no-default-features --features llvm-22 --root target/tools`";
 
 fn main() -> ExitCode {
@@ -61,7 +61,16 @@ fn build() -> Result<(), String> {
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
         .env("CARGO_PROFILE_RELEASE_DEBUG", "2")
         .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
-        .args(["build", "--quiet", "--locked", "--release", "--package", "ssts-agent-ebpf", "--features", "kernel"])
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--release",
+            "--package",
+            "ssts-agent-ebpf",
+            "--features",
+            "kernel",
+        ])
         .args(["--bins", "--target", "bpfel-unknown-none", "-Z", "build-std=core", "-Z", "unstable-options"])
         .arg("--target-dir")
         .arg(target_dir(&out).join("ebpf"))
@@ -70,7 +79,10 @@ fn build() -> Result<(), String> {
     let output = cargo.output().map_err(|e| format!("{}: {e}", toolchain.cargo.display()))?;
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("the eBPF programs did not build: {cargo:?}\\n{}", errors.trim().replace('\n', "\\n")));
+        return Err(format!(
+            "the eBPF programs did not build: {cargo:?}\\n{}",
+            errors.trim().replace('\n', "\\n")
+        ));
     }
     match OBJECTS.iter().find(|object| !out.join(object).is_file()) {
         Some(object) => Err(format!("the build of the eBPF programs left no {object} in {}", out.display())),
@@ -88,7 +100,8 @@ impl Toolchain {
     fn find() -> Option<Self> {
         let own = || Some(Self { cargo: env::var_os("CARGO")?.into(), rustc: env::var_os("RUSTC")?.into() });
         let nightly = || {
-            let which = |tool| printed(Command::new("rustup").args(["which", "--toolchain", "nightly", tool]));
+            let which =
+                |tool| printed(Command::new("rustup").args(["which", "--toolchain", "nightly", tool]));
             Some(Self { cargo: which("cargo")?, rustc: which("rustc")? })
         };
         let debian = || Some(Self { cargo: "/usr/bin/cargo".into(), rustc: "/usr/bin/rustc".into() });
@@ -112,8 +125,8 @@ fn printed(command: &mut Command) -> Option<PathBuf> {
 }
 
 fn linker(workspace: &Path) -> Option<PathBuf> {
-    if let Some(given) = env::var_os("BPF_LINKER") {
-        return Some(given.into());
+    if let Some(given) = env::var_os("BPF_LINKER").map(PathBuf::from) {
+        return given.is_file().then_some(given);
     }
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)

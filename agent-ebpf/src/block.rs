@@ -65,12 +65,9 @@ static REQUEST_OWNER: u32 = 0;
 /// `request_queue.disk`.
 #[unsafe(no_mangle)]
 static QUEUE_DISK: u32 = 0;
-/// `gendisk.major`.
+/// `gendisk.major`, which `gendisk.first_minor` follows.
 #[unsafe(no_mangle)]
 static DISK_MAJOR: u32 = 0;
-/// `gendisk.first_minor`.
-#[unsafe(no_mangle)]
-static DISK_MINOR: u32 = 0;
 /// Fields of the records that tracepoint programs are given.
 #[unsafe(no_mangle)]
 static ISSUE_DEV: u32 = 0;
@@ -111,8 +108,7 @@ fn disk_of(request: u64) -> Option<u32> {
     if disk == 0 {
         return None;
     }
-    let major: u32 = read(disk, constant(&DISK_MAJOR))?;
-    let minor: u32 = read(disk, constant(&DISK_MINOR))?;
+    let [major, minor]: [u32; 2] = read(disk, constant(&DISK_MAJOR))?;
     Some(major << 20 | minor)
 }
 

@@ -1,5 +1,8 @@
 //! What all programs in the kernel use: constants set when loading, reads of kernel memory, counting.
-#![expect(unsafe_code, reason = "kernel memory and map elements are reached by pointer; the verifier checks each access")]
+#![expect(
+    unsafe_code,
+    reason = "kernel memory and map elements are reached by pointer; the verifier checks each access"
+)]
 
 use core::{panic::PanicInfo, ptr};
 

@@ -37,8 +37,10 @@ static CANARY: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 const SLOT_BITS: u32 = 16;
 /// Linux caps pids at 2^22 (PID_MAX_LIMIT in include/linux/threads.h): 6 bits stay above the slot's.
 const OWNER_SHIFT: u32 = 58;
-/// Nine years of ns; differences survive the wrap.
-const TIME: u64 = (1 << OWNER_SHIFT) - 1;
+/// Says that the task was preempted, and not woken.
+const PREEMPTED: u64 = 1 << (OWNER_SHIFT - 1);
+/// Four years of ns; differences survive the wrap.
+const TIME: u64 = PREEMPTED - 1;
 
 /// `task_struct.pid`.
 #[unsafe(no_mangle)]
@@ -143,31 +145,34 @@ fn tp_switch(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// A task became runnable. One that already waits (preempted on its way to sleep, then woken) waits since before.
+/// A task became runnable. If it was preempted on its way to sleep, it waits since then already.
 #[inline(always)]
 fn woken(pid: u32) {
     let Some(slot) = slot(pid) else { return };
-    if started(slot, pid).is_none() {
-        store(slot, stamp(pid, now()));
+    if !load(slot, pid).is_some_and(|word| word & PREEMPTED != 0) {
+        store(slot, owner(pid) | now() & TIME);
     }
 }
 
 /// `previous` leaves the core, to wait for it again if `runnable`; `next` gets it.
+///
+/// A task that leaves to sleep may have been woken already: the scheduler gives up its lock while it looks for `next`
+/// (delayed dequeue, Linux 6.12). So a wake-up's start stays. That of a preemption can be there only if the switch to
+/// the task was missed.
 #[inline(always)]
 fn switched(previous: u32, runnable: bool, next: u32) {
     let now = now();
     if let Some(slot) = slot(previous) {
         if runnable {
-            store(slot, stamp(previous, now));
-        } else if started(slot, previous).is_some() {
-            // Woken while it still ran.
+            store(slot, owner(previous) | PREEMPTED | now & TIME);
+        } else if load(slot, previous).is_some_and(|word| word & PREEMPTED != 0) {
             store(slot, 0);
         }
     }
     let Some(slot) = slot(next) else { return };
-    let Some(start) = started(slot, next) else { return };
+    let Some(word) = load(slot, next) else { return };
     store(slot, 0);
-    let waited = now.wrapping_sub(start) & TIME;
+    let waited = now.wrapping_sub(word) & TIME;
     // Clocks of two cores may differ by a little.
     let waited = if waited > TIME / 2 { 0 } else { waited };
     count(&RUNQUEUE, cpu(), waited);
@@ -182,23 +187,24 @@ fn slot(pid: u32) -> Option<*mut u64> {
     if pid == 0 { None } else { WAITING.get_ptr_mut(pid & ((1 << SLOT_BITS) - 1)) }
 }
 
-/// The start of `pid`'s wait, if the slot is its own.
+/// What the slot holds, if it is `pid`'s own.
 #[inline(always)]
-fn started(slot: *mut u64, pid: u32) -> Option<u64> {
+fn load(slot: *mut u64, pid: u32) -> Option<u64> {
     // SAFETY: `slot` came from a look-up; elements live as long as the map.
     let word = unsafe { ptr::read_volatile(slot) };
-    (word != 0 && word >> OWNER_SHIFT == u64::from(pid >> SLOT_BITS)).then_some(word & TIME)
+    (word != 0 && word & !(PREEMPTED | TIME) == owner(pid)).then_some(word)
 }
 
 #[inline(always)]
 fn store(slot: *mut u64, word: u64) {
-    // SAFETY: as in `started`; the word is aligned, so that the store is one.
+    // SAFETY: as in `load`; the word is aligned, so that the store is one.
     unsafe { ptr::write_volatile(slot, word) }
 }
 
+/// The bits of a pid that its slot doesn't tell.
 #[inline(always)]
-fn stamp(pid: u32, now: u64) -> u64 {
-    u64::from(pid >> SLOT_BITS) << OWNER_SHIFT | now & TIME
+fn owner(pid: u32) -> u64 {
+    u64::from(pid >> SLOT_BITS) << OWNER_SHIFT
 }
 
 #[inline(always)]

@@ -16,9 +16,11 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run as a daemon
-    #[command(after_help = "Examples:\n  sstsd serve\n  sstsd serve --listen unix:/tmp/s.sock --state-dir /tmp/ssts --log-format json\n\n\
+    #[command(
+        after_help = "Examples:\n  sstsd serve\n  sstsd serve --listen unix:/tmp/s.sock --state-dir /tmp/ssts --log-format json\n\n\
         Stops its runs and itself on SIGTERM and SIGINT. Keys of the configuration file can also be set by the \
-        environment: SSTSD_OBSERVE__RATE_HZ=20.")]
+        environment: SSTSD_OBSERVE__RATE_HZ=20."
+    )]
     Serve(Serve),
     /// Tell what works on this host and what doesn't, found out by trying, and the mend for each
     #[command(after_help = "Exit status: 0 when the main job can run in full, 1 when it can't.")]

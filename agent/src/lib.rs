@@ -6,6 +6,7 @@ pub mod config;
 pub mod guard;
 pub mod host;
 pub mod observe;
+pub mod realtime;
 pub mod rpc;
 pub mod run;
 pub mod tick;

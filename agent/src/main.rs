@@ -42,9 +42,9 @@ impl Failure {
     /// 2 for what the user wrote, 1 for the rest.
     fn status(&self) -> ExitCode {
         match self {
-            Self::Config(_) | Self::Log(_) | Self::Listen(ListenError::NotUnix(_) | ListenError::Relative(_)) => {
-                ExitCode::from(2)
-            }
+            Self::Config(_)
+            | Self::Log(_)
+            | Self::Listen(ListenError::NotUnix(_) | ListenError::Relative(_)) => ExitCode::from(2),
             Self::Listen(_) | Self::Engine(_) | Self::Io { .. } | Self::Service(_) => ExitCode::FAILURE,
         }
     }
@@ -64,7 +64,8 @@ fn main() -> ExitCode {
 
 /// The configuration with flags over it.
 fn configuration(common: &Common) -> Result<Config, Failure> {
-    let environment = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let environment = env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let mut config = Config::load(common.config.as_deref(), environment)?;
     config.state_dir = Some(common.state_dir.clone().or(config.state_dir).unwrap_or_else(default_state_dir));
     Ok(config)

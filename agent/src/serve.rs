@@ -80,14 +80,17 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
     let Probes { sources: probe_sources, statuses } = probes::load(&roots, &probe_settings(&config));
     let inventory = Inventory { roots: roots.clone(), probes: statuses, state_dir: state_dir.clone() };
     let describe = Box::new(inventory.clone());
-    let engine = Engine::open(roots.clone(), config.limits.clone(), config.burners.clone(), describe, &state_dir)?;
+    let engine =
+        Engine::open(roots.clone(), config.limits.clone(), config.burners.clone(), describe, &state_dir)?;
     let engine = Arc::new(engine);
     let ring = Arc::new(FrameRing::default());
     let tick = start_tick(&config, &roots, engine.clone(), ring.clone(), probe_sources)?;
     let service = AgentService { engine: engine.clone(), ring, inventory, tick: config.tick() };
     let (stop, stopped) = watch::channel(false);
-    let serving: Vec<_> =
-        listeners.into_iter().map(|listener| tokio::spawn(answer(service.clone(), listener, stopped.clone()))).collect();
+    let serving: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| tokio::spawn(answer(service.clone(), listener, stopped.clone())))
+        .collect();
     wait_for_signal().await?;
     if let Some(run) = engine.current() {
         run.stop(Ending::new(v1::Cause::AgentStopped, "sstsd was told to stop"));
@@ -95,10 +98,9 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
     }
     let _all_gone = stop.send(true);
     for task in serving {
-        match tokio::time::timeout(GOODBYE, task).await {
-            Ok(Ok(outcome)) => outcome?,
-            // Callers who stay are left to the end of the process.
-            Ok(Err(_)) | Err(_) => {}
+        // Callers who stay are left to the end of the process.
+        if let Ok(Ok(outcome)) = tokio::time::timeout(GOODBYE, task).await {
+            outcome?;
         }
     }
     drop(tick);
@@ -151,7 +153,8 @@ async fn answer(
 }
 
 async fn wait_for_signal() -> Result<(), Failure> {
-    let listen = |kind| signal(kind).map_err(|source| Failure::Io { what: "signals can't be listened for", source });
+    let listen =
+        |kind| signal(kind).map_err(|source| Failure::Io { what: "signals can't be listened for", source });
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminate.recv() => info!("SIGTERM: stopping"),

@@ -15,9 +15,12 @@ use nix::{
     time::{ClockId, ClockNanosleepFlags, clock_nanosleep},
 };
 
+use tracing::warn;
+
 use crate::{
     clock,
     observe::{frame::Frame, own::TickCost, ring::FrameRing, schema::Schema, source::Source},
+    realtime,
     run::Engine,
 };
 
@@ -56,6 +59,10 @@ impl Tick {
     }
 
     fn run(mut self, stop: &AtomicBool) {
+        // Under full load an ordinary thread may wait for many ticks, and burners would end at their deadlines.
+        if let Err(error) = realtime::enter() {
+            warn!(%error, "the tick has no real-time priority: under full load it may be late");
+        }
         let mut schema = Arc::new(self.describe(1));
         let mut frame = Frame::default();
         let mut sequence = 0;

@@ -23,6 +23,7 @@ use crate::{
 
 /// Where a system's agent listens.
 const SYSTEM_SOCKET: &str = "/run/ssts/sstsd.sock";
+const NO_AGENT: &str = "no sstsd listens on this host: starting a private one for this command";
 /// A schema of a host with many devices and histograms is large; a result of a long run is, too.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
 /// For the answer to one call. Stopping a run takes the longest.
@@ -53,12 +54,6 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Around a connection that a test made.
-    #[cfg(test)]
-    pub(crate) fn at(client: Client, host: Host) -> Self {
-        Self { client, host, private: None }
-    }
-
     /// Connects to the agent that the command line, the environment or the default names.
     pub(crate) async fn find(
         global: &Global,
@@ -78,9 +73,9 @@ impl Agent {
                 }
                 match fallback {
                     Fallback::Private => {
-                        output.message(
-                            "no sstsd listens on this host: starting a private one for this command",
-                        );
+                        if !global.quiet {
+                            output.message(NO_AGENT);
+                        }
                         Self::start_private(global).await
                     }
                     Fallback::Refuse => Err(Failure::agent(

@@ -5,7 +5,10 @@
 
 use std::{
     env, fs, io,
-    os::unix::{fs::DirBuilderExt as _, process::CommandExt as _, process::ExitStatusExt as _},
+    os::unix::{
+        fs::{DirBuilderExt as _, MetadataExt as _},
+        process::{CommandExt as _, ExitStatusExt as _},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -19,6 +22,10 @@ use uuid::Uuid;
 
 use crate::error::{Exit, Failure};
 
+const FOLDER_PREFIX: &str = "sstsctl-";
+const LOCK: &str = "lock";
+/// A folder may be without its lock for the moment in which it is made.
+const LEFT_OVER_AFTER: Duration = Duration::from_secs(60);
 const START_TIME: Duration = Duration::from_secs(10);
 const RETRY_EVERY: Duration = Duration::from_millis(3);
 const STOP_TIME: Duration = Duration::from_secs(5);
@@ -143,11 +150,13 @@ impl Drop for PrivateAgent {
     }
 }
 
-/// A folder that only this user can enter, removed with its content when dropped.
+/// A folder that only this user can enter, removed with its content when dropped. A file in it is locked while its owner
+/// lives, so that the next one can remove what a killed one left.
 #[derive(Debug)]
 struct PrivateFolder {
     path: PathBuf,
     socket: PathBuf,
+    _lock: fs::File,
 }
 
 impl PrivateFolder {
@@ -159,12 +168,18 @@ impl PrivateFolder {
         {
             candidates.insert(0, runtime);
         }
-        let name = format!("sstsctl-{}", Uuid::now_v7().simple());
+        let name = format!("{FOLDER_PREFIX}{}", Uuid::now_v7().simple());
         let mut last = None;
         for parent in candidates.into_iter().filter(|parent| parent.as_os_str().len() <= 48) {
             let path = parent.join(&name);
             match make_private(&path, false) {
-                Ok(()) => return Ok(Self { socket: path.join("sstsd.sock"), path }),
+                Ok(()) => {
+                    remove_left_over(&parent);
+                    let lock = fs::File::create(path.join(LOCK)).and_then(|lock| lock.lock().map(|()| lock));
+                    let lock =
+                        lock.map_err(|error| unusable(&path, &error, "make room there, or set TMPDIR"))?;
+                    return Ok(Self { socket: path.join("sstsd.sock"), path, _lock: lock });
+                }
                 Err(error) => last = Some((path, error)),
             }
         }
@@ -188,6 +203,26 @@ impl PrivateFolder {
 impl Drop for PrivateFolder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Removes the folders of those that were killed before they could. Only this user's can be locked and removed.
+fn remove_left_over(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(FOLDER_PREFIX))
+            && entry.metadata().is_ok_and(|metadata| {
+                metadata.uid() == nix::unistd::geteuid().as_raw()
+                    && metadata.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFT_OVER_AFTER))
+            });
+        if !is_ours {
+            continue;
+        }
+        // A folder without the lock is not one of these.
+        if let Ok(lock) = fs::File::open(entry.path().join(LOCK))
+            && lock.try_lock().is_ok()
+        {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -262,6 +297,28 @@ mod tests {
         drop(agent);
         assert!(!folder.exists());
         assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
+
+    #[test]
+    fn what_a_killed_one_left_is_removed_and_nothing_else() {
+        let parent = tempfile::tempdir().unwrap();
+        let old = std::time::SystemTime::now() - 2 * LEFT_OVER_AFTER;
+        let make = |name: &str, with_lock: bool| {
+            let path = parent.path().join(name);
+            fs::create_dir(&path).unwrap();
+            let lock = with_lock.then(|| fs::File::create(path.join(LOCK)).unwrap());
+            fs::File::open(&path).unwrap().set_modified(old).unwrap();
+            (path, lock)
+        };
+        let (dead, lock) = make("sstsctl-dead", true);
+        drop(lock);
+        let (living, lock) = make("sstsctl-living", true);
+        lock.as_ref().unwrap().lock().unwrap();
+        let (foreign, _) = make("sstsctl-notes", false);
+        let (young, _) = make("sstsctl-young", true);
+        fs::File::open(&young).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
+        remove_left_over(parent.path());
+        assert!(!dead.exists() && living.exists() && foreign.exists() && young.exists());
     }
 
     #[test]

@@ -76,8 +76,11 @@ pub(crate) fn trimmed(value: f64, decimals: usize) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// Three significant digits before the prefix that keeps the number short.
+/// Three significant digits before the prefix that keeps the number short; empty where there is no number.
 fn scaled(value: f64, base: f64, units: &[&str]) -> String {
+    if !value.is_finite() {
+        return String::new();
+    }
     let mut value = value;
     let mut unit = 0;
     // What rounds up to a whole base belongs to the next unit.

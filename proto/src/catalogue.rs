@@ -114,6 +114,8 @@ catalogue! {
     PROBE_EVENTS = "probe.events", "1", Counter, ["probe"], "Times a probe's programs ran, while measured.";
     PROBE_TIME = "probe.time", "s", Counter, ["probe"], "Time a probe's programs ran, while measured.";
 
+    BURNER_PREPARED = "burner.prepared", "1", Gauge, ["burner", "kind"],
+        "How much of what has to be done before it can burn is done, 0 to 1.";
     BURNER_TARGET = "burner.target", "1", Gauge, ["burner", "kind", "worker"],
         "The load asked of a worker at this instant, as a share of its core.";
     BURNER_ON_CPU_TIME = "burner.on_cpu_time", "s", Counter, ["burner", "kind", "worker"],

@@ -13,7 +13,6 @@ pub mod validate;
     clippy::all,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
-    clippy::semicolon_if_nothing_returned,
     unused_qualifications,
     reason = "generated from the .proto files, which hold the documentation"
 )]

@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 
 use crate::v1::{
-    Burner, CpuBurner, CpuIsa, CpuKernel, DiskAccess, DiskBurner, Limits, Phase, Profile, Scenario, Violation, burner,
-    profile,
+    Burner, CpuBurner, CpuIsa, CpuKernel, DiskAccess, DiskBurner, Limits, Phase, Profile, Scenario,
+    Violation, burner, profile,
 };
 
 /// Phases a scenario may have.
@@ -116,7 +116,11 @@ fn duration(field: &str, duration_ms: u64, found: &mut Violations) {
     if duration_ms == 0 {
         found.add(field, "a duration of 0", "use at least 1 ms");
     } else if duration_ms > MAX_DURATION_MS {
-        found.add(field, format!("a duration of {duration_ms} ms"), format!("use at most {MAX_DURATION_MS} ms"));
+        found.add(
+            field,
+            format!("a duration of {duration_ms} ms"),
+            format!("use at most {MAX_DURATION_MS} ms"),
+        );
     }
 }
 
@@ -145,7 +149,11 @@ fn cpu_burner(field: &str, cpu: &CpuBurner, found: &mut Violations) {
 /// A number that this version's closed enum does not have.
 fn known<E: TryFrom<i32>>(field: &str, value: i32, found: &mut Violations) {
     if E::try_from(value).is_err() {
-        found.add(field, format!("{value} is not a value of this version"), "use one that the agent's version has");
+        found.add(
+            field,
+            format!("{value} is not a value of this version"),
+            "use one that the agent's version has",
+        );
     }
 }
 
@@ -169,7 +177,11 @@ fn profile_shape(field: &str, load: &Profile, found: &mut Violations) {
 
 fn disk_burner(field: &str, disk: &DiskBurner, found: &mut Violations) {
     if !disk.path.starts_with('/') || disk.path.contains('\0') {
-        found.add(format!("{field}.path"), format!("'{}' is not an absolute path", disk.path), "begin it with '/'");
+        found.add(
+            format!("{field}.path"),
+            format!("'{}' is not an absolute path", disk.path),
+            "begin it with '/'",
+        );
     }
     if matches!(DiskAccess::try_from(disk.access), Err(_) | Ok(DiskAccess::Unspecified)) {
         found.add(format!("{field}.access"), "no access is chosen", "use read, write, randread or randwrite");
@@ -289,7 +301,8 @@ mod tests {
 
     #[test]
     fn each_bad_disk_setting_is_found() {
-        let cases: [(&str, fn(&mut DiskBurner)); 10] = [
+        type Spoil = fn(&mut DiskBurner);
+        let cases: [(&str, Spoil); 10] = [
             ("path", |d| d.path = "relative".into()),
             ("path", |d| d.path = "/nul\0".into()),
             ("access", |d| d.access = 0),

@@ -157,7 +157,8 @@ impl ControlBlock {
         }
         let mut block = Self { map, workers: 0, histograms: 0 };
         let header = block.header();
-        if header.magic.load(Ordering::Acquire) != MAGIC || header.version.load(Ordering::Relaxed) != VERSION {
+        if header.magic.load(Ordering::Acquire) != MAGIC || header.version.load(Ordering::Relaxed) != VERSION
+        {
             return Err(invalid("the control block is not of this version"));
         }
         let workers = header.workers.load(Ordering::Relaxed) as usize;

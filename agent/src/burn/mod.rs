@@ -21,7 +21,9 @@ use std::{io, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum BurnError {
     /// The kernel refused the core.
-    #[error("a worker could not be pinned to core {core}: the core is offline or outside the process's cpuset")]
+    #[error(
+        "a worker could not be pinned to core {core}: the core is offline or outside the process's cpuset"
+    )]
     Pin {
         /// The kernel's number.
         core: u32,

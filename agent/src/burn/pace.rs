@@ -90,7 +90,7 @@ impl Pacer {
             let took = clock::thread_cpu().saturating_sub(self.origin_cpu).saturating_sub(used) / units;
             self.unit = if self.unit.is_zero() { took } else { (self.unit * 7 + took) / 8 };
         } else {
-            reins.sleep_until(self.origin + self.boundary);
+            reins.sleep_until((self.origin + self.boundary).min(reins.end()));
         }
         let flow = reins.check();
         match flow {
@@ -119,12 +119,21 @@ impl Pacer {
         }
     }
 
+    /// `asked` as of now: without the rest of the current period, or with what has passed since its end.
+    fn asked_until(&self, elapsed: Duration) -> Duration {
+        let load = self.profile.at(elapsed, self.phase);
+        let ahead = self.boundary.saturating_sub(elapsed).mul_f64(load);
+        let behind = elapsed.saturating_sub(self.boundary).mul_f64(load);
+        (self.asked + behind).saturating_sub(ahead)
+    }
+
     fn owed(&self, used: Duration) -> Duration {
         self.asked.saturating_sub(self.forgiven).saturating_sub(used)
     }
 
     fn end_window(&mut self, elapsed: Duration, used: Duration, reins: &Reins) {
-        let load = used.saturating_sub(self.window.since_cpu).as_secs_f64() / (elapsed - self.window.since).as_secs_f64();
+        let load = used.saturating_sub(self.window.since_cpu).as_secs_f64()
+            / (elapsed - self.window.since).as_secs_f64();
         let ppm = (load * 1e6) as u64;
         let slot = reins.slot();
         super::control::add(&slot.windows, 1);
@@ -142,9 +151,7 @@ impl Pacer {
         let slot = reins.slot();
         slot.on_cpu_ns.store(clock::ns(used), Ordering::Relaxed);
         slot.burning_ns.store(clock::ns(elapsed), Ordering::Relaxed);
-        let ahead = self.boundary.saturating_sub(elapsed);
-        let asked = self.asked.saturating_sub(ahead.mul_f64(self.profile.at(elapsed, self.phase)));
-        slot.asked_ns.store(clock::ns(asked), Ordering::Relaxed);
+        slot.asked_ns.store(clock::ns(self.asked_until(elapsed)), Ordering::Relaxed);
     }
 }
 

@@ -136,6 +136,7 @@ fn worker_thread(
     // Without it duty cycles are less exact, nothing more.
     let _best_effort = prctl::set_timerslack(TIMER_SLACK_NS);
     let prepared = worker.prepare(reins)?;
+    reins.slot().prepared_ppm.store(1_000_000, std::sync::atomic::Ordering::Relaxed);
     let _main_has_gone = news.send(News::Ready(prepared));
     match reins.wait_for_start() {
         Flow::Stop => Ok(()),

@@ -37,7 +37,8 @@ impl LoadProfile {
         match self {
             Self::Constant(load) => load,
             Self::Ramp { from, to } => {
-                let share = (elapsed.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE)).clamp(0.0, 1.0);
+                let share =
+                    (elapsed.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE)).clamp(0.0, 1.0);
                 from + (to - from) * share
             }
         }

@@ -270,8 +270,9 @@ impl Config {
 /// `250ms`, `10s`, `1h 30m`.
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text)
-        .map_err(|error| de::Error::custom(format!("'{text}' is no duration ({error}); write 250ms, 10s, 90m or 24h")))
+    humantime::parse_duration(&text).map_err(|error| {
+        de::Error::custom(format!("'{text}' is no duration ({error}); write 250ms, 10s, 90m or 24h"))
+    })
 }
 
 #[cfg(test)]
@@ -314,7 +315,8 @@ mod tests {
 
     #[test]
     fn the_environment_goes_over_the_file() {
-        let config = load("[observe]\nrate_hz = 20\n", &[("SSTSD_OBSERVE__RATE_HZ", "50"), ("OTHER", "x")]).unwrap();
+        let config =
+            load("[observe]\nrate_hz = 20\n", &[("SSTSD_OBSERVE__RATE_HZ", "50"), ("OTHER", "x")]).unwrap();
         assert!((config.observe.rate_hz - 50.0).abs() < f64::EPSILON);
         let config = load("", &[("SSTSD_LOG__FILTER", "debug"), ("SSTSD_LISTEN", "unix:/a")]).unwrap();
         assert_eq!(config.log.filter, "debug");

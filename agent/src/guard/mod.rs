@@ -98,9 +98,11 @@ impl Guards {
         let stale_after = self.bounds.stale_after;
         let trip = |message| Trip { guard: "min_available_memory", message };
         match self.memory.as_mut()?.look(frame, stale_after) {
-            Look::Value(bytes) if bytes < limit as f64 => {
-                Some(trip(format!("{} MiB of memory are available, the limit is {} MiB", mib(bytes), mib(limit as f64))))
-            }
+            Look::Value(bytes) if bytes < limit as f64 => Some(trip(format!(
+                "{} MiB of memory are available, the limit is {} MiB",
+                mib(bytes),
+                mib(limit as f64)
+            ))),
             Look::Value(_) | Look::Unknown => None,
             Look::Stale => Some(trip(format!("the available memory could not be read for {stale_after:?}"))),
         }
@@ -159,7 +161,8 @@ impl Watched {
     }
 
     fn look(&mut self, frame: &Frame, stale_after: Duration) -> Look {
-        let reading = self.column.and_then(|column| frame.reading(column).ok()).filter(|value| value.is_finite());
+        let reading =
+            self.column.and_then(|column| frame.reading(column).ok()).filter(|value| value.is_finite());
         match reading {
             Some(value) => {
                 (self.fresh, self.seen) = (frame.end, true);
@@ -203,7 +206,12 @@ mod tests {
             Self { schema: Arc::new(schema), memory, sensors, guards: Guards::new(BOUNDS, Duration::ZERO) }
         }
 
-        fn tick(&mut self, ms: u64, memory: f64, sensors: [Result<f64, AbsenceReason>; 2]) -> Option<&'static str> {
+        fn tick(
+            &mut self,
+            ms: u64,
+            memory: f64,
+            sensors: [Result<f64, AbsenceReason>; 2],
+        ) -> Option<&'static str> {
             let mut frame = Frame::default();
             frame.reset(&self.schema, 0);
             frame.end = Duration::from_millis(ms);

@@ -70,8 +70,11 @@ pub fn sweep(roots: &HostRoots) {
     let Ok(folder) = own_folder(roots) else { return };
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let daemon = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<u32>().ok());
-        if daemon.is_some_and(|pid| !roots.proc(pid.to_string()).exists()) {
+        let daemon =
+            name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<u32>().ok());
+        // Of one that has died but was not reaped the link is gone already.
+        let lives = |pid: u32| fs::read_link(roots.proc(pid.to_string()).join("exe")).is_ok();
+        if daemon.is_some_and(|pid| !lives(pid)) {
             // Fails while something lives in it, and then it must stay.
             let _best_effort = fs::remove_dir(entry.path());
         }
@@ -122,7 +125,8 @@ impl RunCgroup {
 
     /// Whether anything lives in it. Unknown counts as yes.
     pub fn is_populated(&self) -> bool {
-        fs::read_to_string(self.folder.join("cgroup.events")).map_or(true, |events| !events.contains("populated 0"))
+        fs::read_to_string(self.folder.join("cgroup.events"))
+            .map_or(true, |events| !events.contains("populated 0"))
     }
 }
 

@@ -1,6 +1,10 @@
 //! What works on this host and what doesn't, found out by trying, with the mend.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::Path,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use ssts_proto::v1::{Capability, CapabilityState, ProbeStatus};
@@ -12,12 +16,14 @@ use CapabilityState::{Degraded, Missing, Works};
 
 /// Everything that the main job can use, tried. `probes` is what came of loading them.
 pub fn check(roots: &HostRoots, state_dir: &Path, probes: &[ProbeStatus]) -> Vec<Capability> {
-    let mut found = vec![cpus(), state_folder(state_dir), io_uring(), cgroup(roots), pressure(roots), temperature(roots)];
+    let mut found =
+        vec![cpus(), state_folder(state_dir), io_uring(), cgroup(roots), pressure(roots), temperature(roots)];
     found.push(btf(roots));
     found.push(tracefs(roots, probes));
     found.extend(probes.iter().map(probe));
     found.push(privileges(roots, probes));
     found.push(memlock(probes));
+    found.push(realtime());
     found
 }
 
@@ -26,14 +32,24 @@ pub fn is_complete(capabilities: &[Capability]) -> bool {
     capabilities.iter().all(|capability| capability.state() != Missing)
 }
 
-fn capability(name: &str, state: CapabilityState, detail: impl Into<String>, mend: impl Into<String>) -> Capability {
+fn capability(
+    name: &str,
+    state: CapabilityState,
+    detail: impl Into<String>,
+    mend: impl Into<String>,
+) -> Capability {
     Capability { name: name.into(), state: state.into(), detail: detail.into(), mend: mend.into() }
 }
 
 fn cpus() -> Capability {
     match cpuset::allowed_cores() {
         Ok(cores) => capability("cpus", Works, format!("burners may use cores {}", cpuset::list(&cores)), ""),
-        Err(error) => capability("cpus", Missing, format!("the cores could not be listed: {error}"), "run on Linux 2.6.39 or newer"),
+        Err(error) => capability(
+            "cpus",
+            Missing,
+            format!("the cores could not be listed: {error}"),
+            "run on Linux 2.6.39 or newer",
+        ),
     }
 }
 
@@ -56,7 +72,9 @@ fn io_uring() -> Capability {
         Ok(_) => capability("io-uring", Works, "a ring with a registered file was set up", ""),
         Err(error) => {
             let mend = match error.raw_os_error() {
-                Some(libc::EPERM) => "allow it: sysctl kernel.io_uring_disabled=0, or the container's seccomp profile",
+                Some(libc::EPERM) => {
+                    "allow it: sysctl kernel.io_uring_disabled=0, or the container's seccomp profile"
+                }
                 Some(libc::ENOSYS) => "use a kernel with CONFIG_IO_URING, 5.11 or newer",
                 _ => "use Linux 5.11 or newer, and see `ulimit -l`",
             };
@@ -66,7 +84,10 @@ fn io_uring() -> Capability {
 }
 
 fn cgroup(roots: &HostRoots) -> Capability {
-    match RunCgroup::create(roots, "check") {
+    // Two may check at once, and names are taken.
+    static CHECKS: AtomicU32 = AtomicU32::new(0);
+    let name = format!("check-{}", CHECKS.fetch_add(1, Ordering::Relaxed));
+    match RunCgroup::create(roots, &name) {
         Ok(_) => {
             let folder = super::own_folder(roots).unwrap_or_default();
             capability("cgroup", Works, format!("version 2 with cgroup.kill below {}", folder.display()), "")
@@ -96,8 +117,9 @@ fn pressure(roots: &HostRoots) -> Capability {
 
 fn temperature(roots: &HostRoots) -> Capability {
     let sensors = sensors::find(roots);
-    let readable =
-        sensors.iter().filter(|sensor| fs::read(&sensor.input).is_ok_and(|text| sensors::celsius(&text).is_some()));
+    let readable = sensors
+        .iter()
+        .filter(|sensor| fs::read(&sensor.input).is_ok_and(|text| sensors::celsius(&text).is_some()));
     match readable.count() {
         0 => capability(
             "sensors",
@@ -105,13 +127,23 @@ fn temperature(roots: &HostRoots) -> Capability {
             "no temperature can be read, so none is guarded",
             "load the driver of the host's sensors (coretemp, k10temp, drivetemp); virtual machines have none",
         ),
-        count => capability("sensors", Works, format!("{count} of {} temperature sensors can be read", sensors.len()), ""),
+        count => capability(
+            "sensors",
+            Works,
+            format!("{count} of {} temperature sensors can be read", sensors.len()),
+            "",
+        ),
     }
 }
 
 fn btf(roots: &HostRoots) -> Capability {
     match fs::metadata(roots.sys("kernel/btf/vmlinux")) {
-        Ok(metadata) => capability("btf", Works, format!("the kernel's types are there, {} KiB", metadata.len() >> 10), ""),
+        Ok(metadata) => capability(
+            "btf",
+            Works,
+            format!("the kernel's types are there, {} KiB", metadata.len() >> 10),
+            "",
+        ),
         Err(error) => capability(
             "btf",
             Degraded,
@@ -144,11 +176,21 @@ fn tracefs(roots: &HostRoots, probes: &[ProbeStatus]) -> Capability {
 fn probe(status: &ProbeStatus) -> Capability {
     let name = format!("probe-{}", status.name);
     if status.attached && status.working {
-        return capability(&name, Works, format!("attached to {}, and told the truth of a known event", status.hooks.join(", ")), "");
+        return capability(
+            &name,
+            Works,
+            format!("attached to {}, and told the truth of a known event", status.hooks.join(", ")),
+            "",
+        );
     }
     // Attached but without a known event to test it with: what it shows may well be right.
     let state = if status.attached { Degraded } else { Missing };
-    capability(&name, state, &status.reason, "see what the reason says; probes need root or CAP_BPF and CAP_PERFMON")
+    capability(
+        &name,
+        state,
+        &status.reason,
+        "see what the reason says; probes need root or CAP_BPF and CAP_PERFMON",
+    )
 }
 
 /// The capability bits that matter, by linux/capability.h.
@@ -160,15 +202,26 @@ fn privileges(roots: &HostRoots, probes: &[ProbeStatus]) -> Capability {
         u64::from_str_radix(line.trim(), 16).ok()
     });
     let Some(effective) = effective else {
-        return capability("privileges", Degraded, "the process's capabilities could not be read", "mount a procfs");
+        return capability(
+            "privileges",
+            Degraded,
+            "the process's capabilities could not be read",
+            "mount a procfs",
+        );
     };
-    let missing: Vec<_> = WANTED.iter().filter(|(bit, _)| effective & (1 << bit) == 0).map(|(_, name)| *name).collect();
+    let missing: Vec<_> =
+        WANTED.iter().filter(|(bit, _)| effective & (1 << bit) == 0).map(|(_, name)| *name).collect();
     if missing.is_empty() {
         return capability("privileges", Works, "CAP_BPF, CAP_PERFMON and CAP_SYS_NICE are there", "");
     }
     let needed = probes.iter().any(|probe| !probe.attached);
     let state = if needed { Missing } else { Degraded };
-    capability("privileges", state, format!("{} are missing", missing.join(", ")), "run as root or as the service")
+    capability(
+        "privileges",
+        state,
+        format!("{} are missing", missing.join(", ")),
+        "run as root or as the service",
+    )
 }
 
 /// Before 5.11 eBPF maps count against RLIMIT_MEMLOCK: kernel commit d5299b67dd59.
@@ -179,7 +232,12 @@ fn memlock(probes: &[ProbeStatus]) -> Capability {
         Err(errno) => return capability("memlock", Degraded, io::Error::from(errno).to_string(), ""),
     };
     if probes.iter().any(|probe| probe.attached) {
-        return capability("memlock", Works, format!("RLIMIT_MEMLOCK is {limit}, and the probes' maps fit"), "");
+        return capability(
+            "memlock",
+            Works,
+            format!("RLIMIT_MEMLOCK is {limit}, and the probes' maps fit"),
+            "",
+        );
     }
     capability(
         "memlock",
@@ -187,4 +245,21 @@ fn memlock(probes: &[ProbeStatus]) -> Capability {
         format!("RLIMIT_MEMLOCK is {limit}; no probe is attached that would have tried it"),
         "on a kernel older than 5.11: LimitMEMLOCK=infinity, or `ulimit -l unlimited`",
     )
+}
+
+fn realtime() -> Capability {
+    match crate::realtime::try_out() {
+        Ok(()) => capability(
+            "realtime",
+            Works,
+            "the tick runs with real-time priority, so that burners can't starve it",
+            "",
+        ),
+        Err(error) => capability(
+            "realtime",
+            Degraded,
+            format!("the tick gets no real-time priority: {error}; under full load guards may be late"),
+            "run as root, or give CAP_SYS_NICE (LimitRTPRIO=10 in the unit)",
+        ),
+    }
 }

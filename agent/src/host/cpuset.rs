@@ -11,7 +11,9 @@ use nix::{
 /// The kernel's; none is known on a host of up to 1,024 cores.
 pub fn allowed_cores() -> nix::Result<Vec<u32>> {
     let set = sched_getaffinity(Pid::from_raw(0))?;
-    (0..CpuSet::count()).filter_map(|core| set.is_set(core).map(|in_it| in_it.then_some(core as u32)).transpose()).collect()
+    (0..CpuSet::count())
+        .filter_map(|core| set.is_set(core).map(|in_it| in_it.then_some(core as u32)).transpose())
+        .collect()
 }
 
 /// Cores as the kernel writes lists: `0-3,8`.
@@ -23,7 +25,9 @@ pub fn list(cores: &[u32]) -> String {
             _ => ranges.push((core, core)),
         }
     }
-    let text = |(first, last): &(u32, u32)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    let text = |(first, last): &(u32, u32)| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
+    };
     ranges.iter().map(text).collect::<Vec<_>>().join(",")
 }
 

@@ -11,7 +11,9 @@ use crate::{burn::cpu::Isa, observe::sensors};
 /// What this machine is.
 pub fn describe(roots: &HostRoots) -> Host {
     let uname = nix::sys::utsname::uname().ok();
-    let word = |value: Option<&std::ffi::OsStr>| value.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default();
+    let word = |value: Option<&std::ffi::OsStr>| {
+        value.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default()
+    };
     let meminfo = procfs::Meminfo::from_file(roots.proc("meminfo")).ok();
     Host {
         hostname: word(uname.as_ref().map(nix::sys::utsname::UtsName::nodename)),
@@ -37,7 +39,9 @@ pub fn describe(roots: &HostRoots) -> Host {
 /// PRETTY_NAME of os-release(5).
 fn os_name() -> Option<String> {
     let text = fs::read_to_string("/etc/os-release").ok()?;
-    text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).map(|name| name.trim_matches('"').to_owned())
+    text.lines()
+        .find_map(|line| line.strip_prefix("PRETTY_NAME="))
+        .map(|name| name.trim_matches('"').to_owned())
 }
 
 fn cpu_model(roots: &HostRoots) -> Option<String> {
@@ -55,7 +59,10 @@ fn cores(roots: &HostRoots) -> Vec<Core> {
             cpu,
             core_id: number(&folder.join("topology/core_id")),
             package_id: number(&folder.join("topology/physical_package_id")),
-            numa_node: nodes.iter().find(|(_, node)| node.join(format!("cpu{cpu}")).exists()).map(|(node, _)| *node),
+            numa_node: nodes
+                .iter()
+                .find(|(_, node)| node.join(format!("cpu{cpu}")).exists())
+                .map(|(node, _)| *node),
             allowed: allowed.contains(&cpu),
         })
         .collect()
@@ -80,7 +87,8 @@ fn caches(roots: &HostRoots) -> Vec<Cache> {
 
 /// `32768K`: Documentation/ABI/testing/sysfs-devices-system-cpu.
 fn cache_size(text: &str) -> Option<u64> {
-    text.strip_suffix('K').map_or_else(|| text.parse().ok(), |kib| kib.parse::<u64>().ok().map(|kib| kib << 10))
+    text.strip_suffix('K')
+        .map_or_else(|| text.parse().ok(), |kib| kib.parse::<u64>().ok().map(|kib| kib << 10))
 }
 
 fn numa_nodes(roots: &HostRoots) -> Vec<NumaNode> {
@@ -195,11 +203,15 @@ mod tests {
         ]);
         let host = describe(&tree.roots());
         assert_eq!(host.cpu_model, "Imaginary 9000");
-        let packages: Vec<_> = host.cores.iter().map(|core| (core.cpu, core.package_id, core.numa_node)).collect();
+        let packages: Vec<_> =
+            host.cores.iter().map(|core| (core.cpu, core.package_id, core.numa_node)).collect();
         assert_eq!(packages, [(0, Some(0), None), (2, Some(1), Some(1)), (10, Some(1), None)]);
         assert_eq!(host.caches[0].size_bytes, 32 << 20);
         assert_eq!((host.numa_nodes[0].node, host.numa_nodes[0].memory_total_bytes), (1, 4_096));
-        assert_eq!((host.disks.len(), host.disks[0].size_bytes, host.disks[0].logical_block_bytes), (1, 1_024, 4_096));
+        assert_eq!(
+            (host.disks.len(), host.disks[0].size_bytes, host.disks[0].logical_block_bytes),
+            (1, 1_024, 4_096)
+        );
         assert_eq!(host.nics[0].speed_mbit_per_s, None);
     }
 }

@@ -67,6 +67,7 @@ pub struct Burners {
 #[derive(Debug)]
 struct Burner {
     block: Arc<ControlBlock>,
+    prepared: Column,
     targets: Vec<Column>,
     on_cpu: Vec<Column>,
     sums: [Column; SUMS.len()],
@@ -103,6 +104,7 @@ impl Source for Burners {
         let old = std::mem::take(&mut self.burners);
         for entry in self.board.lock().iter() {
             let labels = [entry.id.as_str(), entry.kind];
+            let prepared = schema.column(&metrics::BURNER_PREPARED, &labels);
             let mut by_worker = |metric| -> Vec<Column> {
                 (0..entry.block.workers())
                     .map(|worker| schema.column(metric, &[labels[0], labels[1], &worker.to_string()]))
@@ -118,12 +120,21 @@ impl Source for Burners {
                     &[labels[0], labels[1], OPERATIONS[operation]],
                     FRAME_LATENCY,
                 ),
-                before: known
-                    .map_or_else(|| vec![0; LATENCY.buckets()], |known| known.latencies[operation].before.clone()),
+                before: known.map_or_else(
+                    || vec![0; LATENCY.buckets()],
+                    |known| known.latencies[operation].before.clone(),
+                ),
             };
             let operations = if entry.block.has_latency() { OPERATIONS.len() } else { 0 };
             let latencies = (0..operations).map(&mut latency).collect();
-            self.burners.push(Burner { block: entry.block.clone(), targets, on_cpu, sums, latencies });
+            self.burners.push(Burner {
+                block: entry.block.clone(),
+                prepared,
+                targets,
+                on_cpu,
+                sums,
+                latencies,
+            });
         }
     }
 
@@ -131,6 +142,9 @@ impl Source for Burners {
         for burner in &mut self.burners {
             let block = &burner.block;
             let slots = || (0..block.workers()).map(|worker| block.slot(worker));
+            // The slowest worker's.
+            let prepared = slots().map(|slot| slot.prepared_ppm.load(Ordering::Relaxed)).min();
+            frame.set(burner.prepared, Ok(f64::from(prepared.unwrap_or_default()) / 1e6));
             for (column, slot) in burner.targets.iter().zip(slots()) {
                 frame.set(*column, Ok(f64::from(slot.target_ppm.load(Ordering::Relaxed)) / 1e6));
             }

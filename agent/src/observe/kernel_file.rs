@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn a_file_is_read_anew_each_time_however_long() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let mut kernel_file = KernelFile::open(file.path().to_owned());
+        let mut kernel_file = KernelFile::open(file.path());
         for content in ["short", &"long".repeat(10_000), ""] {
             std::fs::write(file.path(), content).unwrap();
             assert_eq!(kernel_file.read(), Ok(content.as_bytes()));

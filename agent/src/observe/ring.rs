@@ -27,7 +27,8 @@ struct Slots {
 
 impl Default for FrameRing {
     fn default() -> Self {
-        let slots = Slots { schemas: Vec::with_capacity(FRAMES), frames: Vec::with_capacity(FRAMES), published: 0 };
+        let slots =
+            Slots { schemas: Vec::with_capacity(FRAMES), frames: Vec::with_capacity(FRAMES), published: 0 };
         Self { slots: Mutex::new(slots), published: watch::Sender::new(0) }
     }
 }

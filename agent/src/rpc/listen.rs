@@ -23,7 +23,9 @@ const SOCKET_MODE: u32 = 0o660;
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Not a Unix socket.
-    #[error("'{0}': only Unix sockets are offered, write unix:/PATH; TCP is refused as long as it would be without TLS")]
+    #[error(
+        "'{0}': only Unix sockets are offered, write unix:/PATH; TCP is refused as long as it would be without TLS"
+    )]
     NotUnix(String),
     /// The path is none.
     #[error("'{0}': a socket needs an absolute path, write unix:/PATH")]
@@ -58,7 +60,11 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, ListenError> {
         let path = text.strip_prefix("unix:").ok_or_else(|| ListenError::NotUnix(text.into()))?;
-        if Path::new(path).is_absolute() { Ok(Self(path.into())) } else { Err(ListenError::Relative(text.into())) }
+        if Path::new(path).is_absolute() {
+            Ok(Self(path.into()))
+        } else {
+            Err(ListenError::Relative(text.into()))
+        }
     }
 }
 

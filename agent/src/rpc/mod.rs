@@ -10,7 +10,6 @@ use ssts_proto::{
     v1::{self, RunState, agent_server::Agent},
     validate,
 };
-use tokio::time::Instant;
 use tonic::{Request, Response, Status, transport::server::UdsConnectInfo};
 use tracing::info;
 
@@ -18,6 +17,7 @@ pub use listen::{Address, ListenError, Listener};
 use watch::WatchStream;
 
 use crate::{
+    clock,
     host::{self, HostRoots},
     observe::{probes::StatusBoard, ring::FrameRing},
     run::{ActiveRun, Describe, Ending, Engine, EngineError},
@@ -87,12 +87,21 @@ impl Agent for AgentService {
         let caller = caller(&request);
         let v1::StartRequest { run_id, scenario, lease_ttl_ms } = request.into_inner();
         if !validate::run_id(&run_id) {
-            return Err(violation("run_id", format!("'{run_id}' is no run id"), "use 1 to 64 characters of A-Z, a-z, 0-9, '-'"));
+            return Err(violation(
+                "run_id",
+                format!("'{run_id}' is no run id"),
+                "use 1 to 64 characters of A-Z, a-z, 0-9, '-'",
+            ));
         }
         if let Some(ttl) = lease_ttl_ms.filter(|ttl| !validate::LEASE_TTL_MS.contains(ttl)) {
-            return Err(violation("lease_ttl_ms", format!("a lease of {ttl} ms"), "use 1,000 to 3,600,000 ms"));
+            return Err(violation(
+                "lease_ttl_ms",
+                format!("a lease of {ttl} ms"),
+                "use 1,000 to 3,600,000 ms",
+            ));
         }
-        let scenario = scenario.ok_or_else(|| violation("scenario", "no scenario is given".into(), "give one"))?;
+        let scenario =
+            scenario.ok_or_else(|| violation("scenario", "no scenario is given".into(), "give one"))?;
         info!(run = run_id, scenario = scenario.name, %caller, "asked to start");
         let engine = self.engine.clone();
         let ttl = lease_ttl_ms.map(Duration::from_millis);
@@ -104,7 +113,7 @@ impl Agent for AgentService {
     }
 
     async fn stop(&self, request: Request<v1::StopRequest>) -> Result<Response<v1::StopResponse>, Status> {
-        let received = Instant::now();
+        let received = clock::boottime();
         let caller = caller(&request);
         let v1::StopRequest { run_id, reason } = request.into_inner();
         info!(run = run_id, reason, %caller, "asked to stop");
@@ -122,7 +131,7 @@ impl Agent for AgentService {
         let words = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         run.stop(Ending::new(v1::Cause::StoppedByUser, format!("stopped by {caller}{words}")));
         wait_until_finished(&run).await;
-        let quiet_after_ns = (!was_over).then(|| crate::clock::ns(received.elapsed()));
+        let quiet_after_ns = quiet_after(&run, received).filter(|_| !was_over);
         Ok(Response::new(v1::StopResponse { run: Some(run.summary()), quiet_after_ns }))
     }
 
@@ -133,7 +142,10 @@ impl Agent for AgentService {
         Ok(Response::new(v1::PauseResponse { run: Some(run.summary()) }))
     }
 
-    async fn resume(&self, request: Request<v1::ResumeRequest>) -> Result<Response<v1::ResumeResponse>, Status> {
+    async fn resume(
+        &self,
+        request: Request<v1::ResumeRequest>,
+    ) -> Result<Response<v1::ResumeResponse>, Status> {
         info!(run = request.get_ref().run_id, caller = %caller(&request), "asked to resume");
         let run = self.engine.active(&request.get_ref().run_id)?;
         run.resume().map_err(EngineError::from)?;
@@ -141,7 +153,7 @@ impl Agent for AgentService {
     }
 
     async fn halt(&self, request: Request<v1::HaltRequest>) -> Result<Response<v1::HaltResponse>, Status> {
-        let received = Instant::now();
+        let received = clock::boottime();
         let caller = caller(&request);
         let v1::HaltRequest { reason, clear } = request.into_inner();
         if clear {
@@ -155,7 +167,7 @@ impl Agent for AgentService {
         let mut quiet_after_ns = None;
         if let Some(run) = run {
             wait_until_finished(&run).await;
-            quiet_after_ns = Some(crate::clock::ns(received.elapsed()));
+            quiet_after_ns = quiet_after(&run, received);
         }
         latched?;
         Ok(Response::new(v1::HaltResponse { halt: self.engine.halt_state(), quiet_after_ns }))
@@ -166,7 +178,9 @@ impl Agent for AgentService {
         request: Request<v1::RenewLeaseRequest>,
     ) -> Result<Response<v1::RenewLeaseResponse>, Status> {
         let run = self.engine.active(&request.get_ref().run_id)?;
-        let ttl = run.renew_lease().ok_or_else(|| Status::failed_precondition("the run is detached: it has no lease"))?;
+        let ttl = run
+            .renew_lease()
+            .ok_or_else(|| Status::failed_precondition("the run is detached: it has no lease"))?;
         let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
         Ok(Response::new(v1::RenewLeaseResponse { ttl_ms, state: run.state().into() }))
     }
@@ -184,7 +198,10 @@ impl Agent for AgentService {
         Ok(Response::new(v1::ListRunsResponse { runs }))
     }
 
-    async fn get_run(&self, request: Request<v1::GetRunRequest>) -> Result<Response<v1::GetRunResponse>, Status> {
+    async fn get_run(
+        &self,
+        request: Request<v1::GetRunRequest>,
+    ) -> Result<Response<v1::GetRunResponse>, Status> {
         let engine = self.engine.clone();
         let id = request.into_inner().run_id;
         blocking(move || Ok(v1::GetRunResponse { run: Some(engine.get(&id)?) })).await
@@ -205,6 +222,11 @@ impl Agent for AgentService {
     }
 }
 
+/// From the receipt of a request to the proof that no burner was left, ns.
+fn quiet_after(run: &ActiveRun, received: Duration) -> Option<u64> {
+    run.quiet().map(|quiet| clock::ns(quiet.saturating_sub(received)))
+}
+
 /// Until the last burner of a run is gone and its record is written.
 pub async fn wait_until_finished(run: &ActiveRun) {
     let mut changes = run.changes();
@@ -220,9 +242,10 @@ impl From<EngineError> for Status {
         let message = error.to_string();
         match error {
             EngineError::Refused(violations) => refusal::to_status(violations),
-            EngineError::Busy(_) | EngineError::Halted(_) | EngineError::Illegal(_) | EngineError::Over(_) => {
-                Self::failed_precondition(message)
-            }
+            EngineError::Busy(_)
+            | EngineError::Halted(_)
+            | EngineError::Illegal(_)
+            | EngineError::Over(_) => Self::failed_precondition(message),
             EngineError::Known(_) => Self::already_exists(message),
             EngineError::Unknown(_) => Self::not_found(message),
             EngineError::Store(_) | EngineError::Kernel { .. } => Self::internal(message),

@@ -66,12 +66,24 @@ impl Watch {
             states: all || request.states,
             events: all || request.events,
             frames: all || request.frames,
-            least_interval: request.max_rate_hz.map_or(Duration::ZERO, |hz| Duration::from_secs_f64(EARLY / hz)),
+            least_interval: request
+                .max_rate_hz
+                .map_or(Duration::ZERO, |hz| Duration::from_secs_f64(EARLY / hz)),
             prefixes: request.metric_prefixes,
         };
         // From now on, not from what the ring remembers.
         let read = *ring.subscribe().borrow();
-        Self { ring, run, wants, sender, read, events: 0, state: None, view: View::default(), last_sent: None }
+        Self {
+            ring,
+            run,
+            wants,
+            sender,
+            read,
+            events: 0,
+            state: None,
+            view: View::default(),
+            last_sent: None,
+        }
     }
 
     async fn run(mut self) -> Result<(), Gone> {
@@ -130,7 +142,8 @@ impl Watch {
                 self.send(Item::Schema(message)).await?;
             }
             self.view.gather(&frame);
-            let due = self.last_sent.is_none_or(|last| frame.end.saturating_sub(last) >= self.wants.least_interval);
+            let due =
+                self.last_sent.is_none_or(|last| frame.end.saturating_sub(last) >= self.wants.least_interval);
             if due {
                 self.last_sent = Some(frame.end);
                 let message = self.view.message(&frame);
@@ -164,13 +177,17 @@ impl View {
         }
         self.schema_id = Some(schema.id);
         self.gained.clear();
-        let wanted = |name: &str| prefixes.is_empty() || prefixes.iter().any(|prefix| name.starts_with(prefix));
+        let wanted =
+            |name: &str| prefixes.is_empty() || prefixes.iter().any(|prefix| name.starts_with(prefix));
         let mut message = v1::Schema::from(schema);
         self.columns = message.columns.iter().map(|column| wanted(&column.metric)).collect();
         message.columns.retain(|column| wanted(&column.metric));
         let mut next = 0..;
-        self.histograms =
-            message.histograms.iter().map(|column| wanted(&column.metric).then(|| next.next()).flatten()).collect();
+        self.histograms = message
+            .histograms
+            .iter()
+            .map(|column| wanted(&column.metric).then(|| next.next()).flatten())
+            .collect();
         message.histograms.retain(|column| wanted(&column.metric));
         Some(message)
     }

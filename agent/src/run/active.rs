@@ -2,20 +2,19 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use ssts_proto::v1::{Cause, Event, EventKind, RunState, RunSummary, Verdict};
+use ssts_proto::v1::{Cause, Event, EventKind, RunState, RunSummary};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{
     admit::Admitted,
+    ending::Ending,
+    lease::Lease,
     state::{self, Illegal, Step},
     telemetry::Telemetry,
 };
@@ -38,40 +37,6 @@ pub(super) enum Order {
     Pause,
     /// Go on.
     Resume,
-}
-
-/// Why a run ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ending {
-    /// For programs.
-    pub cause: Cause,
-    /// For people.
-    pub message: String,
-}
-
-impl Ending {
-    /// With a cause and its words.
-    pub fn new(cause: Cause, message: impl Into<String>) -> Self {
-        Self { cause, message: message.into() }
-    }
-
-    /// What it makes of the run.
-    pub(super) fn verdict(&self) -> Verdict {
-        match self.cause {
-            Cause::Completed => Verdict::Pass,
-            Cause::WrongData | Cause::IoErrors => Verdict::Fail,
-            Cause::StoppedByUser
-            | Cause::Halted
-            | Cause::GuardTripped
-            | Cause::LeaseExpired
-            | Cause::AgentStopped => Verdict::Aborted,
-            Cause::Unspecified
-            | Cause::BurnerDied
-            | Cause::BurnerFailed
-            | Cause::AgentLost
-            | Cause::NothingDone => Verdict::Error,
-        }
-    }
 }
 
 /// The run that is on.
@@ -100,6 +65,8 @@ struct Progress {
     state: RunState,
     ending: Option<Ending>,
     phase: Option<PhaseClock>,
+    /// When the last burner was seen to be gone, CLOCK_BOOTTIME.
+    quiet: Option<Duration>,
     finished: Option<Duration>,
     events: Vec<Event>,
     dropped_events: u64,
@@ -112,14 +79,6 @@ struct PhaseClock {
     started: Duration,
     paused_since: Option<Duration>,
     paused: Duration,
-}
-
-/// A promise that must be renewed.
-#[derive(Debug)]
-struct Lease {
-    ttl: Duration,
-    /// CLOCK_BOOTTIME, ns.
-    expires_ns: AtomicU64,
 }
 
 /// What the tick makes of frames.
@@ -137,7 +96,7 @@ impl ActiveRun {
         lease_ttl: Option<Duration>,
         board: Arc<BurnerBoard>,
     ) -> nix::Result<Self> {
-        let lease = lease_ttl.map(|ttl| Lease { ttl, expires_ns: AtomicU64::new(clock::ns(clock::boottime() + ttl)) });
+        let lease = lease_ttl.map(Lease::new);
         let guards = Guards::new(admitted.bounds, clock::monotonic());
         let run = Self {
             id,
@@ -150,6 +109,7 @@ impl ActiveRun {
                 state: RunState::Pending,
                 ending: None,
                 phase: None,
+                quiet: None,
                 finished: None,
                 events: Vec::new(),
                 dropped_events: 0,
@@ -159,7 +119,11 @@ impl ActiveRun {
             changes: watch::Sender::new(0),
             watched: Mutex::new(Watched { guards, telemetry: Telemetry::default(), told_of_sensors: false }),
         };
-        run.tell(EventKind::RunStarted, format!("run {} of scenario {}", run.id, run.admitted.scenario.name), []);
+        run.tell(
+            EventKind::RunStarted,
+            format!("run {} of scenario {}", run.id, run.admitted.scenario.name),
+            [],
+        );
         Ok(run)
     }
 
@@ -205,9 +169,7 @@ impl ActiveRun {
 
     /// Moves the lease's end, and says by how much it is ahead now; nothing for a detached run.
     pub fn renew_lease(&self) -> Option<Duration> {
-        let lease = self.lease.as_ref()?;
-        lease.expires_ns.store(clock::ns(clock::boottime() + lease.ttl), Ordering::Relaxed);
-        Some(lease.ttl)
+        self.lease.as_ref().map(Lease::renew)
     }
 
     /// Ends the run for the reason given, unless it is ending already: burners are told at once, by the calling thread.
@@ -257,7 +219,11 @@ impl ActiveRun {
             if trip.is_none() && !watched.told_of_sensors {
                 watched.told_of_sensors = true;
                 if !watched.guards.sees_temperature() {
-                    self.tell(EventKind::Notice, "no temperature sensor can be read: temperature is not guarded", []);
+                    self.tell(
+                        EventKind::Notice,
+                        "no temperature sensor can be read: temperature is not guarded",
+                        [],
+                    );
                 }
             }
             if matches!(state, RunState::Running | RunState::Paused) {
@@ -273,7 +239,10 @@ impl ActiveRun {
             self.tell(EventKind::GuardTripped, message, [("guard", guard.to_owned())]);
         }
         if self.lease.as_ref().is_some_and(Lease::has_expired) {
-            self.stop(Ending::new(Cause::LeaseExpired, "the client that started the run no longer renews its lease"));
+            self.stop(Ending::new(
+                Cause::LeaseExpired,
+                "the client that started the run no longer renews its lease",
+            ));
         }
     }
 
@@ -289,7 +258,8 @@ impl ActiveRun {
             EventKind::GuardTripped => warn!(run = self.id, "{message}"),
             _ => info!(run = self.id, "{message}"),
         }
-        let fields: HashMap<_, _> = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let fields: HashMap<_, _> =
+            fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let event = Event { at_unix_ns: clock::unix_ns(), kind: kind.into(), message, fields };
         {
             let mut progress = lock(&self.progress);
@@ -326,8 +296,12 @@ impl ActiveRun {
         {
             let mut progress = lock(&self.progress);
             progress.state = state::next(progress.state, Step::Burn)?;
-            progress.phase =
-                Some(PhaseClock { index: index as u32, started: now, paused_since: None, paused: Duration::ZERO });
+            progress.phase = Some(PhaseClock {
+                index: index as u32,
+                started: now,
+                paused_since: None,
+                paused: Duration::ZERO,
+            });
         }
         self.note_change();
         Ok(())
@@ -345,6 +319,16 @@ impl ActiveRun {
     /// Settles why the run ends, unless it is settled.
     pub(super) fn settle(&self, ending: Ending) -> Ending {
         lock(&self.progress).ending.get_or_insert(ending).clone()
+    }
+
+    /// When the last burner was seen to be gone, CLOCK_BOOTTIME; nothing while one may be there.
+    pub fn quiet(&self) -> Option<Duration> {
+        lock(&self.progress).quiet
+    }
+
+    /// Notes that no burner is left, and none will be started.
+    pub(super) fn note_quiet(&self) {
+        lock(&self.progress).quiet = Some(clock::boottime());
     }
 
     pub(super) fn finish(&self) {
@@ -388,12 +372,6 @@ impl ActiveRun {
 impl PhaseClock {
     fn elapsed(&self, now: Duration) -> Duration {
         self.paused_since.unwrap_or(now).saturating_sub(self.started).saturating_sub(self.paused)
-    }
-}
-
-impl Lease {
-    fn has_expired(&self) -> bool {
-        clock::ns(clock::boottime()) >= self.expires_ns.load(Ordering::Relaxed)
     }
 }
 

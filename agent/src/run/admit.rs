@@ -1,15 +1,14 @@
 //! Turns a scenario into plans that this host can carry out, or says everything that speaks against it. Nothing is started
 //! and nothing is left behind.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{fs, time::Duration};
 
-use nix::sys::statvfs::statvfs;
-use procfs::FromRead as _;
 use ssts_proto::{
     v1::{self, Burner, CpuIsa, DiskAccess, Scenario, Violation, burner},
     validate::{self, Violations},
 };
 
+use super::space;
 use crate::{
     burn::{
         cpu::Isa,
@@ -80,11 +79,16 @@ impl Offer<'_> {
                 let seed = scenario.seed.wrapping_add(place);
                 plans.extend(self.plan(&field, burner, duration, seed, &mut found));
             }
-            self.check_disk_space(phase_index, &plans, &mut found);
-            self.check_memory(phase_index, &plans, &mut found);
+            let place = format!("phases[{phase_index}]");
+            space::check_disks(&place, &plans, self.limits.disk_reserve_bytes, &mut found);
+            space::check_memory(&place, &plans, bounds.min_available_memory_bytes, self.roots, &mut found);
             phases.push(PlannedPhase { name: phase.name.clone(), duration, plans });
         }
-        if found.is_empty() { Ok(Admitted { scenario: resolved, bounds, phases }) } else { Err(found.into_vec()) }
+        if found.is_empty() {
+            Ok(Admitted { scenario: resolved, bounds, phases })
+        } else {
+            Err(found.into_vec())
+        }
     }
 
     /// The tighter of what was asked and what the daemon allows; looser ones are violations.
@@ -113,7 +117,10 @@ impl Offer<'_> {
         if let Some(asked) = memory.filter(|asked| *asked < own.min_available_memory_bytes) {
             found.add(
                 "limits.min_available_memory_bytes",
-                format!("{asked} bytes are less than the agent's limit of {} bytes", own.min_available_memory_bytes),
+                format!(
+                    "{asked} bytes are less than the agent's limit of {} bytes",
+                    own.min_available_memory_bytes
+                ),
                 "ask for more, or change limits.min_available_memory_bytes in the agent's configuration",
             );
         }
@@ -135,7 +142,8 @@ impl Offer<'_> {
         Bounds {
             max_duration,
             min_available_memory_bytes: memory.unwrap_or(0).max(own.min_available_memory_bytes),
-            max_temperature_celsius: celsius.map_or(own.max_temperature_celsius, |asked| asked.min(own.max_temperature_celsius)),
+            max_temperature_celsius: celsius
+                .map_or(own.max_temperature_celsius, |asked| asked.min(own.max_temperature_celsius)),
             stale_after: own.stale_after,
         }
     }
@@ -161,7 +169,8 @@ impl Offer<'_> {
                 if cpu.cores.is_empty() {
                     cpu.cores = self.cores.to_vec();
                 }
-                let outside: Vec<u32> = cpu.cores.iter().copied().filter(|core| !self.cores.contains(core)).collect();
+                let outside: Vec<u32> =
+                    cpu.cores.iter().copied().filter(|core| !self.cores.contains(core)).collect();
                 if !outside.is_empty() {
                     found.add(
                         format!("{field}.cores"),
@@ -197,63 +206,10 @@ impl Offer<'_> {
                     depth: *disk.depth.get_or_insert(validate::DEFAULT_DEPTH),
                     rate_per_s: disk.rate_per_s,
                 };
-                check_folder(&format!("{field}.path"), &load.path, found)?;
+                space::check_folder(&format!("{field}.path"), &load.path, found)?;
                 // The last core: interrupts and housekeeping crowd the first ones.
                 let core = *self.cores.last()?;
                 Some(Plan { cores: vec![core], phase, seed, load: Load::Disk(load) })
-            }
-        }
-    }
-
-    /// All files of a phase together must fit, with the reserve, on each file system.
-    fn check_disk_space(&self, phase_index: usize, plans: &[Plan], found: &mut Violations) {
-        let mut asked: Vec<(u64, &Path, u64)> = Vec::new();
-        for (burner_index, plan) in plans.iter().enumerate() {
-            let Load::Disk(load) = &plan.load else { continue };
-            let Ok(metadata) = fs::metadata(&load.path) else { continue };
-            let device = std::os::unix::fs::MetadataExt::dev(&metadata);
-            match asked.iter_mut().find(|(known, _, _)| *known == device) {
-                Some((_, _, bytes)) => *bytes = bytes.saturating_add(load.size_bytes),
-                None => asked.push((device, &load.path, load.size_bytes)),
-            }
-            let Some((_, path, bytes)) = asked.iter().find(|(known, _, _)| *known == device) else { continue };
-            let Ok(space) = statvfs(*path) else { continue };
-            let unit = space.fragment_size();
-            let (whole, free) = (space.blocks() * unit, space.blocks_available() * unit);
-            let reserve = self.limits.disk_reserve_bytes;
-            if *bytes > free.saturating_sub(reserve) {
-                found.add(
-                    format!("phases[{phase_index}].burners[{burner_index}].size_bytes"),
-                    format!(
-                        "{bytes} bytes are more than the file system of {} can give: {free} of {whole} bytes are free, \
-                         {reserve} of them are kept in reserve",
-                        path.display()
-                    ),
-                    "choose a smaller size, free some space, or choose another folder",
-                );
-            }
-        }
-    }
-
-    /// Buffers must fit into memory above the guard's limit.
-    fn check_memory(&self, phase_index: usize, plans: &[Plan], found: &mut Violations) {
-        let Ok(meminfo) = procfs::Meminfo::from_file(self.roots.proc("meminfo")) else { return };
-        let available = meminfo.mem_available.unwrap_or(meminfo.mem_free);
-        let usable = available.saturating_sub(self.limits.min_available_memory_bytes);
-        let mut asked = 0u64;
-        for (burner_index, plan) in plans.iter().enumerate() {
-            let Load::Disk(load) = &plan.load else { continue };
-            asked += u64::from(load.block_bytes) * u64::from(load.depth);
-            if asked > usable {
-                found.add(
-                    format!("phases[{phase_index}].burners[{burner_index}].depth"),
-                    format!(
-                        "{} blocks of {} bytes in flight are more than the memory can hold: {available} bytes are available, \
-                         {} of them are kept in reserve",
-                        load.depth, load.block_bytes, self.limits.min_available_memory_bytes
-                    ),
-                    "choose a smaller depth or block size",
-                );
             }
         }
     }
@@ -280,47 +236,27 @@ fn isa(field: &str, asked: CpuIsa, found: &mut Violations) -> Option<Isa> {
     None
 }
 
-/// Tries the very thing that the burner will do: make an unnamed file there.
-fn check_folder(field: &str, path: &Path, found: &mut Violations) -> Option<()> {
-    let (message, mend) = match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_dir() => (format!("{} is no folder", path.display()), "name a folder"),
-        Ok(_) => match tempfile::tempfile_in(path) {
-            Ok(_) => return Some(()),
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)) => {
-                (format!("the file system of {} is full", path.display()), "free some space or choose another folder")
-            }
-            Err(error) => (
-                format!("the agent can't make a file in {}: {}", path.display(), plain(&error)),
-                "make it writable for the agent's user or choose another folder",
-            ),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            (format!("{} does not exist", path.display()), "make the folder or choose another")
-        }
-        Err(error) => {
-            (format!("{} can't be used: {}", path.display(), plain(&error)), "choose a folder that the agent may use")
-        }
-    };
-    found.add(field, message, mend);
-    None
-}
-
-/// The kernel's words, without what Rust adds around them.
-fn plain(error: &io::Error) -> String {
-    error.raw_os_error().map_or_else(|| error.to_string(), |errno| nix::errno::Errno::from_raw(errno).desc().to_owned())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use ssts_proto::v1::{CpuBurner, DiskBurner, Limits, Phase};
 
     use super::*;
 
     fn admit(kind: burner::Kind, limits: Limits) -> Result<Admitted, Vec<Violation>> {
-        let phase = Phase { name: "one".into(), duration_ms: 5_000, burners: vec![Burner { kind: Some(kind) }] };
-        let scenario =
-            Scenario { name: "test".into(), phases: vec![phase], limits: Some(limits), ..Scenario::default() };
-        let tree = crate::observe::procfs::test_tree::TestTree::new(&[("proc/meminfo", "MemTotal: 9000000 kB\nMemFree: 1 kB\nBuffers: 1 kB\nCached: 1 kB\nSwapCached: 0 kB\nActive: 1 kB\nInactive: 1 kB\nMemAvailable: 1000000 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\nDirty: 0 kB\nWriteback: 0 kB\nSlab: 0 kB\nCommitted_AS: 0 kB\nVmallocTotal: 0 kB\nVmallocUsed: 0 kB\nVmallocChunk: 0 kB\n")]);
+        let phase =
+            Phase { name: "one".into(), duration_ms: 5_000, burners: vec![Burner { kind: Some(kind) }] };
+        let scenario = Scenario {
+            name: "test".into(),
+            phases: vec![phase],
+            limits: Some(limits),
+            ..Scenario::default()
+        };
+        let tree = crate::observe::procfs::test_tree::TestTree::new(&[(
+            "proc/meminfo",
+            "MemTotal: 9000000 kB\nMemFree: 1 kB\nBuffers: 1 kB\nCached: 1 kB\nSwapCached: 0 kB\nActive: 1 kB\nInactive: 1 kB\nMemAvailable: 1000000 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\nDirty: 0 kB\nWriteback: 0 kB\nSlab: 0 kB\nCommitted_AS: 0 kB\nVmallocTotal: 0 kB\nVmallocUsed: 0 kB\nVmallocChunk: 0 kB\n",
+        )]);
         let limits = LimitsConfig { max_duration: Duration::from_secs(60), ..LimitsConfig::default() };
         Offer { roots: &tree.roots(), limits: &limits, cores: &[0, 1, 4] }.admit(&scenario)
     }
@@ -346,7 +282,9 @@ mod tests {
         let admitted = admit(cpu(&[]), Limits::default()).unwrap();
         assert_eq!(admitted.phases[0].plans[0].cores, [0, 1, 4]);
         assert_eq!(admitted.bounds.max_duration, Duration::from_secs(60));
-        let Some(burner::Kind::Cpu(resolved)) = &admitted.scenario.phases[0].burners[0].kind else { panic!() };
+        let Some(burner::Kind::Cpu(resolved)) = &admitted.scenario.phases[0].burners[0].kind else {
+            panic!()
+        };
         assert_ne!(resolved.isa(), CpuIsa::Unspecified);
     }
 
@@ -371,13 +309,15 @@ mod tests {
 
     #[test]
     fn a_temperature_limit_without_a_sensor_is_refused() {
-        let (_, message) = refused(cpu(&[]), Limits { max_temperature_celsius: Some(60.0), ..Limits::default() });
+        let (_, message) =
+            refused(cpu(&[]), Limits { max_temperature_celsius: Some(60.0), ..Limits::default() });
         assert!(message.contains("no temperature sensor"), "{message}");
     }
 
     #[test]
     fn phases_longer_than_the_limit_are_refused() {
-        let (field, message) = refused(cpu(&[]), Limits { max_duration_ms: Some(4_000), ..Limits::default() });
+        let (field, message) =
+            refused(cpu(&[]), Limits { max_duration_ms: Some(4_000), ..Limits::default() });
         assert!(field == "phases" && message.contains("5s") && message.contains("4s"), "{message}");
     }
 
@@ -386,7 +326,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
-        assert!(refused(disk(&dir.path().join("none"), 4_096), Limits::default()).1.contains("does not exist"));
+        assert!(
+            refused(disk(&dir.path().join("none"), 4_096), Limits::default()).1.contains("does not exist")
+        );
         assert!(refused(disk(&file, 4_096), Limits::default()).1.contains("no folder"));
         let (field, message) = refused(disk(dir.path(), 1 << 60), Limits::default());
         assert!(field.ends_with("size_bytes") && message.contains(&(1u64 << 60).to_string()), "{message}");

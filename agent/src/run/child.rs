@@ -72,7 +72,16 @@ impl BurnerProcess {
         // Without a pipe there is no child: it was asked for just above.
         let reports = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
         fcntl(&reports, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        Ok(Self { plan, block, prepared: None, failure: None, ended: None, child, reports, unread: Vec::new() })
+        Ok(Self {
+            plan,
+            block,
+            prepared: None,
+            failure: None,
+            ended: None,
+            child,
+            reports,
+            unread: Vec::new(),
+        })
     }
 
     /// Readable when there is news, also when it ended: its end of the pipe closes with its last thread.
@@ -86,7 +95,9 @@ impl BurnerProcess {
         loop {
             match self.reports.read(&mut chunk) {
                 Ok(0) => break,
-                Ok(read) if self.unread.len() < LONGEST_REPORTS => self.unread.extend_from_slice(&chunk[..read]),
+                Ok(read) if self.unread.len() < LONGEST_REPORTS => {
+                    self.unread.extend_from_slice(&chunk[..read]);
+                }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return self.take_reports(),

@@ -12,8 +12,9 @@ use ssts_proto::v1::{Cause, HaltState, Host, ProbeStatus, Run, RunState, RunSumm
 use tracing::error;
 
 use super::{
-    active::{ActiveRun, Ending},
+    active::ActiveRun,
     admit::Offer,
+    ending::Ending,
     halt::HaltLatch,
     state::Illegal,
     store::{Store, StoreError},
@@ -97,8 +98,10 @@ impl Engine {
         describe: Box<dyn Describe>,
         state_dir: &Path,
     ) -> Result<Self, EngineError> {
-        let cores = cpuset::allowed_cores()
-            .map_err(|errno| EngineError::Kernel { what: "the cores could not be listed", source: errno.into() })?;
+        let cores = cpuset::allowed_cores().map_err(|errno| EngineError::Kernel {
+            what: "the cores could not be listed",
+            source: errno.into(),
+        })?;
         let store = Store::open(state_dir)?;
         let halt = HaltLatch::open(state_dir)?;
         let (board, active) = (Arc::default(), Mutex::default());
@@ -142,8 +145,9 @@ impl Engine {
         }
         let offer = Offer { roots: &self.roots, limits: &self.limits, cores: &self.cores };
         let admitted = offer.admit(scenario).map_err(EngineError::Refused)?;
-        let run = ActiveRun::new(id, admitted, lease_ttl, self.board.clone())
-            .map_err(|errno| EngineError::Kernel { what: "the run could not be set up", source: errno.into() })?;
+        let run = ActiveRun::new(id, admitted, lease_ttl, self.board.clone()).map_err(|errno| {
+            EngineError::Kernel { what: "the run could not be set up", source: errno.into() }
+        })?;
         let run = Arc::new(run);
         // Before anything burns: a run that a crash cut off must be known afterwards.
         self.store.write(&self.record(&run, Vec::new()))?;
@@ -164,7 +168,11 @@ impl Engine {
         if let Some(run) = self.lock().as_ref().filter(|run| run.id == id) {
             return Ok(run.clone());
         }
-        if self.store.contains(id) { Err(EngineError::Over(id.into())) } else { Err(EngineError::Unknown(id.into())) }
+        if self.store.contains(id) {
+            Err(EngineError::Over(id.into()))
+        } else {
+            Err(EngineError::Unknown(id.into()))
+        }
     }
 
     /// The run that is on.
@@ -248,7 +256,8 @@ impl Engine {
         let mut record = self.record(run, burners);
         if let Some(summary) = &mut record.summary {
             summary.set_state(RunState::Finished);
-            summary.set_verdict(run.ending().map_or(ssts_proto::v1::Verdict::Error, |ending| ending.verdict()));
+            summary
+                .set_verdict(run.ending().map_or(ssts_proto::v1::Verdict::Error, |ending| ending.verdict()));
         }
         if let Err(error) = self.store.write(&record) {
             error!(run = run.id, %error, "the record of a run could not be written");

@@ -3,14 +3,18 @@
 mod active;
 mod admit;
 mod child;
+mod ending;
 mod engine;
 mod halt;
+mod lease;
 mod result;
+mod space;
 pub mod state;
 mod store;
 mod supervisor;
 mod telemetry;
 
-pub use active::{ActiveRun, Ending};
+pub use active::ActiveRun;
+pub use ending::Ending;
 pub use engine::{Describe, Engine, EngineError};
 pub use store::StoreError;

@@ -24,12 +24,17 @@ pub(super) fn of_burner(
     asked: Duration,
 ) -> BurnerResult {
     let block = &*burner.block;
-    let read = |counter: fn(&Slot) -> &std::sync::atomic::AtomicU64| sum(block, |slot| counter(slot).load(Ordering::Relaxed));
+    let read = |counter: fn(&Slot) -> &std::sync::atomic::AtomicU64| {
+        sum(block, |slot| counter(slot).load(Ordering::Relaxed))
+    };
     let loads: Vec<Load> = slots(block).filter_map(Load::of).collect();
     let mean = |value: fn(&Load) -> f64| {
-        (!loads.is_empty()).then(|| 100.0 * loads.iter().map(value).sum::<f64>() / loads.len() as f64)
+        // To a millionth of a core: what is beyond are the clocks' own nanoseconds.
+        let round = |share: f64| (share * 1e6).round() / 1e4;
+        (!loads.is_empty()).then(|| round(loads.iter().map(value).sum::<f64>() / loads.len() as f64))
     };
-    let last_start = slots(block).map(|slot| slot.first_burn_ns.load(Ordering::Relaxed)).max().unwrap_or_default();
+    let last_start =
+        slots(block).map(|slot| slot.first_burn_ns.load(Ordering::Relaxed)).max().unwrap_or_default();
     let all_burned = slots(block).all(|slot| slot.first_burn_ns.load(Ordering::Relaxed) > 0);
     BurnerResult {
         phase_index: phase_index as u32,
@@ -45,7 +50,10 @@ pub(super) fn of_burner(
         operations: read(|slot| &slot.operations),
         bytes: read(|slot| &slot.bytes),
         flops: read(|slot| &slot.flops),
-        burning_ns: slots(block).map(|slot| slot.burning_ns.load(Ordering::Relaxed)).max().unwrap_or_default(),
+        burning_ns: slots(block)
+            .map(|slot| slot.burning_ns.load(Ordering::Relaxed))
+            .max()
+            .unwrap_or_default(),
         verify_errors: read(|slot| &slot.verify_errors),
         io_errors: read(|slot| &slot.io_errors),
         latencies: (0..OPERATIONS.len()).filter_map(|operation| latency(block, operation)).collect(),
@@ -81,7 +89,8 @@ fn latency(block: &ControlBlock, operation: usize) -> Option<OperationLatency> {
     if !block.has_latency() {
         return None;
     }
-    let counts: Vec<u64> = (0..LATENCY.buckets()).map(|bucket| block.latency_sum(operation, bucket)).collect();
+    let counts: Vec<u64> =
+        (0..LATENCY.buckets()).map(|bucket| block.latency_sum(operation, bucket)).collect();
     let at = |share| quantile(LATENCY, &counts, share);
     Some(OperationLatency {
         operation: OPERATIONS[operation].into(),

@@ -42,9 +42,8 @@ pub struct Illegal {
 pub fn next(from: RunState, step: Step) -> Result<RunState, Illegal> {
     use RunState::{Finished, Paused, Pending, Running, Stopping, Unspecified};
     match (from, step) {
-        (Pending | Running, Step::Burn) => Ok(Running),
+        (Pending | Running, Step::Burn) | (Paused, Step::Resume) => Ok(Running),
         (Running, Step::Pause) => Ok(Paused),
-        (Paused, Step::Resume) => Ok(Running),
         (Pending | Running | Paused | Stopping, Step::Stop) => Ok(Stopping),
         (Stopping, Step::Finish) => Ok(Finished),
         (Unspecified | Finished, _)
@@ -85,7 +84,10 @@ mod tests {
     #[test]
     fn the_whole_way_and_its_branches() {
         let walk = |steps: &[Step]| {
-            steps.iter().try_fold(RunState::Pending, |state, step| next(state, *step)).map_err(|illegal| illegal.from)
+            steps
+                .iter()
+                .try_fold(RunState::Pending, |state, step| next(state, *step))
+                .map_err(|illegal| illegal.from)
         };
         use Step::{Burn, Finish, Pause, Resume, Stop};
         assert_eq!(walk(&[Burn, Pause, Resume, Burn, Stop, Finish]), Ok(RunState::Finished));

@@ -164,7 +164,8 @@ impl Store {
 fn lock(state_dir: &Path) -> Result<Flock<File>, StoreError> {
     let path = state_dir.join("lock");
     let unusable = |source| StoreError::Folder { path: state_dir.to_owned(), source };
-    let file = File::options().create(true).truncate(false).write(true).read(true).open(&path).map_err(unusable)?;
+    let file =
+        File::options().create(true).truncate(false).write(true).read(true).open(&path).map_err(unusable)?;
     let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
         let pid = fs::read_to_string(&path).unwrap_or_default();
         StoreError::Taken { path: state_dir.to_owned(), pid: pid.trim().to_owned() }
@@ -249,7 +250,8 @@ mod tests {
         {
             let mut summaries = store.lock();
             for n in 0..KEPT {
-                let summary = RunSummary { run_id: n.to_string(), started_at_unix_ns: n as i64, ..Default::default() };
+                let summary =
+                    RunSummary { run_id: n.to_string(), started_at_unix_ns: n as i64, ..Default::default() };
                 summaries.insert(n.to_string(), summary);
             }
         }

@@ -12,9 +12,10 @@ use ssts_proto::v1::{BurnerResult, Cause, EventKind, RunState};
 use tracing::{error, warn};
 
 use super::{
-    active::{ActiveRun, Ending, Order},
+    active::{ActiveRun, Order},
     admit::PlannedPhase,
     child::{BurnerProcess, until},
+    ending::Ending,
     result,
     state::Step,
 };
@@ -50,7 +51,8 @@ impl Supervisor {
     ) -> Self {
         let cgroup = RunCgroup::create(roots, &run.id)
             .inspect_err(|error| {
-                let message = format!("no cgroup for the run, its processes are followed one by one: {error}");
+                let message =
+                    format!("no cgroup for the run, its processes are followed one by one: {error}");
                 run.tell(EventKind::Notice, message, []);
             })
             .ok();
@@ -67,6 +69,7 @@ impl Supervisor {
                 break;
             }
         }
+        run.note_quiet();
         let ending = run.settle(ending.unwrap_or_else(|| self.completed()));
         // From any state that a run can be in here there is this way.
         let stopping = run.step(Step::Stop);
@@ -97,7 +100,10 @@ impl Supervisor {
                 Ok(burner) => burners.push(burner),
                 Err(error) => {
                     self.end(&mut burners);
-                    return Some(Ending::new(Cause::BurnerFailed, format!("a burner could not be started: {error}")));
+                    return Some(Ending::new(
+                        Cause::BurnerFailed,
+                        format!("a burner could not be started: {error}"),
+                    ));
                 }
             }
         }
@@ -113,7 +119,11 @@ impl Supervisor {
         self.board.set(Vec::new());
         self.run.end_phase();
         if ending.is_none() {
-            self.run.tell(EventKind::PhaseFinished, format!("phase {} finished", phase.name), [("phase", phase.name.clone())]);
+            self.run.tell(
+                EventKind::PhaseFinished,
+                format!("phase {} finished", phase.name),
+                [("phase", phase.name.clone())],
+            );
         }
         ending
     }
@@ -130,7 +140,8 @@ impl Supervisor {
             if let Some(ending) = self.untimely_end(burners) {
                 return Some(ending);
             }
-            if burners.iter().all(|burner| burner.prepared.is_some()) && self.run.state() != RunState::Paused {
+            if burners.iter().all(|burner| burner.prepared.is_some()) && self.run.state() != RunState::Paused
+            {
                 return None;
             }
             self.wait(burners, None);
@@ -138,7 +149,12 @@ impl Supervisor {
     }
 
     /// Starts the phase's clock as soon as all is ready.
-    fn begin(&self, index: usize, phase: &PlannedPhase, burners: &mut [BurnerProcess]) -> Result<Duration, Ending> {
+    fn begin(
+        &self,
+        index: usize,
+        phase: &PlannedPhase,
+        burners: &mut [BurnerProcess],
+    ) -> Result<Duration, Ending> {
         loop {
             if let Some(ending) = self.make_ready(burners) {
                 return Err(ending);
@@ -166,7 +182,11 @@ impl Supervisor {
             format!("phase {} started", phase.name),
             [("phase", phase.name.clone()), ("index", index.to_string())],
         );
-        for notice in burners.iter().filter_map(|burner| burner.prepared.as_ref()).flat_map(|prepared| &prepared.notices) {
+        for notice in burners
+            .iter()
+            .filter_map(|burner| burner.prepared.as_ref())
+            .flat_map(|prepared| &prepared.notices)
+        {
             self.run.tell(EventKind::Notice, notice, []);
         }
         let mut paused_since = None;
@@ -243,7 +263,8 @@ impl Supervisor {
         burners.iter().find_map(|burner| {
             failure(burner).or_else(|| {
                 burner.is_gone().then(|| {
-                    let message = format!("burner {} died unasked: {}", burner.plan.load.kind(), burner.ending());
+                    let message =
+                        format!("burner {} died unasked: {}", burner.plan.load.kind(), burner.ending());
                     Ending::new(Cause::BurnerDied, message)
                 })
             })

@@ -106,7 +106,7 @@ impl Series {
             min: f64::INFINITY,
             max: f64::NEG_INFINITY,
             last: 0.0,
-            kept: Vec::new(),
+            kept: Vec::with_capacity(KEPT),
             stride: 1,
         }
     }
@@ -158,7 +158,11 @@ impl Series {
         (self.samples > 0).then(|| MetricSummary {
             metric: self.metric.name.into(),
             labels: self.labels.clone(),
-            unit: if self.metric.kind == Kind::Counter { format!("{}/s", self.metric.unit) } else { self.metric.unit.into() },
+            unit: if self.metric.kind == Kind::Counter {
+                format!("{}/s", self.metric.unit)
+            } else {
+                self.metric.unit.into()
+            },
             samples: self.samples,
             min: self.min,
             mean: self.sum / self.samples as f64,
@@ -186,9 +190,12 @@ impl HistogramSeries {
 
     fn summary(&self) -> Option<MetricSummary> {
         let samples: u64 = self.counts.iter().sum();
-        let used = || self.counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(bucket, _)| bucket);
-        let middle = |bucket| (self.layout.lower_bound(bucket) as f64 + self.layout.upper_bound(bucket) as f64) / 2.0;
-        let sum: f64 = self.counts.iter().enumerate().map(|(bucket, count)| middle(bucket) * *count as f64).sum();
+        let used =
+            || self.counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(bucket, _)| bucket);
+        let middle =
+            |bucket| (self.layout.lower_bound(bucket) as f64 + self.layout.upper_bound(bucket) as f64) / 2.0;
+        let sum: f64 =
+            self.counts.iter().enumerate().map(|(bucket, count)| middle(bucket) * *count as f64).sum();
         let quantile = |share| quantile(self.layout, &self.counts, share).unwrap_or_default() as f64;
         let (first, last) = (used().next()?, used().next_back()?);
         let max = self.layout.upper_bound(last) as f64;
@@ -234,7 +241,10 @@ mod tests {
     use super::*;
     use crate::observe::frame::BucketGain;
 
-    fn run(readings: impl IntoIterator<Item = (f64, Result<f64, AbsenceReason>)>, metric: &'static Metric) -> MetricSummary {
+    fn run(
+        readings: impl IntoIterator<Item = (f64, Result<f64, AbsenceReason>)>,
+        metric: &'static Metric,
+    ) -> MetricSummary {
         let mut schema = Schema::new(1);
         let column = schema.column(metric, &[]);
         let schema = Arc::new(schema);
@@ -251,14 +261,18 @@ mod tests {
 
     #[test]
     fn a_counter_is_summed_up_by_its_rate_and_an_anew_begun_one_is_not_negative() {
-        let summary = run([(0.0, Ok(10.0)), (1.0, Ok(20.0)), (3.0, Ok(60.0)), (4.0, Ok(1.0)), (5.0, Ok(5.0))], &HOST_CPU_FORKS);
+        let summary = run(
+            [(0.0, Ok(10.0)), (1.0, Ok(20.0)), (3.0, Ok(60.0)), (4.0, Ok(1.0)), (5.0, Ok(5.0))],
+            &HOST_CPU_FORKS,
+        );
         assert_eq!((summary.samples, summary.min, summary.max, summary.last), (3, 4.0, 20.0, Some(4.0)));
         assert_eq!(summary.unit, "1/s");
     }
 
     #[test]
     fn missing_readings_do_not_count_as_zero() {
-        let summary = run([(0.0, Ok(8.0)), (1.0, Err(AbsenceReason::ReadFailed)), (2.0, Ok(4.0))], &HOST_MEMORY_FREE);
+        let summary =
+            run([(0.0, Ok(8.0)), (1.0, Err(AbsenceReason::ReadFailed)), (2.0, Ok(4.0))], &HOST_MEMORY_FREE);
         assert_eq!((summary.samples, summary.min, summary.mean), (2, 4.0, 6.0));
     }
 
@@ -266,7 +280,10 @@ mod tests {
     fn percentiles_of_a_long_run_stay_close_in_bounded_memory() {
         let summary = run((0..100_000).map(|n| (f64::from(n), Ok(f64::from(n)))), &HOST_MEMORY_FREE);
         assert_eq!((summary.min, summary.max, summary.samples), (0.0, 99_999.0, 100_000));
-        assert!((summary.p50 - 50_000.0).abs() < 200.0 && (summary.p99 - 99_000.0).abs() < 200.0, "{summary:?}");
+        assert!(
+            (summary.p50 - 50_000.0).abs() < 200.0 && (summary.p99 - 99_000.0).abs() < 200.0,
+            "{summary:?}"
+        );
     }
 
     #[test]

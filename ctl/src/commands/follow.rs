@@ -3,7 +3,10 @@
 use ssts_proto::v1::{
     HaltRequest, RunState, RunSummary, StopRequest, WatchRequest, WatchResponse, watch_response::Item,
 };
-use tokio::{task::JoinHandle, time::MissedTickBehavior};
+use tokio::{
+    task::JoinHandle,
+    time::{Interval, MissedTickBehavior},
+};
 use tonic::{Response, Status, Streaming};
 
 use crate::{
@@ -47,6 +50,7 @@ pub(super) struct Follower<'a> {
 #[derive(Debug, Default)]
 struct Ending {
     interruptions: u32,
+    has_left: bool,
     /// Ends when the agent has proved that the run is over.
     call: Option<JoinHandle<Result<(), Status>>>,
 }
@@ -71,6 +75,22 @@ impl Follower<'_> {
         let mut ticks = tokio::time::interval(self.display.tick_time());
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ending = Ending::default();
+        self.until_over(&mut stream, &mut ticks, &mut ending).await?;
+        // A halt that is under way must be known before anybody clears it.
+        if let Some(call) = ending.call.take()
+            && let Ok(Err(status)) = call.await
+        {
+            self.tell(&status);
+        }
+        Ok(ending.outcome())
+    }
+
+    async fn until_over(
+        &mut self,
+        stream: &mut Streaming<WatchResponse>,
+        ticks: &mut Interval,
+        ending: &mut Ending,
+    ) -> Result<(), Failure> {
         loop {
             let step = tokio::select! {
                 item = stream.message() => Step::Item(item),
@@ -81,22 +101,27 @@ impl Follower<'_> {
             match step {
                 Step::Item(Ok(Some(WatchResponse { item: Some(item) }))) => {
                     if self.show(item) {
-                        return Ok(ending.outcome());
+                        return Ok(());
                     }
                 }
                 Step::Item(Ok(Some(WatchResponse { item: None }))) => {}
                 Step::Item(Ok(None)) => return Err(self.lost("it closed the stream")),
                 Step::Item(Err(status)) => return Err(self.lost(&status::failure(&status).to_string())),
-                Step::Interrupted if self.role == Role::Onlooker => return Ok(Ended::Left),
-                Step::Interrupted => self.interrupted(&mut ending)?,
-                Step::CallEnded(Ok(())) => return Ok(ending.outcome()),
-                Step::CallEnded(Err(status)) => {
-                    let reason = status::failure(&status).to_string();
-                    self.display.note(reason.trim_end(), self.output);
+                Step::Interrupted if self.role == Role::Onlooker => {
+                    ending.has_left = true;
+                    return Ok(());
                 }
+                Step::Interrupted => self.interrupted(ending)?,
+                Step::CallEnded(Ok(())) => return Ok(()),
+                Step::CallEnded(Err(status)) => self.tell(&status),
                 Step::Tick => self.display.tick(self.output),
             }
         }
+    }
+
+    fn tell(&mut self, status: &Status) {
+        let reason = status::failure(status).to_string();
+        self.display.note(reason.trim_end(), self.output);
     }
 
     async fn open(&mut self) -> Result<Streaming<WatchResponse>, Failure> {
@@ -170,6 +195,7 @@ impl Follower<'_> {
 impl Ending {
     fn outcome(&self) -> Ended {
         match self.interruptions {
+            _ if self.has_left => Ended::Left,
             0 => Ended::Finished,
             1 => Ended::Interrupted,
             _ => Ended::Halted,

@@ -1,6 +1,6 @@
 //! `run` and `burn`: starts a scenario, follows it, prints what was measured.
 
-use ssts_proto::v1::{HaltRequest, StartRequest};
+use ssts_proto::v1::{HaltRequest, RunSummary, StartRequest};
 use tonic::{Code, Status};
 use uuid::Uuid;
 
@@ -55,7 +55,9 @@ async fn on_agent(
         lease_ttl_ms: (!options.detach).then_some(TTL_MS),
     };
     let started = match agent.client.start(request).await {
-        Ok(response) => response.into_inner().run.unwrap_or_default(),
+        Ok(response) => {
+            RunSummary { run_id: run_id.clone(), ..response.into_inner().run.unwrap_or_default() }
+        }
         Err(refusal) => return Err(not_started(plan, agent, &refusal).await),
     };
     if options.detach {
@@ -63,7 +65,7 @@ async fn on_agent(
     }
 
     let lease = Lease::keep(agent.client.clone(), run_id.clone());
-    let ended = follow(plan, session, agent, &run_id).await?;
+    let ended = follow(plan, started, session, agent).await?;
     drop(lease);
     if ended == Ended::Halted {
         after_halt(session, agent).await;
@@ -77,16 +79,24 @@ async fn on_agent(
     }
     Ok(match ended {
         Ended::Finished => report::exit(&run),
+        // Wrong data is told whoever ended the run.
+        _ if report::exit(&run) == Exit::WrongData => Exit::WrongData,
         Ended::Interrupted | Ended::Halted | Ended::Left => Exit::Interrupted,
     })
 }
 
-async fn follow(plan: &Plan, session: &mut Session, agent: &Agent, run_id: &str) -> Result<Ended, Failure> {
+async fn follow(
+    plan: &Plan,
+    started: RunSummary,
+    session: &mut Session,
+    agent: &Agent,
+) -> Result<Ended, Failure> {
+    let run_id = started.run_id.clone();
     let wish = progress_wish(session);
     let Session { output, interrupts, .. } = session;
-    let display = Display::new(plan.scenario.clone(), wish, output);
+    let display = Display::new(plan.scenario.clone(), started, wish, output);
     let client = agent.client.clone();
-    Follower { client, run_id, role: Role::Owner, display, output, interrupts }.follow().await
+    Follower { client, run_id: &run_id, role: Role::Owner, display, output, interrupts }.follow().await
 }
 
 /// Programs that read JSON read no progress; a person beside them does.
@@ -95,7 +105,7 @@ pub(super) fn progress_wish(session: &Session) -> Wish {
     if session.global.quiet || unread { Wish::Silence } else { Wish::Progress }
 }
 
-fn detached(run: &ssts_proto::v1::RunSummary, run_id: &str, session: &mut Session) -> Result<Exit, Failure> {
+fn detached(run: &RunSummary, run_id: &str, session: &mut Session) -> Result<Exit, Failure> {
     if session.wants_json() {
         session.output.json(&CommandedOut::new(run, None))?;
     } else {

@@ -9,17 +9,16 @@ use std::{
 };
 
 use clap::Parser as _;
-use prost::Message as _;
 use ssts_proto::v1::{
     self, BurnerResult, Cause, DescribeResponse, Event, EventKind, GetRunResponse, HaltResponse, HaltState,
-    Host, Label, ListRunsResponse, MetricSummary, OperationLatency, RenewLeaseResponse, Run,
-    RunState, RunSummary, StartResponse, StopResponse, Verdict, Violation, WatchResponse,
+    Host, Label, ListRunsResponse, MetricSummary, OperationLatency, RenewLeaseResponse, Run, RunState,
+    RunSummary, StartResponse, StopResponse, Verdict, Violation, WatchResponse,
     agent_server::{Agent, AgentServer},
     watch_response::Item,
 };
 use tokio::{net::UnixListener, sync::watch};
 use tokio_stream::{Stream, StreamExt as _, wrappers::UnixListenerStream, wrappers::WatchStream};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
 use super::*;
 use crate::{cli::Cli, json::tests::assert_valid};
@@ -287,7 +286,7 @@ impl Bed {
             }
             std::future::pending::<()>().await;
         };
-        let work = tokio::time::timeout(Duration::from_secs(20), super::carry_out(command, &mut session));
+        let work = tokio::time::timeout(Duration::from_secs(20), carry_out(command, &mut session));
         let result = tokio::select! {
             result = work => result.expect("it hangs"),
             () = interrupt => unreachable!("it never ends"),

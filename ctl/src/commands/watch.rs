@@ -1,6 +1,6 @@
 //! `watch`: follows a run to its end, or a host until the user has seen enough.
 
-use ssts_proto::v1::{Scenario, WatchRequest, watch_response::Item};
+use ssts_proto::v1::{Run, RunSummary, Scenario, WatchRequest, watch_response::Item};
 
 use super::{
     Session,
@@ -44,10 +44,10 @@ async fn on_agent(run: Option<String>, session: &mut Session, agent: &mut Agent)
 }
 
 async fn watch_run(run_id: &str, session: &mut Session, agent: &mut Agent) -> Result<Exit, Failure> {
-    let scenario = fetch(&mut agent.client, run_id).await?.scenario.unwrap_or_default();
+    let Run { scenario, summary, .. } = fetch(&mut agent.client, run_id).await?;
     let wish = progress_wish(session);
     let Session { global, output, interrupts } = session;
-    let display = Display::new(scenario, wish, output);
+    let display = Display::new(scenario.unwrap_or_default(), summary.unwrap_or_default(), wish, output);
     let client = agent.client.clone();
     let follower =
         Follower { client, run_id, role: Role::Onlooker, display, output: &mut *output, interrupts };
@@ -66,7 +66,7 @@ async fn watch_host(
     output: &mut Output,
     interrupts: &mut Interrupts,
 ) -> Result<Exit, Failure> {
-    let mut display = Display::new(Scenario::default(), Wish::Readings, output);
+    let mut display = Display::new(Scenario::default(), RunSummary::default(), Wish::Readings, output);
     let request = WatchRequest {
         states: true,
         events: true,

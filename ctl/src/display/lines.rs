@@ -30,9 +30,8 @@ impl Lines {
     pub(super) fn readings(&mut self, now: &Now, output: &mut Output) {
         let mut parts = Vec::new();
         if let Some(phase) = view::phase(now) {
-            let left = phase.duration_ms - phase.elapsed_ms;
-            let (elapsed, left) = (text::clock(now.run_elapsed_ms()), text::clock(left));
-            parts.push(format!("{elapsed} {} phase {}, {left} left", view::state(now), phase.title));
+            let elapsed = text::clock(now.run_elapsed_ms());
+            parts.push(format!("{elapsed} {} phase {}, {}", view::state(now), phase.title, phase.left()));
         } else if !now.summary.run_id.is_empty() {
             parts.push(view::state(now));
         }

@@ -38,8 +38,7 @@ impl Live {
             self.phase.set_length(phase.duration_ms);
             self.phase.set_position(phase.elapsed_ms);
             self.phase.set_message(format!("phase {}", phase.title));
-            let left = text::clock(phase.duration_ms - phase.elapsed_ms);
-            self.phase.set_prefix(format!("{} elapsed, {left} left", text::clock(phase.elapsed_ms)));
+            self.phase.set_prefix(format!("{} elapsed, {}", text::clock(phase.elapsed_ms), phase.left()));
         }
         let mut lines = view::burners(now);
         let host = view::host(&now.telemetry);

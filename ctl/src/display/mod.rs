@@ -47,14 +47,15 @@ pub(crate) enum Wish {
 }
 
 impl Display {
-    pub(crate) fn new(scenario: Scenario, wish: Wish, output: &Output) -> Self {
+    /// Of a run, as far as it is known when its watch begins; of a host, without one.
+    pub(crate) fn new(scenario: Scenario, summary: RunSummary, wish: Wish, output: &Output) -> Self {
         let screen = match wish {
             Wish::Silence => Screen::Silent,
             Wish::Readings => Screen::Lines(Lines::on_results()),
             Wish::Progress if output.on_terminal() => Screen::Live(Live::default()),
             Wish::Progress => Screen::Lines(Lines::on_messages()),
         };
-        Self { screen, now: Now { scenario, ..Now::default() } }
+        Self { screen, now: Now { scenario, summary, summary_at: Some(Instant::now()), ..Now::default() } }
     }
 
     /// Whether frames are worth sending, and how many a second.

@@ -23,6 +23,14 @@ pub(super) struct PhaseView {
     pub(super) duration_ms: u64,
 }
 
+impl PhaseView {
+    /// `0:07 left`, so that elapsed and left add up on a clock.
+    pub(super) fn left(&self) -> String {
+        let elapsed_ms = self.elapsed_ms / 1_000 * 1_000;
+        format!("{} left", text::clock(self.duration_ms - elapsed_ms))
+    }
+}
+
 /// The current phase, once one has begun.
 pub(super) fn phase(now: &Now) -> Option<PhaseView> {
     let (index, phase) = current(now)?;
@@ -61,6 +69,9 @@ pub(super) fn host(telemetry: &Telemetry) -> Vec<String> {
         return Vec::new();
     }
     let mut parts = Vec::new();
+    for (labels, prepared) in telemetry.values(&catalogue::BURNER_PREPARED).filter(|(_, done)| *done < 1.0) {
+        parts.push(format!("{} {:.0} % ready", text::printable(labels.get("kind")), prepared * 100.0));
+    }
     if let Some(busy) = cpu_busy_percent(telemetry) {
         parts.push(format!("CPU {busy:.0} %"));
     }
@@ -155,7 +166,8 @@ fn cpu_busy_percent(telemetry: &Telemetry) -> Option<f64> {
             *busy += rate;
         }
     }
-    (!cores.is_empty()).then(|| cores.values().sum::<f64>() / cores.len() as f64 * 100.0)
+    // The kernel counts in ticks of 10 ms: over a short window a core may seem to have had more than there was.
+    (!cores.is_empty()).then(|| (cores.values().sum::<f64>() / cores.len() as f64 * 100.0).min(100.0))
 }
 
 fn hottest(telemetry: &Telemetry) -> String {
@@ -230,6 +242,18 @@ mod tests {
         let expected = PhaseView { title: "2/2 two".into(), elapsed_ms: 2_000, duration_ms: 5_000 };
         assert_eq!(phase(&now), Some(expected));
         assert_eq!(phase(&Now::default()), None);
+    }
+
+    #[test]
+    fn a_burner_that_makes_ready_shows_how_far_it_is() {
+        let mut telemetry = Telemetry::default();
+        let columns = vec![column(&catalogue::BURNER_PREPARED, &["0.0", "disk"])];
+        telemetry.accept_schema(Schema { id: 1, columns, ..Schema::default() });
+        let frame = |value| Frame { schema_id: 1, values: vec![value], ..Frame::default() };
+        telemetry.accept_frame(&frame(0.45)).unwrap();
+        assert_eq!(host(&telemetry), ["disk 45 % ready", "no sensor"]);
+        telemetry.accept_frame(&frame(1.0)).unwrap();
+        assert_eq!(host(&telemetry), ["no sensor"]);
     }
 
     #[test]

@@ -107,7 +107,7 @@ fn devices(host: &Host, document: &mut Document) {
 
 fn capabilities(description: &DescribeResponse, document: &mut Document) {
     use Align::Left;
-    let mut table = Table::new(&[("capability", Left), ("state", Left), ("detail", Left), ("mend", Left)]);
+    let mut table = Table::new(&[("capability", Left), ("state", Left), ("detail", Left)]);
     for capability in &description.capabilities {
         let state = match capability.state() {
             CapabilityState::Unspecified => "unknown",
@@ -115,12 +115,14 @@ fn capabilities(description: &DescribeResponse, document: &mut Document) {
             CapabilityState::Degraded => "degraded",
             CapabilityState::Missing => "missing",
         };
-        table.row([
-            capability.name.clone(),
-            state.into(),
-            capability.detail.clone(),
-            capability.mend.clone(),
-        ]);
+        table.row([capability.name.clone(), state.into(), capability.detail.clone()]);
     }
     document.section("Capabilities", table);
+    let mends = description.capabilities.iter().filter(|capability| !capability.mend.is_empty());
+    for (index, capability) in mends.enumerate() {
+        if index == 0 {
+            document.heading("Mends");
+        }
+        document.fact(&capability.name, &capability.mend);
+    }
 }

@@ -89,9 +89,11 @@ fn burners(run: &Run, document: &mut Document) {
 fn load_row(burner: &BurnerResult) -> [String; 13] {
     let measured = json::BurnerOut::from(burner);
     let rates = measured.rates();
-    let achieved = burner.achieved_load_percent.map(|mean| match burner.achieved_load_stddev_points {
-        Some(stddev) => format!("{mean:.1} % ± {stddev:.1}"),
-        None => format!("{mean:.1} %"),
+    let achieved = burner.achieved_load_percent.filter(|mean| mean.is_finite()).map(|mean| {
+        match burner.achieved_load_stddev_points {
+            Some(stddev) if stddev.is_finite() => format!("{mean:.1} % ± {stddev:.1}"),
+            _ => format!("{mean:.1} %"),
+        }
     });
     [
         burner.phase.clone(),

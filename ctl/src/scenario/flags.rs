@@ -57,7 +57,8 @@ pub(crate) fn burn_disk(flags: &BurnDisk) -> Result<Plan, Failure> {
 fn single(name: &str, duration_ms: u64, kind: burner::Kind, places: &[(&str, &'static str)]) -> Plan {
     let phase = Phase { name: name.into(), duration_ms, burners: vec![Burner { kind: Some(kind) }] };
     let mut origin = Origin::default();
-    origin.set("phases[0].duration_ms", Place::Flag("--duration"));
+    origin.set("phases", Place::Flag("--duration"));
+    origin.set("phases[0].burners[0]", Place::Everywhere);
     for (field, flag) in places {
         origin.set(format!("phases[0].burners[0].{field}"), Place::Flag(flag));
     }

@@ -13,6 +13,8 @@ pub(super) enum Place {
     Span(Range<usize>),
     /// A flag of the command line.
     Flag(&'static str),
+    /// The command line as a whole.
+    Everywhere,
 }
 
 /// The places of a scenario's fields, by the contract's names, such as `phases[0].burners[1].path`.
@@ -42,6 +44,7 @@ impl Origin {
             None if !self.file_name.is_empty() => {
                 Problem::new(format!("{}: {message}", self.file_name), mend)
             }
+            Some(Place::Everywhere) => Problem::new(message, mend),
             None if field.is_empty() => Problem::new(message, mend),
             None => Problem::new(format!("{field}: {message}"), mend),
         }

@@ -51,7 +51,10 @@ impl Answer {
         let end = fma_vector::compute(self.isa, &self.start);
         let lanes = self.lanes();
         let same = |(got, expected): (&[f64; LANES], &[f64; LANES])| {
-            got[..lanes].iter().zip(&expected[..lanes]).all(|(got, expected)| got.to_bits() == expected.to_bits())
+            got[..lanes]
+                .iter()
+                .zip(&expected[..lanes])
+                .all(|(got, expected)| got.to_bits() == expected.to_bits())
         };
         end.iter().zip(&self.end).all(same)
     }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use fma::Answer;
 use super::{
     BurnError, control,
     pace::Pacer,
@@ -16,6 +15,7 @@ use super::{
     profile::LoadProfile,
     worker::{Flow, Prepared, Reins, Worker},
 };
+pub use fma::Answer;
 
 /// Instructions that a kernel can be built from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -58,7 +58,8 @@ impl DiskFile {
     /// # Errors
     /// [`BurnError::Fill`] with how far it got; [`BurnError::Block`] where the device takes no blocks that small.
     pub(super) fn fill(&self, load: &DiskLoad, seed: u64, reins: &Reins) -> Result<(), BurnError> {
-        let fail = |written_bytes, source| BurnError::Fill { path: self.folder.clone(), written_bytes, source };
+        let fail =
+            |written_bytes, source| BurnError::Fill { path: self.folder.clone(), written_bytes, source };
         let mut buffer = AlignedBuffer::new(FILL_BYTES).map_err(|source| fail(0, source))?;
         let mut state = seed;
         let mut written = 0;
@@ -83,7 +84,9 @@ impl DiskFile {
             return Ok(());
         }
         let block = &mut buffer.as_mut_slice()[..(load.block_bytes as usize).min(FILL_BYTES)];
-        self.file.read_exact_at(block, load.size_bytes - block.len() as u64).map_err(|_| self.block_error(load))
+        self.file
+            .read_exact_at(block, load.size_bytes - block.len() as u64)
+            .map_err(|_| self.block_error(load))
     }
 
     /// The descriptor.

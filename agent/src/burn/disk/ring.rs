@@ -1,14 +1,7 @@
 //! One io_uring with one registered file and registered buffers.
 #![expect(unsafe_code, reason = "hands buffers to the kernel")]
 
-use std::{
-    fs::File,
-    io,
-    num::NonZeroUsize,
-    os::fd::AsRawFd as _,
-    ptr::NonNull,
-    time::Duration,
-};
+use std::{fs::File, io, num::NonZeroUsize, os::fd::AsRawFd as _, ptr::NonNull, time::Duration};
 
 use io_uring::{IoUring, opcode, squeue, types};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
@@ -111,8 +104,12 @@ impl Ring {
             (Direction::Write, true) => {
                 opcode::WriteFixed::new(file, memory, self.block_bytes, index).offset(offset).build()
             }
-            (Direction::Read, false) => opcode::Read::new(file, memory, self.block_bytes).offset(offset).build(),
-            (Direction::Write, false) => opcode::Write::new(file, memory, self.block_bytes).offset(offset).build(),
+            (Direction::Read, false) => {
+                opcode::Read::new(file, memory, self.block_bytes).offset(offset).build()
+            }
+            (Direction::Write, false) => {
+                opcode::Write::new(file, memory, self.block_bytes).offset(offset).build()
+            }
         };
         let entry = entry.user_data(u64::from(buffer));
         // SAFETY: `memory` is one block inside `buffers`, which outlives the I/O (see `drop`) and is not looked at
@@ -131,7 +128,9 @@ impl Ring {
         let args = types::SubmitArgs::new().timespec(&timeout);
         match self.ring.submitter().submit_with_args(1, &args) {
             Ok(_) => Ok(()),
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY)) => Ok(()),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY)) => {
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }
@@ -140,7 +139,8 @@ impl Ring {
     pub fn completed(&mut self, mut each: impl FnMut(u32, io::Result<u32>)) {
         for entry in self.ring.completion() {
             self.in_flight -= 1;
-            let result = u32::try_from(entry.result()).map_err(|_| io::Error::from_raw_os_error(-entry.result()));
+            let result =
+                u32::try_from(entry.result()).map_err(|_| io::Error::from_raw_os_error(-entry.result()));
             each(entry.user_data() as u32, result);
         }
     }

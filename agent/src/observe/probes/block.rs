@@ -17,7 +17,7 @@ use ssts_agent_ebpf::shared::{DEVICE_SLOTS, LATENCY, Operation, device_entry, de
 use ssts_proto::catalogue;
 
 use super::{
-    Canary, HookChoice,
+    Attached, Canary, HookChoice,
     disks::{self, Disk},
     error::ProbeError,
     gains::Gains,
@@ -48,10 +48,17 @@ static HOOKS: [Hook; 2] = [
 const SPARE_DISKS: usize = 4;
 const MOST_DISKS: usize = 64;
 
+/// Loads the probe and tests it.
+pub(super) fn load(roots: &HostRoots, choice: HookChoice, cpus: usize) -> Result<Attached, ProbeError> {
+    let source = BlockLatency::attach(roots, choice, cpus)?;
+    let canary = source.canary()?;
+    Ok(Attached { name: NAME, programs: source.programs.clone(), source: Box::new(source), canary })
+}
+
 /// The source of `block.latency`.
 #[derive(Debug)]
-pub(super) struct BlockLatency {
-    pub(super) programs: Arc<Programs>,
+struct BlockLatency {
+    programs: Arc<Programs>,
     roots: HostRoots,
     cpus: usize,
     devices: Window<AtomicU64>,
@@ -77,7 +84,7 @@ struct Tracked {
 }
 
 impl BlockLatency {
-    pub(super) fn load(roots: &HostRoots, choice: HookChoice, cpus: usize) -> Result<Self, ProbeError> {
+    fn attach(roots: &HostRoots, choice: HookChoice, cpus: usize) -> Result<Self, ProbeError> {
         let groups = (disks::scan(roots).len() + SPARE_DISKS).min(MOST_DISKS);
         let histograms = groups * Operation::ALL.len() * cpus;
         let definition = Definition {
@@ -90,10 +97,8 @@ impl BlockLatency {
             recorded: recorded_constants,
         };
         let programs = Programs::attach(&definition, roots, choice)?;
-        let window = |name, len| {
-            Window::open(programs.map(name)?, 0, len).map_err(|e| ProbeError::call(format!("mapping {name}"), &e))
-        };
-        let (devices, stranger) = (window("DEVICES", DEVICE_SLOTS as usize)?, window("STRANGER", 1)?);
+        let devices = programs.window("DEVICES", DEVICE_SLOTS as usize)?;
+        let stranger = programs.window("STRANGER", 1)?;
         let mut source = Self {
             programs: Arc::new(programs),
             roots: roots.clone(),
@@ -109,7 +114,7 @@ impl BlockLatency {
     }
 
     /// Reads 4 KiB past every cache and looks whether that was counted.
-    pub(super) fn canary(&mut self) -> Result<Canary, ProbeError> {
+    fn canary(&self) -> Result<Canary, ProbeError> {
         let Some((path, disks)) = self.something_to_read() else {
             return Ok(Canary::Untestable("no block device to test with".into()));
         };
@@ -132,7 +137,9 @@ impl BlockLatency {
         }
         let disks = disks.join(", ");
         match (counted, plausible) {
-            (0, _) => Err(ProbeError::Canary(format!("a read of {} from {disks} was not seen", path.display()))),
+            (0, _) => {
+                Err(ProbeError::Canary(format!("a read of {} from {disks} was not seen", path.display())))
+            }
             (_, false) => Err(ProbeError::Canary(format!(
                 "a read of {} from {disks} took {elapsed} ns at most, and was counted as longer",
                 path.display()
@@ -183,10 +190,11 @@ impl BlockLatency {
 
     /// Gives a disk a group of histograms and a slot, if there is room.
     fn track(&mut self, disk: &Disk) -> Option<Tracked> {
-        let slot = device_slots(disk.dev).find(|slot| self.devices[*slot as usize].load(Relaxed) == 0)? as usize;
+        let slot =
+            device_slots(disk.dev).find(|slot| self.devices[*slot as usize].load(Relaxed) == 0)? as usize;
         let group = self.free.pop()?;
         let len = Operation::ALL.len() * self.cpus;
-        let counts = match Window::open(self.programs.map("LATENCY").ok()?, group as usize * len, len) {
+        let counts = match self.programs.window_at("LATENCY", group as usize * len, len) {
             Ok(counts) => counts,
             Err(error) => {
                 tracing::warn!(disk = disk.name, %error, "can't map the disk's histograms");
@@ -218,8 +226,9 @@ impl Source for BlockLatency {
                 tracked.start_now(self.cpus);
             }
             let name = &tracked.disk.name;
-            let column =
-                |operation: Operation| schema.histogram(&catalogue::BLOCK_LATENCY, &[name, operation.name()], LATENCY);
+            let column = |operation: Operation| {
+                schema.histogram(&catalogue::BLOCK_LATENCY, &[name, operation.name()], LATENCY)
+            };
             tracked.columns = Operation::ALL.into_iter().map(column).collect();
         }
     }
@@ -246,7 +255,7 @@ fn part(counts: &[SharedCounts], operation: usize, cpus: usize) -> &[SharedCount
 }
 
 /// Reads the first page of a file or device from the medium itself.
-fn read_directly(path: &Path) -> io::Result<()> {
+pub(super) fn read_directly(path: &Path) -> io::Result<()> {
     #[repr(align(4096))]
     struct Page([u8; 4096]);
     let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path)?;
@@ -262,6 +271,11 @@ fn raw_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
     if issue_request > 1 {
         return Err(ProbeError::Prototype { what: "block_rq_issue's request" });
     }
+    // One read takes both.
+    let major = types.member("gendisk", "major")?;
+    if types.member("gendisk", "first_minor")? != major + 4 {
+        return Err(ProbeError::Prototype { what: "a disk's minor number" });
+    }
     let queue_disk = types.find_member("request_queue", "disk")?;
     let owner = if queue_disk.is_some() { "q" } else { "rq_disk" };
     Ok(vec![
@@ -270,8 +284,7 @@ fn raw_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
         ("REQUEST_OWNER", types.member("request", owner)?),
         ("DISK_OF_QUEUE", queue_disk.is_some().into()),
         ("QUEUE_DISK", queue_disk.unwrap_or(0)),
-        ("DISK_MAJOR", types.member("gendisk", "major")?),
-        ("DISK_MINOR", types.member("gendisk", "first_minor")?),
+        ("DISK_MAJOR", major),
     ])
 }
 

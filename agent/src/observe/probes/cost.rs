@@ -95,8 +95,7 @@ impl ProbeCosts {
         }
     }
 
-    fn close(&mut self, window: OpenWindow) {
-        let elapsed = window.begin.elapsed();
+    fn close(&mut self, elapsed: Duration) {
         for probe in &mut self.probes {
             if let Some(cost) = probe.end(elapsed) {
                 self.statuses.set_cost(probe.name, cost);
@@ -149,7 +148,7 @@ impl Source for ProbeCosts {
     fn sample(&mut self, frame: &mut Frame) {
         let now = Instant::now();
         if let Some(window) = self.window.take_if(|window| now.duration_since(window.begin) >= self.length) {
-            self.close(window);
+            self.close(window.begin.elapsed());
         }
         if self.window.is_none() && now >= self.next {
             self.open(now);

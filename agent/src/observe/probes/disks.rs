@@ -79,9 +79,12 @@ mod tests {
     fn tree() -> (tempfile::TempDir, HostRoots) {
         let root = tempfile::tempdir().unwrap();
         let roots = HostRoots { sys: root.path().into(), ..HostRoots::default() };
-        for (name, dev, size, mq) in
-            [("sda", "8:0", "100", true), ("loop0", "7:0", "0", true), ("dm-0", "253:0", "90", false), ("cciss!c0d0", "104:16", "5", true)]
-        {
+        for (name, dev, size, mq) in [
+            ("sda", "8:0", "100", true),
+            ("loop0", "7:0", "0", true),
+            ("dm-0", "253:0", "90", false),
+            ("cciss!c0d0", "104:16", "5", true),
+        ] {
             let folder = root.path().join("block").join(name);
             fs::create_dir_all(folder.join("slaves")).unwrap();
             fs::write(folder.join("dev"), format!("{dev}\n")).unwrap();
@@ -102,14 +105,21 @@ mod tests {
         let disks = scan(&roots);
         assert_eq!(
             disks,
-            [Disk { name: "cciss/c0d0".into(), dev: 104 << 20 | 16 }, Disk { name: "sda".into(), dev: 8 << 20 }]
+            [
+                Disk { name: "cciss/c0d0".into(), dev: 104 << 20 | 16 },
+                Disk { name: "sda".into(), dev: 8 << 20 }
+            ]
         );
     }
 
     #[test]
     fn a_file_is_traced_to_the_disk_below_its_volume() {
         let (root, roots) = tree();
-        std::os::unix::fs::symlink(root.path().join("block/sda/sda1"), root.path().join("block/dm-0/slaves/sda1")).unwrap();
+        std::os::unix::fs::symlink(
+            root.path().join("block/sda/sda1"),
+            root.path().join("block/dm-0/slaves/sda1"),
+        )
+        .unwrap();
         let dev = fs::metadata(root.path()).unwrap().dev();
         fs::create_dir_all(root.path().join("dev/block")).unwrap();
         let node = root.path().join(format!("dev/block/{}:{}", stat::major(dev), stat::minor(dev)));

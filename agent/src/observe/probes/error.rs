@@ -8,7 +8,13 @@ use thiserror::Error as ThisError;
 /// Why a probe is off.
 #[derive(Debug, ThisError)]
 pub(super) enum ProbeError {
-    #[error("no kernel types at {path} ({reason}): a kernel built with CONFIG_DEBUG_INFO_BTF=y shows them there")]
+    #[error("turned off in the configuration")]
+    TurnedOff,
+    #[error("{path} does not say which CPUs there can be")]
+    NoCpus { path: PathBuf },
+    #[error(
+        "no kernel types at {path} ({reason}): a kernel built with CONFIG_DEBUG_INFO_BTF=y shows them there"
+    )]
     NoTypes { path: PathBuf, reason: String },
     #[error("this kernel's types have no {what}")]
     NoType { what: String },
@@ -47,7 +53,10 @@ impl ProbeError {
 
     /// The object and its reader don't fit: a fault in the build.
     pub(super) fn lacks(name: &str) -> Self {
-        Self::Kernel { what: format!("the probe's object has no {name}"), reason: "it was built wrongly".into() }
+        Self::Kernel {
+            what: format!("the probe's object has no {name}"),
+            reason: "it was built wrongly".into(),
+        }
     }
 
     /// Loading or attaching a program failed.
@@ -56,7 +65,8 @@ impl ProbeError {
         let ProgramError::LoadError { io_error, verifier_log } = error else {
             return Self::chain(what, error);
         };
-        if io_error.kind() == io::ErrorKind::PermissionDenied && io_error.raw_os_error() == Some(libc::EPERM) {
+        if io_error.kind() == io::ErrorKind::PermissionDenied && io_error.raw_os_error() == Some(libc::EPERM)
+        {
             return Self::Denied { what };
         }
         // The verifier's verdict is the last line before its statistics.
@@ -65,8 +75,10 @@ impl ProbeError {
         let statistics = ["processed ", "verification time ", "stack depth "];
         let said = |line: &&str| !line.is_empty() && !statistics.iter().any(|words| line.starts_with(words));
         let verdict = log.lines().rev().find(said);
-std::fs::write(format!("/tmp/vlog-{}", what.replace([' ',':'],"_")), &log).ok();
-        Self::Kernel { what, reason: format!("{io_error}; the verifier says: {}", verdict.unwrap_or("nothing")) }
+        Self::Kernel {
+            what,
+            reason: format!("{io_error}; the verifier says: {}", verdict.unwrap_or("nothing")),
+        }
     }
 
     /// An error of a library with all that it says of its causes.

@@ -69,21 +69,20 @@ impl<'a> Format<'a> {
             .map(|(list, _)| list);
         list.into_iter()
             .flat_map(|list| list.split('{').skip(1))
-            .filter_map(|flag| u32::from_str_radix(flag.trim().strip_prefix("0x")?.split(',').next()?, 16).ok())
+            .filter_map(|flag| {
+                u32::from_str_radix(flag.trim().strip_prefix("0x")?.split(',').next()?, 16).ok()
+            })
             .max()
             .ok_or_else(|| FormatError::NoFlags(name.into()))
     }
 
     fn field(&self, name: &str) -> Result<&Field<'a>, FormatError> {
-        self.fields
-            .iter()
-            .find(|field| field.name == name)
-            .ok_or_else(|| FormatError::NoField(name.into()))
+        self.fields.iter().find(|field| field.name == name).ok_or_else(|| FormatError::NoField(name.into()))
     }
 }
 
 impl<'a> Field<'a> {
-    /// `field:char rwbs[10];	offset:34;	size:10;	signed:0;`
+    /// `field:char rwbs[10]; offset:34; size:10; signed:0;`, with tabs for spaces.
     fn parse(line: &'a str) -> Option<Self> {
         let mut parts = line.split(';').map(str::trim);
         let declaration = parts.next()?.strip_prefix("field:")?;
@@ -109,9 +108,13 @@ mod tests {
     #[test]
     fn fields_stand_where_each_kernel_has_them() {
         let (old, new) = (Format::parse(ISSUE_6_1).unwrap(), Format::parse(ISSUE_6_18).unwrap());
-        for (name, size, in_old, in_new) in
-            [("dev", 4, 8, 8), ("sector", 8, 16, 16), ("bytes", 4, 28, 28), ("comm", 16, 40, 44), ("cmd", 4, 56, 60)]
-        {
+        for (name, size, in_old, in_new) in [
+            ("dev", 4, 8, 8),
+            ("sector", 8, 16, 16),
+            ("bytes", 4, 28, 28),
+            ("comm", 16, 40, 44),
+            ("cmd", 4, 56, 60),
+        ] {
             assert_eq!(old.offset(name, size), Ok(in_old), "{name}");
             assert_eq!(new.offset(name, size), Ok(in_new), "{name}");
         }

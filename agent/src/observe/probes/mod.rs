@@ -24,7 +24,7 @@ use serde::Deserialize;
 use ssts_proto::v1;
 
 pub use self::status::StatusBoard;
-use self::{block::BlockLatency, cost::ProbeCosts, error::ProbeError, program::Programs, sched::RunqueueLatency};
+use self::{cost::ProbeCosts, error::ProbeError, program::Programs};
 use super::source::Source;
 use crate::host::HostRoots;
 
@@ -75,8 +75,15 @@ pub struct Probes {
     pub statuses: StatusBoard,
 }
 
+/// A probe that is attached.
+struct Attached {
+    name: &'static str,
+    programs: Arc<Programs>,
+    source: Box<dyn Source>,
+    canary: Canary,
+}
+
 /// What came of causing a known event.
-#[derive(Debug)]
 enum Canary {
     /// The probe told the truth.
     Working,
@@ -84,64 +91,47 @@ enum Canary {
     Untestable(String),
 }
 
-/// Loads, attaches and tests the probes: about 50 ms. It doesn't fail; a probe may, and its status says why.
+/// Loads, attaches and tests the probes: about 0.1 s. It doesn't fail; a probe may, and its status says why.
 pub fn load(roots: &HostRoots, settings: &ProbeSettings) -> Probes {
+    type Load = fn(&HostRoots, HookChoice, usize) -> Result<Attached, ProbeError>;
+    let known: [(&str, Load); 2] = [(block::NAME, block::load), (sched::NAME, sched::load)];
+    let cpus = cpus::possible(roots);
     let mut probes = Probes { sources: Vec::new(), statuses: StatusBoard::default() };
-    if !settings.enabled {
-        for name in [block::NAME, sched::NAME] {
-            probes.statuses.add(absent(name, "turned off in the configuration"));
+    let mut measured = Vec::new();
+    for (name, load) in known {
+        let attached = match cpus {
+            _ if !settings.enabled => Err(ProbeError::TurnedOff),
+            None => Err(ProbeError::NoCpus { path: roots.sys("devices/system/cpu/possible") }),
+            Some(cpus) => load(roots, settings.hooks, cpus),
+        };
+        probes.statuses.add(status(name, &attached));
+        if let Ok(Attached { name, programs, source, .. }) = attached {
+            probes.sources.push(source);
+            measured.push((name, programs));
         }
-        return probes;
     }
-    let Some(cpus) = cpus::possible(roots) else {
-        let reason = format!("{} can't be read", roots.sys("devices/system/cpu/possible").display());
-        for name in [block::NAME, sched::NAME] {
-            probes.statuses.add(absent(name, &reason));
-        }
-        return probes;
-    };
-    let mut attached = Vec::new();
-    let block = BlockLatency::load(roots, settings.hooks, cpus).and_then(|mut source| {
-        let canary = source.canary()?;
-        Ok((source, canary))
-    });
-    let block = block.map(|(source, canary)| (source.programs.clone(), Box::new(source) as Box<dyn Source>, canary));
-    probes.add(block::NAME, block, &mut attached);
-    let sched = RunqueueLatency::load(roots, settings.hooks, cpus);
-    let sched = sched.map(|(source, canary)| (source.programs.clone(), Box::new(source) as Box<dyn Source>, canary));
-    probes.add(sched::NAME, sched, &mut attached);
-    if !attached.is_empty() {
-        probes.sources.push(Box::new(ProbeCosts::new(attached, probes.statuses.clone(), settings)));
+    if !measured.is_empty() {
+        probes.sources.push(Box::new(ProbeCosts::new(measured, probes.statuses.clone(), settings)));
     }
     probes
 }
 
-impl Probes {
-    fn add(
-        &mut self,
-        name: &'static str,
-        loaded: Result<(Arc<Programs>, Box<dyn Source>, Canary), ProbeError>,
-        attached: &mut Vec<(&'static str, Arc<Programs>)>,
-    ) {
-        let (programs, source, canary) = match loaded {
-            Ok(loaded) => loaded,
-            Err(error) => {
-                tracing::warn!(probe = name, %error, "probe is off");
-                self.statuses.add(absent(name, &error.to_string()));
-                return;
+fn status(name: &str, attached: &Result<Attached, ProbeError>) -> v1::ProbeStatus {
+    let status = v1::ProbeStatus { name: name.into(), ..v1::ProbeStatus::default() };
+    match attached {
+        Err(error) => v1::ProbeStatus { reason: error.to_string(), ..status },
+        Ok(attached) => {
+            let (working, reason) = match &attached.canary {
+                Canary::Working => (true, String::new()),
+                Canary::Untestable(reason) => (false, reason.clone()),
+            };
+            v1::ProbeStatus {
+                attached: true,
+                working,
+                reason,
+                hooks: attached.programs.hooks.clone(),
+                ..status
             }
-        };
-        let (working, reason) = match canary {
-            Canary::Working => (true, String::new()),
-            Canary::Untestable(reason) => (false, reason),
-        };
-        let hooks = programs.hooks.clone();
-        self.statuses.add(v1::ProbeStatus { name: name.into(), attached: true, working, reason, hooks, cost: None });
-        self.sources.push(source);
-        attached.push((name, programs));
+        }
     }
-}
-
-fn absent(name: &str, reason: &str) -> v1::ProbeStatus {
-    v1::ProbeStatus { name: name.into(), reason: reason.into(), ..v1::ProbeStatus::default() }
 }

@@ -12,7 +12,14 @@ use aya::{
     programs::{Program, RawTracePoint, TracePoint},
 };
 
-use super::{HookChoice, error::ProbeError, tracefs::Tracefs, types::KernelTypes};
+use super::{
+    HookChoice,
+    error::ProbeError,
+    perf_event,
+    tracefs::Tracefs,
+    types::KernelTypes,
+    window::{Element, Window},
+};
 use crate::host::HostRoots;
 
 /// What a probe's object needs to be told: constants by name.
@@ -50,7 +57,7 @@ pub(super) struct Programs {
     /// How each is attached.
     pub(super) hooks: Vec<String>,
     /// Attachments that aya doesn't hold.
-    _events: Vec<OwnedFd>,
+    events: Vec<OwnedFd>,
 }
 
 impl Programs {
@@ -75,7 +82,9 @@ impl Programs {
                 (_, Ok(programs)) => Ok(programs),
                 // It is the same privilege that both lack.
                 (denied @ ProbeError::Denied { .. }, Err(_)) => Err(denied),
-                (first, Err(second)) => Err(ProbeError::Neither { raw: first.into(), recorded: second.into() }),
+                (first, Err(second)) => {
+                    Err(ProbeError::Neither { raw: first.into(), recorded: second.into() })
+                }
             }),
         }
     }
@@ -89,20 +98,19 @@ impl Programs {
         for (name, value) in definition.constants.iter().chain(constants) {
             loader.override_global(name, value, true);
         }
-        let ebpf = loader
-            .load(definition.object)
-            .map_err(|e| ProbeError::object(format!("loading the object of probe {}", definition.name), &e))?;
-        Ok(Self { ebpf, names: Vec::new(), hooks: Vec::new(), _events: Vec::new() })
+        let ebpf = loader.load(definition.object).map_err(|e| {
+            ProbeError::object(format!("loading the object of probe {}", definition.name), &e)
+        })?;
+        Ok(Self { ebpf, names: Vec::new(), hooks: Vec::new(), events: Vec::new() })
     }
 
     fn attach_raw(mut self, hooks: &[Hook]) -> Result<Self, ProbeError> {
         for hook in hooks {
             let name = format!("raw_tracepoint {}", hook.event);
             let wrong = |e| ProbeError::program(&name, &e);
-            let program: &mut RawTracePoint =
-                self.program(hook.raw)?.try_into().map_err(|e| ProbeError::program(&name, &e))?;
+            let program: &mut RawTracePoint = self.program(hook.raw)?.try_into().map_err(wrong)?;
             program.load().map_err(wrong)?;
-            program.attach(hook.event).map_err(|e| ProbeError::program(&name, &e))?;
+            program.attach(hook.event).map_err(wrong)?;
             self.note(hook.raw, name);
         }
         Ok(self)
@@ -114,11 +122,10 @@ impl Programs {
             let name = format!("tracepoint {}:{}", hook.category, hook.event);
             let wrong = |e| ProbeError::program(&name, &e);
             let program: &mut TracePoint = self.program(hook.recorded)?.try_into().map_err(wrong)?;
-            program.load().map_err(|e| ProbeError::program(&name, &e))?;
-            let fd = program.fd().map_err(|e| ProbeError::program(&name, &e))?;
-            let event =
-                super::perf_event::attach(fd.as_fd(), id).map_err(|e| ProbeError::call(&name, &e))?;
-            self._events.push(event);
+            program.load().map_err(wrong)?;
+            let fd = program.fd().map_err(wrong)?.as_fd();
+            let event = perf_event::attach(fd, id).map_err(|e| ProbeError::call(&name, &e))?;
+            self.events.push(event);
             self.note(hook.recorded, name);
         }
         Ok(self)
@@ -133,8 +140,22 @@ impl Programs {
         self.hooks.push(hook);
     }
 
-    /// An array map of the object.
-    pub(super) fn map(&self, name: &str) -> Result<BorrowedFd<'_>, ProbeError> {
+    /// The first `len` elements of an array map.
+    pub(super) fn window<T: Element>(&self, map: &str, len: usize) -> Result<Window<T>, ProbeError> {
+        self.window_at(map, 0, len)
+    }
+
+    /// `len` elements of an array map, from element `first` on.
+    pub(super) fn window_at<T: Element>(
+        &self,
+        map: &str,
+        first: usize,
+        len: usize,
+    ) -> Result<Window<T>, ProbeError> {
+        Window::open(self.map(map)?, first, len).map_err(|e| ProbeError::call(format!("mapping {map}"), &e))
+    }
+
+    fn map(&self, name: &str) -> Result<BorrowedFd<'_>, ProbeError> {
         match self.ebpf.map(name) {
             Some(Map::Array(map)) => Ok(map.fd().as_fd()),
             _ => Err(ProbeError::lacks(name)),

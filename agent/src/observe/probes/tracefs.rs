@@ -32,9 +32,9 @@ pub(super) struct Tracefs {
 impl Tracefs {
     pub(super) fn open(roots: &HostRoots) -> Result<Self, ProbeError> {
         let path = &roots.tracefs;
-        let root = if path.join("events").is_dir() { File::open(path).map(OwnedFd::from) } else { mount_aside() };
-        root.map(|root| Self { root })
-            .map_err(|source| ProbeError::NoTracefs { path: path.clone(), source })
+        let root =
+            if path.join("events").is_dir() { File::open(path).map(OwnedFd::from) } else { mount_aside() };
+        root.map(|root| Self { root }).map_err(|source| ProbeError::NoTracefs { path: path.clone(), source })
     }
 
     /// The number by which perf_event_open knows the tracepoint `event`, such as `sched/sched_switch`.
@@ -71,7 +71,14 @@ fn mount_aside() -> io::Result<OwnedFd> {
     let null = ptr::null::<libc::c_char>();
     // SAFETY: the command takes neither key nor value.
     let created = unsafe {
-        libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), FSCONFIG_CMD_CREATE, null, null, 0 as libc::c_int)
+        libc::syscall(
+            libc::SYS_fsconfig,
+            context.as_raw_fd(),
+            FSCONFIG_CMD_CREATE,
+            null,
+            null,
+            0 as libc::c_int,
+        )
     };
     if created < 0 {
         return Err(io::Error::last_os_error());

@@ -90,11 +90,11 @@ impl KernelTypes {
     /// Searches unnamed structs and unions inside too. A bit field has no address.
     fn bits_to(&self, within: &Struct, name: &str) -> Option<u32> {
         within.members.iter().find_map(|member| match self.btf.resolve_name(member).ok()?.as_str() {
-            found if found == name => {
-                (member.bitfield_size().unwrap_or(0) == 0).then(|| member.bit_offset())
-            }
+            found if found == name => (member.bitfield_size().unwrap_or(0) == 0).then(|| member.bit_offset()),
             "" => match self.target(member)? {
-                Type::Struct(inner) | Type::Union(inner) => Some(member.bit_offset() + self.bits_to(&inner, name)?),
+                Type::Struct(inner) | Type::Union(inner) => {
+                    Some(member.bit_offset() + self.bits_to(&inner, name)?)
+                }
                 _ => None,
             },
             _ => None,

@@ -65,7 +65,10 @@ impl Source for Diskstats {
                         frame.set(*column, Ok(value));
                     }
                 }
-                None => self.changed |= counters.has_worked() && self.roots.sys("block").join(as_path(name)).exists(),
+                None => {
+                    self.changed |=
+                        counters.has_worked() && self.roots.sys("block").join(as_path(name)).exists();
+                }
             }
         }
         self.changed |= self.table.finish(gone, frame) && content_was_read(gone);

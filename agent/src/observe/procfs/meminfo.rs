@@ -117,7 +117,10 @@ mod tests {
 
     #[test]
     fn kilobytes_become_bytes_and_what_the_kernel_lacks_is_absent() {
-        let tree = TestTree::new(&[("proc/meminfo", "MemTotal:       24589 kB\nMemFree:     0 kB\nHugePages_Free: 4\n")]);
+        let tree = TestTree::new(&[(
+            "proc/meminfo",
+            "MemTotal:       24589 kB\nMemFree:     0 kB\nHugePages_Free: 4\n",
+        )]);
         let (schema, frame) = tree.sample(&mut Meminfo::new(&tree.roots()));
         assert_eq!(value(&schema, &frame, "host.memory.total", &[]), Ok(24_589.0 * 1_024.0));
         assert_eq!(value(&schema, &frame, "host.memory.free", &[]), Ok(0.0));

@@ -87,7 +87,8 @@ mod tests {
 
     #[test]
     fn both_directions_of_each_interface_are_read() {
-        let text = TITLES.to_owned() + "    lo: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\nwlan0.5:21 22 23 24 0 0 0 0 29 30 31 32 0 0 0 0\n";
+        let text = TITLES.to_owned()
+            + "    lo: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\nwlan0.5:21 22 23 24 0 0 0 0 29 30 31 32 0 0 0 0\n";
         let tree = TestTree::new(&[("proc/net/dev", &text)]);
         let (schema, frame) = tree.sample(&mut NetDev::new(&tree.roots()));
         for (metric, lo, wlan) in [
@@ -103,7 +104,10 @@ mod tests {
 
     #[test]
     fn an_interface_that_goes_is_gone() {
-        let tree = TestTree::new(&[("proc/net/dev", "lo: 1 2 3 4 5 6 7 8 9 10 11 12\neth0: 1 2 3 4 5 6 7 8 9 10 11 12\n")]);
+        let tree = TestTree::new(&[(
+            "proc/net/dev",
+            "lo: 1 2 3 4 5 6 7 8 9 10 11 12\neth0: 1 2 3 4 5 6 7 8 9 10 11 12\n",
+        )]);
         let mut source = NetDev::new(&tree.roots());
         let (schema, mut frame) = tree.sample(&mut source);
         tree.write("proc/net/dev", "lo: 5 2 3 4 5 6 7 8 9 10 11 12\n");

@@ -32,8 +32,10 @@ impl Pressure {
 impl Source for Pressure {
     fn describe(&mut self, schema: &mut Schema) {
         for ((_, columns), resource) in self.files.iter_mut().zip(RESOURCES) {
-            *columns =
-                SHARES.iter().map(|share| schema.column(&HOST_PRESSURE_STALLED, &[resource, share])).collect();
+            *columns = SHARES
+                .iter()
+                .map(|share| schema.column(&HOST_PRESSURE_STALLED, &[resource, share]))
+                .collect();
         }
     }
 

@@ -69,7 +69,11 @@ impl Source for Stat {
             .filter_map(core_line)
             .map(|(cpu, _)| {
                 let label = cpu.to_string();
-                Core { cpu, modes: MODES.map(|mode| schema.column(&HOST_CPU_TIME, &[&label, mode])), seen: false }
+                Core {
+                    cpu,
+                    modes: MODES.map(|mode| schema.column(&HOST_CPU_TIME, &[&label, mode])),
+                    seen: false,
+                }
             })
             .collect();
     }
@@ -78,7 +82,9 @@ impl Source for Stat {
         let content = match self.file.read() {
             Ok(content) => content,
             Err(reason) => {
-                for column in self.cores.iter().flat_map(|core| core.modes).chain(self.singles.iter().copied()) {
+                for column in
+                    self.cores.iter().flat_map(|core| core.modes).chain(self.singles.iter().copied())
+                {
                     frame.set(column, Err(reason));
                 }
                 return;
@@ -99,10 +105,14 @@ impl Source for Stat {
                     frame.set(*column, Ok(ticks as f64 / self.ticks_per_s));
                 }
                 next += 1;
-            } else if let Some(single) =
-                SINGLES.iter().position(|(name, _)| line.strip_prefix(*name).is_some_and(|rest| rest[0] == b' '))
+            } else if let Some(single) = SINGLES
+                .iter()
+                .position(|(name, _)| line.strip_prefix(*name).is_some_and(|rest| rest[0] == b' '))
             {
-                frame.set(self.singles[single], numbers(line).next().map(|n| n as f64).ok_or(AbsenceReason::Malformed));
+                frame.set(
+                    self.singles[single],
+                    numbers(line).next().map(|n| n as f64).ok_or(AbsenceReason::Malformed),
+                );
             }
         }
         for core in &mut self.cores {

@@ -33,7 +33,8 @@ impl Table {
     /// The columns of a device, or nothing when the schema does not know it.
     pub(super) fn find(&mut self, name: &[u8]) -> Option<&[Column]> {
         let rows = self.rows.len();
-        let found = (self.next..rows).chain(0..self.next.min(rows)).find(|row| self.rows[*row].name == name)?;
+        let found =
+            (self.next..rows).chain(0..self.next.min(rows)).find(|row| self.rows[*row].name == name)?;
         self.next = found + 1;
         self.rows[found].seen = true;
         Some(&self.rows[found].columns)

@@ -51,6 +51,7 @@ impl TestTree {
 
 /// What a frame says of a metric with these labels.
 pub(crate) fn value(schema: &Schema, frame: &Frame, metric: &str, labels: &[&str]) -> Reading {
-    let found = schema.columns.iter().position(|column| column.metric.name == metric && column.labels == labels);
+    let found =
+        schema.columns.iter().position(|column| column.metric.name == metric && column.labels == labels);
     frame.readings()[found.unwrap_or_else(|| panic!("no column {metric} {labels:?}"))]
 }

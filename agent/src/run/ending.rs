@@ -1,0 +1,37 @@
+//! Why runs end, and what that makes of them.
+
+use ssts_proto::v1::{Cause, Verdict};
+
+/// Why a run ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// For programs.
+    pub cause: Cause,
+    /// For people.
+    pub message: String,
+}
+
+impl Ending {
+    /// With a cause and its words.
+    pub fn new(cause: Cause, message: impl Into<String>) -> Self {
+        Self { cause, message: message.into() }
+    }
+
+    /// What it makes of the run.
+    pub(super) fn verdict(&self) -> Verdict {
+        match self.cause {
+            Cause::Completed => Verdict::Pass,
+            Cause::WrongData | Cause::IoErrors => Verdict::Fail,
+            Cause::StoppedByUser
+            | Cause::Halted
+            | Cause::GuardTripped
+            | Cause::LeaseExpired
+            | Cause::AgentStopped => Verdict::Aborted,
+            Cause::Unspecified
+            | Cause::BurnerDied
+            | Cause::BurnerFailed
+            | Cause::AgentLost
+            | Cause::NothingDone => Verdict::Error,
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Whether a host has room for what a phase asks: on its file systems and in memory.
+
+use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
+
+use nix::sys::{
+    statfs::{TMPFS_MAGIC, statfs},
+    statvfs::statvfs,
+};
+use procfs::FromRead as _;
+use ssts_proto::validate::Violations;
+
+use crate::{
+    burn::plan::{DiskLoad, Load, Plan},
+    host::HostRoots,
+};
+
+/// The disk burners of a phase, with their places in it.
+fn disks(plans: &[Plan]) -> impl Iterator<Item = (usize, &DiskLoad)> {
+    plans.iter().enumerate().filter_map(|(index, plan)| match &plan.load {
+        Load::Disk(load) => Some((index, load)),
+        Load::Cpu { .. } => None,
+    })
+}
+
+/// All files of a phase together must fit, with the reserve, on each file system. `phase` is its place in the message.
+pub(super) fn check_disks(phase: &str, plans: &[Plan], reserve_bytes: u64, found: &mut Violations) {
+    let mut asked: Vec<(u64, u64)> = Vec::new();
+    for (index, load) in disks(plans) {
+        let (Ok(metadata), Ok(space)) = (fs::metadata(&load.path), statvfs(&load.path)) else { continue };
+        let before = asked.iter().position(|(device, _)| *device == metadata.dev()).unwrap_or_else(|| {
+            asked.push((metadata.dev(), 0));
+            asked.len() - 1
+        });
+        let bytes = asked[before].1.saturating_add(load.size_bytes);
+        asked[before].1 = bytes;
+        let unit = space.fragment_size();
+        let (whole, free) = (space.blocks() * unit, space.blocks_available() * unit);
+        if bytes > free.saturating_sub(reserve_bytes) {
+            found.add(
+                format!("{phase}.burners[{index}].size_bytes"),
+                format!(
+                    "{bytes} bytes are more than the file system of {} can give: {free} of {whole} bytes are free, \
+                     {reserve_bytes} of them are kept in reserve",
+                    load.path.display()
+                ),
+                "choose a smaller size, free some space, or choose another folder",
+            );
+        }
+    }
+}
+
+/// Buffers, and files of file systems that live in memory, must fit above what the guard keeps available.
+pub(super) fn check_memory(
+    phase: &str,
+    plans: &[Plan],
+    reserve_bytes: u64,
+    roots: &HostRoots,
+    found: &mut Violations,
+) {
+    let Ok(meminfo) = procfs::Meminfo::from_file(roots.proc("meminfo")) else { return };
+    let available = meminfo.mem_available.unwrap_or(meminfo.mem_free);
+    let usable = available.saturating_sub(reserve_bytes);
+    let mut asked = 0u64;
+    for (index, load) in disks(plans) {
+        let file = if lives_in_memory(&load.path) { load.size_bytes } else { 0 };
+        let buffers = u64::from(load.block_bytes) * u64::from(load.depth);
+        asked = asked.saturating_add(file).saturating_add(buffers);
+        if asked > usable {
+            let (field, what) = if file > buffers {
+                ("size_bytes", format!("a file of {file} bytes in memory ({})", load.path.display()))
+            } else {
+                ("depth", format!("{} blocks of {} bytes in flight", load.depth, load.block_bytes))
+            };
+            found.add(
+                format!("{phase}.burners[{index}].{field}"),
+                format!(
+                    "{what} are more than the memory can hold: {available} bytes are available, {reserve_bytes} of them \
+                     are kept in reserve"
+                ),
+                "choose a smaller size, depth or block size",
+            );
+        }
+    }
+}
+
+fn lives_in_memory(path: &Path) -> bool {
+    statfs(path).is_ok_and(|file_system| file_system.filesystem_type() == TMPFS_MAGIC)
+}
+
+/// Whether an unnamed file can be made in `path`. Tries the very thing that the burner will do: make an unnamed file there.
+pub(super) fn check_folder(field: &str, path: &Path, found: &mut Violations) -> Option<()> {
+    let (message, mend) = match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_dir() => (format!("{} is no folder", path.display()), "name a folder"),
+        Ok(_) => match tempfile::tempfile_in(path) {
+            Ok(_) => return Some(()),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)) => (
+                format!("the file system of {} is full", path.display()),
+                "free some space or choose another folder",
+            ),
+            Err(error) => (
+                format!("the agent can't make a file in {}: {}", path.display(), plain(&error)),
+                "make it writable for the agent's user or choose another folder",
+            ),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            (format!("{} does not exist", path.display()), "make the folder or choose another")
+        }
+        Err(error) => (
+            format!("{} can't be used: {}", path.display(), plain(&error)),
+            "choose a folder that the agent may use",
+        ),
+    };
+    found.add(field, message, mend);
+    None
+}
+
+/// The kernel's words, without what Rust adds around them.
+fn plain(error: &io::Error) -> String {
+    error
+        .raw_os_error()
+        .map_or_else(|| error.to_string(), |errno| nix::errno::Errno::from_raw(errno).desc().to_owned())
+}
