@@ -1,6 +1,12 @@
 //! Us beside the specialists, on the same machine in the same minutes: alternating, so that what disturbs one disturbs the
 //! other. Prints a table and writes target/bench.json. A peer that is not installed is named, and our own figure stands.
 
+#![expect(
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a benchmark fails by panicking, and prints what it measures"
+)]
+
 #[path = "peers/peer.rs"]
 mod peer;
 #[path = "peers/table.rs"]

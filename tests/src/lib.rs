@@ -21,6 +21,6 @@ pub use daemon::Daemon;
 pub use fixture::Sysfs;
 pub use ground::Ground;
 pub use grpc::connect;
-pub use machine::{Machine, as_nobody, possible, privileged, tools};
+pub use machine::{Machine, as_nobody, note, possible, privileged, tools};
 pub use mount::Mount;
 pub use programs::Programs;

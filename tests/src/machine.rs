@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    fmt::Display,
     fs::File,
     os::unix::process::CommandExt as _,
     process::{Command, Stdio},
@@ -54,7 +55,7 @@ pub fn tools(names: &[&str]) -> bool {
 pub fn possible(can: bool, why_not: &str) -> bool {
     if !can {
         assert!(env::var("CI").as_deref() != Ok("true"), "{why_not}");
-        eprintln!("NOT TESTED: {why_not}");
+        note(format_args!("NOT TESTED: {why_not}"));
     }
     can
 }
@@ -63,6 +64,11 @@ fn on_path(name: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     let more = ["/usr/sbin".into(), "/sbin".into()];
     env::split_paths(&path).chain(more).any(|folder| folder.join(name).is_file())
+}
+
+/// Tells something beside the story, for whoever reads its output.
+pub fn note(text: impl Display) {
+    eprintln!("{text}");
 }
 
 /// Makes the command run as a user without rights.

@@ -84,7 +84,7 @@ async fn read_frames(stream: &mut Streaming<WatchResponse>, count: usize) -> Fra
         match soon(stream.message()).await.expect("the stream goes on").expect("it does not end").item {
             Some(Item::Schema(new)) => schema = Some(new),
             Some(Item::Frame(frame)) => frames.push(frame),
-            other => panic!("neither schema nor frame was asked to come: {other:?}"),
+            other => unreachable!("neither schema nor frame: {other:?}"),
         }
     }
     Frames { schema: schema.expect("a schema comes before the first frame"), frames }
@@ -116,8 +116,7 @@ impl Frames {
         }
         assert!(self.frames.is_sorted_by(|a, b| a.sequence < b.sequence && a.end_ns < b.end_ns));
         for column in &self.schema.columns {
-            let metric = catalogue::find(&column.metric)
-                .unwrap_or_else(|| panic!("{} is not in the catalogue", column.metric));
+            let metric = catalogue::find(&column.metric).expect(&column.metric);
             let labels: Vec<_> = column.labels.iter().map(|label| label.name.as_str()).collect();
             assert_eq!(
                 (column.unit.as_str(), &labels[..]),

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 use ssts_tests::{
-    Ctl, Daemon, Ground, Running, Sysfs,
+    Ctl, Daemon, Ground, Running, Sysfs, note,
     outside::{self, Process},
 };
 
@@ -92,7 +92,7 @@ fn a_hot_sensor_stops_the_run_within_a_tick_and_50_ms() {
             break;
         }
     }
-    println!("burners gone after {took:?}");
+    note(format_args!("burners gone after {took:?}"));
     assert!(took.iter().min() <= Some(&(REACTION + SLACK)), "{took:?}");
 }
 

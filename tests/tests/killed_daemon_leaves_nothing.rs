@@ -7,7 +7,7 @@ use std::{
 };
 
 use nix::sys::{prctl, signal::Signal};
-use ssts_tests::{Ctl, Daemon, Ground, outside::Process};
+use ssts_tests::{Ctl, Daemon, Ground, note, outside::Process};
 
 /// The promise.
 const GONE_WITHIN: Duration = Duration::from_millis(50);
@@ -60,7 +60,7 @@ fn no_burner_outlives_its_daemon() {
     let scenario = full_load(&ground);
     let mut took: Vec<_> = (0..TRIES).map(|_| kill_under_load(&ground, &scenario)).collect();
     took.sort_unstable();
-    println!("burners gone after {took:?}");
+    note(format_args!("burners gone after {took:?}"));
     // A neighbour can hold up the one who looks, not the kernel that kills: one late look in ten is the neighbour's.
     assert!(took[TRIES - 2] <= GONE_WITHIN, "{took:?}");
 

@@ -8,7 +8,7 @@ use std::{
 use nix::sys::{prctl, signal::Signal};
 use serde_json::Value;
 use ssts_tests::{
-    Ctl, Daemon, Ground,
+    Ctl, Daemon, Ground, note,
     outside::{self, Process},
 };
 
@@ -32,7 +32,7 @@ fn a_run_ends_with_its_lease_when_the_client_is_killed() {
     let gone = outside::within(TTL * 2, || !burners.iter().any(Process::is_alive));
     let took = begin.elapsed();
     assert!(gone.is_some(), "the run goes on without its client");
-    println!("ended after {took:?}");
+    note(format_args!("ended after {took:?}"));
     assert!((TTL - RENEWED..=TTL + TICK + SLACK).contains(&took), "{took:?}");
     let mut run = Value::Null;
     outside::within(Duration::from_secs(5), || {

@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use serde_json::Value;
 use ssts_tests::{
-    Ctl, Daemon, Ground,
+    Ctl, Daemon, Ground, note,
     outside::{self, Load, Thread},
 };
 
@@ -16,7 +16,7 @@ const HONESTY: f64 = 0.5;
 const TRIES: usize = 3;
 
 /// One burn on core 0, seen from outside over `window`, and its result.
-fn burn(asked: u32, duration: Duration, window: Duration) -> (Load, Value) {
+fn burn(asked: f64, duration: Duration, window: Duration) -> (Load, Value) {
     let ground = Ground::alone();
     let daemon = Daemon::start(&ground);
     let words =
@@ -33,19 +33,28 @@ fn burn(asked: u32, duration: Duration, window: Duration) -> (Load, Value) {
     (seen, outcome.json())
 }
 
-/// Tries until it is within the bounds, or shows all tries.
+/// Tries until it is within the bounds, or shows all tries. A core that neighbours hold can't give what it has not: then all
+/// that did not run must have waited to run.
 fn assert_load(asked: u32, duration: Duration, window: Duration) {
+    let asked = f64::from(asked);
     let mut tries = Vec::new();
     for _ in 0..TRIES {
         let (seen, result) = burn(asked, duration, window);
         let burner = &result["hosts"][0]["burners"][0];
         assert_eq!(burner["cores"], serde_json::json!([0]));
         let told = burner["achieved_load"]["mean"].as_f64().expect("it is a number");
-        println!("asked {asked} %, seen {seen:?}, told {told:.3} %");
-        if (seen.percent - f64::from(asked)).abs() <= ACCURACY && (told - seen.percent).abs() <= HONESTY {
+        note(format_args!("asked {asked} %, seen {seen:?}, told {told:.3} %"));
+        if (seen.percent - asked).abs() <= ACCURACY && (told - seen.percent).abs() <= HONESTY {
             return;
         }
         tries.push((seen, told));
+    }
+    let crowded_out = |seen: &Load| {
+        asked + seen.waited_percent > 100.0 && seen.percent + seen.waited_percent >= asked - ACCURACY
+    };
+    if tries.iter().all(|(seen, _)| crowded_out(seen)) {
+        note(format_args!("NOT TESTED: neighbours held the core each time: {tries:?}"));
+        return;
     }
     assert!(tries.is_empty(), "asked {asked} %: (seen, told) {tries:?}");
 }
@@ -69,12 +78,20 @@ fn a_ramp_rises() {
     let running =
         Ctl::new(&ground).words("--output json burn cpu --cores 0 --load 20..80 --duration 4s").spawn();
     let worker: Thread = daemon.burning(1)[0].workers()[0];
-    let loads: Vec<f64> = (0..3).map(|_| outside::load(worker, Duration::from_secs(1)).percent).collect();
+    let loads: Vec<Load> = (0..3).map(|_| outside::load(worker, Duration::from_secs(1))).collect();
     let outcome = running.outcome();
     outcome.assert_status(0);
-    assert!(loads.is_sorted() && loads[2] - loads[0] > 20.0, "{loads:?}");
+    // Crowded out, it runs whenever it may, and shows no shape.
+    if loads.iter().all(|load| load.waited_percent < 15.0) {
+        let rises = loads.is_sorted_by(|a, b| a.percent < b.percent);
+        assert!(rises && loads[2].percent - loads[0].percent > 20.0, "{loads:?}");
+    } else {
+        note(format_args!("NOT TESTED: neighbours held the core: {loads:?}"));
+    }
     let result = outcome.json();
     let burner = &result["hosts"][0]["burners"][0];
     let target = burner["target_load"].as_f64().expect("it is a number");
     assert!((target - 50.0).abs() < 1.0, "{burner:#}");
+    let targets = &result["hosts"][0]["telemetry"]["burner.target"][0];
+    assert!(targets["min"].as_f64() < Some(0.25) && targets["max"].as_f64() > Some(0.75), "{targets:#}");
 }

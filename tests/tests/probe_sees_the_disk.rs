@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
-use ssts_tests::{Ctl, Daemon, Ground, possible, privileged};
+use ssts_tests::{Ctl, Daemon, Ground, note, possible, privileged};
 
 const BLOCK: usize = 4_096;
 const BLOCKS: u64 = 4_096;
@@ -96,7 +96,11 @@ fn the_reads_of_this_test_are_counted_and_timed() {
     followed.assert_status(0);
     let result = followed.json();
     let reads = reads_of(&result, &disk).unwrap_or_else(|| panic!("no reads of {disk}: {result:#}"));
-    println!("own p50 {:?}, p90 {:?}; probe: {reads:#}", took[took.len() / 2], took[took.len() * 9 / 10]);
+    note(format_args!(
+        "own p50 {:?}, p90 {:?}; probe: {reads:#}",
+        took[took.len() / 2],
+        took[took.len() * 9 / 10]
+    ));
     assert!(reads["samples"].as_u64() >= Some(READS), "{READS} reads were issued: {reads:#}");
     assert_eq!(reads["unit"], "ns");
     // The way through the kernel is in our figure, not in the probe's; and others may read, too.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use ssts_tests::{Ctl, Daemon, Ground, outside::Process};
+use ssts_tests::{Ctl, Daemon, Ground, note, outside::Process};
 
 fn stop_during_a_run(signal: Signal) {
     let ground = Ground::new();
@@ -14,7 +14,7 @@ fn stop_during_a_run(signal: Signal) {
     daemon.signal(signal);
     let status = daemon.wait(Duration::from_secs(10)).expect("it does not end");
     let took = begin.elapsed();
-    println!("{signal}: ended after {took:?}");
+    note(format_args!("{signal}: ended after {took:?}"));
     assert_eq!(status.code(), Some(0), "{}", daemon.log());
     assert!(took < Duration::from_secs(2), "{took:?}");
     assert!(!burners.iter().any(Process::is_alive), "burners outlive their daemon");

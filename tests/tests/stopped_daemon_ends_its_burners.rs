@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use ssts_tests::{
-    Ctl, Daemon, Ground,
+    Ctl, Daemon, Ground, note,
     outside::{self, Process},
 };
 
@@ -51,7 +51,7 @@ fn burners_end_by_themselves_when_their_daemon_hangs() {
                 took = took.min(burn_and_freeze(load));
             }
         }
-        println!("at {load} % burners ended after {took:?}");
+        note(format_args!("at {load} % burners ended after {took:?}"));
         assert!(took <= DEADLINE + SLACK, "{load} %: {took:?}");
     }
 }
