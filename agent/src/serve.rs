@@ -8,7 +8,7 @@ use std::{
 };
 
 use nix::{
-    sys::{prctl, signal::Signal},
+    sys::{prctl, signal::Signal as SignalNumber},
     unistd::{Pid, getppid},
 };
 use ssts_agent::{
@@ -29,12 +29,12 @@ use ssts_agent::{
 };
 use ssts_proto::{FILE_DESCRIPTOR_SET, v1, v1::agent_server::AgentServer};
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
-use tracing::info;
+use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::{Failure, cli::Serve, configuration};
@@ -91,10 +91,16 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
         .into_iter()
         .map(|listener| tokio::spawn(answer(service.clone(), listener, stopped.clone())))
         .collect();
-    wait_for_signal().await?;
+    let mut signals = Signals::listen()?;
+    signals.next().await;
+    engine.close();
     if let Some(run) = engine.current() {
         run.stop(Ending::new(v1::Cause::AgentStopped, "sstsd was told to stop"));
-        rpc::wait_until_finished(&run).await;
+        tokio::select! {
+            () = rpc::wait_until_finished(&run) => {}
+            // A burner hangs in the kernel and somebody insists: the kernel ends it with this process.
+            () = signals.next() => warn!("told to stop again: not waiting for the run's end"),
+        }
     }
     let _all_gone = stop.send(true);
     for task in serving {
@@ -152,15 +158,26 @@ async fn answer(
     server.serve_with_incoming_shutdown(UnixListenerStream::new(socket), told_to_stop).await
 }
 
-async fn wait_for_signal() -> Result<(), Failure> {
-    let listen =
-        |kind| signal(kind).map_err(|source| Failure::Io { what: "signals can't be listened for", source });
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => info!("SIGTERM: stopping"),
-        _ = interrupt.recv() => info!("SIGINT: stopping"),
+/// What ends the daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind).map_err(|source| Failure::Io { what: "signals can't be listened for", source })
+        };
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => info!("SIGTERM: stopping"),
+            _ = self.interrupt.recv() => info!("SIGINT: stopping"),
+        }
+    }
 }
 
 fn addresses(config: &Config) -> Result<Vec<Address>, Failure> {
@@ -183,7 +200,7 @@ fn log(config: &LogConfig) -> Result<(), Failure> {
 /// Ends with the process that started this one for a single command.
 fn follow(parent: i32) -> Result<(), Failure> {
     let failed = |source| Failure::Io { what: "the parent can't be followed", source };
-    prctl::set_pdeathsig(Signal::SIGTERM).map_err(|errno| failed(errno.into()))?;
+    prctl::set_pdeathsig(SignalNumber::SIGTERM).map_err(|errno| failed(errno.into()))?;
     if getppid() == Pid::from_raw(parent) {
         return Ok(());
     }

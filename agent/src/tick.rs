@@ -2,6 +2,8 @@
 //! stands between a reading and the reaction to it.
 
 use std::{
+    panic::{self, AssertUnwindSafe},
+    process,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,7 +17,7 @@ use nix::{
     time::{ClockId, ClockNanosleepFlags, clock_nanosleep},
 };
 
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::{
     clock,
@@ -54,7 +56,14 @@ impl Tick {
     pub fn start(self) -> std::io::Result<TickThread> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
-        let thread = thread::Builder::new().name("tick".into()).spawn(move || self.run(&stopped))?;
+        let thread = thread::Builder::new().name("tick".into()).spawn(move || {
+            // Without it nothing guards, and burners would end one by one for no reason that anybody is told. Ended with the
+            // process, they go at once, and a service manager starts it anew.
+            if panic::catch_unwind(AssertUnwindSafe(|| self.run(&stopped))).is_err() {
+                error!("a bug in the tick: sstsd ends, and its burners with it");
+                process::abort();
+            }
+        })?;
         Ok(TickThread { stop, thread: Some(thread) })
     }
 

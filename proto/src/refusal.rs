@@ -27,13 +27,30 @@ struct RpcStatus {
     details: Vec<Any>,
 }
 
-/// An INVALID_ARGUMENT status with every violation.
-pub fn to_status(violations: Vec<Violation>) -> Status {
-    let message = violations
-        .iter()
-        .map(|violation| format!("{}: {}; {}", violation.field, violation.message, violation.mend))
-        .collect::<Vec<_>>()
-        .join("\n");
+/// Details travel in HTTP headers, base64-coded, and clients take 16 KiB of those.
+const MAX_DETAILS_BYTES: usize = 8 << 10;
+const MAX_MESSAGE_CHARS: usize = 500;
+
+/// An INVALID_ARGUMENT status with every violation; of very many, with the first ones and how many more there are.
+pub fn to_status(mut violations: Vec<Violation>) -> Status {
+    let count = violations.len();
+    let mut message = violations.first().map_or_else(String::new, |violation| {
+        let words = format!("{}: {}; {}", violation.field, violation.message, violation.mend);
+        words.chars().take(MAX_MESSAGE_CHARS).collect()
+    });
+    if count > 1 {
+        message += &format!(" (and {} more)", count - 1);
+    }
+    let mut bytes = 0;
+    let fit = violations.iter().position(|violation| {
+        bytes += violation.encoded_len() + 8;
+        bytes > MAX_DETAILS_BYTES
+    });
+    if let Some(fit) = fit {
+        violations.truncate(fit);
+        let message = format!("and {} more are wrong", count - fit);
+        violations.push(Violation { message, mend: "mend these first".into(), ..Violation::default() });
+    }
     // Packing fails only where there is no memory for a few bytes.
     let details = Any::from_msg(&Refusal { violations }).into_iter().collect();
     let packed = RpcStatus { code: Code::InvalidArgument.into(), message: message.clone(), details };
@@ -63,5 +80,14 @@ mod tests {
         assert_eq!(from_status(&status), violations);
         assert!(status.message().contains("phases[0]: none; add one"));
         assert_eq!(from_status(&Status::internal("x")), []);
+    }
+
+    #[test]
+    fn very_many_are_cut_with_their_number() {
+        let one = Violation { field: "phases".into(), message: "x".repeat(100), mend: "y".into() };
+        let told = from_status(&to_status(vec![one; 1_000]));
+        assert!(told.len() < 100 && told.len() > 50);
+        let missing = 1_000 - (told.len() - 1);
+        assert_eq!(told.last().unwrap().message, format!("and {missing} more are wrong"));
     }
 }

@@ -22,6 +22,9 @@ pub const LATENCY: Layout = Layout::new(6, 40);
 /// Histograms that each worker has: reads and writes.
 pub const OPERATIONS: [&str; 2] = ["read", "write"];
 
+/// Stands for an errno where fewer bytes were moved than asked.
+pub const SHORT_TRANSFER: i32 = i32::MAX;
+
 /// "SSTSCTRL".
 const MAGIC: u64 = u64::from_le_bytes(*b"SSTSCTRL");
 const VERSION: u32 = 1;
@@ -73,6 +76,8 @@ pub(super) struct Header {
 pub struct Slot {
     /// The kernel's thread id; 0 before it started.
     pub tid: AtomicU32,
+    /// What the first failed I/O failed with: an errno, or [`SHORT_TRANSFER`]; 0 without one.
+    pub io_errno: AtomicU32,
     /// The last sign of life, CLOCK_BOOTTIME.
     pub heartbeat_ns: AtomicU64,
     /// When it burned first, CLOCK_BOOTTIME.

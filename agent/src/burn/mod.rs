@@ -49,6 +49,14 @@ pub enum BurnError {
         /// The kernel's reason.
         source: io::Error,
     },
+    /// What was written can't be read.
+    #[error("the file in {} was filled but could not be read: {source}", path.display())]
+    ReadBack {
+        /// The folder.
+        path: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
     /// The device takes only larger blocks.
     #[error(
         "{} takes no direct I/O in blocks of {block_bytes} bytes; use a multiple of the device's logical block (4KiB fits nearly all)",

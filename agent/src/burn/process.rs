@@ -157,7 +157,16 @@ fn watch(block: &ControlBlock, workers: usize, news: &mpsc::Receiver<News>) -> R
             }
             Ok(News::Ended(outcome)) => {
                 ended += 1;
+                let now = clock::boottime();
+                let untimely = block.command() != Command::Stop && now < block.end();
+                if untimely && now >= block.deadline() {
+                    return Ok(ExitCode::from(DEADLINE_PASSED));
+                }
                 outcome?;
+                if untimely {
+                    // A worker that found wrong data, or the deadline behind it, ends the burner as a whole.
+                    return Ok(ExitCode::from(DEADLINE_PASSED));
+                }
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             // A worker panicked; the hook has told why.

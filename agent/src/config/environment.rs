@@ -21,7 +21,9 @@ pub(super) fn overlay(
         let path: Vec<&str> = key.split("__").collect();
         let fits = |value: &Value| {
             let mut with = table.clone();
-            set(&mut with, &path, value.clone());
+            if !set(&mut with, &path, value.clone()) {
+                return Err("what stands before its last '__' is no section".to_owned());
+            }
             with.try_into::<Config>().map(|_| ()).map_err(|error| error.message().to_owned())
         };
         // As TOML would read it (5, true, "x"), else as the plain text that people write in an environment.
@@ -31,10 +33,12 @@ pub(super) fn overlay(
         } else {
             Value::String(text)
         };
-        let value = match (as_toml, fits(&as_text)) {
-            (_, Ok(())) => as_text,
-            (Some(value), Err(_)) if fits(&value).is_ok() => value,
-            (_, Err(message)) => return Err(ConfigError::Environment { name, message }),
+        let value = match as_toml.filter(|value| fits(value).is_ok()) {
+            Some(value) => value,
+            None => match fits(&as_text) {
+                Ok(()) => as_text,
+                Err(message) => return Err(ConfigError::Environment { name, message }),
+            },
         };
         set(&mut table, &path, value);
     }
@@ -44,17 +48,17 @@ pub(super) fn overlay(
     })
 }
 
-fn set(table: &mut Table, path: &[&str], value: Value) {
+/// Sets a key below its sections; whether those are sections.
+fn set(table: &mut Table, path: &[&str], value: Value) -> bool {
     match path {
-        [] => {}
+        [] => false,
         [key] => {
             table.insert((*key).to_owned(), value);
+            true
         }
         [section, rest @ ..] => {
             let section = table.entry((*section).to_owned()).or_insert_with(|| Value::Table(Table::new()));
-            if let Value::Table(section) = section {
-                set(section, rest, value);
-            }
+            section.as_table_mut().is_some_and(|section| set(section, rest, value))
         }
     }
 }

@@ -325,8 +325,10 @@ mod tests {
 
     #[test]
     fn a_bad_variable_is_named() {
-        for (name, value) in [("SSTSD_OBSERVE__RATE_HERZ", "5"), ("SSTSD_OBSERVE__RATE_HZ", "x")] {
-            let message = load("", &[(name, value)]).unwrap_err().to_string();
+        for (name, value) in
+            [("SSTSD_OBSERVE__RATE_HERZ", "5"), ("SSTSD_OBSERVE__RATE_HZ", "x"), ("SSTSD_LISTEN__X", "5")]
+        {
+            let message = load("listen = []", &[(name, value)]).unwrap_err().to_string();
             assert!(message.contains(name), "{message}");
         }
     }

@@ -51,7 +51,7 @@ pub struct Guards {
     /// CLOCK_MONOTONIC.
     started: Duration,
     schema: Option<Arc<Schema>>,
-    memory: Option<Watched>,
+    memory: Watched,
     sensors: Vec<Watched>,
 }
 
@@ -69,7 +69,9 @@ struct Watched {
 impl Guards {
     /// Guards of a run that starts now, by CLOCK_MONOTONIC.
     pub fn new(bounds: Bounds, started: Duration) -> Self {
-        Self { bounds, started, schema: None, memory: None, sensors: Vec::new() }
+        // Every kernel that this runs on has MemAvailable (3.14): where it can't be read, something is wrong.
+        let memory = Watched { seen: true, ..Watched::new(&[], started) };
+        Self { bounds, started, schema: None, memory, sensors: Vec::new() }
     }
 
     /// Whether any temperature sensor could be read so far.
@@ -97,7 +99,7 @@ impl Guards {
         let limit = self.bounds.min_available_memory_bytes;
         let stale_after = self.bounds.stale_after;
         let trip = |message| Trip { guard: "min_available_memory", message };
-        match self.memory.as_mut()?.look(frame, stale_after) {
+        match self.memory.look(frame, stale_after) {
             Look::Value(bytes) if bytes < limit as f64 => Some(trip(format!(
                 "{} MiB of memory are available, the limit is {} MiB",
                 mib(bytes),
@@ -112,13 +114,12 @@ impl Guards {
         let limit = self.bounds.max_temperature_celsius;
         let stale_after = self.bounds.stale_after;
         self.sensors.iter_mut().find_map(|sensor| {
-            let name = sensor.labels.first().cloned().unwrap_or_default();
             let message = match sensor.look(frame, stale_after) {
                 Look::Value(celsius) if celsius > limit => {
-                    format!("sensor {name} is at {celsius:.1} °C, the limit is {limit:.1} °C")
+                    format!("sensor {} is at {celsius:.1} °C, the limit is {limit:.1} °C", sensor.name())
                 }
                 Look::Value(_) | Look::Unknown => return None,
-                Look::Stale => format!("sensor {name} could not be read for {stale_after:?}"),
+                Look::Stale => format!("sensor {} could not be read for {stale_after:?}", sensor.name()),
             };
             Some(Trip { guard: "max_temperature", message })
         })
@@ -130,13 +131,12 @@ impl Guards {
             return;
         }
         self.schema = Some(schema.clone());
-        for watched in self.memory.iter_mut().chain(&mut self.sensors) {
+        for watched in std::iter::once(&mut self.memory).chain(&mut self.sensors) {
             watched.column = None;
         }
         for (column, description) in schema.columns() {
             if *description.metric == HOST_MEMORY_AVAILABLE {
-                let memory = self.memory.get_or_insert_with(|| Watched::new(&[], now));
-                memory.column = Some(column);
+                self.memory.column = Some(column);
             } else if *description.metric == HOST_TEMPERATURE {
                 let known = self.sensors.iter().position(|sensor| sensor.labels == description.labels);
                 let index = known.unwrap_or_else(|| {
@@ -158,6 +158,11 @@ enum Look {
 impl Watched {
     fn new(labels: &[String], now: Duration) -> Self {
         Self { column: None, labels: labels.to_vec(), fresh: now, seen: false }
+    }
+
+    /// Of a sensor, its id.
+    fn name(&self) -> &str {
+        self.labels.first().map_or("", String::as_str)
     }
 
     fn look(&mut self, frame: &Frame, stale_after: Duration) -> Look {

@@ -123,10 +123,14 @@ impl RunCgroup {
         fs::write(self.folder.join("cgroup.kill"), "1")
     }
 
-    /// Whether anything lives in it. Unknown counts as yes.
+    /// Whether anything lives in it. Unknown counts as yes; but one that is gone was empty, for the kernel lets no other go.
     pub fn is_populated(&self) -> bool {
-        fs::read_to_string(self.folder.join("cgroup.events"))
-            .map_or(true, |events| !events.contains("populated 0"))
+        match fs::read_to_string(self.folder.join("cgroup.events")) {
+            Ok(events) => !events.contains("populated 0"),
+            Err(error) => {
+                error.kind() != io::ErrorKind::NotFound && error.raw_os_error() != Some(libc::ENODEV)
+            }
+        }
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{
     fmt, fs, io,
-    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    os::unix::{
+        fs::{FileTypeExt as _, PermissionsExt as _},
+        net::UnixStream,
+    },
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -33,6 +36,9 @@ pub enum ListenError {
     /// Somebody answers there.
     #[error("another process listens on {}; stop it, or choose another socket with --listen", .0.display())]
     Live(PathBuf),
+    /// Something else has that name.
+    #[error("{} is there and no socket; choose another name with --listen", .0.display())]
+    NoSocket(PathBuf),
     /// The kernel refused.
     #[error("{}: {source}", path.display())]
     Refused {
@@ -96,6 +102,13 @@ impl Listener {
         match UnixStream::connect(&path) {
             Ok(_) => return Err(ListenError::Live(path)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // connect(2) refuses anything that is no socket in the same way.
+            Err(error)
+                if error.kind() == io::ErrorKind::ConnectionRefused
+                    && !fs::symlink_metadata(&path).is_ok_and(|file| file.file_type().is_socket()) =>
+            {
+                return Err(ListenError::NoSocket(path));
+            }
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 warn!(socket = %path.display(), "replacing the socket of a daemon that is gone");
                 fs::remove_file(&path).map_err(refused)?;
@@ -156,5 +169,8 @@ mod tests {
         assert!(matches!(Listener::bind(&address), Err(ListenError::Live(_))));
         drop(listener);
         assert!(!path.exists());
+        fs::write(&path, "precious").unwrap();
+        assert!(matches!(Listener::bind(&address), Err(ListenError::NoSocket(_))));
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
     }
 }

@@ -23,6 +23,9 @@ use crate::{
     run::{ActiveRun, Describe, Ending, Engine, EngineError},
 };
 
+/// Of the reason that a halt or a stop is given: it is part of many later answers.
+const MAX_REASON_BYTES: usize = 1_024;
+
 /// Answers `Describe` and describes the host in records.
 #[derive(Debug, Clone)]
 pub struct Inventory {
@@ -116,6 +119,9 @@ impl Agent for AgentService {
         let received = clock::boottime();
         let caller = caller(&request);
         let v1::StopRequest { run_id, reason } = request.into_inner();
+        if reason.len() > MAX_REASON_BYTES {
+            return Err(violation("reason", format!("{} bytes", reason.len()), "use at most 1,024 bytes"));
+        }
         info!(run = run_id, reason, %caller, "asked to stop");
         let run = match self.engine.active(&run_id) {
             Err(EngineError::Over(_)) => {
@@ -158,19 +164,30 @@ impl Agent for AgentService {
         let v1::HaltRequest { reason, clear } = request.into_inner();
         if clear {
             info!(%caller, "asked to lift the halt");
-            self.engine.clear_halt()?;
-            return Ok(Response::new(v1::HaltResponse::default()));
+            let engine = self.engine.clone();
+            return blocking(move || {
+                engine.clear_halt()?;
+                Ok(v1::HaltResponse::default())
+            })
+            .await;
         }
         tracing::warn!(%caller, reason, "asked to halt");
+        if reason.len() > MAX_REASON_BYTES {
+            return Err(violation("reason", format!("{} bytes", reason.len()), "use at most 1,024 bytes"));
+        }
         let reason = if reason.is_empty() { "no reason given".into() } else { reason };
-        let (run, latched) = self.engine.halt(caller, reason);
+        let run = self.engine.halt(caller, reason);
         let mut quiet_after_ns = None;
         if let Some(run) = run {
             wait_until_finished(&run).await;
             quiet_after_ns = quiet_after(&run, received);
         }
-        latched?;
-        Ok(Response::new(v1::HaltResponse { halt: self.engine.halt_state(), quiet_after_ns }))
+        let engine = self.engine.clone();
+        blocking(move || {
+            engine.persist_halt()?;
+            Ok(v1::HaltResponse { halt: engine.halt_state(), quiet_after_ns })
+        })
+        .await
     }
 
     async fn renew_lease(
@@ -242,6 +259,7 @@ impl From<EngineError> for Status {
         let message = error.to_string();
         match error {
             EngineError::Refused(violations) => refusal::to_status(violations),
+            EngineError::Closed => Self::unavailable(message),
             EngineError::Busy(_)
             | EngineError::Halted(_)
             | EngineError::Illegal(_)

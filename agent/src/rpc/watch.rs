@@ -42,6 +42,8 @@ struct Watch {
     state: Option<(RunState, Option<u32>)>,
     view: View,
     last_sent: Option<Duration>,
+    /// The last frame that was read.
+    previous: Frame,
 }
 
 struct Wants {
@@ -83,6 +85,7 @@ impl Watch {
             state: None,
             view: View::default(),
             last_sent: None,
+            previous: Frame::default(),
         }
     }
 
@@ -114,21 +117,30 @@ impl Watch {
     /// Events and state of the run; whether it is over.
     async fn send_run(&mut self) -> Result<bool, Gone> {
         let Some(run) = self.run.clone() else { return Ok(false) };
-        // Read before the events: an event of a state that is told is told with it or before it.
-        let summary = run.summary();
-        let finished = summary.state() == RunState::Finished;
+        // Where it stands first, so that a caller knows what the events are of.
+        if self.state.is_none() {
+            self.send_state(&run).await?;
+        }
+        // Read before the events: what led to a state is told before it.
+        let finished = run.state() == RunState::Finished;
         if self.wants.events {
             for event in run.events_from(self.events) {
                 self.events += 1;
                 self.send(Item::Event(event)).await?;
             }
         }
-        let state = (summary.state(), summary.phase_index);
-        if self.wants.states && self.state != Some(state) {
-            self.state = Some(state);
-            self.send(Item::State(summary)).await?;
-        }
+        self.send_state(&run).await?;
         Ok(finished)
+    }
+
+    async fn send_state(&mut self, run: &ActiveRun) -> Result<(), Gone> {
+        let summary = run.summary();
+        let state = (summary.state(), summary.phase_index);
+        if self.state == Some(state) {
+            return Ok(());
+        }
+        self.state = Some(state);
+        if self.wants.states { self.send(Item::State(summary)).await } else { Ok(()) }
     }
 
     async fn send_frames(&mut self) -> Result<(), Gone> {
@@ -137,6 +149,11 @@ impl Watch {
             self.read += lost + 1;
             if lost > 0 {
                 self.send(Item::Lagged(v1::Lagged { dropped: lost })).await?;
+            }
+            // What was gathered since the last frame that was sent belongs to the old columns.
+            if self.view.schema_id != Some(schema.id) && !self.view.gained.is_empty() {
+                let message = self.view.message(&self.previous);
+                self.send(Item::Frame(message)).await?;
             }
             if let Some(message) = self.view.follow(&schema, &self.wants.prefixes) {
                 self.send(Item::Schema(message)).await?;
@@ -149,6 +166,7 @@ impl Watch {
                 let message = self.view.message(&frame);
                 self.send(Item::Frame(message)).await?;
             }
+            std::mem::swap(&mut self.previous, &mut frame);
         }
         Ok(())
     }

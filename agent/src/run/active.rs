@@ -1,7 +1,7 @@
 //! The run that is on: what the rpc, the tick and the supervisor share of it.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -28,17 +28,6 @@ use crate::{
 /// Events that a run keeps; a run that causes more is ill, and its first ones tell why.
 const MAX_EVENTS: usize = 10_000;
 
-/// What the supervisor is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Order {
-    /// End the run.
-    Stop(Ending),
-    /// Freeze it.
-    Pause,
-    /// Go on.
-    Resume,
-}
-
 /// The run that is on.
 #[derive(Debug)]
 pub struct ActiveRun {
@@ -52,12 +41,12 @@ pub struct ActiveRun {
     lease: Option<Lease>,
     board: Arc<BurnerBoard>,
     progress: Mutex<Progress>,
-    orders: Mutex<VecDeque<Order>>,
-    /// Readable when there are orders.
+    /// Readable when the supervisor has to look again.
     pub(super) wake: EventFd,
     /// Counts changes of state and events.
     changes: watch::Sender<u64>,
-    watched: Mutex<Watched>,
+    guarded: Mutex<Guarded>,
+    telemetry: Mutex<Telemetry>,
 }
 
 #[derive(Debug)]
@@ -69,23 +58,21 @@ struct Progress {
     quiet: Option<Duration>,
     finished: Option<Duration>,
     events: Vec<Event>,
-    dropped_events: u64,
 }
 
 /// The clock of a phase, CLOCK_BOOTTIME.
 #[derive(Debug, Clone, Copy)]
-struct PhaseClock {
+pub(super) struct PhaseClock {
     index: u32,
     started: Duration,
     paused_since: Option<Duration>,
     paused: Duration,
 }
 
-/// What the tick makes of frames.
+/// What the tick alone looks at.
 #[derive(Debug)]
-struct Watched {
+struct Guarded {
     guards: Guards,
-    telemetry: Telemetry,
     told_of_sensors: bool,
 }
 
@@ -112,12 +99,11 @@ impl ActiveRun {
                 quiet: None,
                 finished: None,
                 events: Vec::new(),
-                dropped_events: 0,
             }),
-            orders: Mutex::default(),
             wake: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             changes: watch::Sender::new(0),
-            watched: Mutex::new(Watched { guards, telemetry: Telemetry::default(), told_of_sensors: false }),
+            guarded: Mutex::new(Guarded { guards, told_of_sensors: false }),
+            telemetry: Mutex::default(),
         };
         run.tell(
             EventKind::RunStarted,
@@ -176,74 +162,70 @@ impl ActiveRun {
     pub fn stop(&self, ending: Ending) {
         {
             let mut progress = lock(&self.progress);
-            if progress.ending.is_none() && progress.state != RunState::Finished {
-                progress.ending = Some(ending.clone());
-            }
+            let next = state::next(progress.state, Step::Stop);
+            let (None, Ok(next)) = (&progress.ending, next) else { return };
+            progress.state = next;
+            progress.ending = Some(ending.clone());
         }
         self.board.for_each_block(|block| block.set_command(Command::Stop));
-        self.order(Order::Stop(ending));
+        self.wake_supervisor();
+        if ending.cause == Cause::Completed {
+            self.note_change();
+        } else {
+            self.tell(EventKind::RunStopping, ending.message, []);
+        }
     }
 
-    /// Freezes the run.
+    /// Freezes the run. The supervisor carries it out.
     ///
     /// # Errors
     /// [`Illegal`] unless it is running.
     pub fn pause(&self) -> Result<(), Illegal> {
         self.step(Step::Pause)?;
-        self.board.for_each_block(|block| block.set_command(Command::Pause));
+        self.wake_supervisor();
         self.tell(EventKind::RunPaused, "paused", []);
-        self.order(Order::Pause);
         Ok(())
     }
 
-    /// Goes on with a paused run.
+    /// Goes on with a paused run. The supervisor carries it out.
     ///
     /// # Errors
     /// [`Illegal`] unless it is paused.
     pub fn resume(&self) -> Result<(), Illegal> {
         self.step(Step::Resume)?;
+        self.wake_supervisor();
         self.tell(EventKind::RunResumed, "resumed", []);
-        self.order(Order::Resume);
         Ok(())
     }
 
     /// Called by the tick with every frame: guards look at it, telemetry takes it in.
     pub fn watch(&self, schema: &Arc<Schema>, frame: &Frame) {
         let state = self.state();
-        if state == RunState::Finished {
+        if matches!(state, RunState::Stopping | RunState::Finished) {
             return;
         }
-        let trip = {
-            let mut watched = lock(&self.watched);
-            let trip = watched.guards.check(schema, frame);
-            if trip.is_none() && !watched.told_of_sensors {
-                watched.told_of_sensors = true;
-                if !watched.guards.sees_temperature() {
-                    self.tell(
-                        EventKind::Notice,
-                        "no temperature sensor can be read: temperature is not guarded",
-                        [],
-                    );
-                }
-            }
-            if matches!(state, RunState::Running | RunState::Paused) {
-                watched.telemetry.add(schema, frame);
-            }
-            trip
-        };
-        if state == RunState::Stopping {
-            return;
-        }
-        if let Some(Trip { guard, message }) = trip {
+        if let Some(Trip { guard, message }) = self.guard(schema, frame) {
             self.stop(Ending::new(Cause::GuardTripped, format!("guard {guard}: {message}")));
             self.tell(EventKind::GuardTripped, message, [("guard", guard.to_owned())]);
         }
         if self.lease.as_ref().is_some_and(Lease::has_expired) {
-            self.stop(Ending::new(
-                Cause::LeaseExpired,
-                "the client that started the run no longer renews its lease",
-            ));
+            let message = "the client that started the run no longer renews its lease";
+            self.stop(Ending::new(Cause::LeaseExpired, message));
         }
+        // After the reaction. Nobody else takes this lock before the run is over.
+        if state != RunState::Pending {
+            lock(&self.telemetry).add(schema, frame);
+        }
+    }
+
+    fn guard(&self, schema: &Arc<Schema>, frame: &Frame) -> Option<Trip> {
+        let mut guarded = lock(&self.guarded);
+        let trip = guarded.guards.check(schema, frame);
+        let first = !std::mem::replace(&mut guarded.told_of_sensors, true);
+        if first && !guarded.guards.sees_temperature() {
+            self.tell(EventKind::Notice, "no temperature sensor can be read: temperature is not guarded", []);
+        }
+        trip
     }
 
     /// Notes an event.
@@ -263,16 +245,17 @@ impl ActiveRun {
         let event = Event { at_unix_ns: clock::unix_ns(), kind: kind.into(), message, fields };
         {
             let mut progress = lock(&self.progress);
-            if progress.events.len() < MAX_EVENTS {
+            // How a run ended is told whatever came before.
+            let is_end =
+                matches!(kind, EventKind::GuardTripped | EventKind::RunStopping | EventKind::RunFinished);
+            if progress.events.len() < MAX_EVENTS || is_end {
                 progress.events.push(event);
-            } else {
-                progress.dropped_events += 1;
             }
         }
         self.note_change();
     }
 
-    pub(super) fn step(&self, step: Step) -> Result<(), Illegal> {
+    fn step(&self, step: Step) -> Result<(), Illegal> {
         {
             let mut progress = lock(&self.progress);
             progress.state = state::next(progress.state, step)?;
@@ -307,6 +290,11 @@ impl ActiveRun {
         Ok(())
     }
 
+    /// The clock of the phase that is on.
+    pub(super) fn phase_clock(&self) -> Option<PhaseClock> {
+        lock(&self.progress).phase
+    }
+
     pub(super) fn end_phase(&self) {
         lock(&self.progress).phase = None;
     }
@@ -314,11 +302,6 @@ impl ActiveRun {
     /// Why the run ends, once that is settled.
     pub(super) fn ending(&self) -> Option<Ending> {
         lock(&self.progress).ending.clone()
-    }
-
-    /// Settles why the run ends, unless it is settled.
-    pub(super) fn settle(&self, ending: Ending) -> Ending {
-        lock(&self.progress).ending.get_or_insert(ending).clone()
     }
 
     /// When the last burner was seen to be gone, CLOCK_BOOTTIME; nothing while one may be there.
@@ -337,29 +320,16 @@ impl ActiveRun {
             progress.phase = None;
             progress.finished = Some(clock::boottime());
         }
-        // From stopping, where the supervisor has just brought it, there is this way.
+        // From stopping, where whoever finishes it has brought it, there is this way.
         let finished = self.step(Step::Finish);
         debug_assert!(finished.is_ok());
     }
 
-    /// When its supervisor is no more.
-    pub(super) fn finish_from_any_state(&self) {
-        let _stopping_or_finished = self.step(Step::Stop);
-        if self.state() != RunState::Finished {
-            self.finish();
-        }
-    }
-
-    pub(super) fn take_order(&self) -> Option<Order> {
-        lock(&self.orders).pop_front()
-    }
-
     pub(super) fn with_telemetry<T>(&self, look: impl FnOnce(&Telemetry) -> T) -> T {
-        look(&lock(&self.watched).telemetry)
+        look(&lock(&self.telemetry))
     }
 
-    fn order(&self, order: Order) {
-        lock(&self.orders).push_back(order);
+    fn wake_supervisor(&self) {
         // It can fail only when the counter is full, and then the supervisor is awake.
         let _awake = self.wake.write(1);
     }
@@ -370,7 +340,13 @@ impl ActiveRun {
 }
 
 impl PhaseClock {
-    fn elapsed(&self, now: Duration) -> Duration {
+    /// Whether it stands still.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused_since.is_some()
+    }
+
+    /// Time since it was started, pauses left out.
+    pub(super) fn elapsed(&self, now: Duration) -> Duration {
         self.paused_since.unwrap_or(now).saturating_sub(self.started).saturating_sub(self.paused)
     }
 }

@@ -106,11 +106,11 @@ impl Offer<'_> {
         let max_duration = asked_duration.unwrap_or(own.max_duration).min(own.max_duration);
         let whole_ms = scenario.phases.iter().fold(0u64, |sum, phase| sum.saturating_add(phase.duration_ms));
         let whole = Duration::from_millis(whole_ms);
-        if whole > max_duration {
+        if whole >= max_duration {
             found.add(
                 "phases",
-                format!("the phases last {whole:?} together, the limit is {max_duration:?}"),
-                "shorten the phases or raise the limit that applies",
+                format!("the phases last {whole:?} together, the limit for the whole run is {max_duration:?}"),
+                "shorten the phases, leaving time for preparation and pauses, or raise the limit that applies",
             );
         }
         let memory = asked.min_available_memory_bytes;

@@ -3,12 +3,17 @@
 use std::{
     panic::{self, AssertUnwindSafe},
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
 
-use ssts_proto::v1::{Cause, HaltState, Host, ProbeStatus, Run, RunState, RunSummary, Scenario, Violation};
+use ssts_proto::v1::{
+    Cause, HaltState, Host, ProbeStatus, Run, RunState, RunSummary, Scenario, Verdict, Violation,
+};
 use tracing::error;
 
 use super::{
@@ -39,6 +44,9 @@ pub enum EngineError {
     /// The host is halted.
     #[error("this host is halted by {}: {}; clear it first (`sstsctl halt --clear`)", .0.by, .0.reason)]
     Halted(HaltState),
+    /// The daemon ends.
+    #[error("sstsd is about to end; start the run when it is back")]
+    Closed,
     /// The id is taken.
     #[error("a run {0} is known already; choose another id")]
     Known(String),
@@ -83,7 +91,11 @@ pub struct Engine {
     store: Store,
     halt: HaltLatch,
     board: Arc<BurnerBoard>,
+    /// Held for moments only: the tick asks for the run that is on.
     active: Mutex<Option<Arc<ActiveRun>>>,
+    /// Held by a start from its beginning to its end.
+    starting: Mutex<()>,
+    closed: AtomicBool,
 }
 
 impl Engine {
@@ -104,8 +116,19 @@ impl Engine {
         })?;
         let store = Store::open(state_dir)?;
         let halt = HaltLatch::open(state_dir)?;
-        let (board, active) = (Arc::default(), Mutex::default());
-        Ok(Self { roots, limits, burners, cores, describe, store, halt, board, active })
+        Ok(Self {
+            roots,
+            limits,
+            burners,
+            cores,
+            describe,
+            store,
+            halt,
+            board: Arc::default(),
+            active: Mutex::default(),
+            starting: Mutex::default(),
+            closed: AtomicBool::new(false),
+        })
     }
 
     /// The burners that are there now.
@@ -133,16 +156,9 @@ impl Engine {
         scenario: &Scenario,
         lease_ttl: Option<Duration>,
     ) -> Result<Arc<ActiveRun>, EngineError> {
-        let mut active = self.lock();
-        if let Some(halt) = self.halt.state() {
-            return Err(EngineError::Halted(halt));
-        }
-        if self.store.contains(&id) || active.as_ref().is_some_and(|run| run.id == id) {
-            return Err(EngineError::Known(id));
-        }
-        if let Some(run) = active.as_ref().filter(|run| run.state() != RunState::Finished) {
-            return Err(EngineError::Busy(run.id.clone()));
-        }
+        // Only one at a time looks at files and waits for the disk; nobody else waits with it.
+        let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.may_start(&id)?;
         let offer = Offer { roots: &self.roots, limits: &self.limits, cores: &self.cores };
         let admitted = offer.admit(scenario).map_err(EngineError::Refused)?;
         let run = ActiveRun::new(id, admitted, lease_ttl, self.board.clone()).map_err(|errno| {
@@ -150,14 +166,67 @@ impl Engine {
         })?;
         let run = Arc::new(run);
         // Before anything burns: a run that a crash cut off must be known afterwards.
-        self.store.write(&self.record(&run, Vec::new()))?;
+        self.store.write(self.record(&run, Vec::new()))?;
         let (engine, supervised) = (self.clone(), run.clone());
-        thread::Builder::new()
-            .name("run".into())
-            .spawn(move || engine.supervise_to_the_end(&supervised))
-            .map_err(|source| EngineError::Kernel { what: "the supervisor could not be started", source })?;
+        let mut active = self.lock();
+        // The disk may have taken its time: a halt may have come, and the lease must not have run meanwhile.
+        if let Err(error) = self.still_open(&active) {
+            drop(active);
+            self.discard(&run, &error);
+            return Err(error);
+        }
+        run.renew_lease();
+        let spawned =
+            thread::Builder::new().name("run".into()).spawn(move || engine.supervise_to_the_end(&supervised));
+        if let Err(source) = spawned {
+            drop(active);
+            let error = EngineError::Kernel { what: "the supervisor could not be started", source };
+            self.discard(&run, &error);
+            return Err(error);
+        }
         *active = Some(run.clone());
         Ok(run)
+    }
+
+    /// No run starts from now on: the daemon is about to end.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        // Whoever holds the lock may have looked before: wait until that run is known.
+        drop(self.lock());
+    }
+
+    fn may_start(&self, id: &str) -> Result<(), EngineError> {
+        let active = self.lock();
+        if self.store.contains(id) || active.as_ref().is_some_and(|run| run.id == id) {
+            return Err(EngineError::Known(id.into()));
+        }
+        self.still_open(&active)
+    }
+
+    fn still_open(&self, active: &Option<Arc<ActiveRun>>) -> Result<(), EngineError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(EngineError::Closed);
+        }
+        if let Some(halt) = self.halt.state() {
+            return Err(EngineError::Halted(halt));
+        }
+        match active.as_ref().filter(|run| run.state() != RunState::Finished) {
+            Some(run) => Err(EngineError::Busy(run.id.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the record of a run that never began.
+    fn discard(&self, run: &ActiveRun, error: &EngineError) {
+        run.stop(Ending::new(Cause::AgentStopped, error.to_string()));
+        run.finish();
+        self.keep(self.record(run, Vec::new()));
+    }
+
+    fn keep(&self, record: Run) {
+        if let Err(error) = self.store.write(record) {
+            error!(%error, "the record of a run could not be written; it is kept in memory");
+        }
     }
 
     /// A run that is on, or the last one that was.
@@ -180,18 +249,24 @@ impl Engine {
         self.lock().clone().filter(|run| run.state() != RunState::Finished)
     }
 
-    /// Latches the halt and stops what is on; gives the run that has to be waited for.
-    ///
-    /// # Errors
-    /// [`EngineError::Store`] when the latch could not be written; it holds until the daemon ends all the same.
-    pub fn halt(&self, by: String, reason: String) -> (Option<Arc<ActiveRun>>, Result<(), EngineError>) {
+    /// Halts: stops what is on at once, and lets nothing start. Gives the run that has to be waited for. The latch has yet
+    /// to be written, by [`Engine::persist_halt`]: the disk must not hold up a halt.
+    pub fn halt(&self, by: String, reason: String) -> Option<Arc<ActiveRun>> {
         let message = format!("halted by {by}: {reason}");
-        let latched = self.halt.set(clock::unix_ns(), by, reason);
+        self.halt.latch(clock::unix_ns(), by, reason);
         let run = self.current();
         if let Some(run) = &run {
             run.stop(Ending::new(Cause::Halted, message));
         }
-        (run, latched.map_err(EngineError::from))
+        run
+    }
+
+    /// Makes a halt outlive the daemon.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`] when the latch could not be written; it holds until the daemon ends all the same.
+    pub fn persist_halt(&self) -> Result<(), EngineError> {
+        Ok(self.halt.persist()?)
     }
 
     /// Lifts the halt.
@@ -240,28 +315,22 @@ impl Engine {
     /// A bug in the supervisor ends its run, not the daemon.
     fn supervise_to_the_end(&self, run: &Arc<ActiveRun>) {
         // What a panic unwinds through kills its burners; what it leaves behind is settled here.
-        if panic::catch_unwind(AssertUnwindSafe(|| self.supervise(run))).is_err() {
+        let burners = panic::catch_unwind(AssertUnwindSafe(|| {
+            Supervisor::new(run.clone(), self.board.clone(), self.burners.clone(), &self.roots).carry_out()
+        }));
+        let burners = burners.unwrap_or_else(|_| {
             self.board.set(Vec::new());
-            run.settle(Ending::new(Cause::Unspecified, "a bug in the supervisor, see the agent's log"));
-            run.finish_from_any_state();
-            if let Err(error) = self.store.write(&self.record(run, Vec::new())) {
-                error!(run = run.id, %error, "the record of a run could not be written");
-            }
-        }
-    }
-
-    fn supervise(&self, run: &Arc<ActiveRun>) {
-        let supervisor = Supervisor::new(run.clone(), self.board.clone(), self.burners.clone(), &self.roots);
-        let burners = supervisor.carry_out();
+            run.stop(Ending::new(Cause::Unspecified, "a bug in the supervisor, see the agent's log"));
+            Vec::new()
+        });
         let mut record = self.record(run, burners);
+        record.telemetry = run.with_telemetry(super::telemetry::Telemetry::summaries);
         if let Some(summary) = &mut record.summary {
             summary.set_state(RunState::Finished);
-            summary
-                .set_verdict(run.ending().map_or(ssts_proto::v1::Verdict::Error, |ending| ending.verdict()));
+            summary.set_verdict(run.ending().map_or(Verdict::Error, |ending| ending.verdict()));
         }
-        if let Err(error) = self.store.write(&record) {
-            error!(run = run.id, %error, "the record of a run could not be written");
-        }
+        // Before anybody is told that it is over: then the record is there to be read.
+        self.keep(record);
         run.finish();
     }
 
@@ -272,7 +341,8 @@ impl Engine {
             limits: Some((&run.admitted.bounds).into()),
             host: Some(self.describe.host()),
             burners,
-            telemetry: run.with_telemetry(super::telemetry::Telemetry::summaries),
+            // Once it is over: summing up takes longer than a tick may wait.
+            telemetry: Vec::new(),
             events: run.events_from(0),
             probes: self.describe.probes(),
         }

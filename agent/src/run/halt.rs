@@ -46,11 +46,16 @@ impl HaltLatch {
         halt.map(|Halt { since_unix_ns, by, reason }| HaltState { since_unix_ns, by, reason })
     }
 
-    /// Latches, in memory first: a disk that fails must not keep a halt from working.
-    pub(super) fn set(&self, since_unix_ns: i64, by: String, reason: String) -> Result<(), StoreError> {
-        let halt = Halt { since_unix_ns, by, reason };
+    /// Latches, in memory: nothing starts from now on.
+    pub(super) fn latch(&self, since_unix_ns: i64, by: String, reason: String) {
+        *self.halt.lock().unwrap_or_else(PoisonError::into_inner) = Some(Halt { since_unix_ns, by, reason });
+    }
+
+    /// Writes what is latched, so that it outlives the daemon.
+    pub(super) fn persist(&self) -> Result<(), StoreError> {
+        let halt = self.halt.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(halt) = halt else { return Ok(()) };
         let text = serde_json::to_vec(&halt).unwrap_or_default();
-        *self.halt.lock().unwrap_or_else(PoisonError::into_inner) = Some(halt);
         store::replace(&self.path, &text).map_err(|source| self.failed(source))
     }
 
@@ -76,7 +81,9 @@ mod tests {
     #[test]
     fn a_halt_outlives_a_restart_until_it_is_cleared() {
         let dir = tempfile::tempdir().unwrap();
-        HaltLatch::open(dir.path()).unwrap().set(5, "uid 0".into(), "smoke".into()).unwrap();
+        let latch = HaltLatch::open(dir.path()).unwrap();
+        latch.latch(5, "uid 0".into(), "smoke".into());
+        latch.persist().unwrap();
         let latch = HaltLatch::open(dir.path()).unwrap();
         assert_eq!(latch.state().unwrap().reason, "smoke");
         latch.clear().unwrap();

@@ -2,17 +2,19 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use nix::errno::Errno;
 use ssts_proto::v1::{BurnerResult, OperationLatency};
 
 use super::{child::BurnerProcess, telemetry::quantile};
 use crate::{
-    burn::control::{ControlBlock, LATENCY, OPERATIONS, Slot},
+    burn::control::{ControlBlock, LATENCY, OPERATIONS, SHORT_TRANSFER, Slot},
     clock,
 };
 
-/// Wrong results of all workers.
-pub(super) fn verify_errors(burner: &BurnerProcess) -> u64 {
-    sum(&burner.block, |slot| slot.verify_errors.load(Ordering::Relaxed))
+/// The cores that computed a wrong result.
+pub(super) fn wrong_cores(burner: &BurnerProcess) -> Vec<u32> {
+    let wrong = slots(&burner.block).map(|slot| slot.verify_errors.load(Ordering::Relaxed) > 0);
+    burner.plan.cores.iter().zip(wrong).filter(|(_, wrong)| *wrong).map(|(core, _)| *core).collect()
 }
 
 /// What one burner did; `asked` is when it was asked for, CLOCK_BOOTTIME.
@@ -28,10 +30,13 @@ pub(super) fn of_burner(
         sum(block, |slot| counter(slot).load(Ordering::Relaxed))
     };
     let loads: Vec<Load> = slots(block).filter_map(Load::of).collect();
-    let mean = |value: fn(&Load) -> f64| {
+    let mean = |value: fn(&Load) -> Option<f64>| {
         // To a millionth of a core: what is beyond are the clocks' own nanoseconds.
         let round = |share: f64| (share * 1e6).round() / 1e4;
-        (!loads.is_empty()).then(|| round(loads.iter().map(value).sum::<f64>() / loads.len() as f64))
+        let values: Option<Vec<f64>> = loads.iter().map(value).collect();
+        values
+            .filter(|values| !values.is_empty())
+            .map(|values| round(values.iter().sum::<f64>() / values.len() as f64))
     };
     let last_start =
         slots(block).map(|slot| slot.first_burn_ns.load(Ordering::Relaxed)).max().unwrap_or_default();
@@ -44,8 +49,8 @@ pub(super) fn of_burner(
         workers: block.workers() as u32,
         cores: burner.plan.cores.clone(),
         variant: burner.prepared.as_ref().map(|prepared| prepared.variant.clone()).unwrap_or_default(),
-        target_load_percent: mean(|load| load.asked).filter(|_| burner.plan.load.has_target()),
-        achieved_load_percent: mean(|load| load.achieved),
+        target_load_percent: mean(|load| Some(load.asked)).filter(|_| burner.plan.load.has_target()),
+        achieved_load_percent: mean(|load| Some(load.achieved)),
         achieved_load_stddev_points: mean(|load| load.deviation).filter(|_| burner.plan.load.has_target()),
         operations: read(|slot| &slot.operations),
         bytes: read(|slot| &slot.bytes),
@@ -56,9 +61,21 @@ pub(super) fn of_burner(
             .unwrap_or_default(),
         verify_errors: read(|slot| &slot.verify_errors),
         io_errors: read(|slot| &slot.io_errors),
+        io_error: io_error(block),
+        wrong_cores: wrong_cores(burner),
         latencies: (0..OPERATIONS.len()).filter_map(|operation| latency(block, operation)).collect(),
         ended: burner.ending(),
         ready_after_ns: all_burned.then(|| last_start.saturating_sub(clock::ns(asked))),
+    }
+}
+
+/// What the first failed I/O of any worker failed with.
+fn io_error(block: &ControlBlock) -> String {
+    let errno = slots(block).map(|slot| slot.io_errno.load(Ordering::Relaxed)).find(|errno| *errno != 0);
+    match errno.map(u32::cast_signed) {
+        None => String::new(),
+        Some(SHORT_TRANSFER) => "fewer bytes were moved than asked".into(),
+        Some(errno) => Errno::from_raw(errno).desc().into(),
     }
 }
 
@@ -66,7 +83,8 @@ pub(super) fn of_burner(
 struct Load {
     asked: f64,
     achieved: f64,
-    deviation: f64,
+    /// None for a worker that did not burn for a whole window.
+    deviation: Option<f64>,
 }
 
 impl Load {
@@ -80,7 +98,7 @@ impl Load {
         (burning > 0.0).then(|| Self {
             asked: read(&slot.asked_ns) / burning,
             achieved: read(&slot.on_cpu_ns) / burning,
-            deviation: variance.max(0.0).sqrt() / 1e6,
+            deviation: (windows > 0.0).then(|| variance.max(0.0).sqrt() / 1e6),
         })
     }
 }

@@ -16,6 +16,8 @@ use tracing::warn;
 /// Runs that are remembered; the oldest go first.
 const KEPT: usize = 1_000;
 const ENDING: &str = "pb";
+/// How a replacement is named until it is whole.
+const TORN: &str = ".ssts-new-";
 
 /// Why records can't be kept.
 #[derive(Debug, thiserror::Error)]
@@ -54,11 +56,19 @@ pub enum StoreError {
     },
 }
 
+/// What is known without a look at the disk.
+#[derive(Debug, Default)]
+struct Known {
+    summaries: BTreeMap<String, RunSummary>,
+    /// Records that the disk did not take.
+    unwritten: BTreeMap<String, Run>,
+}
+
 /// The records of one daemon.
 #[derive(Debug)]
 pub(super) struct Store {
     folder: PathBuf,
-    summaries: Mutex<BTreeMap<String, RunSummary>>,
+    known: Mutex<Known>,
     /// Held for as long as the daemon lives.
     _lock: Flock<File>,
 }
@@ -73,16 +83,16 @@ impl Store {
         let unusable = |source| StoreError::Folder { path: state_dir.to_owned(), source };
         fs::create_dir_all(&folder).map_err(unusable)?;
         let lock = lock(state_dir)?;
-        let store = Self { folder, summaries: Mutex::default(), _lock: lock };
+        let store = Self { folder, known: Mutex::default(), _lock: lock };
+        remove_torn(state_dir);
+        remove_torn(&store.folder);
         for entry in fs::read_dir(&store.folder).map_err(unusable)?.flatten() {
             let path = entry.path();
             if path.extension().is_none_or(|ending| ending != ENDING) {
-                // Half of a replacement that was cut off.
-                let _best_effort = fs::remove_file(path);
                 continue;
             }
             match read(&path) {
-                Ok(run) => store.adopt(run)?,
+                Ok(run) => store.adopt(run),
                 Err(error) => warn!(%error, "a record is left alone"),
             }
         }
@@ -92,21 +102,24 @@ impl Store {
     /// Writes a record, durably, over what was there.
     ///
     /// # Errors
-    /// [`StoreError::Write`].
-    pub(super) fn write(&self, run: &Run) -> Result<(), StoreError> {
-        let Some(summary) = &run.summary else { return Ok(()) };
+    /// [`StoreError::Write`]; then the record is kept in memory.
+    pub(super) fn write(&self, run: Run) -> Result<(), StoreError> {
+        let Some(summary) = run.summary.clone() else { return Ok(()) };
         let path = self.path(&summary.run_id);
-        let failed = |source| StoreError::Write { path: path.clone(), source };
-        replace(&path, &run.encode_to_vec()).map_err(failed)?;
-        let mut summaries = self.lock();
-        summaries.insert(summary.run_id.clone(), summary.clone());
-        self.forget_oldest(&mut summaries);
-        Ok(())
+        let replaced = replace(&path, &run.encode_to_vec());
+        let mut known = self.lock();
+        match &replaced {
+            Ok(()) => known.unwritten.remove(&summary.run_id),
+            Err(_) => known.unwritten.insert(summary.run_id.clone(), run),
+        };
+        known.summaries.insert(summary.run_id.clone(), summary);
+        self.forget_oldest(&mut known);
+        replaced.map_err(|source| StoreError::Write { path, source })
     }
 
     /// Whether a run of that id is remembered.
     pub(super) fn contains(&self, run_id: &str) -> bool {
-        self.lock().contains_key(run_id)
+        self.lock().summaries.contains_key(run_id)
     }
 
     /// Everything about one run, or nothing where it is unknown.
@@ -117,36 +130,42 @@ impl Store {
         if !self.contains(run_id) {
             return Ok(None);
         }
+        if let Some(run) = self.lock().unwritten.get(run_id) {
+            return Ok(Some(run.clone()));
+        }
         read(&self.path(run_id)).map(Some)
     }
 
     /// All runs, newest first.
     pub(super) fn summaries(&self) -> Vec<RunSummary> {
-        let mut summaries: Vec<_> = self.lock().values().cloned().collect();
+        let mut summaries: Vec<_> = self.lock().summaries.values().cloned().collect();
         summaries.sort_by_key(|summary| std::cmp::Reverse(summary.started_at_unix_ns));
         summaries
     }
 
     /// Takes in a record that was there at the start.
-    fn adopt(&self, mut run: Run) -> Result<(), StoreError> {
-        let Some(summary) = &mut run.summary else { return Ok(()) };
+    fn adopt(&self, mut run: Run) {
+        let Some(summary) = &mut run.summary else { return };
         if summary.state() == RunState::Finished {
-            self.lock().insert(summary.run_id.clone(), summary.clone());
-            return Ok(());
+            self.lock().summaries.insert(summary.run_id.clone(), summary.clone());
+            return;
         }
         summary.set_state(RunState::Finished);
         summary.set_verdict(Verdict::Error);
         summary.set_cause(Cause::AgentLost);
         summary.cause_message = "sstsd ended during the run; its burners ended with it".into();
         (summary.phase_index, summary.phase_elapsed_ns) = (None, None);
-        self.write(&run)
+        if let Err(error) = self.write(run) {
+            warn!(%error, "the record of a lost run is ended in memory only");
+        }
     }
 
-    fn forget_oldest(&self, summaries: &mut BTreeMap<String, RunSummary>) {
-        while summaries.len() > KEPT {
-            let oldest = summaries.values().min_by_key(|summary| summary.started_at_unix_ns);
+    fn forget_oldest(&self, known: &mut Known) {
+        while known.summaries.len() > KEPT {
+            let oldest = known.summaries.values().min_by_key(|summary| summary.started_at_unix_ns);
             let Some(id) = oldest.map(|summary| summary.run_id.clone()) else { return };
-            summaries.remove(&id);
+            known.summaries.remove(&id);
+            known.unwritten.remove(&id);
             let _best_effort = fs::remove_file(self.path(&id));
         }
     }
@@ -156,8 +175,8 @@ impl Store {
         self.folder.join(run_id).with_extension(ENDING)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, RunSummary>> {
-        self.summaries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -187,10 +206,19 @@ fn read(path: &Path) -> Result<Run, StoreError> {
     if id.is_some() && id == name { Ok(run) } else { Err(failed("it is not the record of that run".into())) }
 }
 
+/// Removes halves of replacements that were cut off, and nothing else.
+fn remove_torn(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(TORN.as_bytes()) {
+            let _best_effort = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Writes beside, syncs, renames, syncs the folder: rename(2) is atomic.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new().prefix(TORN).tempfile_in(folder)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
@@ -211,8 +239,8 @@ mod tests {
     fn a_record_outlives_the_daemon_and_an_unfinished_one_is_ended() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        store.write(&run("a", RunState::Finished, 1)).unwrap();
-        store.write(&run("b", RunState::Running, 2)).unwrap();
+        store.write(run("a", RunState::Finished, 1)).unwrap();
+        store.write(run("b", RunState::Running, 2)).unwrap();
         drop(store);
         let store = Store::open(dir.path()).unwrap();
         let ids: Vec<_> = store.summaries().into_iter().map(|summary| summary.run_id).collect();
@@ -226,7 +254,7 @@ mod tests {
     fn a_torn_record_is_left_alone_and_the_others_are_read() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        store.write(&run("good", RunState::Finished, 1)).unwrap();
+        store.write(run("good", RunState::Finished, 1)).unwrap();
         drop(store);
         let torn = dir.path().join("runs/torn.pb");
         fs::write(&torn, [0xff; 10]).unwrap();
@@ -248,14 +276,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         {
-            let mut summaries = store.lock();
+            let mut known = store.lock();
             for n in 0..KEPT {
                 let summary =
                     RunSummary { run_id: n.to_string(), started_at_unix_ns: n as i64, ..Default::default() };
-                summaries.insert(n.to_string(), summary);
+                known.summaries.insert(n.to_string(), summary);
             }
         }
-        store.write(&run("newest", RunState::Finished, i64::MAX)).unwrap();
+        store.write(run("newest", RunState::Finished, i64::MAX)).unwrap();
         assert!(!store.contains("0") && store.contains("1") && store.contains("newest"));
     }
 }

@@ -12,18 +12,17 @@ use ssts_proto::v1::{BurnerResult, Cause, EventKind, RunState};
 use tracing::{error, warn};
 
 use super::{
-    active::{ActiveRun, Order},
+    active::ActiveRun,
     admit::PlannedPhase,
     child::{BurnerProcess, until},
     ending::Ending,
     result,
-    state::Step,
 };
 use crate::{
     burn::control::Command,
     clock,
     config::BurnersConfig,
-    host::{HostRoots, RunCgroup},
+    host::{HostRoots, RunCgroup, cpuset},
     observe::burners::{BoardEntry, BurnerBoard},
 };
 
@@ -62,27 +61,27 @@ impl Supervisor {
     /// To the end of the run. Returns when no burner is left, with what each did.
     pub(super) fn carry_out(mut self) -> Vec<BurnerResult> {
         let run = self.run.clone();
-        let mut ending = None;
         for (index, phase) in run.admitted.phases.iter().enumerate() {
-            ending = self.phase(index, phase).or_else(|| run.ending());
-            if ending.is_some() {
+            self.phase(index, phase);
+            if run.ending().is_some() {
                 break;
             }
         }
         run.note_quiet();
-        let ending = run.settle(ending.unwrap_or_else(|| self.completed()));
-        // From any state that a run can be in here there is this way.
-        let stopping = run.step(Step::Stop);
-        debug_assert!(stopping.is_ok());
-        run.tell(EventKind::RunFinished, ending.message, []);
+        run.stop(self.completed());
+        let message = run.ending().map(|ending| ending.message).unwrap_or_default();
+        run.tell(EventKind::RunFinished, message, []);
         self.results
     }
 
     /// Every phase came to its end: did it do what was asked?
     fn completed(&self) -> Ending {
         let io_errors: u64 = self.results.iter().map(|result| result.io_errors).sum();
-        if io_errors > 0 {
-            return Ending::new(Cause::IoErrors, format!("{io_errors} I/Os failed"));
+        if let Some(first) = self.results.iter().find(|result| result.io_errors > 0) {
+            return Ending::new(
+                Cause::IoErrors,
+                format!("{io_errors} I/Os failed, the first with: {}", first.io_error),
+            );
         }
         if let Some(idle) = self.results.iter().find(|result| result.operations == 0) {
             let message = format!("burner {} of phase {} did not a single operation", idle.kind, idle.phase);
@@ -91,24 +90,15 @@ impl Supervisor {
         Ending::new(Cause::Completed, "all phases came to their end")
     }
 
-    /// One phase. Gives the reason where the run ends with it.
-    fn phase(&mut self, index: usize, phase: &PlannedPhase) -> Option<Ending> {
+    /// One phase, to its end or the run's.
+    fn phase(&mut self, index: usize, phase: &PlannedPhase) {
         let asked = if index == 0 { self.run.started } else { clock::boottime() };
         let mut burners = Vec::with_capacity(phase.plans.len());
-        for plan in &phase.plans {
-            match BurnerProcess::start(plan.clone(), self.config.deadline, self.cgroup.as_ref()) {
-                Ok(burner) => burners.push(burner),
-                Err(error) => {
-                    self.end(&mut burners);
-                    return Some(Ending::new(
-                        Cause::BurnerFailed,
-                        format!("a burner could not be started: {error}"),
-                    ));
-                }
-            }
-        }
+        let started = self.start(phase, &mut burners);
         self.board.set(entries(index, &burners));
-        let ending = self.burn(index, phase, &mut burners);
+        if let Some(ending) = started.err().or_else(|| self.burn(index, phase, &mut burners)) {
+            self.run.stop(ending);
+        }
         self.end(&mut burners);
         for (burner_index, burner) in burners.iter().enumerate() {
             let result = result::of_burner(burner, index, burner_index, &phase.name, asked);
@@ -118,25 +108,30 @@ impl Supervisor {
         }
         self.board.set(Vec::new());
         self.run.end_phase();
-        if ending.is_none() {
-            self.run.tell(
-                EventKind::PhaseFinished,
-                format!("phase {} finished", phase.name),
-                [("phase", phase.name.clone())],
-            );
+        if self.run.ending().is_none() {
+            let fields = [("phase", phase.name.clone())];
+            self.run.tell(EventKind::PhaseFinished, format!("phase {} finished", phase.name), fields);
         }
-        ending
+    }
+
+    /// Starts a process for each burner of a phase.
+    fn start(&self, phase: &PlannedPhase, burners: &mut Vec<BurnerProcess>) -> Result<(), Ending> {
+        for plan in &phase.plans {
+            let burner = BurnerProcess::start(plan.clone(), self.config.deadline, self.cgroup.as_ref());
+            burners.push(burner.map_err(|error| {
+                Ending::new(Cause::BurnerFailed, format!("a burner could not be started: {error}"))
+            })?);
+            // The tick knows only those on the board, and many take a while to start.
+            for burner in burners.iter() {
+                burner.block.push_deadline(self.config.deadline);
+            }
+        }
+        Ok(())
     }
 
     /// Until every burner waits for its start, and the run is not paused.
     fn make_ready(&self, burners: &mut [BurnerProcess]) -> Option<Ending> {
         loop {
-            // A pause or its end needs nothing done while nothing burns; what counts is the state.
-            while let Some(order) = self.run.take_order() {
-                if let Order::Stop(ending) = order {
-                    return Some(ending);
-                }
-            }
             if let Some(ending) = self.untimely_end(burners) {
                 return Some(ending);
             }
@@ -149,79 +144,62 @@ impl Supervisor {
     }
 
     /// Starts the phase's clock as soon as all is ready.
-    fn begin(
-        &self,
-        index: usize,
-        phase: &PlannedPhase,
-        burners: &mut [BurnerProcess],
-    ) -> Result<Duration, Ending> {
+    fn begin(&self, index: usize, phase: &PlannedPhase, burners: &mut [BurnerProcess]) -> Option<Ending> {
         loop {
             if let Some(ending) = self.make_ready(burners) {
-                return Err(ending);
-            }
-            let started = clock::boottime();
-            for burner in burners.iter() {
-                burner.block.set_end(started + phase.duration);
-            }
-            // It fails when a stop or a pause came in between.
-            if self.run.begin_phase(index, started).is_ok() {
-                return Ok(started + phase.duration);
-            }
-        }
-    }
-
-    /// From the start of the phase's clock to its end.
-    fn burn(&self, index: usize, phase: &PlannedPhase, burners: &mut [BurnerProcess]) -> Option<Ending> {
-        let mut end = match self.begin(index, phase, burners) {
-            Ok(end) => end,
-            Err(ending) => return Some(ending),
-        };
-        command(burners, Command::Burn);
-        self.run.tell(
-            EventKind::PhaseStarted,
-            format!("phase {} started", phase.name),
-            [("phase", phase.name.clone()), ("index", index.to_string())],
-        );
-        for notice in burners
-            .iter()
-            .filter_map(|burner| burner.prepared.as_ref())
-            .flat_map(|prepared| &prepared.notices)
-        {
-            self.run.tell(EventKind::Notice, notice, []);
-        }
-        let mut paused_since = None;
-        loop {
-            while let Some(order) = self.run.take_order() {
-                match order {
-                    Order::Stop(ending) => return Some(ending),
-                    Order::Pause => {
-                        paused_since = Some(clock::boottime());
-                        // Whoever ordered it has done so, but perhaps just before the start above.
-                        command(burners, Command::Pause);
-                    }
-                    Order::Resume => {
-                        end += paused_since.take().map_or(Duration::ZERO, |since| clock::boottime() - since);
-                        for burner in burners.iter() {
-                            burner.block.set_end(end);
-                        }
-                        command(burners, Command::Burn);
-                    }
-                }
-            }
-            let now = clock::boottime();
-            let over = paused_since.is_none() && now >= end;
-            if !over && let Some(ending) = self.untimely_end(burners) {
                 return Some(ending);
             }
-            if over && burners.iter().all(BurnerProcess::is_gone) {
-                return burners.iter().find_map(failure);
+            let now = clock::boottime();
+            // It fails when a stop or a pause came in between.
+            if self.run.begin_phase(index, now).is_ok() {
+                burn_until(burners, now + phase.duration);
+                break;
             }
-            if over && now >= end + OVERRUN {
-                self.run.tell(EventKind::Notice, "a burner did not end with its phase and is killed", []);
-                return None;
+        }
+        let fields = [("phase", phase.name.clone()), ("index", index.to_string())];
+        self.run.tell(EventKind::PhaseStarted, format!("phase {} started", phase.name), fields);
+        let prepared = burners.iter().filter_map(|burner| burner.prepared.as_ref());
+        for notice in prepared.flat_map(|prepared| &prepared.notices) {
+            self.run.tell(EventKind::Notice, notice, []);
+        }
+        None
+    }
+
+    /// From the start of the phase's clock to its end. Pauses are read off the clock: it alone knows of them.
+    fn burn(&self, index: usize, phase: &PlannedPhase, burners: &mut [BurnerProcess]) -> Option<Ending> {
+        if let Some(ending) = self.begin(index, phase, burners) {
+            return Some(ending);
+        }
+        let mut burning = true;
+        let mut overrun = None;
+        loop {
+            let now = clock::boottime();
+            let phase_clock = self.run.phase_clock()?;
+            let left = phase.duration.saturating_sub(phase_clock.elapsed(now));
+            if left.is_zero() {
+                if burners.iter().all(BurnerProcess::is_gone) {
+                    return self.run.ending().or_else(|| burners.iter().find_map(failure));
+                }
+                let give_up = *overrun.get_or_insert(now + OVERRUN);
+                if now >= give_up {
+                    let message = format!(
+                        "a burner did not end within {OVERRUN:?} of its phase: it hangs in the kernel"
+                    );
+                    return Some(Ending::new(Cause::BurnerFailed, message));
+                }
+                self.wait(burners, Some(give_up));
+                continue;
             }
-            let next = if over { end + OVERRUN } else { end };
-            self.wait(burners, paused_since.is_none().then_some(next));
+            if let Some(ending) = self.untimely_end(burners) {
+                return Some(ending);
+            }
+            match (burning, phase_clock.is_paused()) {
+                (true, true) => command(burners, Command::Pause),
+                (false, false) => burn_until(burners, now + left),
+                (true, false) | (false, true) => {}
+            }
+            burning = !phase_clock.is_paused();
+            self.wait(burners, burning.then_some(now + left));
         }
     }
 
@@ -233,6 +211,7 @@ impl Supervisor {
             self.wait(burners, Some(grace));
         }
         let mut complain = Instant::now() + COMPLAINT;
+        let mut pause = Duration::from_millis(1);
         while !burners.iter().all(BurnerProcess::is_gone) || self.is_populated() {
             if let Some(cgroup) = &self.cgroup
                 && let Err(error) = cgroup.kill()
@@ -242,7 +221,8 @@ impl Supervisor {
             for burner in burners.iter_mut().filter(|burner| !burner.is_gone()) {
                 burner.kill();
             }
-            self.wait(burners, Some(clock::boottime() + Duration::from_millis(1)));
+            self.wait(burners, Some(clock::boottime() + pause));
+            pause = (pause * 2).min(Duration::from_millis(100));
             if Instant::now() >= complain {
                 error!(run = self.run.id, "a burner was killed and is still there: it hangs in the kernel");
                 complain += COMPLAINT;
@@ -295,6 +275,13 @@ impl Supervisor {
     }
 }
 
+fn burn_until(burners: &[BurnerProcess], end: Duration) {
+    for burner in burners {
+        burner.block.set_end(end);
+    }
+    command(burners, Command::Burn);
+}
+
 fn command(burners: &[BurnerProcess], command: Command) {
     for burner in burners {
         burner.block.set_command(command);
@@ -304,8 +291,10 @@ fn command(burners: &[BurnerProcess], command: Command) {
 /// What a burner said about why it can't go on.
 fn failure(burner: &BurnerProcess) -> Option<Ending> {
     let kind = burner.plan.load.kind();
-    if result::verify_errors(burner) > 0 {
-        return Some(Ending::new(Cause::WrongData, format!("burner {kind} computed a wrong result")));
+    let wrong = result::wrong_cores(burner);
+    if !wrong.is_empty() {
+        let message = format!("burner {kind}: core {} computed a wrong result", cpuset::list(&wrong));
+        return Some(Ending::new(Cause::WrongData, message));
     }
     if let Some(reason) = &burner.failure {
         return Some(Ending::new(Cause::BurnerFailed, format!("burner {kind}: {reason}")));

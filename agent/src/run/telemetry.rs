@@ -18,6 +18,11 @@ use crate::observe::{
 /// one is left out: up to 3 minutes at 10 Hz the percentiles are exact, beyond them they are those of an even sample.
 const KEPT: usize = 2_048;
 
+/// Series that are kept: 8 KiB each at most. What comes beyond is left out; on any host of today that is nothing.
+const MAX_SERIES: usize = 8_192;
+/// A place that means "left out".
+const NOWHERE: usize = usize::MAX;
+
 /// Sums up the frames of one run.
 #[derive(Debug, Default)]
 pub(super) struct Telemetry {
@@ -37,11 +42,15 @@ impl Telemetry {
             self.follow(schema);
         }
         for (place, reading) in self.columns.iter().zip(frame.readings()) {
-            self.series[*place].add(reading.ok(), frame.end);
+            if let Some(series) = self.series.get_mut(*place) {
+                series.add(reading.ok(), frame.end);
+            }
         }
         for gain in frame.gains() {
-            let histogram = &mut self.histograms[self.histogram_columns[gain.column.index()]];
-            histogram.counts[gain.bucket as usize] += gain.count;
+            let place = self.histogram_columns[gain.column.index()];
+            if let Some(histogram) = self.histograms.get_mut(place) {
+                histogram.counts[gain.bucket as usize] += gain.count;
+            }
         }
     }
 
@@ -57,6 +66,10 @@ impl Telemetry {
             .columns
             .iter()
             .map(|column| {
+                // By worker, a result has the loads; here a run of many phases on many cores would have too many.
+                if self.series.len() >= MAX_SERIES || column.metric.labels.contains(&"worker") {
+                    return NOWHERE;
+                }
                 let key = (column.metric.name, column.labels.clone());
                 *self.places.entry(key).or_insert_with(|| {
                     self.series.push(Series::new(column));
@@ -68,6 +81,9 @@ impl Telemetry {
             .histograms
             .iter()
             .map(|histogram| {
+                if self.histograms.len() >= MAX_SERIES {
+                    return NOWHERE;
+                }
                 let key = (histogram.column.metric.name, histogram.column.labels.clone());
                 *self.places.entry(key).or_insert_with(|| {
                     self.histograms.push(HistogramSeries::new(&histogram.column, histogram.layout));
@@ -106,7 +122,7 @@ impl Series {
             min: f64::INFINITY,
             max: f64::NEG_INFINITY,
             last: 0.0,
-            kept: Vec::with_capacity(KEPT),
+            kept: Vec::new(),
             stride: 1,
         }
     }

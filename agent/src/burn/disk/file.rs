@@ -84,9 +84,12 @@ impl DiskFile {
             return Ok(());
         }
         let block = &mut buffer.as_mut_slice()[..(load.block_bytes as usize).min(FILL_BYTES)];
-        self.file
-            .read_exact_at(block, load.size_bytes - block.len() as u64)
-            .map_err(|_| self.block_error(load))
+        self.file.read_exact_at(block, load.size_bytes - block.len() as u64).map_err(|source| {
+            match source.raw_os_error() {
+                Some(libc::EINVAL) => self.block_error(load),
+                _ => BurnError::ReadBack { path: self.folder.clone(), source },
+            }
+        })
     }
 
     /// The descriptor.

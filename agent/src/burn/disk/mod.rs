@@ -101,6 +101,8 @@ impl<'a> Burning<'a> {
                 Flow::Stop => break,
                 Flow::Resumed(paused) => {
                     self.origin += paused;
+                    // What was in flight did not take longer for it.
+                    self.since.iter_mut().for_each(|since| *since += paused);
                     continue;
                 }
                 Flow::Burn => {}
@@ -118,6 +120,12 @@ impl<'a> Burning<'a> {
             if elapsed >= self.published + PUBLISH {
                 self.publish(elapsed, reins);
             }
+        }
+        // The slowest I/Os are those still in flight: without them the histogram would flatter the device. Should they
+        // hang, the daemon ends this process.
+        while self.free.len() < self.since.len() {
+            ring.submit_and_wait(LONGEST_WAIT).map_err(BurnError::Ring)?;
+            self.complete(ring, reins);
         }
         self.publish(clock::boottime().saturating_sub(self.origin), reins);
         Ok(())
@@ -158,12 +166,23 @@ impl<'a> Burning<'a> {
         let Self { since, free, .. } = self;
         ring.completed(|buffer, result| {
             free.push(buffer);
-            if result.is_ok_and(|bytes| bytes == block_bytes) {
-                done += 1;
-                reins.count_latency(operation, clock::ns(now.saturating_sub(since[buffer as usize])));
-            } else {
-                failed += 1;
-            }
+            let errno = match result {
+                Ok(bytes) if bytes == block_bytes => {
+                    done += 1;
+                    reins.count_latency(operation, clock::ns(now.saturating_sub(since[buffer as usize])));
+                    return;
+                }
+                Ok(_) => control::SHORT_TRANSFER,
+                Err(error) => error.raw_os_error().unwrap_or(libc::EIO),
+            };
+            failed += 1;
+            // The first one stays.
+            let _was_set = slot.io_errno.compare_exchange(
+                0,
+                errno.cast_unsigned(),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
         });
         control::add(&slot.operations, done);
         control::add(&slot.bytes, done * u64::from(block_bytes));

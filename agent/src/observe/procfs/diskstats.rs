@@ -49,7 +49,7 @@ impl Source for Diskstats {
         self.changed = false;
         self.table = Table::default();
         for (name, counters) in lines(self.file.read().unwrap_or_default()).filter_map(device_line) {
-            if counters.has_worked() || is_whole_disk_with_medium(&self.roots, name) {
+            if is_whole_disk(&self.roots, name) && (counters.has_worked() || has_medium(&self.roots, name)) {
                 self.table.add(name, &COLUMNS, schema);
             }
         }
@@ -66,8 +66,7 @@ impl Source for Diskstats {
                     }
                 }
                 None => {
-                    self.changed |=
-                        counters.has_worked() && self.roots.sys("block").join(as_path(name)).exists();
+                    self.changed |= counters.has_worked() && is_whole_disk(&self.roots, name);
                 }
             }
         }
@@ -128,8 +127,13 @@ fn device_line(line: &[u8]) -> Option<(&[u8], Counters)> {
     Some((name, counters))
 }
 
-/// Partitions are not in `/sys/block`; loop devices without a file have no size.
-fn is_whole_disk_with_medium(roots: &HostRoots, name: &[u8]) -> bool {
+/// Partitions are not in `/sys/block`.
+fn is_whole_disk(roots: &HostRoots, name: &[u8]) -> bool {
+    roots.sys("block").join(as_path(name)).exists()
+}
+
+/// Loop devices without a file have no size.
+fn has_medium(roots: &HostRoots, name: &[u8]) -> bool {
     fs::read_to_string(roots.sys("block").join(as_path(name)).join("size"))
         .is_ok_and(|size| size.trim().parse::<u64>().is_ok_and(|sectors| sectors > 0))
 }
@@ -145,12 +149,13 @@ mod tests {
     use crate::observe::procfs::test_tree::{TestTree, value};
 
     const VDA: &str = " 254       0 vda 10 2 80 30 20 3 160 40 5 600 70 1 2 3 4 5 6\n";
+    const PARTITION: &str = " 254       1 vda1 10 2 80 30 20 3 160 40 5 600 70 1 2 3 4 5 6\n";
     const LOOP: &str = "   7       0 loop0 0 0 0 0 0 0 0 0 0 0 0\n";
 
     #[test]
-    fn sectors_become_bytes_and_empty_loop_devices_are_left_out() {
+    fn sectors_become_bytes_and_partitions_and_empty_loop_devices_are_left_out() {
         let tree = TestTree::new(&[
-            ("proc/diskstats", &(LOOP.to_owned() + VDA)),
+            ("proc/diskstats", &(LOOP.to_owned() + VDA + PARTITION)),
             ("sys/block/vda/size", "1000\n"),
             ("sys/block/loop0/size", "0\n"),
         ]);

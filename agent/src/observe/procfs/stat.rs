@@ -105,10 +105,9 @@ impl Source for Stat {
                     frame.set(*column, Ok(ticks as f64 / self.ticks_per_s));
                 }
                 next += 1;
-            } else if let Some(single) = SINGLES
-                .iter()
-                .position(|(name, _)| line.strip_prefix(*name).is_some_and(|rest| rest[0] == b' '))
-            {
+            } else if let Some(single) = SINGLES.iter().position(|(name, _)| {
+                line.strip_prefix(*name).is_some_and(|rest| rest.first() == Some(&b' '))
+            }) {
                 frame.set(
                     self.singles[single],
                     numbers(line).next().map(|n| n as f64).ok_or(AbsenceReason::Malformed),
