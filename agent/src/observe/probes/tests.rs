@@ -115,8 +115,9 @@ fn reads_are_counted_once_each(hooks: HookChoice) {
     host.tick();
     let reads = host.gained(&BLOCK_LATENCY, &[disk, "read"]);
     println!("{elapsed} ns, {reads:?}");
-    // Others may read too, but not ten times as much.
-    assert!((200..2000).contains(&total(&reads)), "{reads:?}");
+    // Others may read too, but not ten times as much. A tracepoint's program is left out where its interrupt meets another
+    // program at work on that core (bpf_prog_active in kernel/trace/bpf_trace.c).
+    assert!((190..2000).contains(&total(&reads)), "{reads:?}");
     let in_time = reads.iter().filter(|(bound, _)| (1_000..=elapsed).contains(bound));
     assert!(in_time.map(|(_, count)| count).sum::<u64>() >= 190, "200 reads in {elapsed} ns: {reads:?}");
     host.tick();
