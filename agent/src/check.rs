@@ -30,7 +30,7 @@ struct Line<'a> {
 
 /// All of them, for programs.
 #[derive(Debug, Serialize)]
-struct Verdict<'a> {
+struct Report<'a> {
     complete: bool,
     capabilities: Vec<Line<'a>>,
 }
@@ -46,8 +46,8 @@ pub(crate) fn check(args: &Check) -> Result<ExitCode, Failure> {
     let lines: Vec<_> = capabilities.iter().map(line).collect();
     let text = match args.output {
         Output::Json => {
-            let verdict = Verdict { complete, capabilities: lines };
-            serde_json::to_string_pretty(&verdict).map_err(io::Error::from).map(|text| text + "\n")
+            let report = Report { complete, capabilities: lines };
+            serde_json::to_string_pretty(&report).map_err(io::Error::from).map(|text| text + "\n")
         }
         Output::Text => Ok(table(&lines, complete, io::stdout().is_terminal())),
     };

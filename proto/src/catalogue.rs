@@ -127,7 +127,7 @@ catalogue! {
         "Results that did not match their known answer.";
     BURNER_IO_ERRORS = "burner.io_errors", "1", Counter, ["burner", "kind"], "I/Os that failed.";
     BURNER_LATENCY = "burner.latency", "ns", Histogram, ["burner", "kind", "operation"],
-        "From an I/O's submission to its completion, seen by the burner.";
+        "From an I/O's submission (with a rate: from when it was due) to its completion, seen by the burner.";
 
     AGENT_CPU_TIME = "agent.cpu_time", "s", Counter, [], "CPU time of the agent's process, burners left out.";
     AGENT_RESIDENT = "agent.resident", "By", Gauge, [], "Resident memory of the agent's process.";
