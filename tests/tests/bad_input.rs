@@ -443,9 +443,11 @@ fn a_second_daemon_is_refused() {
     Ctl::new(&ground).words("status").run().assert_status(0);
 }
 
-/// The tests' target folder may be closed to others.
+/// The tests' target folder may be closed to others. Copied by another process: a child that another story starts meanwhile
+/// would inherit our open file, and a file that is open for writing can't be executed.
 fn copy_for_everybody(ground: &Ground, program: &Path) -> std::path::PathBuf {
     let copy = ground.path("program");
-    fs::copy(program, &copy).expect("there is room");
+    let copied = Command::new("cp").arg(program).arg(&copy).status().expect("cp can be executed");
+    assert!(copied.success(), "there is no room");
     copy
 }

@@ -153,8 +153,8 @@ fn a_run_that_lasts_too_long_is_stopped_paused_or_not() {
     outcome.assert_status(4);
     let result = outcome.json();
     let message = tripped(&result, "max_duration");
-    assert!(message.contains("the limit is 3s"), "{message}");
-    let duration = result["duration_s"].as_f64().expect("it is a number");
-    assert!((2.9..5.0).contains(&duration), "{duration}");
+    // 3.0 to 3.9 s: the first tick after the limit.
+    assert!(message.contains("lasted 3.") && message.contains("the limit is 3s"), "{message}");
+    assert!(result["duration_s"].as_f64() > Some(2.9), "{result:#}");
     assert_eq!(daemon.burners(), []);
 }
