@@ -42,8 +42,8 @@ lint: ## check format, lints, scripts, and the dependencies' licences and adviso
 	  printf '%s\n' "$$fetch" '' 'NOT CHECKED: security advisories. Their database, github.com/RustSec/advisory-db, cannot be reached (above).' '' >&2; \
 	fi
 
-bench: ## measure the burners against stress-ng and fio
-	@.ci/setup build bench
+bench: build ## measure the burners against stress-ng and fio
+	@.ci/setup bench
 	$(CARGO) bench --locked -p ssts-tests
 
 setup: ## only install what run, test, lint and bench need

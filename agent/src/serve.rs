@@ -73,7 +73,6 @@ pub(crate) fn probe_settings(config: &Config) -> ProbeSettings {
 }
 
 async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
-    let listeners = addresses.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
     let roots = HostRoots::from(config.roots.clone());
     host::sweep(&roots);
     let state_dir = config.state_dir.clone().unwrap_or_default();
@@ -83,6 +82,8 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
     let engine =
         Engine::open(roots.clone(), config.limits.clone(), config.burners.clone(), describe, &state_dir)?;
     let engine = Arc::new(engine);
+    // Only now: whoever finds the socket finds an agent that has its state folder to itself.
+    let listeners = addresses.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
     let ring = Arc::new(FrameRing::default());
     let tick = start_tick(&config, &roots, engine.clone(), ring.clone(), probe_sources)?;
     let service = AgentService { engine: engine.clone(), ring, inventory, tick: config.tick() };

@@ -48,6 +48,8 @@ pub(super) struct BurnerProcess {
     pub failure: Option<String>,
     /// How it ended.
     pub ended: Option<ExitStatus>,
+    /// Its last thread has left user space for good.
+    silent: bool,
     child: Child,
     reports: ChildStdout,
     unread: Vec<u8>,
@@ -78,6 +80,7 @@ impl BurnerProcess {
             prepared: None,
             failure: None,
             ended: None,
+            silent: false,
             child,
             reports,
             unread: Vec::new(),
@@ -89,24 +92,30 @@ impl BurnerProcess {
         self.reports.as_fd()
     }
 
-    /// Reads its reports; when there are no more, takes its exit status.
+    /// Reads its reports. Their end is its end.
     pub(super) fn follow(&mut self) {
         let mut chunk = [0; 4_096];
         loop {
             match self.reports.read(&mut chunk) {
-                Ok(0) => break,
+                Ok(0) => {
+                    self.silent = true;
+                    break;
+                }
                 Ok(read) if self.unread.len() < LONGEST_REPORTS => {
                     self.unread.extend_from_slice(&chunk[..read]);
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return self.take_reports(),
+                Err(_) => break,
             }
         }
         self.take_reports();
-        if self.ended.is_none() {
-            // It is past its last instruction in user space: this does not wait long. An error can't come: nobody else
-            // reaps it.
+    }
+
+    /// Takes the exit status of one that is gone. The kernel may take its time with that.
+    pub(super) fn reap(&mut self) {
+        if self.silent && self.ended.is_none() {
+            // An error can't come: nobody else reaps it.
             self.ended = self.child.wait().ok();
         }
     }
@@ -116,9 +125,9 @@ impl BurnerProcess {
         let _already_ended = self.child.kill();
     }
 
-    /// Whether it was seen to end.
+    /// Whether it was seen to end: it executes nothing any more.
     pub(super) fn is_gone(&self) -> bool {
-        self.ended.is_some()
+        self.silent
     }
 
     /// How it ended, in words.

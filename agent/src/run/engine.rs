@@ -315,6 +315,8 @@ impl Engine {
     /// A bug in the supervisor ends its run, not the daemon.
     fn supervise_to_the_end(&self, run: &Arc<ActiveRun>) {
         // What a panic unwinds through kills its burners; what it leaves behind is settled here.
+        // At ordinary priority, unlike the tick: this thread reaps children, and there the kernel spins until a preempted reader
+        // of their /proc has gone on (release_task, shrink_dcache_parent). A real-time thread would keep it from that.
         let burners = panic::catch_unwind(AssertUnwindSafe(|| {
             Supervisor::new(run.clone(), self.board.clone(), self.burners.clone(), &self.roots).carry_out()
         }));

@@ -67,7 +67,6 @@ impl Supervisor {
                 break;
             }
         }
-        run.note_quiet();
         run.stop(self.completed());
         let message = run.ending().map(|ending| ending.message).unwrap_or_default();
         run.tell(EventKind::RunFinished, message, []);
@@ -140,6 +139,7 @@ impl Supervisor {
                 return None;
             }
             self.wait(burners, None);
+            reap(burners);
         }
     }
 
@@ -188,6 +188,7 @@ impl Supervisor {
                     return Some(Ending::new(Cause::BurnerFailed, message));
                 }
                 self.wait(burners, Some(give_up));
+                reap(burners);
                 continue;
             }
             if let Some(ending) = self.untimely_end(burners) {
@@ -200,6 +201,7 @@ impl Supervisor {
             }
             burning = !phase_clock.is_paused();
             self.wait(burners, burning.then_some(now + left));
+            reap(burners);
         }
     }
 
@@ -228,6 +230,8 @@ impl Supervisor {
                 complain += COMPLAINT;
             }
         }
+        self.run.note_quiet();
+        reap(burners);
     }
 
     fn is_populated(&self) -> bool {
@@ -273,6 +277,10 @@ impl Supervisor {
             burner.follow();
         }
     }
+}
+
+fn reap(burners: &mut [BurnerProcess]) {
+    burners.iter_mut().for_each(BurnerProcess::reap);
 }
 
 fn burn_until(burners: &[BurnerProcess], end: Duration) {
