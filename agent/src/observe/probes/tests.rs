@@ -22,6 +22,12 @@ use crate::observe::{frame::Frame, schema::Schema};
 /// Tests take turns: they count what the whole host does.
 static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
+/// Notes that something could not be tested here; where CI=true that is a failure.
+fn skipped(why: &str) {
+    assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "{why}");
+    println!("skipped: {why}");
+}
+
 struct Host {
     probes: Probes,
     schema: Schema,
@@ -32,8 +38,7 @@ struct Host {
 impl Host {
     fn watched_by(hooks: HookChoice) -> Option<Self> {
         if !geteuid().is_root() {
-            assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "the probes' tests need root");
-            println!("skipped: needs root");
+            skipped("it needs root");
             return None;
         }
         let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -98,7 +103,7 @@ fn reads_are_counted_once_each(hooks: HookChoice) {
     let Some(mut host) = Host::watched_by(hooks) else { return };
     let disks = disks::below(&HostRoots::default(), &env::current_exe().unwrap());
     let [disk] = &disks[..] else {
-        println!("skipped: the file system of this test has no disk of its own: {disks:?}");
+        skipped(&format!("the file system of this test has no disk of its own: {disks:?}"));
         return;
     };
     #[repr(align(4096))]
