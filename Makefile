@@ -25,9 +25,10 @@ build: ## build sstsd and sstsctl as they are shipped, in target/release
 	@.ci/setup build
 	$(CARGO) build --release --locked -p ssts-agent -p ssts-ctl
 
+# The stories need both programs. Built with all targets, as the tests resolve features: without, cargo would build the dependencies twice.
 test: ## run all tests, those against a lab kernel included
 	@.ci/setup build test
-	$(CARGO) build --workspace --locked
+	$(CARGO) build --workspace --all-targets --locked
 	$(CARGO) test --locked $(TEST_ARGS)
 
 lint: ## check format, lints, scripts, and the dependencies' licences and advisories
