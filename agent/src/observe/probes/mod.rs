@@ -46,8 +46,9 @@ impl Default for ProbeSettings {
         Self {
             enabled: true,
             hooks: HookChoice::Auto,
-            cost_window: Duration::from_secs(1),
-            cost_interval: Duration::from_secs(30),
+            cost_window: Duration::from_millis(500),
+            // Often enough that a short run has its own figures; a tenth of the time the accounting's own cost is there.
+            cost_interval: Duration::from_secs(5),
         }
     }
 }
