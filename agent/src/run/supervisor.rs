@@ -28,6 +28,8 @@ use crate::{
 
 /// How long after the end of a phase its burners may still be ending (I/Os in flight) before they are killed.
 const OVERRUN: Duration = Duration::from_secs(1);
+/// What burners may be ahead of the supervisor's clock when a pause stops that.
+const LAST_INSTANT: Duration = Duration::from_millis(20);
 /// How often the supervisor says that a burner does not go, once it has been killed.
 const COMPLAINT: Duration = Duration::from_secs(1);
 
@@ -176,7 +178,10 @@ impl Supervisor {
             let now = clock::boottime();
             let phase_clock = self.run.phase_clock()?;
             let left = phase.duration.saturating_sub(phase_clock.elapsed(now));
-            if left.is_zero() {
+            // A pause in the last instant may find burners that have just ended by their own look at the clock.
+            let ended_in_time =
+                left <= LAST_INSTANT && !burners.is_empty() && burners.iter().all(BurnerProcess::is_gone);
+            if left.is_zero() || ended_in_time {
                 if burners.iter().all(BurnerProcess::is_gone) {
                     return self.run.ending().or_else(|| burners.iter().find_map(failure));
                 }
