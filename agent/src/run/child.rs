@@ -135,6 +135,11 @@ impl BurnerProcess {
         self.ended.map_or_else(|| "still there".into(), describe)
     }
 
+    /// Whether it ended with a signal or a status of failure.
+    pub(super) fn has_failed(&self) -> bool {
+        self.ended.is_some_and(|status| !status.success())
+    }
+
     /// Whether it ended because the daemon no longer pushed its deadline.
     pub(super) fn missed_the_daemon(&self) -> bool {
         self.ended.is_some_and(|status| status.code() == Some(i32::from(DEADLINE_PASSED)))

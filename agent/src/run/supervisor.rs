@@ -249,15 +249,7 @@ impl Supervisor {
         if let Some(ending) = self.run.ending() {
             return Some(ending);
         }
-        burners.iter().find_map(|burner| {
-            failure(burner).or_else(|| {
-                burner.is_gone().then(|| {
-                    let message =
-                        format!("burner {} died unasked: {}", burner.plan.load.kind(), burner.ending());
-                    Ending::new(Cause::BurnerDied, message)
-                })
-            })
-        })
+        burners.iter().find_map(|burner| failure(burner).or_else(|| burner.is_gone().then(|| died(burner))))
     }
 
     /// Sleeps until there is news or an order, at most to an instant of CLOCK_BOOTTIME.
@@ -312,10 +304,18 @@ fn failure(burner: &BurnerProcess) -> Option<Ending> {
     if let Some(reason) = &burner.failure {
         return Some(Ending::new(Cause::BurnerFailed, format!("burner {kind}: {reason}")));
     }
-    burner.missed_the_daemon().then(|| {
+    if burner.missed_the_daemon() {
         let message = format!("burner {kind} ended at its deadline: sstsd was stopped or starved");
-        Ending::new(Cause::AgentLost, message)
-    })
+        return Some(Ending::new(Cause::AgentLost, message));
+    }
+    // Also in the last instant of its phase: what a crash leaves is no proof.
+    burner.has_failed().then(|| died(burner))
+}
+
+/// A burner that ended and was not told to.
+fn died(burner: &BurnerProcess) -> Ending {
+    let message = format!("burner {} died unasked: {}", burner.plan.load.kind(), burner.ending());
+    Ending::new(Cause::BurnerDied, message)
 }
 
 fn entries(phase: usize, burners: &[BurnerProcess]) -> Vec<BoardEntry> {
