@@ -8,6 +8,7 @@ pub mod disk;
 mod futex;
 pub mod inherit;
 mod map;
+pub mod network;
 mod pace;
 pub mod plan;
 pub mod process;
