@@ -73,6 +73,9 @@ pub enum BurnError {
     /// io_uring is not to be had.
     #[error("io_uring can't be used: {0}; see `sstsd check`")]
     Ring(#[source] io::Error),
+    /// The other end of a network burner, or the way there.
+    #[error(transparent)]
+    Network(#[from] network::NetworkError),
     /// Stopped, or past its deadline, while it made ready.
     #[error("stopped while it made ready")]
     Interrupted,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{cpu::CpuLoad, disk::DiskLoad};
+use super::{cpu::CpuLoad, disk::DiskLoad, network::NetworkLoad};
 
 /// A burner, ready to be carried out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub enum Load {
     Cpu(CpuLoad),
     /// Read and write an unnamed file.
     Disk(DiskLoad),
+    /// Exchange data with a sink.
+    Network(NetworkLoad),
 }
 
 impl Load {
@@ -36,6 +38,7 @@ impl Load {
         match self {
             Self::Cpu { .. } => "cpu",
             Self::Disk(_) => "disk",
+            Self::Network(_) => "network",
         }
     }
 
@@ -44,6 +47,7 @@ impl Load {
         match self {
             Self::Cpu(_) => &[],
             Self::Disk(_) => DiskLoad::LATENCIES,
+            Self::Network(load) => load.latencies(),
         }
     }
 
@@ -51,6 +55,7 @@ impl Load {
     pub fn figures(&self) -> &'static [Figure] {
         match self {
             Self::Cpu(_) | Self::Disk(_) => &[],
+            Self::Network(load) => load.figures(),
         }
     }
 
@@ -58,7 +63,7 @@ impl Load {
     pub fn has_target(&self) -> bool {
         match self {
             Self::Cpu(_) => true,
-            Self::Disk(_) => false,
+            Self::Disk(_) | Self::Network(_) => false,
         }
     }
 }

@@ -46,6 +46,8 @@ pub(super) struct BurnerProcess {
     pub prepared: Option<Prepared>,
     /// Why it can't go on, where it said so.
     pub failure: Option<String>,
+    /// The reason lies with the host at the other end.
+    pub peer_lost: bool,
     /// How it ended.
     pub ended: Option<ExitStatus>,
     /// Its last thread has left user space for good.
@@ -79,6 +81,7 @@ impl BurnerProcess {
             block,
             prepared: None,
             failure: None,
+            peer_lost: false,
             ended: None,
             silent: false,
             child,
@@ -152,6 +155,10 @@ impl BurnerProcess {
                 Ok(Report::Ready(prepared)) => self.prepared = Some(prepared),
                 // The first reason is the cause, later ones follow from it.
                 Ok(Report::Failed(reason)) => {
+                    self.failure.get_or_insert(reason);
+                }
+                Ok(Report::PeerLost(reason)) => {
+                    self.peer_lost |= self.failure.is_none();
                     self.failure.get_or_insert(reason);
                 }
                 Err(_) => {

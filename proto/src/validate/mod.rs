@@ -3,12 +3,17 @@
 
 mod cpu;
 mod disk;
+mod network;
 mod profile;
 
 use std::collections::HashSet;
 
 pub use disk::{
     DEFAULT_BLOCK_BYTES, DEFAULT_DEPTH, MAX_BLOCK_BYTES, MAX_DEPTH, MAX_RATE_PER_S, SECTOR_BYTES,
+};
+
+pub use network::{
+    DATAGRAM_BYTES, MAX_STREAMS, NETWORK_BITS_PER_S, NETWORK_BLOCK_BYTES, SOCKET_BUFFER_BYTES, protocol_name,
 };
 
 use crate::v1::{Burner, Limits, Phase, Scenario, Violation, burner};
@@ -122,6 +127,7 @@ fn burner_kind(field: &str, burner: &Burner, found: &mut Violations) {
         None => found.add(field, "a burner without a kind", "set one, such as cpu or disk"),
         Some(burner::Kind::Cpu(cpu)) => cpu::check(field, cpu, found),
         Some(burner::Kind::Disk(disk)) => disk::check(field, disk, found),
+        Some(burner::Kind::Network(network)) => network::check(field, network, found),
     }
 }
 

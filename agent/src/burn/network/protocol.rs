@@ -336,6 +336,23 @@ pub fn stream_number(token: &Token, n: u16) -> u32 {
     u32::from_be_bytes([token[0], token[1], token[2], token[3]]).wrapping_add(n.into())
 }
 
+/// Of what a UDP socket of a burner says so that the sink learns its address.
+pub const KNOCK_BYTES: usize = 18;
+
+/// Of the session's n-th stream. Shorter than a datagram's head, so that one that comes late counts as none.
+pub fn knock(token: &Token, n: u16) -> [u8; KNOCK_BYTES] {
+    let mut bytes = [0; KNOCK_BYTES];
+    bytes[..16].copy_from_slice(token);
+    bytes[16..].copy_from_slice(&n.to_be_bytes());
+    bytes
+}
+
+/// Which stream knocks, with the session's token.
+pub fn knocked(bytes: &[u8], token: &Token) -> Option<u16> {
+    let number = bytes.strip_prefix(token.as_slice())?;
+    Some(u16::from_be_bytes(number.try_into().ok()?))
+}
+
 struct Writer<const N: usize> {
     out: [u8; N],
     at: usize,

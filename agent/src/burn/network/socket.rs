@@ -66,6 +66,24 @@ impl Pages {
     }
 }
 
+/// Sets SO_RCVLOWAT: a blocked receiver is woken when so much is there: socket(7).
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn set_low_water(socket: &TcpStream, bytes: i32) -> io::Result<()> {
+    // SAFETY: the option reads one int, which lives through the call.
+    let outcome = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVLOWAT,
+            (&raw const bytes).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Bytes that were written to a TCP socket and not yet acknowledged by the peer: tcp(7), SIOCOUTQ.
 pub(crate) fn unacknowledged(socket: &TcpStream) -> u64 {
     let mut bytes: libc::c_int = 0;

@@ -72,6 +72,11 @@ impl UdpSender {
         })
     }
 
+    /// Payload that was handed to the kernel.
+    pub(crate) fn sent_bytes(&self) -> u64 {
+        self.sent * self.packet_bytes as u64
+    }
+
     /// The clock starts.
     pub(crate) fn start(&mut self, now: Duration) {
         self.origin = now;

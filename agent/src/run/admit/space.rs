@@ -21,7 +21,7 @@ use crate::{
 fn disks(plans: &[Plan]) -> impl Iterator<Item = (usize, &DiskLoad)> {
     plans.iter().enumerate().filter_map(|(index, plan)| match &plan.load {
         Load::Disk(load) => Some((index, load)),
-        Load::Cpu(_) => None,
+        Load::Cpu(_) | Load::Network(_) => None,
     })
 }
 
