@@ -48,7 +48,9 @@ impl Failure {
             Self::Config(_)
             | Self::Log(_)
             | Self::Listen(ListenError::NotUnix(_) | ListenError::Relative(_)) => ExitCode::from(2),
-            Self::Listen(_) | Self::Engine(_) | Self::Sink(_) | Self::Io { .. } | Self::Service(_) => ExitCode::FAILURE,
+            Self::Listen(_) | Self::Engine(_) | Self::Sink(_) | Self::Io { .. } | Self::Service(_) => {
+                ExitCode::FAILURE
+            }
         }
     }
 }

@@ -298,7 +298,9 @@ mod tests {
 
     #[test]
     fn rates_have_decimal_prefixes() {
-        for (text, rate) in [("5000", 5_000), ("2.5G", 2_500_000_000), ("10k", 10_000), ("1T", 1_000_000_000_000)] {
+        for (text, rate) in
+            [("5000", 5_000), ("2.5G", 2_500_000_000), ("10k", 10_000), ("1T", 1_000_000_000_000)]
+        {
             assert_eq!(network_rate(text), Ok(rate), "{text}");
         }
         for text in ["", "0", "-1", "1.5", "1Gi", "1GB", "G", "fast", "99999999999T"] {

@@ -77,11 +77,17 @@ impl Gate {
         let streams = u64::from(hello.streams);
         let most = u64::from(plan.max_streams);
         let used = reserve(&self.streams, streams, most).map_err(|used| {
-            format!("{used} of its network.sink.max_streams of {most} are in use, and {streams} more are asked")
+            format!(
+                "{used} of its network.sink.max_streams of {most} are in use, and {streams} more are asked"
+            )
         });
         used?;
-        let mut pass =
-            Pass { gate: self.clone(), streams, promised_bits_per_s: 0, granted_bits_per_s: self.share(hello) };
+        let mut pass = Pass {
+            gate: self.clone(),
+            streams,
+            promised_bits_per_s: 0,
+            granted_bits_per_s: self.share(hello),
+        };
         if hello.protocol == Protocol::Udp {
             let most = plan.max_rate_bits_per_s;
             let asked = pass.granted_bits_per_s;

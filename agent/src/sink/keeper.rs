@@ -89,13 +89,7 @@ impl Drop for Keeper {
     }
 }
 
-fn keep(
-    plan: &SinkPlan,
-    deadline: Duration,
-    engine: &Engine,
-    stop: &AtomicBool,
-    first: &mpsc::Sender<News>,
-) {
+fn keep(plan: &SinkPlan, deadline: Duration, engine: &Engine, stop: &AtomicBool, first: &mpsc::Sender<News>) {
     while !stop.load(Ordering::Relaxed) {
         match start(plan, deadline) {
             Ok((child, block)) => {

@@ -23,9 +23,14 @@ const TOKEN_TIME: Duration = Duration::from_millis(250);
 pub(super) const LOOK: Duration = Duration::from_millis(20);
 
 /// A listening socket on the first free port of the range.
-pub(super) fn listener(ip: IpAddr, ports: Option<(u16, u16)>, buffer: Option<u32>) -> io::Result<TcpListener> {
+pub(super) fn listener(
+    ip: IpAddr,
+    ports: Option<(u16, u16)>,
+    buffer: Option<u32>,
+) -> io::Result<TcpListener> {
     let socket = first_free(ports, |port| {
-        let socket = Socket::new(Domain::for_address(SocketAddr::new(ip, 0)), Type::STREAM.nonblocking(), None)?;
+        let socket =
+            Socket::new(Domain::for_address(SocketAddr::new(ip, 0)), Type::STREAM.nonblocking(), None)?;
         socket.set_reuse_address(true)?;
         // Inherited by what it accepts: the window is offered in the handshake.
         set_buffers(&socket, buffer)?;

@@ -19,7 +19,9 @@ use super::{
 use crate::{
     burn::network::{
         Protocol,
-        protocol::{HELLO_BYTES, Hello, ORDER_BYTES, Order, PROGRESS, SILENCE, STEP, Token, Word, stream_number},
+        protocol::{
+            HELLO_BYTES, Hello, ORDER_BYTES, Order, PROGRESS, SILENCE, STEP, Token, Word, stream_number,
+        },
         socket::discard,
         udp::{Sent, UdpReceiver, UdpSender},
     },
@@ -128,8 +130,7 @@ impl Session {
                 let word = accepted(door.local_addr()?);
                 self.line.say(&word)?;
                 let gone = || self.line.is_gone();
-                let sockets =
-                    paths::datagram_streams(&door, self.peer, &self.token, (streams, buffer), gone);
+                let sockets = paths::datagram_streams(&door, self.peer, &self.token, (streams, buffer), gone);
                 Data::Datagrams(sockets.map_err(missing)?)
             }
             Protocol::Tcp | Protocol::RequestResponse => {
@@ -166,7 +167,8 @@ impl Session {
             let pinned = move || {
                 if let Some(id) = core {
                     // Taken off line since: the kernel chooses.
-                    let _best_effort = core_affinity::set_for_current(core_affinity::CoreId { id: id as usize });
+                    let _best_effort =
+                        core_affinity::set_for_current(core_affinity::CoreId { id: id as usize });
                 }
                 body();
             };
@@ -201,7 +203,10 @@ impl Session {
                     if self.hello.both {
                         let gate = gate.clone();
                         let sender = UdpSender::new(socket, number, block_bytes, Some(share))?;
-                        start("sink-send", Box::new(move || send_datagrams(socket, sender, &gate, flow, tally)))?;
+                        start(
+                            "sink-send",
+                            Box::new(move || send_datagrams(socket, sender, &gate, flow, tally)),
+                        )?;
                     }
                 }
             }
@@ -331,7 +336,14 @@ fn receive(stream: &TcpStream, gate: &Gate, flow: &Flow, tally: &Tally) {
 }
 
 /// Fills a TCP stream, no faster than asked and than the cap allows.
-fn send(stream: &TcpStream, rate_bits_per_s: f64, block_bytes: usize, gate: &Gate, flow: &Flow, tally: &Tally) {
+fn send(
+    stream: &TcpStream,
+    rate_bits_per_s: f64,
+    block_bytes: usize,
+    gate: &Gate,
+    flow: &Flow,
+    tally: &Tally,
+) {
     let data = vec![0xa5; block_bytes.min((rate_bits_per_s / 8.0 / 1_000.0) as usize).max(1)];
     wait_for_start(flow);
     let origin = Instant::now();
@@ -452,10 +464,7 @@ fn sleep(time: Duration, flow: &Flow) {
 
 /// Nothing came or went within the socket's timeout.
 fn waits(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
 /// SO_RCVLOWAT: socket(7). Without it every segment wakes the receiver.

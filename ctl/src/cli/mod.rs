@@ -247,7 +247,9 @@ mod tests {
 
     #[test]
     fn every_command_of_the_examples_is_accepted() {
-        for help in [EXIT_STATUS, cpu::EXAMPLES, disk::EXAMPLES, network::EXAMPLES, RUN_EXAMPLES, HALT_EXAMPLES] {
+        for help in
+            [EXIT_STATUS, cpu::EXAMPLES, disk::EXAMPLES, network::EXAMPLES, RUN_EXAMPLES, HALT_EXAMPLES]
+        {
             for line in help.lines().filter(|line| line.starts_with("  sstsctl ")) {
                 let line = line.split(" > ").next().unwrap_or_default().replace("'smoke in rack 7'", "smoke");
                 let parsed = Cli::try_parse_from(line.split_whitespace());

@@ -27,7 +27,11 @@ pub(super) fn check(field: &str, network: &NetworkBurner, found: &mut Violations
     let name = protocol_name(protocol);
     let mut out_of = |what: &str, value: u64, bounds: RangeInclusive<u64>, key: &str| {
         if !bounds.contains(&value) {
-            found.add(part(key), format!("{what} of {value}"), format!("use {} to {}", bounds.start(), bounds.end()));
+            found.add(
+                part(key),
+                format!("{what} of {value}"),
+                format!("use {} to {}", bounds.start(), bounds.end()),
+            );
         }
     };
     let wide = |bounds: RangeInclusive<u32>| u64::from(*bounds.start())..=u64::from(*bounds.end());
@@ -70,7 +74,11 @@ pub(super) fn check(field: &str, network: &NetworkBurner, found: &mut Violations
     // TCP_CA_NAME_MAX of include/net/tcp.h, less the final NUL.
     if congestion.len() > 15 || !congestion.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)) {
         let shown: String = congestion.chars().take(40).collect();
-        found.add(part("congestion"), format!("'{shown}' is no name of a congestion control"), "use one such as cubic or bbr");
+        found.add(
+            part("congestion"),
+            format!("'{shown}' is no name of a congestion control"),
+            "use one such as cubic or bbr",
+        );
     }
     peer(&part("peer"), &network.peer, found);
     cores(&part("cores"), &network.cores, streams, found);
@@ -82,7 +90,11 @@ fn peer(field: &str, peer: &str, found: &mut Violations) {
         && peer.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]%".contains(&b));
     if !good {
         let shown: String = peer.chars().take(80).collect();
-        found.add(field, format!("'{shown}' is no host"), "use a name or an address, such as 10.0.0.2 or host:7471");
+        found.add(
+            field,
+            format!("'{shown}' is no host"),
+            "use a name or an address, such as 10.0.0.2 or host:7471",
+        );
     }
 }
 

@@ -103,9 +103,11 @@ impl Traffic for Datagrams {
     }
 
     fn waits_for<'a>(&'a self, polled: &mut Vec<PollFd<'a>>) {
-        polled.extend(self.streams.iter().map(|stream| {
-            poll_for(stream.socket.as_fd(), stream.returned.is_some(), stream.is_full)
-        }));
+        polled.extend(
+            self.streams
+                .iter()
+                .map(|stream| poll_for(stream.socket.as_fd(), stream.returned.is_some(), stream.is_full)),
+        );
     }
 
     fn publish(&mut self, ledger: &Ledger<'_>) {

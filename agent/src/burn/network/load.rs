@@ -98,8 +98,21 @@ counted!(TCP, TCP_FIGURES, SinkBytes, Retransmits, RoundTrip, SinkCpu);
 counted!(TCP_BOTH, TCP_BOTH_FIGURES, SinkBytes, ReturnedBytes, Retransmits, RoundTrip, SinkCpu);
 counted!(UDP, UDP_FIGURES, Sent, SinkReceived, SinkBytes, Lost, Reordered, Duplicates, Jitter, SinkCpu);
 counted!(
-    UDP_BOTH, UDP_BOTH_FIGURES, Sent, SinkReceived, SinkBytes, Lost, Reordered, Duplicates, Jitter, SinkCpu,
-    ReturnedReceived, ReturnedBytes, ReturnedLost, ReturnedReordered, ReturnedJitter
+    UDP_BOTH,
+    UDP_BOTH_FIGURES,
+    Sent,
+    SinkReceived,
+    SinkBytes,
+    Lost,
+    Reordered,
+    Duplicates,
+    Jitter,
+    SinkCpu,
+    ReturnedReceived,
+    ReturnedBytes,
+    ReturnedLost,
+    ReturnedReordered,
+    ReturnedJitter
 );
 counted!(REQUESTS, REQUESTS_FIGURES, Sent, Unanswered, SinkBytes, Retransmits, RoundTrip, SinkCpu);
 counted!(CONNECTS, CONNECTS_FIGURES, Sent, Unanswered, SinkReceived, SinkCpu);

@@ -512,7 +512,9 @@ mod tests {
 
     #[test]
     fn a_text_is_cut_between_characters_and_bears_no_control_characters() {
-        let Ok(Word::Refused(text)) = Word::decode(&Word::Refused("é".repeat(300)).encode()) else { panic!() };
+        let Ok(Word::Refused(text)) = Word::decode(&Word::Refused("é".repeat(300)).encode()) else {
+            panic!()
+        };
         assert_eq!(text, "é".repeat(128));
         let Ok(Word::Ended(text)) = Word::decode(&Word::Ended("a\x1b[2Jb".into()).encode()) else { panic!() };
         assert_eq!(text, "a?[2Jb");

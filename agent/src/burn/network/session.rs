@@ -67,7 +67,9 @@ impl Session {
         let _best_effort = session.control.set_nodelay(true);
         let bits = match load.protocol {
             Protocol::Tcp | Protocol::Udp => load.rate,
-            Protocol::RequestResponse => load.rate.map(|rate| rate.saturating_mul(8 * u64::from(load.block_bytes))),
+            Protocol::RequestResponse => {
+                load.rate.map(|rate| rate.saturating_mul(8 * u64::from(load.block_bytes)))
+            }
             Protocol::Connect => None,
         };
         let hello = Hello {
@@ -106,9 +108,7 @@ impl Session {
         let _best_effort = stream.set_nodelay(load.protocol == Protocol::RequestResponse);
         // A path that swallows everything must not keep data connections forever.
         let _best_effort = SockRef::from(&stream).set_tcp_user_timeout(Some(SILENCE));
-        (&stream)
-            .write_all(&self.token)
-            .map_err(|source| NetworkError::Gone { peer: self.peer, source })?;
+        (&stream).write_all(&self.token).map_err(|source| NetworkError::Gone { peer: self.peer, source })?;
         Ok(stream)
     }
 
@@ -257,7 +257,8 @@ impl Session {
         bytes.copy_from_slice(&self.unread);
         self.unread.clear();
         self.heard = clock::boottime();
-        let word = Word::decode(&bytes).map_err(|source| NetworkError::Foreign { peer: self.peer, source })?;
+        let word =
+            Word::decode(&bytes).map_err(|source| NetworkError::Foreign { peer: self.peer, source })?;
         Ok(Some(word))
     }
 
@@ -269,10 +270,9 @@ impl Session {
     fn unexpected(&self, word: Word) -> NetworkError {
         match word {
             Word::Ended(reason) | Word::Refused(reason) => NetworkError::Ended { peer: self.peer, reason },
-            Word::Accepted { .. } | Word::Ready | Word::Progress(_) | Word::Final(_) => NetworkError::Ended {
-                peer: self.peer,
-                reason: "it answered out of turn".into(),
-            },
+            Word::Accepted { .. } | Word::Ready | Word::Progress(_) | Word::Final(_) => {
+                NetworkError::Ended { peer: self.peer, reason: "it answered out of turn".into() }
+            }
         }
     }
 }

@@ -55,12 +55,7 @@ impl Pages {
         let mut offset: libc::off_t = 0;
         // SAFETY: two open descriptors, and `offset` lives through the call.
         let sent = unsafe {
-            libc::sendfile(
-                socket.as_raw_fd(),
-                self.file.as_raw_fd(),
-                &raw mut offset,
-                len.min(self.len),
-            )
+            libc::sendfile(socket.as_raw_fd(), self.file.as_raw_fd(), &raw mut offset, len.min(self.len))
         };
         usize::try_from(sent).map_err(|_| io::Error::last_os_error())
     }

@@ -123,8 +123,7 @@ impl UdpSender {
     }
 
     fn due_at(&self, n: u64) -> Duration {
-        self.rate_per_s
-            .map_or(self.origin, |rate| self.origin + Duration::from_secs_f64(n as f64 / rate))
+        self.rate_per_s.map_or(self.origin, |rate| self.origin + Duration::from_secs_f64(n as f64 / rate))
     }
 
     /// Heads of the next datagrams; gives the lengths of the messages that hold them.
@@ -229,7 +228,9 @@ mod tests {
         let mut sender = UdpSender::new(&sending, 7, 1_448, None).unwrap();
         let mut receiver = UdpReceiver::new(receiving.as_fd(), 7).unwrap();
         sender.start(clock::boottime());
-        assert!(matches!(sender.send_due(&sending, clock::boottime()), Ok(Sent::Datagrams(sent)) if sent >= 45));
+        assert!(
+            matches!(sender.send_due(&sending, clock::boottime()), Ok(Sent::Datagrams(sent)) if sent >= 45)
+        );
         // Of another session: not counted.
         sending.send(&[0; 1_000]).unwrap();
         while receiver.receive(&receiving).unwrap() > 0 {}

@@ -246,7 +246,10 @@ mod tests {
             burner::Kind::Network(NetworkBurner { peer: peer.into(), ..NetworkBurner::default() })
         };
         let (field, message) = refused(network("11.0.0.1:80"), Limits::default());
-        assert!(field.ends_with(".peer") && message.contains("network.allowed_peers = [10.0.0.0/8]"), "{message}");
+        assert!(
+            field.ends_with(".peer") && message.contains("network.allowed_peers = [10.0.0.0/8]"),
+            "{message}"
+        );
         assert!(refused(network("::ffff:11.0.0.1"), Limits::default()).1.contains("11.0.0.1"));
         let admitted = admit(network("10.0.0.1"), Limits::default()).unwrap();
         let Some(burner::Kind::Network(resolved)) = &admitted.scenario.phases[0].burners[0].kind else {

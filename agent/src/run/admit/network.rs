@@ -81,7 +81,11 @@ fn allowed_peer(offer: &Offer<'_>, field: &str, peer: &str, found: &mut Violatio
     let addresses = match resolve(peer) {
         Ok(addresses) => addresses,
         Err(why) => {
-            found.add(field, format!("'{peer}' is not known to this host: {why}"), "use a name that it resolves, or an address");
+            found.add(
+                field,
+                format!("'{peer}' is not known to this host: {why}"),
+                "use a name that it resolves, or an address",
+            );
             return None;
         }
     };
