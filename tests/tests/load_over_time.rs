@@ -51,7 +51,7 @@ fn burn(ground: &Ground, words: &str) -> (i32, Value) {
 }
 
 fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("no number: {value}"))
+    value.as_f64().expect("it is a number")
 }
 
 /// With 30 % taken by somebody else, the core as a whole comes to 50 and to 75 %; the burner fills the gap.

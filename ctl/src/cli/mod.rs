@@ -16,7 +16,7 @@ use crate::output::{Color, Format};
 
 const EXIT_STATUS: &str = "\
 Exit status:
-  0 pass, 1 internal error, 2 usage or invalid scenario, 3 a threshold failed,
+  0 pass, 1 internal error, 2 usage or invalid scenario, 3 a threshold failed or a load was missed,
   4 aborted by a guard, a halt, a lost lease or another user, 5 the agent could not be reached or failed,
   6 wrong data found, 130 interrupted.
 
