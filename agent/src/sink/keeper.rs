@@ -21,7 +21,7 @@ use super::{News, SinkPlan};
 use crate::{
     burn::{
         control::{self, ControlBlock},
-        inherit,
+        inherit::{self, Inheritance},
     },
     clock,
     run::Engine,
@@ -120,7 +120,8 @@ fn start(plan: &SinkPlan, deadline: Duration) -> io::Result<(Child, Arc<ControlB
         .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
-    inherit::hand_over(&mut command, block.fd(), file.as_fd(), None)?;
+    let inheritance = Inheritance { control: block.fd(), plan: file.as_fd(), core_busy: None };
+    inherit::hand_over(&mut command, &inheritance, None)?;
     Ok((command.spawn()?, block))
 }
 

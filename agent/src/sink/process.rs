@@ -19,7 +19,7 @@ use super::{News, SinkPlan, gate::Gate, session};
 use crate::{
     burn::{
         control::{Command, ControlBlock},
-        inherit,
+        inherit::{self, Inheritance},
         process::{DEADLINE_PASSED, follow},
     },
     clock,
@@ -45,7 +45,7 @@ pub fn main(daemon: i32) -> ExitCode {
 fn run(daemon: i32) -> Result<ExitCode, String> {
     follow(daemon).map_err(|error| error.to_string())?;
     let instructions = |error: io::Error| format!("the daemon's instructions could not be read: {error}");
-    let (control, plan) = inherit::take_over().map_err(instructions)?;
+    let Inheritance { control, plan, .. } = inherit::take_over().map_err(instructions)?;
     let block = ControlBlock::open(control).map_err(instructions)?;
     let plan = read_plan(plan.into()).map_err(instructions)?;
     let listeners = plan.listen.iter().map(listen).collect::<Result<Vec<_>, _>>()?;

@@ -23,7 +23,7 @@ use crate::{
             HELLO_BYTES, Hello, ORDER_BYTES, Order, PROGRESS, SILENCE, STEP, Token, Word, stream_number,
         },
         socket::discard,
-        udp::{Sent, UdpReceiver, UdpSender},
+        udp::{DEFAULT_BUFFER_BYTES, Sent, UdpReceiver, UdpSender},
     },
     clock,
 };
@@ -115,6 +115,7 @@ impl Session {
     fn invite(&mut self) -> Result<Data, End> {
         let Hello { protocol, streams, .. } = self.hello;
         let buffer = Some(self.hello.buffer_bytes).filter(|bytes| *bytes > 0);
+        let datagram_buffer = buffer.or(Some(DEFAULT_BUFFER_BYTES));
         let ip = self.line.control.local_addr()?.ip();
         let ports = self.pass.gate.plan.data_ports;
         let no_port = |error: io::Error| End::Told(format!("no port for data is free: {error}"));
@@ -130,7 +131,8 @@ impl Session {
                 let word = accepted(door.local_addr()?);
                 self.line.say(&word)?;
                 let gone = || self.line.is_gone();
-                let sockets = paths::datagram_streams(&door, self.peer, &self.token, (streams, buffer), gone);
+                let sockets =
+                    paths::datagram_streams(&door, self.peer, &self.token, (streams, datagram_buffer), gone);
                 Data::Datagrams(sockets.map_err(missing)?)
             }
             Protocol::Tcp | Protocol::RequestResponse => {

@@ -14,6 +14,7 @@ use super::{
     error::NetworkError,
     load::{NetworkLoad, Protocol},
     protocol::{Counts, Hello, Order, SILENCE, STEP, Token, WORD_BYTES, Word},
+    udp::DEFAULT_BUFFER_BYTES,
 };
 use crate::{
     burn::{BurnError, worker::Reins},
@@ -120,7 +121,8 @@ impl Session {
         };
         let local = |what: &'static str| NetworkError::local(what);
         let socket = UdpSocket::bind(any).map_err(local("no UDP socket"))?;
-        set_buffers(&SockRef::from(&socket), load.buffer_bytes).map_err(local("socket buffers"))?;
+        let buffer = load.buffer_bytes.or(Some(DEFAULT_BUFFER_BYTES));
+        set_buffers(&SockRef::from(&socket), buffer).map_err(local("socket buffers"))?;
         socket.set_nonblocking(true).map_err(local("no UDP socket"))?;
         socket.connect(self.data).map_err(|source| NetworkError::Connect { peer: self.data, source })?;
         Ok(socket)

@@ -25,6 +25,10 @@ const BATCH: usize = 8;
 /// With a rate, what is due within so long goes out as one burst: a compromise between evenness and calls.
 const BURST: Duration = Duration::from_micros(200);
 
+/// Of a datagram socket, unless configured: a receiver that waits for its core for some milliseconds must not lose what
+/// comes meanwhile. The kernel's own 208 KiB hold three super-packets. More than net.core.rmem_max is not given.
+pub(crate) const DEFAULT_BUFFER_BYTES: u32 = 4 << 20;
+
 /// Sends one stream.
 #[derive(Debug)]
 pub(crate) struct UdpSender {
