@@ -17,6 +17,8 @@ mod idle;
 mod load;
 #[path = "peers/measure.rs"]
 mod measure;
+#[path = "peers/network.rs"]
+mod network;
 #[path = "peers/peer.rs"]
 mod peer;
 #[path = "peers/table.rs"]
@@ -37,12 +39,13 @@ const BURNS: Duration = Duration::from_millis(1);
 /// Measures one subject.
 type Rows = fn(&Ground, &mut Table);
 /// All subjects, by the names that `make bench BENCH=...` takes.
-const SUBJECTS: [(&str, Rows); 5] = [
+const SUBJECTS: [(&str, Rows); 6] = [
     ("load", load::rows),
     ("times", times::rows),
     ("idle", idle::rows),
     ("cpu", cpu::rows),
     ("disk", disk::rows),
+    ("network", network::rows),
 ];
 
 fn main() {

@@ -92,7 +92,8 @@ impl Wire {
         ip(&["-n", &namespace, "link", "set", "wire", if up { "up" } else { "down" }]);
     }
 
-    fn namespace(&self, side: Side) -> String {
+    /// By its name.
+    pub fn namespace(&self, side: Side) -> String {
         match side {
             Side::Near => format!("{}a", self.name),
             Side::Far => format!("{}b", self.name),

@@ -33,7 +33,8 @@ impl Lab {
             return None;
         }
         let wire = Wire::new();
-        let (near, far) = (Ground::new(), Ground::new());
+        let near = Ground::new();
+        let far = Ground::beside(&near);
         near.configure("[observe]\nprobes = false\n[network]\nallowed_peers = [\"10.77.0.0/24\"]\n");
         far.configure(&format!("[observe]\nprobes = false\n[network.sink]\n{sink}"));
         let start = |ground: &Ground, side| {
@@ -110,6 +111,16 @@ fn datagrams_that_a_full_queue_drops_are_lost_and_no_others() {
     let sent = figure(&burner, "sent");
     assert!(near(sent, 1_381, 3.0), "8 Mbit/s in 1,448 bytes: {burner:#}");
     assert_eq!((figure(&burner, "sink_received"), figure(&burner, "lost")), (sent, 0), "{burner:#}");
+
+    // Longer than the link carries in one frame.
+    let burner = lab.burner("--protocol udp --rate 200M --packet 8000 --duration 500ms");
+    assert!(near(figure(&burner, "sent"), 1_562, 10.0), "{burner:#}");
+    assert_eq!(
+        figure(&burner, "sink_received") + figure(&burner, "lost"),
+        figure(&burner, "sent"),
+        "{burner:#}"
+    );
+    assert!(near(figure(&burner, "sink_received"), figure(&burner, "sent"), 5.0), "{burner:#}");
 
     let slow = lab.wire.shell(Side::Near, "tc qdisc add dev wire root tbf rate 4mbit burst 8k limit 16k");
     assert!(slow.status.success(), "{slow:?}");
@@ -224,7 +235,7 @@ fn a_sink_that_dies_ends_the_run_and_is_there_for_the_next() {
     let Some(lab) = Lab::new(OPEN) else { return };
     for flags in ["--rate 100M", "--protocol udp --rate 100M", "--protocol rr"] {
         let sink = lab.sink().expect("the sink runs");
-        ends_with_peer_lost(&lab, flags, Duration::from_secs(3), || sink.kill());
+        ends_with_peer_lost(&lab, flags, Duration::from_secs(4), || sink.kill());
         let is_back = || lab.sink().is_some_and(|new| new != sink);
         assert!(outside::within(Duration::from_secs(10), is_back).is_some());
         thread::sleep(Duration::from_millis(300));
@@ -267,7 +278,7 @@ fn garbage_on_the_control_port_harms_nobody() {
 #[test]
 fn a_halt_closes_the_sink_and_a_killed_daemon_takes_it_along() {
     let Some(mut lab) = Lab::new(OPEN) else { return };
-    ends_with_peer_lost(&lab, "--rate 50M", Duration::from_secs(2), || {
+    ends_with_peer_lost(&lab, "--rate 50M", Duration::from_secs(4), || {
         Ctl::new(&lab.far).words("halt").run().assert_status(0);
     });
     lab.burn("--duration 1s").run().assert_status(5).assert_tells(&["its host is halted"]);

@@ -122,6 +122,13 @@ impl UdpSender {
                 Ok(Sent::Datagrams(datagrams))
             }
             Err(error) if full(&error) => Ok(Sent::Full),
+            // Datagrams above the path's MTU: UDP_SEGMENT makes no fragments.
+            Err(error) if self.segments > 1 && is_too_long(&error) => {
+                setsockopt(socket, sockopt::UdpGsoSegment, &0)?;
+                self.segments = 1;
+                self.batch = BatchSender::new(MOST_SEGMENTS, self.packet_bytes);
+                Ok(Sent::Datagrams(0))
+            }
             Err(error) => Err(error),
         }
     }
@@ -164,6 +171,10 @@ pub(crate) enum Sent {
 /// The socket's or the device's queue has no room, or a signal came.
 fn full(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::EINTR))
+}
+
+fn is_too_long(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EMSGSIZE))
 }
 
 /// Receives one stream.
