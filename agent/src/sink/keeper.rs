@@ -1,10 +1,10 @@
 //! Keeps a sink process: starts it, passes on what it says, starts it anew when it dies.
 
 use std::{
+    ffi::CString,
     fs::File,
     io::{self, BufRead as _, BufReader, Seek as _, Write as _},
     os::fd::AsFd as _,
-    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -21,7 +21,8 @@ use super::{News, SinkPlan};
 use crate::{
     burn::{
         control::{self, ControlBlock},
-        inherit::{self, Inheritance},
+        inherit::Inheritance,
+        launch::{Launched, launch},
     },
     clock,
     run::Engine,
@@ -108,29 +109,23 @@ fn keep(plan: &SinkPlan, deadline: Duration, engine: &Engine, stop: &AtomicBool,
     }
 }
 
-fn start(plan: &SinkPlan, deadline: Duration) -> io::Result<(Child, Arc<ControlBlock>)> {
+fn start(plan: &SinkPlan, deadline: Duration) -> io::Result<(Launched, Arc<ControlBlock>)> {
     let block = Arc::new(ControlBlock::create(1, 0, deadline)?);
     block.set_command(control::Command::Burn);
     let mut file = File::from(memfd_create(c"ssts-sink-plan", MFdFlags::MFD_CLOEXEC)?);
     file.write_all(&serde_json::to_vec(plan)?)?;
     file.rewind()?;
-    let mut command = Command::new("/proc/self/exe");
-    command
-        .args(["sink", "--daemon", &std::process::id().to_string()])
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
+    let arguments = [c"sink".into(), c"--daemon".into(), CString::new(std::process::id().to_string())?];
     let inheritance = Inheritance { control: block.fd(), plan: file.as_fd(), core_busy: None };
-    inherit::hand_over(&mut command, &inheritance, None)?;
-    Ok((command.spawn()?, block))
+    Ok((launch(&arguments, &inheritance, None)?, block))
 }
 
 /// Until the process is gone.
-fn follow(mut child: Child, block: &Arc<ControlBlock>, stop: &AtomicBool, first: &mpsc::Sender<News>) {
-    let stdout = child.stdout.take();
+fn follow(child: Launched, block: &Arc<ControlBlock>, stop: &AtomicBool, first: &mpsc::Sender<News>) {
     thread::scope(|scope| {
+        let reports = &child.reports;
         let reader = scope.spawn(move || {
-            for line in stdout.into_iter().flat_map(|stdout| BufReader::new(stdout).lines()) {
+            for line in BufReader::new(reports).lines() {
                 match line.as_deref().map(serde_json::from_str::<News>) {
                     Ok(Ok(news)) => pass_on(news, first),
                     Ok(Err(_)) => warn!("the sink said what is no news"),
@@ -146,7 +141,7 @@ fn follow(mut child: Child, block: &Arc<ControlBlock>, stop: &AtomicBool, first:
         while !reader.is_finished() && clock::boottime() < end {
             thread::sleep(Duration::from_millis(5));
         }
-        let _already_ended = child.kill();
+        child.kill();
     });
     match child.wait() {
         _ if stop.load(Ordering::Relaxed) => {}
