@@ -2,6 +2,7 @@
 #![expect(clippy::panic, reason = "a story fails by panicking")]
 
 use std::{
+    net::TcpListener,
     thread,
     time::{Duration, Instant},
 };
@@ -273,6 +274,27 @@ fn garbage_on_the_control_port_harms_nobody() {
     let burner = lab.burner("--rate 10M --duration 500ms");
     assert!(figure(&burner, "sink_received_bytes") > 0);
     assert_eq!(lab.sink(), Some(sink), "it is the same process");
+}
+
+#[test]
+fn requests_far_beyond_what_the_path_carries_are_counted_as_unanswered() {
+    let Some(lab) = Lab::new(OPEN) else { return };
+    let burner = lab.burner("--protocol rr --rate 100000000 --packet 1000 --duration 1s");
+    let (sent, unanswered) = (figure(&burner, "sent"), figure(&burner, "unanswered"));
+    assert_eq!(count(&burner, "operations") + unanswered, 100_000_000, "{burner:#}");
+    assert!(sent < 50_000_000, "{burner:#}");
+    assert_eq!(count(&burner["latency_ns"], "count"), 100_000_000, "{burner:#}");
+}
+
+#[test]
+fn a_sink_without_its_port_is_told_before_the_daemon_serves() {
+    let ground = Ground::new();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = taken.local_addr().expect("it is bound");
+    ground.configure(&format!("[observe]\nprobes = false\n[network.sink]\nlisten = [\"{address}\"]\n"));
+    let (status, text) = Daemon::refusal(Daemon::command(&ground));
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("network.sink.listen") && text.contains(&address.to_string()), "{text}");
 }
 
 #[test]

@@ -210,10 +210,7 @@ impl Session {
                 None => {}
             }
         }
-        if reins.go_on() {
-            return Err(NetworkError::Silent { peer: self.peer, silence: GOODBYE });
-        }
-        // Stopped: what was counted last stands.
+        // Stopped, or the word is stuck behind data in a slow link's queue: what was told last stands.
         Ok(self.counts)
     }
 
