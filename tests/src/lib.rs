@@ -13,6 +13,7 @@ mod ground;
 mod grpc;
 mod machine;
 mod mount;
+mod neighbour;
 pub mod outside;
 mod programs;
 
@@ -23,4 +24,5 @@ pub use ground::Ground;
 pub use grpc::connect;
 pub use machine::{Machine, as_nobody, note, possible, privileged, tools};
 pub use mount::Mount;
+pub use neighbour::beside;
 pub use programs::Programs;
