@@ -12,6 +12,8 @@ REPORT ?= target/report
 RUN_ARGS ?= --local run $(SCENARIO) --report $(REPORT)
 # What `make test` tests: TEST_ARGS="-p ssts-agent guard" is one crate's tests of one name.
 TEST_ARGS ?= --workspace
+# What `make bench` measures: some of load, times, idle, cpu, disk; all of them if empty.
+BENCH ?=
 
 .PHONY: help run build test lint bench setup clean
 
@@ -45,7 +47,7 @@ lint: ## check format, lints, scripts, and the dependencies' licences and adviso
 
 bench: build ## measure the burners against stress-ng and fio
 	@.ci/setup bench
-	$(CARGO) bench --locked -p ssts-tests
+	$(CARGO) bench --locked -p ssts-tests --bench peers -- $(BENCH)
 
 setup: ## only install what run, test, lint and bench need
 	@.ci/setup build test lint bench

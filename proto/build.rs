@@ -4,6 +4,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
+// With all that these import.
 const FILES: [&str; 3] = ["ssts/v1/scenario.proto", "ssts/v1/telemetry.proto", "ssts/v1/agent.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {

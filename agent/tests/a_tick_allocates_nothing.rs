@@ -51,8 +51,14 @@ static ALLOCATOR: Counting = Counting;
 fn sampling_and_publishing_allocate_nothing_in_steady_state() {
     let roots = HostRoots::default();
     let board = Arc::new(BurnerBoard::default());
-    let block = Arc::new(ControlBlock::create(2, true, Duration::from_secs(60)).unwrap());
-    board.set(vec![BoardEntry { id: "0.0".into(), kind: "disk", has_target: true, block: block.clone() }]);
+    let block = Arc::new(ControlBlock::create(2, 2, Duration::from_secs(60)).unwrap());
+    board.set(vec![BoardEntry {
+        id: "0.0".into(),
+        kind: "disk",
+        has_target: true,
+        latencies: &["read", "write"],
+        block: block.clone(),
+    }]);
     let mut sources = procfs::sources(&roots);
     sources.push(Box::new(Sensors::new(&roots)));
     // Without privileges there are none, and then there is nothing of them to test.

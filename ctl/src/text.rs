@@ -26,6 +26,19 @@ pub(crate) fn nanoseconds(value: f64) -> String {
     scaled(value, 1_000.0, &UNITS)
 }
 
+/// A number with a unit of the contract, which are UCUM's: `By`, `s`, `ns`, `By/s`; `1` for what has none.
+pub(crate) fn quantity(value: f64, unit: &str) -> String {
+    match unit {
+        "By" => bytes(value),
+        "By/s" => format!("{}/s", bytes(value)),
+        "ns" => nanoseconds(value),
+        "s" => nanoseconds(value * 1e9),
+        "1" => count(value),
+        "%" => format!("{} %", trimmed(value, 3)),
+        other => format!("{} {other}", count(value)),
+    }
+}
+
 /// `0:09`, `1:02:03`: a time of the scale of a run.
 pub(crate) fn clock(milliseconds: u64) -> String {
     let seconds = milliseconds / 1_000;
@@ -111,6 +124,10 @@ mod tests {
         assert_eq!(nanoseconds(850.0), "850 ns");
         assert_eq!(nanoseconds(12_345.0), "12.3 µs");
         assert_eq!(nanoseconds(2.5e9), "2.50 s");
+        assert_eq!(quantity(2_048.0, "By"), "2.00 KiB");
+        assert_eq!(quantity(0.25, "s"), "250 ms");
+        assert_eq!(quantity(3.0, "1"), "3");
+        assert_eq!(quantity(1_500.0, "bit/s"), "1.50 k bit/s");
     }
 
     #[test]

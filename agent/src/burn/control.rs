@@ -19,8 +19,10 @@ use crate::clock;
 
 /// Latencies of burners in ns: an error of at most 1.6 %, to 18 minutes.
 pub const LATENCY: Layout = Layout::new(6, 40);
-/// Histograms that each worker has: reads and writes.
-pub const OPERATIONS: [&str; 2] = ["read", "write"];
+/// Latency histograms that a worker can have.
+pub const MAX_LATENCIES: usize = 4;
+/// Numbers that a worker can tell beyond those that all have.
+pub const MAX_FIGURES: usize = 16;
 
 /// Stands for an errno where fewer bytes were moved than asked.
 pub const SHORT_TRANSFER: i32 = i32::MAX;
@@ -108,6 +110,8 @@ pub struct Slot {
     pub verify_errors: AtomicU64,
     /// I/Os that failed.
     pub io_errors: AtomicU64,
+    /// What [`Load::figures`](super::plan::Load::figures) names.
+    pub figures: [AtomicU64; MAX_FIGURES],
 }
 
 /// Adds to a counter that only the calling worker writes: a plain load and store, no locked instruction.
@@ -129,15 +133,18 @@ const SLOT_BYTES: usize = size_of::<Slot>();
 const HISTOGRAM_BYTES: usize = LATENCY.buckets() * size_of::<AtomicU64>();
 
 // Both processes are the same executable, so only accidents of the layout matter: no padding to leak, whole lines.
-const _: () = assert!(HEADER_BYTES == 128 && SLOT_BYTES == 128 && HISTOGRAM_BYTES.is_multiple_of(64));
+const _: () = assert!(HEADER_BYTES == 128 && SLOT_BYTES == 256 && HISTOGRAM_BYTES.is_multiple_of(64));
 
 impl ControlBlock {
-    /// A new block, every counter 0, the command [`Command::Prepare`].
+    /// A new block, every counter 0, the command [`Command::Prepare`], with that many latency histograms a worker.
     ///
     /// # Errors
     /// The kernel's, when it has no memory or descriptor left.
-    pub fn create(workers: usize, with_latency: bool, deadline: Duration) -> io::Result<Self> {
-        let histograms = if with_latency { OPERATIONS.len() } else { 0 };
+    ///
+    /// # Panics
+    /// When more than [`MAX_LATENCIES`] are asked.
+    pub fn create(workers: usize, histograms: usize, deadline: Duration) -> io::Result<Self> {
+        assert!(histograms <= MAX_LATENCIES);
         let map = SharedMap::create(c"ssts-control", Self::bytes(workers, histograms))?;
         let block = Self { map, workers, histograms };
         let header = block.header();
@@ -168,7 +175,7 @@ impl ControlBlock {
         }
         let workers = header.workers.load(Ordering::Relaxed) as usize;
         let histograms = header.histograms.load(Ordering::Relaxed) as usize;
-        if histograms > OPERATIONS.len() || block.map.len() < Self::bytes(workers, histograms) {
+        if histograms > MAX_LATENCIES || block.map.len() < Self::bytes(workers, histograms) {
             return Err(invalid("the control block is shorter than it says"));
         }
         (block.workers, block.histograms) = (workers, histograms);
@@ -191,22 +198,14 @@ impl ControlBlock {
         self.map.at(HEADER_BYTES + worker * SLOT_BYTES)
     }
 
-    /// The buckets of one worker's latency histogram for `OPERATIONS[operation]`; none where the block has none.
+    /// The buckets of one worker's histogram for one of the load's latencies.
     pub fn latency(&self, worker: usize, operation: usize) -> &[AtomicU64] {
-        if self.histograms == 0 {
-            return &[];
-        }
         assert!(worker < self.workers && operation < self.histograms);
         let before = worker * self.histograms + operation;
         self.map.slice(HEADER_BYTES + self.workers * SLOT_BYTES + before * HISTOGRAM_BYTES, LATENCY.buckets())
     }
 
-    /// Whether workers record latencies.
-    pub fn has_latency(&self) -> bool {
-        self.histograms > 0
-    }
-
-    /// What one bucket of `OPERATIONS[operation]` counted, all workers together.
+    /// What one bucket of one of the load's latencies counted, all workers together.
     pub fn latency_sum(&self, operation: usize, bucket: usize) -> u64 {
         (0..self.workers).map(|worker| self.latency(worker, operation)[bucket].load(Ordering::Relaxed)).sum()
     }
@@ -265,7 +264,7 @@ mod tests {
 
     #[test]
     fn both_sides_see_the_same_block() {
-        let daemon = ControlBlock::create(3, true, Duration::from_secs(1)).unwrap();
+        let daemon = ControlBlock::create(3, 2, Duration::from_secs(1)).unwrap();
         let burner = ControlBlock::open(daemon.fd().try_clone_to_owned().unwrap()).unwrap();
         assert_eq!(burner.workers(), 3);
         burner.slot(2).operations.store(7, Ordering::Relaxed);
@@ -278,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_stop_is_final() {
-        let block = ControlBlock::create(1, false, Duration::from_secs(1)).unwrap();
+        let block = ControlBlock::create(1, 0, Duration::from_secs(1)).unwrap();
         block.set_command(Command::Stop);
         block.set_command(Command::Burn);
         assert_eq!(block.command(), Command::Stop);
@@ -286,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_sleeper_wakes_at_a_command() {
-        let block = ControlBlock::create(1, false, Duration::from_secs(1)).unwrap();
+        let block = ControlBlock::create(1, 0, Duration::from_secs(1)).unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while block.command() == Command::Prepare {

@@ -4,6 +4,7 @@
 
 pub mod control;
 pub mod cpu;
+mod crew;
 pub mod disk;
 mod futex;
 pub mod inherit;

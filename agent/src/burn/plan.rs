@@ -1,11 +1,11 @@
 //! What a burner process is told to do, after validation: every default filled in, every choice made. The daemon writes it
 //! to the process as JSON in a memfd; nothing in it needs the daemon again.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{cpu::Isa, profile::LoadProfile};
+use super::{cpu::CpuLoad, disk::DiskLoad};
 
 /// A burner, ready to be carried out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,43 +25,9 @@ pub struct Plan {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Load {
     /// Compute.
-    Cpu {
-        /// How busy, over time.
-        profile: LoadProfile,
-        /// With which instructions.
-        isa: Isa,
-    },
+    Cpu(CpuLoad),
     /// Read and write an unnamed file.
     Disk(DiskLoad),
-}
-
-/// What a disk burner does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DiskLoad {
-    /// The folder that the file is made in.
-    pub path: PathBuf,
-    /// Of the file; a multiple of `block_bytes`.
-    pub size_bytes: u64,
-    /// Reads or writes.
-    pub direction: Direction,
-    /// Random or sequential.
-    pub random: bool,
-    /// Of one I/O.
-    pub block_bytes: u32,
-    /// I/Os in flight.
-    pub depth: u32,
-    /// I/Os a second; none for as many as possible.
-    pub rate_per_s: Option<u64>,
-}
-
-/// Which way a disk burner's data goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// From the device.
-    Read,
-    /// To the device.
-    Write,
 }
 
 impl Load {
@@ -73,13 +39,75 @@ impl Load {
         }
     }
 
-    /// Whether workers record latencies.
-    pub fn has_latency(&self) -> bool {
-        matches!(self, Self::Disk(_))
+    /// Names of the latency histograms that each worker keeps, at most [`MAX_LATENCIES`](super::control::MAX_LATENCIES).
+    pub fn latencies(&self) -> &'static [&'static str] {
+        match self {
+            Self::Cpu(_) => &[],
+            Self::Disk(_) => DiskLoad::LATENCIES,
+        }
+    }
+
+    /// What its workers count beyond what all do, in the order of [`Slot::figures`](super::control::Slot::figures).
+    pub fn figures(&self) -> &'static [Figure] {
+        match self {
+            Self::Cpu(_) | Self::Disk(_) => &[],
+        }
     }
 
     /// Whether a load of the core is asked.
     pub fn has_target(&self) -> bool {
-        matches!(self, Self::Cpu { .. })
+        match self {
+            Self::Cpu(_) => true,
+            Self::Disk(_) => false,
+        }
+    }
+}
+
+/// A number that only burners of one kind have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Figure {
+    /// Such as `resident`.
+    pub name: &'static str,
+    /// UCUM's short form: `By`, `ns`, `1`.
+    pub unit: &'static str,
+    /// What the workers' numbers come to together.
+    pub sum: Sum,
+}
+
+/// What the numbers of several workers come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sum {
+    /// All added up.
+    Total,
+    /// The greatest.
+    Max,
+    /// The least.
+    Min,
+    /// Their mean.
+    Mean,
+}
+
+impl Sum {
+    /// Of at least one number; 0 of none.
+    pub fn of(self, numbers: impl ExactSizeIterator<Item = u64>) -> f64 {
+        let count = numbers.len().max(1) as f64;
+        match self {
+            Self::Total => numbers.map(|number| number as f64).sum(),
+            Self::Max => numbers.max().unwrap_or_default() as f64,
+            Self::Min => numbers.min().unwrap_or_default() as f64,
+            Self::Mean => numbers.map(|number| number as f64).sum::<f64>() / count,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_workers_come_together() {
+        let of = |sum: Sum| sum.of([2, 6, 1].into_iter());
+        assert_eq!([of(Sum::Total), of(Sum::Max), of(Sum::Min), of(Sum::Mean)], [9.0, 6.0, 1.0, 3.0]);
+        assert_eq!(Sum::Mean.of([].into_iter()), 0.0);
     }
 }

@@ -19,10 +19,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     BurnError,
     control::{Command, ControlBlock},
-    cpu::{Answer, CpuWorker},
-    disk::DiskWorker,
+    crew::crew,
     inherit,
-    plan::{Load, Plan},
+    plan::Plan,
     worker::{Flow, Prepared, Reins, Worker},
 };
 use crate::clock;
@@ -98,19 +97,7 @@ enum News {
 
 fn work(block: &Arc<ControlBlock>, plan: &Arc<Plan>) -> Result<ExitCode, BurnError> {
     let (sender, news) = mpsc::channel();
-    let answer = match &plan.load {
-        Load::Cpu { isa, .. } => Some(Arc::new(Answer::new(*isa, plan.seed))),
-        Load::Disk(_) => None,
-    };
-    for (index, &core) in plan.cores.iter().enumerate() {
-        let seed = plan.seed.wrapping_add(index as u64);
-        let mut worker: Box<dyn Worker> = match (&plan.load, &answer) {
-            (Load::Cpu { profile, .. }, Some(answer)) => {
-                Box::new(CpuWorker::new(*profile, plan.clone(), answer.clone()))
-            }
-            (Load::Disk(load), _) => Box::new(DiskWorker::new(load.clone(), seed)),
-            (Load::Cpu { .. }, None) => unreachable!("an answer was just made for this load"),
-        };
+    for (index, (mut worker, &core)) in crew(plan)?.into_iter().zip(&plan.cores).enumerate() {
         let reins = Reins::new(block.clone(), index);
         let sender = sender.clone();
         let body = move || {

@@ -75,7 +75,7 @@ impl Reins {
         (self.worker, self.block.workers())
     }
 
-    /// Counts one latency of `control::OPERATIONS[operation]`.
+    /// Counts one latency of the load's `latencies()[operation]`.
     pub fn count_latency(&self, operation: usize, latency_ns: u64) {
         let buckets = self.block.latency(self.worker, operation);
         super::control::add(&buckets[super::control::LATENCY.index(latency_ns)], 1);

@@ -13,7 +13,7 @@ use super::{
     schema::{Column, HistogramColumn, Schema},
     source::Source,
 };
-use crate::burn::control::{ControlBlock, LATENCY, OPERATIONS, Slot};
+use crate::burn::control::{ControlBlock, LATENCY, Slot};
 
 /// Of frames, coarser than what results are made from, so that a frame stays small: an error of at most 6.25 %.
 const FRAME_LATENCY: Layout = Layout::new(4, 40);
@@ -34,6 +34,8 @@ pub struct BoardEntry {
     pub kind: &'static str,
     /// Whether a load of the core is asked of it.
     pub has_target: bool,
+    /// Names of the latencies that its workers record.
+    pub latencies: &'static [&'static str],
     /// Where it counts.
     pub block: Arc<ControlBlock>,
 }
@@ -114,10 +116,10 @@ impl Source for Burners {
             let on_cpu = by_worker(&metrics::BURNER_ON_CPU_TIME);
             let sums = SUMS.each_ref().map(|(metric, _)| schema.column(metric, &labels));
             let known = old.iter().find(|burner| Arc::ptr_eq(&burner.block, &entry.block));
-            let mut latency = |operation: usize| Latency {
+            let mut latency = |(operation, name): (usize, &&str)| Latency {
                 column: schema.histogram(
                     &metrics::BURNER_LATENCY,
-                    &[labels[0], labels[1], OPERATIONS[operation]],
+                    &[labels[0], labels[1], name],
                     FRAME_LATENCY,
                 ),
                 before: known.map_or_else(
@@ -125,8 +127,7 @@ impl Source for Burners {
                     |known| known.latencies[operation].before.clone(),
                 ),
             };
-            let operations = if entry.block.has_latency() { OPERATIONS.len() } else { 0 };
-            let latencies = (0..operations).map(&mut latency).collect();
+            let latencies = entry.latencies.iter().enumerate().map(&mut latency).collect();
             self.burners.push(Burner {
                 block: entry.block.clone(),
                 prepared,
@@ -197,9 +198,15 @@ mod tests {
 
     #[test]
     fn latencies_reach_a_frame_once_in_rising_buckets() {
-        let block = Arc::new(ControlBlock::create(2, true, Duration::from_secs(1)).unwrap());
+        let block = Arc::new(ControlBlock::create(2, 2, Duration::from_secs(1)).unwrap());
         let board = Arc::new(BurnerBoard::default());
-        let entry = BoardEntry { id: "0.0".into(), kind: "disk", has_target: false, block: block.clone() };
+        let entry = BoardEntry {
+            id: "0.0".into(),
+            kind: "disk",
+            has_target: false,
+            latencies: &["read", "write"],
+            block: block.clone(),
+        };
         board.set(vec![entry]);
         let mut source = Burners::new(board);
         assert!(source.changed());

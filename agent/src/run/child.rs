@@ -58,7 +58,7 @@ pub(super) struct BurnerProcess {
 impl BurnerProcess {
     /// Starts one. To be called on a thread that outlives it: the kernel kills it with that thread.
     pub(super) fn start(plan: Plan, deadline: Duration, cgroup: Option<&RunCgroup>) -> io::Result<Self> {
-        let block = Arc::new(ControlBlock::create(plan.cores.len(), plan.load.has_latency(), deadline)?);
+        let block = Arc::new(ControlBlock::create(plan.cores.len(), plan.load.latencies().len(), deadline)?);
         let plan_file = plan_file(&plan)?;
         let mut command = Command::new("/proc/self/exe");
         command

@@ -8,7 +8,6 @@ mod engine;
 mod halt;
 mod lease;
 mod result;
-mod space;
 pub mod state;
 mod store;
 mod supervisor;

@@ -3,11 +3,14 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use nix::errno::Errno;
-use ssts_proto::v1::{BurnerResult, OperationLatency};
+use ssts_proto::v1::{BurnerResult, Figure, OperationLatency};
 
 use super::{child::BurnerProcess, telemetry::quantile};
 use crate::{
-    burn::control::{ControlBlock, LATENCY, OPERATIONS, SHORT_TRANSFER, Slot},
+    burn::{
+        control::{ControlBlock, LATENCY, SHORT_TRANSFER, Slot},
+        plan,
+    },
     clock,
 };
 
@@ -63,7 +66,12 @@ pub(super) fn of_burner(
         io_errors: read(|slot| &slot.io_errors),
         io_error: io_error(block),
         wrong_cores: wrong_cores(burner),
-        latencies: (0..OPERATIONS.len()).filter_map(|operation| latency(block, operation)).collect(),
+        latencies: (burner.plan.load.latencies().iter().enumerate())
+            .filter_map(|(index, name)| latency(block, index, name))
+            .collect(),
+        figures: (burner.plan.load.figures().iter().enumerate())
+            .map(|(index, kind)| figure(block, index, kind))
+            .collect(),
         ended: burner.ending(),
         ready_after_ns: all_burned.then(|| last_start.saturating_sub(clock::ns(asked))),
     }
@@ -103,15 +111,18 @@ impl Load {
     }
 }
 
-fn latency(block: &ControlBlock, operation: usize) -> Option<OperationLatency> {
-    if !block.has_latency() {
-        return None;
-    }
+fn figure(block: &ControlBlock, index: usize, kind: &plan::Figure) -> Figure {
+    let numbers =
+        (0..block.workers()).map(|worker| block.slot(worker).figures[index].load(Ordering::Relaxed));
+    Figure { name: kind.name.into(), unit: kind.unit.into(), value: kind.sum.of(numbers) }
+}
+
+fn latency(block: &ControlBlock, operation: usize, name: &str) -> Option<OperationLatency> {
     let counts: Vec<u64> =
         (0..LATENCY.buckets()).map(|bucket| block.latency_sum(operation, bucket)).collect();
     let at = |share| quantile(LATENCY, &counts, share);
     Some(OperationLatency {
-        operation: OPERATIONS[operation].into(),
+        operation: name.into(),
         count: counts.iter().sum(),
         p50_ns: at(0.5)?,
         p90_ns: at(0.9)?,

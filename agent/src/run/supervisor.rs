@@ -323,6 +323,7 @@ fn entries(phase: usize, burners: &[BurnerProcess]) -> Vec<BoardEntry> {
         id: format!("{phase}.{index}"),
         kind: burner.plan.load.kind(),
         has_target: burner.plan.load.has_target(),
+        latencies: burner.plan.load.latencies(),
         block: burner.block.clone(),
     };
     burners.iter().enumerate().map(entry).collect()

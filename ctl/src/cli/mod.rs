@@ -1,15 +1,16 @@
 //! The command line: names, values and help. What each command does is in `commands`.
 
+mod cpu;
+mod disk;
 mod values;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use ssts_proto::v1::{CpuIsa, CpuKernel, DiskAccess, Profile};
 
-pub(crate) use self::values::{Cores, Host};
-use self::values::{core_list, duration, host, load, rate, run_id, size, temperature};
+use self::values::{duration, host, run_id, size, temperature};
+pub(crate) use self::{cpu::BurnCpu, disk::BurnDisk, values::Host};
 use crate::output::{Color, Format};
 
 const EXIT_STATUS: &str = "\
@@ -22,18 +23,6 @@ Examples:
   sstsctl info
   sstsctl burn cpu --load 50 --duration 10s
   sstsctl run quick --report ./report";
-
-const BURN_CPU_EXAMPLES: &str = "\
-Examples:
-  sstsctl burn cpu --duration 30s
-  sstsctl burn cpu --cores 0-3,8 --load 75 --duration 10m --max-temperature 90
-  sstsctl burn cpu --load 10..90 --isa avx2 --duration 1h30m --detach";
-
-const BURN_DISK_EXAMPLES: &str = "\
-Examples:
-  sstsctl burn disk --path /var/tmp --size 1GiB --duration 30s
-  sstsctl burn disk --path /data --size 8GiB --rw write --block 1MiB --depth 8 --duration 5m
-  sstsctl burn disk --path /data --size 8GiB --rw randwrite --rate 2000 --duration 1h";
 
 const RUN_EXAMPLES: &str = "\
 SCENARIO is the name of a scenario built into sstsctl, or the path of a TOML file (write ./quick for a file of that
@@ -179,62 +168,11 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Burn {
     /// Compute on cores, and check every result.
-    #[command(after_help = BURN_CPU_EXAMPLES)]
+    #[command(after_help = cpu::EXAMPLES)]
     Cpu(BurnCpu),
     /// Read or write an unnamed file.
-    #[command(after_help = BURN_DISK_EXAMPLES)]
+    #[command(after_help = disk::EXAMPLES)]
     Disk(BurnDisk),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct BurnCpu {
-    /// The cores, one worker on each; without it all that the agent may use.
-    #[arg(long, value_name = "LIST", value_parser = core_list)]
-    pub(crate) cores: Option<Cores>,
-    /// Percent of each core, 1 to 100, or a ramp such as 10..90.
-    #[arg(long, value_name = "PCT", default_value = "100", value_parser = load, allow_hyphen_values = true)]
-    pub(crate) load: Profile,
-    /// What the load is a share of.
-    #[arg(long, value_name = "MODE", default_value = "own")]
-    pub(crate) mode: LoadMode,
-    /// What is computed.
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    pub(crate) kernel: Kernel,
-    /// With which instructions.
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    pub(crate) isa: Isa,
-    /// How long, such as 30s or 1h30m.
-    #[arg(long, value_name = "D", value_parser = duration, allow_hyphen_values = true)]
-    pub(crate) duration: u64,
-    #[command(flatten)]
-    pub(crate) options: RunOptions,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct BurnDisk {
-    /// The folder; the file in it has no name and leaves nothing behind.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) path: String,
-    /// Size of the file, such as 1GiB: a multiple of the block size.
-    #[arg(long, value_name = "BYTES", value_parser = size, allow_hyphen_values = true)]
-    pub(crate) size: u64,
-    /// Order and direction of the I/Os.
-    #[arg(long, value_name = "NAME", default_value = "randread")]
-    pub(crate) rw: Access,
-    /// Bytes of one I/O: a multiple of 512, at most 16MiB. [default: 4KiB]
-    #[arg(long, value_name = "BYTES", value_parser = size, allow_hyphen_values = true)]
-    pub(crate) block: Option<u64>,
-    /// I/Os in flight. [default: 32]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_024))]
-    pub(crate) depth: Option<u32>,
-    /// I/Os a second; without it as many as the device takes.
-    #[arg(long, value_name = "N", value_parser = rate, allow_hyphen_values = true)]
-    pub(crate) rate: Option<u64>,
-    /// How long, such as 30s or 1h30m.
-    #[arg(long, value_name = "D", value_parser = duration, allow_hyphen_values = true)]
-    pub(crate) duration: u64,
-    #[command(flatten)]
-    pub(crate) options: RunOptions,
 }
 
 /// What `burn` and `run` take alike. Limits can only be tighter than the agent's own.
@@ -276,76 +214,6 @@ pub(crate) enum Scenarios {
     },
 }
 
-/// What a CPU burner's load is a share of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LoadMode {
-    /// Of the core, taken by the burner's own workers, whatever else runs there.
-    Own,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Kernel {
-    /// The agent chooses.
-    Auto,
-    /// Fused multiply-adds in double precision.
-    Fma,
-}
-
-impl From<Kernel> for CpuKernel {
-    fn from(kernel: Kernel) -> Self {
-        match kernel {
-            Kernel::Auto => Self::Unspecified,
-            Kernel::Fma => Self::Fma,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Isa {
-    /// The widest that the host has.
-    Auto,
-    /// Nothing beyond the architecture's base.
-    Portable,
-    /// AVX2 and FMA3.
-    Avx2,
-    /// AVX-512 F.
-    Avx512,
-}
-
-impl From<Isa> for CpuIsa {
-    fn from(isa: Isa) -> Self {
-        match isa {
-            Isa::Auto => Self::Unspecified,
-            Isa::Portable => Self::Portable,
-            Isa::Avx2 => Self::Avx2,
-            Isa::Avx512 => Self::Avx512,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Access {
-    /// In order.
-    Read,
-    /// In order.
-    Write,
-    /// Anywhere in the file.
-    Randread,
-    /// Anywhere in the file.
-    Randwrite,
-}
-
-impl From<Access> for DiskAccess {
-    fn from(access: Access) -> Self {
-        match access {
-            Access::Read => Self::Read,
-            Access::Write => Self::Write,
-            Access::Randread => Self::Randread,
-            Access::Randwrite => Self::Randwrite,
-        }
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReportFormat {
     /// For people at a terminal.
@@ -375,7 +243,7 @@ mod tests {
 
     #[test]
     fn every_command_of_the_examples_is_accepted() {
-        for help in [EXIT_STATUS, BURN_CPU_EXAMPLES, BURN_DISK_EXAMPLES, RUN_EXAMPLES, HALT_EXAMPLES] {
+        for help in [EXIT_STATUS, cpu::EXAMPLES, disk::EXAMPLES, RUN_EXAMPLES, HALT_EXAMPLES] {
             for line in help.lines().filter(|line| line.starts_with("  sstsctl ")) {
                 let line = line.split(" > ").next().unwrap_or_default().replace("'smoke in rack 7'", "smoke");
                 let parsed = Cli::try_parse_from(line.split_whitespace());

@@ -90,6 +90,9 @@ pub(crate) struct BurnerOut {
     /// By `read` and `write`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     latency_by_operation: BTreeMap<String, LatencyOut>,
+    /// What only burners of this kind count, or these settings.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    figures: BTreeMap<String, FigureOut>,
     errors: ErrorsOut,
     /// How its process ended, such as `exit 0`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,6 +100,15 @@ pub(crate) struct BurnerOut {
     /// From the command to the first burning instruction of its last worker.
     #[serde(skip_serializing_if = "Option::is_none")]
     ready_after_s: Option<f64>,
+}
+
+/// A number about a burner, all workers together.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Figure")]
+struct FigureOut {
+    value: f64,
+    /// UCUM's short form: `By`, `s`, `ns`; `1` for a count or a ratio.
+    unit: String,
 }
 
 /// Percent of a core, by the workers' own CPU clocks.
@@ -188,6 +200,12 @@ impl From<&BurnerResult> for BurnerOut {
             latency_by_operation: measured
                 .iter()
                 .map(|latency| (latency.operation.clone(), (*latency).into()))
+                .collect(),
+            figures: (burner.figures.iter())
+                .filter_map(|figure| {
+                    let value = known(figure.value)?;
+                    Some((figure.name.clone(), FigureOut { value, unit: figure.unit.clone() }))
+                })
                 .collect(),
             errors: ErrorsOut {
                 verify: applies(burner.verify_errors, is_cpu),

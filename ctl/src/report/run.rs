@@ -69,8 +69,14 @@ fn burners(run: &Run, document: &mut Document) {
         ("p99.9", Right),
         ("max", Right),
     ]);
+    let mut figures = Table::new(&[("phase", Left), ("burner", Left), ("figure", Left), ("value", Right)]);
     for burner in &run.burners {
         loads.row(load_row(burner));
+        for figure in &burner.figures {
+            let name = figure.name.replace('_', " ");
+            let value = text::quantity(figure.value, &figure.unit);
+            figures.row([burner.phase.clone(), burner.kind.clone(), name, value]);
+        }
         for latency in burner.latencies.iter().filter(|latency| latency.count > 0) {
             let times = [latency.p50_ns, latency.p90_ns, latency.p99_ns, latency.p999_ns, latency.max_ns];
             let head = [
@@ -83,7 +89,8 @@ fn burners(run: &Run, document: &mut Document) {
         }
     }
     document.section("Burners", loads);
-    document.section("Latency of the burners' I/Os", latencies);
+    document.section("Latency of the burners' operations", latencies);
+    document.section("Figures", figures);
 }
 
 fn load_row(burner: &BurnerResult) -> [String; 13] {

@@ -2,10 +2,13 @@
 //! Each keeps track of what the user wrote where, so that a violation, found here or by the agent, names that place.
 
 mod builtin;
+mod cpu;
+mod disk;
 mod flags;
 mod keys;
 mod origin;
 mod toml_file;
+mod values;
 
 use std::{
     fs::File,
@@ -22,7 +25,8 @@ use uuid::Uuid;
 use self::origin::{Origin, Place};
 pub(crate) use self::{
     builtin::{ALL as BUILT_IN, BuiltIn},
-    flags::{burn_cpu, burn_disk},
+    cpu::burn_cpu,
+    disk::burn_disk,
 };
 use crate::{
     cli::RunOptions,

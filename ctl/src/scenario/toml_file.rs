@@ -4,20 +4,18 @@
 use std::ops::Range;
 
 use ssts_proto::{
-    v1::{
-        Burner, Constant, CpuBurner, CpuIsa, CpuKernel, DiskAccess, DiskBurner, Limits, Phase, Profile, Ramp,
-        Scenario, burner, profile,
-    },
+    v1::{Burner, Limits, Phase, Scenario, burner},
     validate::{self, Violations},
 };
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Plan,
+    Plan, cpu, disk,
     keys::{Findings, Keys, Value, number, string, whole, wrong_type},
     origin::Origin,
+    values::{duration, size},
 };
-use crate::{error::Problem, quantity};
+use crate::error::Problem;
 
 /// Everything that is wrong with the file, or the scenario it holds.
 pub(super) fn parse(file_name: &str, text: &str) -> Result<Plan, Vec<Problem>> {
@@ -96,13 +94,13 @@ fn burner(mut keys: Keys<'_, '_>, found: &mut Findings) -> Option<burner::Kind> 
     match kind.as_deref() {
         Some("cpu") => {
             keys.set_what("a cpu burner");
-            let cpu = cpu_burner(&mut keys, found);
+            let cpu = cpu::from_keys(&mut keys, found);
             keys.finish(found);
             Some(burner::Kind::Cpu(cpu))
         }
         Some("disk") => {
             keys.set_what("a disk burner");
-            let disk = disk_burner(&mut keys, found);
+            let disk = disk::from_keys(&mut keys, found);
             keys.finish(found);
             Some(burner::Kind::Disk(disk))
         }
@@ -118,119 +116,6 @@ fn burner(mut keys: Keys<'_, '_>, found: &mut Findings) -> Option<burner::Kind> 
             None
         }
     }
-}
-
-fn cpu_burner(keys: &mut Keys<'_, '_>, found: &mut Findings) -> CpuBurner {
-    CpuBurner {
-        cores: keys.read("cores", "cores", found, cores).unwrap_or_default(),
-        load: keys
-            .value("load", "load", found)
-            .and_then(|value| load(&keys.part("load"), value, found))
-            .map(|shape| Profile { shape: Some(shape) }),
-        kernel: keys.read("kernel", "kernel", found, kernel).map_or(0, i32::from),
-        isa: keys.read("isa", "isa", found, isa).map_or(0, i32::from),
-    }
-}
-
-fn disk_burner(keys: &mut Keys<'_, '_>, found: &mut Findings) -> DiskBurner {
-    DiskBurner {
-        path: keys.need("path", "path", found, string, "\"/var/tmp\"").unwrap_or_default(),
-        size_bytes: keys.need("size", "size_bytes", found, size, "\"1GiB\"").unwrap_or_default(),
-        access: keys.read("rw", "access", found, access).unwrap_or(DiskAccess::Randread).into(),
-        block_bytes: keys.read("block", "block_bytes", found, |value| {
-            u32::try_from(size(value)?).map_err(|_| Problem::new("a block this large", "use at most 16MiB"))
-        }),
-        depth: keys.read("depth", "depth", found, |value| {
-            u32::try_from(whole(value)?).map_err(|_| Problem::new("a depth this large", "use 1 to 1024"))
-        }),
-        rate_per_s: keys.read("rate", "rate_per_s", found, whole),
-    }
-}
-
-/// A number of percent, or `{ from = 10, to = 90 }`.
-fn load(field: &str, value: &Value<'_>, found: &mut Findings) -> Option<profile::Shape> {
-    if let DeValue::Table(ramp) = value.get_ref() {
-        let mut keys = Keys::new("a ramp", &format!("{field}.ramp"), value.span(), ramp);
-        let from = keys.need("from", "from_percent", found, number, "10");
-        let to = keys.need("to", "to_percent", found, number, "90");
-        keys.finish(found);
-        // A bound that is missing was noted; the other one is still checked.
-        let (from_percent, to_percent) = (from.unwrap_or_default(), to.unwrap_or_default());
-        return Some(profile::Shape::Ramp(Ramp { from_percent, to_percent }));
-    }
-    match number(value.get_ref()) {
-        Ok(load_percent) => Some(profile::Shape::Constant(Constant { load_percent })),
-        Err(Problem { message, .. }) => {
-            found.add(
-                field,
-                value.span(),
-                &message,
-                "write 1 to 100 (percent), or a ramp { from = 10, to = 90 }",
-            );
-            None
-        }
-    }
-}
-
-fn duration(value: &DeValue<'_>) -> Result<u64, Problem> {
-    let text = value.as_str().ok_or_else(|| wrong_type(value, "a duration in quotes, such as \"10s\""))?;
-    quantity::duration_ms(text)
-}
-
-/// A size in quotes, or bytes.
-fn size(value: &DeValue<'_>) -> Result<u64, Problem> {
-    match value {
-        DeValue::String(text) => quantity::size_bytes(text),
-        DeValue::Integer(_) => whole(value),
-        _ => Err(wrong_type(value, "a size in quotes, such as \"512MiB\", or bytes")),
-    }
-}
-
-/// A list in quotes, or an array of numbers.
-fn cores(value: &DeValue<'_>) -> Result<Vec<u32>, Problem> {
-    let one = |value: &Value<'_>| {
-        u32::try_from(whole(value.get_ref())?)
-            .map_err(|_| Problem::new("no core has this number", "use less"))
-    };
-    match value {
-        DeValue::String(text) => quantity::cores(text),
-        DeValue::Array(list) if !list.is_empty() => list.iter().map(one).collect(),
-        _ => Err(wrong_type(value, "a list of cores in quotes, such as \"0-3,8\"")),
-    }
-}
-
-fn kernel(value: &DeValue<'_>) -> Result<CpuKernel, Problem> {
-    one_of(value, "kernel", &[("auto", CpuKernel::Unspecified), ("fma", CpuKernel::Fma)])
-}
-
-fn isa(value: &DeValue<'_>) -> Result<CpuIsa, Problem> {
-    let known = [
-        ("auto", CpuIsa::Unspecified),
-        ("portable", CpuIsa::Portable),
-        ("avx2", CpuIsa::Avx2),
-        ("avx512", CpuIsa::Avx512),
-    ];
-    one_of(value, "instruction set", &known)
-}
-
-fn access(value: &DeValue<'_>) -> Result<DiskAccess, Problem> {
-    let known = [
-        ("read", DiskAccess::Read),
-        ("write", DiskAccess::Write),
-        ("randread", DiskAccess::Randread),
-        ("randwrite", DiskAccess::Randwrite),
-    ];
-    one_of(value, "access", &known)
-}
-
-fn one_of<T: Copy>(value: &DeValue<'_>, what: &str, known: &[(&str, T)]) -> Result<T, Problem> {
-    let names = known.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    let text = value.as_str().ok_or_else(|| wrong_type(value, &format!("one of {names}, in quotes")))?;
-    known
-        .iter()
-        .find(|(name, _)| *name == text)
-        .map(|(_, value)| *value)
-        .ok_or_else(|| Problem::new(format!("there is no {what} '{text}'"), format!("use {names}")))
 }
 
 /// The keys of a value that must be a table.

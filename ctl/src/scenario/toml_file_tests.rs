@@ -1,5 +1,7 @@
 //! Of the scenario file's reader.
 
+use ssts_proto::v1::{CpuBurner, CpuIsa, CpuKernel, DiskAccess, DiskBurner, Profile, Ramp, profile};
+
 use super::*;
 
 const FULL: &str = r#"

@@ -6,7 +6,6 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     process::{Child, Command, Stdio},
-    thread,
     time::Duration,
 };
 
@@ -14,7 +13,6 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use serde_json::Value;
 use ssts_tests::outside::{self, Process};
 
 use crate::BURNS;
@@ -95,38 +93,6 @@ impl Drop for StressNg {
         all.iter().for_each(Process::kill);
         outside::within(Duration::from_secs(3), || !all.iter().any(Process::is_alive));
     }
-}
-
-/// Random reads as our disk burner's; gives I/Os a second.
-pub(crate) fn fio(folder: &str) -> f64 {
-    let last_core = thread::available_parallelism().map_or(0, |cores| cores.get() - 1).to_string();
-    let output = Command::new("fio")
-        .args([
-            "--name=peer",
-            "--ioengine=io_uring",
-            "--direct=1",
-            "--rw=randread",
-            "--bs=4k",
-            "--iodepth=32",
-        ])
-        .args([
-            "--size=256M",
-            "--time_based",
-            "--runtime=4",
-            "--unlink=1",
-            "--norandommap",
-            "--output-format=json",
-        ])
-        .arg(format!("--directory={folder}"))
-        .arg(format!("--cpus_allowed={last_core}"))
-        .stdin(Stdio::null())
-        .output()
-        .expect("fio can be executed");
-    let text = String::from_utf8_lossy(&output.stdout);
-    // Notes may stand before the object.
-    let object = text.find('{').map_or("", |begin| &text[begin..]);
-    let result: Value = serde_json::from_str(object).unwrap_or_else(|error| panic!("fio: {error}: {text}"));
-    result["jobs"][0]["read"]["iops"].as_f64().unwrap_or_else(|| panic!("fio: {text}"))
 }
 
 /// A running node_exporter.

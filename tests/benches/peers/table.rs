@@ -21,11 +21,13 @@ pub(crate) struct Figure {
     pub(crate) peer_name: &'static str,
     pub(crate) pair: Pair,
     pub(crate) more_is_better: bool,
+    /// The least ratio that we mean to reach, where we mean to reach one.
+    pub(crate) bar: Option<f64>,
 }
 
 impl Figure {
     pub(crate) fn new(name: &'static str, unit: &'static str, peer_name: &'static str, pair: Pair) -> Self {
-        Self { name, unit, peer_name, pair, more_is_better: false }
+        Self { name, unit, peer_name, pair, more_is_better: false, bar: None }
     }
 
     /// How many times better we are: above 1 is good.
@@ -38,8 +40,10 @@ impl Figure {
     fn note(&self) -> String {
         let peer_is_absent = self.pair.peer.is_empty() && !self.peer_name.is_empty();
         let absent = peer_is_absent.then(|| format!("{} is not installed", self.peer_name));
+        let missed = self.ratio().zip(self.bar).is_some_and(|(ratio, bar)| ratio < bar);
+        let missed = missed.then(|| "below the bar".to_owned());
         let noisy = (spread(&self.pair.ours) > 0.25).then(|| "noisy".to_owned());
-        [self.pair.note.clone(), absent, noisy].into_iter().flatten().collect::<Vec<_>>().join("; ")
+        [self.pair.note.clone(), absent, missed, noisy].into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
 
     fn json(&self) -> Value {
@@ -49,6 +53,9 @@ impl Figure {
         }
         if let Some(ratio) = self.ratio() {
             row["ratio"] = ratio.into();
+        }
+        if let Some(bar) = self.bar {
+            row["bar"] = bar.into();
         }
         let note = self.note();
         if !note.is_empty() {
@@ -77,13 +84,14 @@ impl Table {
     pub(crate) fn add_figure(&mut self, figure: Figure) {
         if self.0.is_empty() {
             println!(
-                "{:36} {:>28} {:>28} {:>7}  {:12} note",
-                "figure", "ours (min..max)", "peer (min..max)", "better", "unit"
+                "{:40} {:>28} {:>28} {:>7} {:>6}  {:12} note",
+                "figure", "ours (min..max)", "peer (min..max)", "better", "bar", "unit"
             );
         }
         let ratio = figure.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}x"));
+        let bar = figure.bar.map_or_else(|| "-".to_owned(), |bar| format!("{bar:.2}x"));
         println!(
-            "{:36} {:>28} {:>28} {ratio:>7}  {:12} {}",
+            "{:40} {:>28} {:>28} {ratio:>7} {bar:>6}  {:12} {}",
             figure.name,
             shown(&figure.pair.ours),
             shown(&figure.pair.peer),

@@ -3,6 +3,7 @@
 
 mod fma;
 mod fma_vector;
+mod load;
 
 use std::sync::Arc;
 
@@ -12,10 +13,10 @@ use super::{
     BurnError, control,
     pace::Pacer,
     plan::Plan,
-    profile::LoadProfile,
     worker::{Flow, Prepared, Reins, Worker},
 };
 pub use fma::Answer;
+pub use load::CpuLoad;
 
 /// Instructions that a kernel can be built from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -59,18 +60,21 @@ impl Isa {
     }
 }
 
-/// Computes on one core.
-#[derive(Debug)]
-pub(super) struct CpuWorker {
-    profile: LoadProfile,
-    plan: Arc<Plan>,
-    answer: Arc<Answer>,
+/// A worker for each core of the plan.
+pub(super) fn crew(plan: &Arc<Plan>, load: &CpuLoad) -> Vec<Box<dyn Worker>> {
+    let answer = Arc::new(Answer::new(load.isa, plan.seed));
+    let worker = |_core: &u32| -> Box<dyn Worker> {
+        Box::new(CpuWorker { load: load.clone(), plan: plan.clone(), answer: answer.clone() })
+    };
+    plan.cores.iter().map(worker).collect()
 }
 
-impl CpuWorker {
-    pub(super) fn new(profile: LoadProfile, plan: Arc<Plan>, answer: Arc<Answer>) -> Self {
-        Self { profile, plan, answer }
-    }
+/// Computes on one core.
+#[derive(Debug)]
+struct CpuWorker {
+    load: CpuLoad,
+    plan: Arc<Plan>,
+    answer: Arc<Answer>,
 }
 
 impl Worker for CpuWorker {
@@ -80,7 +84,7 @@ impl Worker for CpuWorker {
 
     fn burn(&mut self, reins: &Reins) -> Result<(), BurnError> {
         let slot = reins.slot();
-        let mut pacer = Pacer::start(self.profile, self.plan.phase, reins);
+        let mut pacer = Pacer::start(self.load.profile, self.plan.phase, reins);
         loop {
             let mut wrong = false;
             let flow = pacer.step(reins, |blocks| {

@@ -15,7 +15,8 @@ use nix::{
 };
 
 use super::{
-    super::{BurnError, plan::DiskLoad, random, worker::Reins},
+    super::{BurnError, random, worker::Reins},
+    load::DiskLoad,
     ring::AlignedBuffer,
 };
 

@@ -1,16 +1,18 @@
 //! The disk burner: reads or writes an unnamed file through io_uring, past the page cache where the file system allows it.
 
 mod file;
+mod load;
 mod ring;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
 pub use file::DiskFile;
+pub use load::{Direction, DiskLoad};
 pub use ring::Ring;
 
 use super::{
     BurnError, control,
-    plan::{Direction, DiskLoad},
+    plan::Plan,
     random,
     worker::{Flow, Prepared, Reins, Worker},
 };
@@ -21,18 +23,19 @@ const LONGEST_WAIT: Duration = Duration::from_millis(2);
 /// How often CPU time and elapsed time are published.
 const PUBLISH: Duration = Duration::from_millis(20);
 
+/// A worker for each core of the plan.
+pub(super) fn crew(plan: &Plan, load: &DiskLoad) -> Vec<Box<dyn Worker>> {
+    let seeds = (0..plan.cores.len()).map(|worker| plan.seed.wrapping_add(worker as u64));
+    let worker = |seed| -> Box<dyn Worker> { Box::new(DiskWorker { load: load.clone(), seed, ready: None }) };
+    seeds.map(worker).collect()
+}
+
 /// Drives one file from one core.
 #[derive(Debug)]
-pub(super) struct DiskWorker {
+struct DiskWorker {
     load: DiskLoad,
     seed: u64,
     ready: Option<Ring>,
-}
-
-impl DiskWorker {
-    pub(super) fn new(load: DiskLoad, seed: u64) -> Self {
-        Self { load, seed, ready: None }
-    }
 }
 
 impl Worker for DiskWorker {
@@ -47,7 +50,7 @@ impl Worker for DiskWorker {
             ));
         }
         let order = if self.load.random { "random" } else { "sequential" };
-        let direction = control::OPERATIONS[operation(self.load.direction)];
+        let direction = self.load.direction.name();
         let way = if file.is_direct() { "direct" } else { "buffered" };
         let ring = Ring::new(file.into_file(), self.load.depth, self.load.block_bytes, self.seed)
             .map_err(BurnError::Ring)?;
@@ -162,7 +165,7 @@ impl<'a> Burning<'a> {
         let slot = reins.slot();
         let block_bytes = self.load.block_bytes;
         let (mut done, mut failed) = (0, 0);
-        let operation = operation(self.load.direction);
+        let operation = self.load.direction.latency();
         let Self { since, free, .. } = self;
         ring.completed(|buffer, result| {
             free.push(buffer);
@@ -202,11 +205,4 @@ impl<'a> Burning<'a> {
 fn due_after(n: u64, rate_per_s: u64) -> Duration {
     let ns = u128::from(n) * 1_000_000_000 / u128::from(rate_per_s);
     Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
-}
-
-fn operation(direction: Direction) -> usize {
-    match direction {
-        Direction::Read => 0,
-        Direction::Write => 1,
-    }
 }

@@ -6,7 +6,7 @@ use std::{fs::File, io, num::NonZeroUsize, os::fd::AsRawFd as _, ptr::NonNull, t
 use io_uring::{IoUring, opcode, squeue, types};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
-use super::{super::plan::Direction, file::fill_random};
+use super::{file::fill_random, load::Direction};
 
 /// Page-aligned memory, as direct I/O needs it.
 #[derive(Debug)]

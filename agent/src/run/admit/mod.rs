@@ -1,20 +1,19 @@
 //! Turns a scenario into plans that this host can carry out, or says everything that speaks against it. Nothing is started
 //! and nothing is left behind.
 
+mod cpu;
+mod disk;
+mod space;
+
 use std::{fs, time::Duration};
 
 use ssts_proto::{
-    v1::{self, Burner, CpuIsa, DiskAccess, Scenario, Violation, burner},
+    v1::{Burner, Scenario, Violation, burner},
     validate::{self, Violations},
 };
 
-use super::space;
 use crate::{
-    burn::{
-        cpu::Isa,
-        plan::{Direction, DiskLoad, Load, Plan},
-        profile::LoadProfile,
-    },
+    burn::plan::Plan,
     config::LimitsConfig,
     guard::Bounds,
     host::{HostRoots, cpuset},
@@ -154,6 +153,27 @@ impl Offer<'_> {
             .any(|sensor| fs::read(&sensor.input).is_ok_and(|text| sensors::celsius(&text).is_some()))
     }
 
+    /// The cores that were asked for, or all of the cpuset where none were.
+    fn choose_cores(&self, field: &str, asked: &[u32], found: &mut Violations) -> Option<Vec<u32>> {
+        if asked.is_empty() {
+            return Some(self.cores.to_vec());
+        }
+        let outside: Vec<u32> = asked.iter().copied().filter(|core| !self.cores.contains(core)).collect();
+        if outside.is_empty() {
+            return Some(asked.to_vec());
+        }
+        found.add(
+            format!("{field}.cores"),
+            format!(
+                "cores {} are not among those that the agent may use: {}",
+                cpuset::list(&outside),
+                cpuset::list(self.cores)
+            ),
+            "choose among those",
+        );
+        None
+    }
+
     /// A plan for one burner, and its defaults filled in.
     fn plan(
         &self,
@@ -164,83 +184,18 @@ impl Offer<'_> {
         found: &mut Violations,
     ) -> Option<Plan> {
         match burner.kind.as_mut()? {
-            burner::Kind::Cpu(cpu) => {
-                let isa = isa(field, cpu.isa(), found)?;
-                if cpu.cores.is_empty() {
-                    cpu.cores = self.cores.to_vec();
-                }
-                let outside: Vec<u32> =
-                    cpu.cores.iter().copied().filter(|core| !self.cores.contains(core)).collect();
-                if !outside.is_empty() {
-                    found.add(
-                        format!("{field}.cores"),
-                        format!(
-                            "cores {} are not among those that the agent may use: {}",
-                            cpuset::list(&outside),
-                            cpuset::list(self.cores)
-                        ),
-                        "choose among those",
-                    );
-                    return None;
-                }
-                cpu.set_kernel(v1::CpuKernel::Fma);
-                cpu.set_isa(match isa {
-                    Isa::Portable => CpuIsa::Portable,
-                    Isa::Avx2 => CpuIsa::Avx2,
-                    Isa::Avx512 => CpuIsa::Avx512,
-                });
-                let profile = LoadProfile::from_message(cpu.load.as_ref());
-                Some(Plan { cores: cpu.cores.clone(), phase, seed, load: Load::Cpu { profile, isa } })
-            }
-            burner::Kind::Disk(disk) => {
-                let access = disk.access();
-                let load = DiskLoad {
-                    path: disk.path.clone().into(),
-                    size_bytes: disk.size_bytes,
-                    direction: match access {
-                        DiskAccess::Write | DiskAccess::Randwrite => Direction::Write,
-                        DiskAccess::Unspecified | DiskAccess::Read | DiskAccess::Randread => Direction::Read,
-                    },
-                    random: matches!(access, DiskAccess::Randread | DiskAccess::Randwrite),
-                    block_bytes: *disk.block_bytes.get_or_insert(validate::DEFAULT_BLOCK_BYTES),
-                    depth: *disk.depth.get_or_insert(validate::DEFAULT_DEPTH),
-                    rate_per_s: disk.rate_per_s,
-                };
-                space::check_folder(&format!("{field}.path"), &load.path, found)?;
-                // The last core: interrupts and housekeeping crowd the first ones.
-                let core = *self.cores.last()?;
-                Some(Plan { cores: vec![core], phase, seed, load: Load::Disk(load) })
-            }
+            burner::Kind::Cpu(cpu) => cpu::plan(self, field, cpu, found),
+            burner::Kind::Disk(disk) => disk::plan(self, field, disk, found),
         }
+        .map(|(cores, load)| Plan { cores, phase, seed, load })
     }
-}
-
-/// The instructions that were asked for, or the widest.
-fn isa(field: &str, asked: CpuIsa, found: &mut Violations) -> Option<Isa> {
-    let available = Isa::available();
-    let wanted = match asked {
-        CpuIsa::Unspecified => return available.last().copied(),
-        CpuIsa::Portable => Isa::Portable,
-        CpuIsa::Avx2 => Isa::Avx2,
-        CpuIsa::Avx512 => Isa::Avx512,
-    };
-    if available.contains(&wanted) {
-        return Some(wanted);
-    }
-    let names: Vec<_> = available.iter().map(|isa| isa.name()).collect();
-    found.add(
-        format!("{field}.isa"),
-        format!("this host has no {}", wanted.name()),
-        format!("choose among {}", names.join(", ")),
-    );
-    None
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use ssts_proto::v1::{CpuBurner, DiskBurner, Limits, Phase};
+    use ssts_proto::v1::{CpuBurner, CpuIsa, DiskAccess, DiskBurner, Limits, Phase};
 
     use super::*;
 

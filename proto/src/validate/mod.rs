@@ -1,29 +1,22 @@
 //! The bounds that a scenario must keep on any host. What depends on the host (its cores, disks, policy) only the
 //! agent can check.
 
+mod cpu;
+mod disk;
+mod profile;
+
 use std::collections::HashSet;
 
-use crate::v1::{
-    Burner, CpuBurner, CpuIsa, CpuKernel, DiskAccess, DiskBurner, Limits, Phase, Profile, Scenario,
-    Violation, burner, profile,
+pub use disk::{
+    DEFAULT_BLOCK_BYTES, DEFAULT_DEPTH, MAX_BLOCK_BYTES, MAX_DEPTH, MAX_RATE_PER_S, SECTOR_BYTES,
 };
+
+use crate::v1::{Burner, Limits, Phase, Scenario, Violation, burner};
 
 /// Phases a scenario may have.
 pub const MAX_PHASES: usize = 1_000;
 /// Burners a phase may have.
 pub const MAX_BURNERS: usize = 64;
-/// I/Os that a disk burner may have in flight.
-pub const MAX_DEPTH: u32 = 1_024;
-/// Bytes of one I/O.
-pub const MAX_BLOCK_BYTES: u32 = 16 << 20;
-/// Block sizes are multiples of the smallest sector.
-pub const SECTOR_BYTES: u32 = 512;
-/// I/Os a second that can be asked for.
-pub const MAX_RATE_PER_S: u64 = 100_000_000;
-/// What a disk burner uses when its block size is unset.
-pub const DEFAULT_BLOCK_BYTES: u32 = 4_096;
-/// What a disk burner uses when its depth is unset.
-pub const DEFAULT_DEPTH: u32 = 32;
 /// The longest that any duration can be: a year.
 pub const MAX_DURATION_MS: u64 = 366 * 24 * 3_600 * 1_000;
 /// Lease times that can be asked for.
@@ -127,23 +120,9 @@ fn duration(field: &str, duration_ms: u64, found: &mut Violations) {
 fn burner_kind(field: &str, burner: &Burner, found: &mut Violations) {
     match &burner.kind {
         None => found.add(field, "a burner without a kind", "set one, such as cpu or disk"),
-        Some(burner::Kind::Cpu(cpu)) => cpu_burner(field, cpu, found),
-        Some(burner::Kind::Disk(disk)) => disk_burner(field, disk, found),
+        Some(burner::Kind::Cpu(cpu)) => cpu::check(field, cpu, found),
+        Some(burner::Kind::Disk(disk)) => disk::check(field, disk, found),
     }
-}
-
-fn cpu_burner(field: &str, cpu: &CpuBurner, found: &mut Violations) {
-    let mut seen = HashSet::new();
-    for core in &cpu.cores {
-        if !seen.insert(core) {
-            found.add(format!("{field}.cores"), format!("core {core} is named twice"), "name each core once");
-        }
-    }
-    if let Some(load) = &cpu.load {
-        profile_shape(&format!("{field}.load"), load, found);
-    }
-    known::<CpuKernel>(&format!("{field}.kernel"), cpu.kernel, found);
-    known::<CpuIsa>(&format!("{field}.isa"), cpu.isa, found);
 }
 
 /// A number that this version's closed enum does not have.
@@ -153,73 +132,6 @@ fn known<E: TryFrom<i32>>(field: &str, value: i32, found: &mut Violations) {
             field,
             format!("{value} is not a value of this version"),
             "use one that the agent's version has",
-        );
-    }
-}
-
-fn profile_shape(field: &str, load: &Profile, found: &mut Violations) {
-    let mut percent = |field: String, value: f64| {
-        if !(1.0..=100.0).contains(&value) {
-            found.add(field, format!("a load of {value} %"), "use 1 to 100 %");
-        }
-    };
-    match &load.shape {
-        None => found.add(field, "a profile without a shape", "set one, such as constant"),
-        Some(profile::Shape::Constant(constant)) => {
-            percent(format!("{field}.constant.load_percent"), constant.load_percent);
-        }
-        Some(profile::Shape::Ramp(ramp)) => {
-            percent(format!("{field}.ramp.from_percent"), ramp.from_percent);
-            percent(format!("{field}.ramp.to_percent"), ramp.to_percent);
-        }
-    }
-}
-
-fn disk_burner(field: &str, disk: &DiskBurner, found: &mut Violations) {
-    if !disk.path.starts_with('/') || disk.path.contains('\0') {
-        found.add(
-            format!("{field}.path"),
-            format!("'{}' is not an absolute path", disk.path),
-            "begin it with '/'",
-        );
-    }
-    if matches!(DiskAccess::try_from(disk.access), Err(_) | Ok(DiskAccess::Unspecified)) {
-        found.add(format!("{field}.access"), "no access is chosen", "use read, write, randread or randwrite");
-    }
-    let block_bytes = disk.block_bytes.unwrap_or(DEFAULT_BLOCK_BYTES);
-    let block_is_good =
-        (SECTOR_BYTES..=MAX_BLOCK_BYTES).contains(&block_bytes) && block_bytes.is_multiple_of(SECTOR_BYTES);
-    if !block_is_good {
-        found.add(
-            format!("{field}.block_bytes"),
-            format!("a block of {block_bytes} bytes"),
-            format!("use a multiple of {SECTOR_BYTES}, at most {MAX_BLOCK_BYTES}"),
-        );
-    } else if disk.size_bytes == 0 || !disk.size_bytes.is_multiple_of(u64::from(block_bytes)) {
-        found.add(
-            format!("{field}.size_bytes"),
-            format!("a size of {} bytes with blocks of {block_bytes}", disk.size_bytes),
-            "use a multiple of the block size, at least one block",
-        );
-    }
-    if disk.size_bytes > i64::MAX as u64 {
-        found.add(
-            format!("{field}.size_bytes"),
-            format!("a size of {} bytes", disk.size_bytes),
-            "no file can be that large",
-        );
-    }
-    let depth = disk.depth.unwrap_or(DEFAULT_DEPTH);
-    if !(1..=MAX_DEPTH).contains(&depth) {
-        found.add(format!("{field}.depth"), format!("a depth of {depth}"), format!("use 1 to {MAX_DEPTH}"));
-    }
-    if let Some(rate) = disk.rate_per_s
-        && !(1..=MAX_RATE_PER_S).contains(&rate)
-    {
-        found.add(
-            format!("{field}.rate_per_s"),
-            format!("a rate of {rate} I/Os a second"),
-            format!("use 1 to {MAX_RATE_PER_S}"),
         );
     }
 }
@@ -242,7 +154,7 @@ fn limits(field: &str, limits: &Limits, found: &mut Violations) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v1::{Constant, Ramp};
+    use crate::v1::{Constant, CpuBurner, DiskAccess, DiskBurner, Profile, Ramp, profile};
 
     fn cpu_at(load_percent: f64) -> Scenario {
         let load = Profile { shape: Some(profile::Shape::Constant(Constant { load_percent })) };

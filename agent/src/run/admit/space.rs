@@ -10,7 +10,10 @@ use procfs::FromRead as _;
 use ssts_proto::validate::Violations;
 
 use crate::{
-    burn::plan::{DiskLoad, Load, Plan},
+    burn::{
+        disk::DiskLoad,
+        plan::{Load, Plan},
+    },
     host::HostRoots,
 };
 
@@ -18,7 +21,7 @@ use crate::{
 fn disks(plans: &[Plan]) -> impl Iterator<Item = (usize, &DiskLoad)> {
     plans.iter().enumerate().filter_map(|(index, plan)| match &plan.load {
         Load::Disk(load) => Some((index, load)),
-        Load::Cpu { .. } => None,
+        Load::Cpu(_) => None,
     })
 }
 

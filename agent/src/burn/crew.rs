@@ -1,0 +1,20 @@
+//! Who carries out a plan.
+
+use std::sync::Arc;
+
+use super::{
+    BurnError, cpu, disk,
+    plan::{Load, Plan},
+    worker::Worker,
+};
+
+/// A worker for each of the plan's cores, in their order.
+///
+/// # Errors
+/// What makes it impossible to begin.
+pub(super) fn crew(plan: &Arc<Plan>) -> Result<Vec<Box<dyn Worker>>, BurnError> {
+    Ok(match &plan.load {
+        Load::Cpu(load) => cpu::crew(plan, load),
+        Load::Disk(load) => disk::crew(plan, load),
+    })
+}

@@ -1,0 +1,53 @@
+//! What a CPU burner becomes on this host.
+
+use ssts_proto::{
+    v1::{CpuBurner, CpuIsa, CpuKernel},
+    validate::Violations,
+};
+
+use super::Offer;
+use crate::burn::{
+    cpu::{CpuLoad, Isa},
+    plan::Load,
+    profile::LoadProfile,
+};
+
+/// Its cores and what they do; fills in what was left open.
+pub(super) fn plan(
+    offer: &Offer<'_>,
+    field: &str,
+    cpu: &mut CpuBurner,
+    found: &mut Violations,
+) -> Option<(Vec<u32>, Load)> {
+    let isa = isa(field, cpu.isa(), found)?;
+    cpu.cores = offer.choose_cores(field, &cpu.cores, found)?;
+    cpu.set_kernel(CpuKernel::Fma);
+    cpu.set_isa(match isa {
+        Isa::Portable => CpuIsa::Portable,
+        Isa::Avx2 => CpuIsa::Avx2,
+        Isa::Avx512 => CpuIsa::Avx512,
+    });
+    let profile = LoadProfile::from_message(cpu.load.as_ref());
+    Some((cpu.cores.clone(), Load::Cpu(CpuLoad { profile, isa })))
+}
+
+/// The instructions that were asked for, or the widest.
+fn isa(field: &str, asked: CpuIsa, found: &mut Violations) -> Option<Isa> {
+    let available = Isa::available();
+    let wanted = match asked {
+        CpuIsa::Unspecified => return available.last().copied(),
+        CpuIsa::Portable => Isa::Portable,
+        CpuIsa::Avx2 => Isa::Avx2,
+        CpuIsa::Avx512 => Isa::Avx512,
+    };
+    if available.contains(&wanted) {
+        return Some(wanted);
+    }
+    let names: Vec<_> = available.iter().map(|isa| isa.name()).collect();
+    found.add(
+        format!("{field}.isa"),
+        format!("this host has no {}", wanted.name()),
+        format!("choose among {}", names.join(", ")),
+    );
+    None
+}
