@@ -24,6 +24,7 @@ use crate::{
     burn::{
         control::ControlBlock,
         inherit,
+        memory::WrongWord,
         plan::Plan,
         process::{DEADLINE_PASSED, Report},
         worker::Prepared,
@@ -46,6 +47,8 @@ pub(super) struct BurnerProcess {
     pub prepared: Option<Prepared>,
     /// Why it can't go on, where it said so.
     pub failure: Option<String>,
+    /// Words of memory that it found to be wrong.
+    pub wrong_words: Vec<WrongWord>,
     /// How it ended.
     pub ended: Option<ExitStatus>,
     /// Its last thread has left user space for good.
@@ -79,6 +82,7 @@ impl BurnerProcess {
             block,
             prepared: None,
             failure: None,
+            wrong_words: Vec::new(),
             ended: None,
             silent: false,
             child,
@@ -154,6 +158,7 @@ impl BurnerProcess {
                 Ok(Report::Failed(reason)) => {
                     self.failure.get_or_insert(reason);
                 }
+                Ok(Report::Wrong(words)) => self.wrong_words.extend(words),
                 Err(_) => {
                     let text = String::from_utf8_lossy(&line).trim().to_owned();
                     tracing::warn!(%text, "a burner said what is no report");

@@ -7,6 +7,7 @@ mod ending;
 mod engine;
 mod halt;
 mod lease;
+mod oom;
 mod result;
 pub mod state;
 mod store;

@@ -3,13 +3,13 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use nix::errno::Errno;
-use ssts_proto::v1::{BurnerResult, Figure, OperationLatency};
+use ssts_proto::v1::{BurnerResult, Figure, OperationLatency, WrongWord};
 
 use super::{child::BurnerProcess, telemetry::quantile};
 use crate::{
     burn::{
         control::{ControlBlock, LATENCY, SHORT_TRANSFER, Slot},
-        plan,
+        memory, plan,
     },
     clock,
 };
@@ -72,8 +72,34 @@ pub(super) fn of_burner(
         figures: (burner.plan.load.figures().iter().enumerate())
             .map(|(index, kind)| figure(block, index, kind))
             .collect(),
+        wrong_words: burner.wrong_words.iter().map(word).collect(),
         ended: burner.ending(),
         ready_after_ns: all_burned.then(|| last_start.saturating_sub(clock::ns(asked))),
+    }
+}
+
+/// What a memory burner that was made ready could not have.
+pub(super) fn memory_shortage(burner: &BurnerProcess, phase: &str) -> Option<String> {
+    let plan::Load::Memory(load) = &burner.plan.load else { return None };
+    burner.prepared.as_ref().filter(|_| load.must_be_resident())?;
+    let resident = sum(&burner.block, |slot| slot.figures[memory::RESIDENT].load(Ordering::Relaxed));
+    (resident < load.size_bytes).then(|| {
+        format!(
+            "burner memory of phase {phase} held {resident} bytes of {} that were asked for",
+            load.size_bytes
+        )
+    })
+}
+
+fn word(word: &memory::WrongWord) -> WrongWord {
+    WrongWord {
+        core: word.core,
+        pattern: word.pattern.clone(),
+        address: word.address,
+        page_frame: word.page_frame,
+        expected: word.expected,
+        got: word.got,
+        again: word.again,
     }
 }
 

@@ -16,10 +16,11 @@ use super::{
     admit::PlannedPhase,
     child::{BurnerProcess, until},
     ending::Ending,
+    oom::OomKills,
     result,
 };
 use crate::{
-    burn::control::Command,
+    burn::{control::Command, memory::wrong_words},
     clock,
     config::BurnersConfig,
     host::{HostRoots, RunCgroup, cpuset},
@@ -41,6 +42,9 @@ pub(super) struct Supervisor {
     config: BurnersConfig,
     cgroup: Option<RunCgroup>,
     results: Vec<BurnerResult>,
+    oom: OomKills,
+    /// What a burner could not have of the memory that was asked for.
+    shortage: Option<String>,
 }
 
 impl Supervisor {
@@ -57,7 +61,8 @@ impl Supervisor {
                 run.tell(EventKind::Notice, message, []);
             })
             .ok();
-        Self { run, board, config, cgroup, results: Vec::new() }
+        let oom = OomKills::since_now(roots);
+        Self { run, board, config, cgroup, results: Vec::new(), oom, shortage: None }
     }
 
     /// To the end of the run. Returns when no burner is left, with what each did.
@@ -84,6 +89,9 @@ impl Supervisor {
                 format!("{io_errors} I/Os failed, the first with: {}", first.io_error),
             );
         }
+        if let Some(shortage) = &self.shortage {
+            return Ending::new(Cause::MemoryShort, shortage);
+        }
         if let Some(idle) = self.results.iter().find(|result| result.operations == 0) {
             let message = format!("burner {} of phase {} did not a single operation", idle.kind, idle.phase);
             return Ending::new(Cause::NothingDone, message);
@@ -98,7 +106,7 @@ impl Supervisor {
         let started = self.start(phase, &mut burners);
         self.board.set(entries(index, &burners));
         if let Some(ending) = started.err().or_else(|| self.burn(index, phase, &mut burners)) {
-            self.run.stop(ending);
+            self.run.stop(self.oom.explain(ending, &burners));
         }
         self.end(&mut burners);
         for (burner_index, burner) in burners.iter().enumerate() {
@@ -106,6 +114,7 @@ impl Supervisor {
             let message = format!("burner {} of phase {} ended: {}", result.kind, result.phase, result.ended);
             self.run.tell(EventKind::BurnerEnded, message, [("ended", result.ended.clone())]);
             self.results.push(result);
+            self.shortage = self.shortage.take().or_else(|| result::memory_shortage(burner, &phase.name));
         }
         self.board.set(Vec::new());
         self.run.end_phase();
@@ -296,6 +305,10 @@ fn command(burners: &[BurnerProcess], command: Command) {
 /// What a burner said about why it can't go on.
 fn failure(burner: &BurnerProcess) -> Option<Ending> {
     let kind = burner.plan.load.kind();
+    if !burner.wrong_words.is_empty() {
+        let message = format!("burner {kind}: {}", wrong_words(&burner.wrong_words));
+        return Some(Ending::new(Cause::WrongData, message));
+    }
     let wrong = result::wrong_cores(burner);
     if !wrong.is_empty() {
         let message = format!("burner {kind}: core {} computed a wrong result", cpuset::list(&wrong));

@@ -2,7 +2,10 @@
 
 use std::{fmt, path::PathBuf};
 
-use ssts_proto::{v1::Profile, validate};
+use ssts_proto::{
+    v1::{Profile, memory_burner::Size},
+    validate,
+};
 
 use crate::{error::Problem, quantity};
 
@@ -39,6 +42,14 @@ pub(super) fn duration(text: &str) -> Result<u64, String> {
 
 pub(super) fn size(text: &str) -> Result<u64, String> {
     quantity::size_bytes(text).map_err(one_line)
+}
+
+pub(super) fn size_or_percent(text: &str) -> Result<Size, String> {
+    quantity::size_or_percent(text).map_err(one_line)
+}
+
+pub(super) fn percent(text: &str) -> Result<f64, String> {
+    quantity::percent_of_all(text).map_err(one_line)
 }
 
 pub(super) fn load(text: &str) -> Result<Profile, String> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run};
+use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run, WrongWord};
 
 use super::{ProbeOut, cause, known, plain, present, rfc3339, seconds, verdict};
 
@@ -57,7 +57,7 @@ struct HostOut {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Burner")]
 pub(crate) struct BurnerOut {
-    /// `cpu` or `disk`.
+    /// `cpu`, `disk` or `memory`.
     kind: String,
     phase: String,
     phase_index: u32,
@@ -94,6 +94,9 @@ pub(crate) struct BurnerOut {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     figures: BTreeMap<String, FigureOut>,
     errors: ErrorsOut,
+    /// Words of memory that were not what had been written: the first few.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    wrong_words: Vec<WrongWordOut>,
     /// How its process ended, such as `exit 0`.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<String>,
@@ -160,10 +163,52 @@ struct ErrorsOut {
     io: Option<u64>,
 }
 
+/// A word of memory that was not what had been written. Numbers of 64 bits are text, in hexadecimal: readers of JSON lose
+/// digits of them.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WrongWord")]
+pub(crate) struct WrongWordOut {
+    pub(crate) core: u32,
+    /// Such as `walking`.
+    pub(crate) pattern: String,
+    /// In the burner's address space.
+    pub(crate) address: String,
+    /// The number of the physical page, in units of 4 KiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) page_frame: Option<String>,
+    pub(crate) expected: String,
+    /// Absent where a block was wrong once, and all of its words right when they were looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) got: Option<String>,
+    /// The bits that differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) xor: Option<String>,
+    /// What was read when it was read again, past the caches.
+    pub(crate) again: String,
+}
+
+impl From<&WrongWord> for WrongWordOut {
+    fn from(word: &WrongWord) -> Self {
+        let hex = |number: u64| format!("{number:#x}");
+        let bits = |number: u64| format!("{number:#018x}");
+        Self {
+            core: word.core,
+            pattern: word.pattern.clone(),
+            address: hex(word.address),
+            page_frame: word.page_frame.map(hex),
+            expected: bits(word.expected),
+            got: word.got.map(bits),
+            xor: word.got.map(|got| bits(got ^ word.expected)),
+            again: bits(word.again),
+        }
+    }
+}
+
 impl From<&BurnerResult> for BurnerOut {
     fn from(burner: &BurnerResult) -> Self {
         let is_disk = burner.kind == "disk";
         let is_cpu = burner.kind == "cpu";
+        let is_memory = burner.kind == "memory";
         let applies = |number: u64, always: bool| (always || number > 0).then_some(number);
         let bytes = applies(burner.bytes, is_disk);
         let flops = applies(burner.flops, is_cpu);
@@ -208,9 +253,10 @@ impl From<&BurnerResult> for BurnerOut {
                 })
                 .collect(),
             errors: ErrorsOut {
-                verify: applies(burner.verify_errors, is_cpu),
+                verify: applies(burner.verify_errors, is_cpu || is_memory),
                 io: applies(burner.io_errors, is_disk),
             },
+            wrong_words: burner.wrong_words.iter().map(WrongWordOut::from).collect(),
             ended: present(&burner.ended),
             ready_after_s: burner.ready_after_ns.map(seconds),
         }

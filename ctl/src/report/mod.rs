@@ -63,6 +63,8 @@ fn cause_words(cause: Cause) -> &'static str {
         Cause::AgentLost => "the agent died during the run",
         Cause::IoErrors => "I/O errors",
         Cause::NothingDone => "a burner did not do a single operation",
+        Cause::MemoryShort => "not all the memory could be had",
+        Cause::OutOfMemory => "a burner was ended by the kernel's OOM killer",
     }
 }
 

@@ -6,6 +6,7 @@ mod cpu;
 mod disk;
 mod flags;
 mod keys;
+mod memory;
 mod origin;
 mod toml_file;
 mod values;
@@ -27,6 +28,7 @@ pub(crate) use self::{
     builtin::{ALL as BUILT_IN, BuiltIn},
     cpu::burn_cpu,
     disk::burn_disk,
+    memory::burn_memory,
 };
 use crate::{
     cli::RunOptions,
@@ -134,6 +136,7 @@ pub(crate) fn burner_kind(burner: &ssts_proto::v1::Burner) -> &'static str {
     match burner.kind {
         Some(Kind::Cpu(_)) => "cpu",
         Some(Kind::Disk(_)) => "disk",
+        Some(Kind::Memory(_)) => "memory",
         None => "unknown",
     }
 }

@@ -51,7 +51,9 @@ mod tests {
     fn it_is_the_published_one() {
         // RFC 3720, B.4: 32 bytes of zeros, of ones, and of 0 to 31.
         let ascending: Vec<u8> = (0..32).collect();
-        for (bytes, expected) in [(&[0u8; 32][..], 0x8a91_36aa), (&[0xff; 32], 0x62a8_ab43), (&ascending, 0x46dd_794e)] {
+        for (bytes, expected) in
+            [(&[0u8; 32][..], 0x8a91_36aa), (&[0xff; 32], 0x62a8_ab43), (&ascending, 0x46dd_794e)]
+        {
             let words = bytes.chunks(8).map(|chunk| u64::from_le_bytes(chunk.try_into().unwrap()));
             let crc = !words.fold(!0, word);
             assert_eq!(crc, expected);

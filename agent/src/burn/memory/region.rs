@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The least page of every architecture that Linux runs burners on, and the unit of everything here.
 pub const BLOCK_BYTES: usize = 4_096;
 /// Words of a block.
-pub const BLOCK_WORDS: usize = BLOCK_BYTES / size_of::<u64>();
+pub(super) const BLOCK_WORDS: usize = BLOCK_BYTES / size_of::<u64>();
 /// A huge page of x86-64 and of aarch64 with pages of 4 KiB.
 pub const HUGE_BYTES: usize = 2 << 20;
 /// `MPOL_BIND` of include/uapi/linux/mempolicy.h.
@@ -20,11 +20,11 @@ const MAX_NODES: usize = 1_024;
 /// A page's worth of words, aligned for the widest registers.
 #[derive(Debug, Clone)]
 #[repr(C, align(4096))]
-pub struct Block(pub [u64; BLOCK_WORDS]);
+pub(super) struct Block(pub(super) [u64; BLOCK_WORDS]);
 
 impl Block {
     /// All zero.
-    pub const ZERO: Self = Self([0; BLOCK_WORDS]);
+    pub(super) const ZERO: Self = Self([0; BLOCK_WORDS]);
 }
 
 /// Which pages hold the memory.
@@ -41,7 +41,7 @@ pub enum Pages {
 
 /// A private mapping that is resident from its start up to a mark.
 #[derive(Debug)]
-pub struct Region {
+pub(super) struct Region {
     base: NonNull<Block>,
     blocks: usize,
     resident_blocks: usize,
@@ -56,7 +56,7 @@ impl Region {
     ///
     /// # Errors
     /// The kernel's: no addresses left, or for [`Pages::Huge`] a pool without as many free pages.
-    pub fn reserve(bytes: usize, pages: Pages) -> io::Result<Self> {
+    pub(super) fn reserve(bytes: usize, pages: Pages) -> io::Result<Self> {
         let overflow = || io::Error::from(io::ErrorKind::OutOfMemory);
         let bytes = bytes.max(1).checked_next_multiple_of(HUGE_BYTES).ok_or_else(overflow)?;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
@@ -91,7 +91,7 @@ impl Region {
     ///
     /// # Errors
     /// The kernel's: no such node, or a kernel without NUMA.
-    pub fn bind(&self, node: u32) -> io::Result<()> {
+    pub(super) fn bind(&self, node: u32) -> io::Result<()> {
         const BITS: usize = libc::c_ulong::BITS as usize;
         let mut mask = [0 as libc::c_ulong; MAX_NODES / BITS];
         let node = node as usize;
@@ -116,7 +116,7 @@ impl Region {
     ///
     /// # Errors
     /// The kernel's when it has no memory to give; what became resident before stays.
-    pub fn grow(&mut self, bytes: usize) -> io::Result<()> {
+    pub(super) fn grow(&mut self, bytes: usize) -> io::Result<()> {
         let end = (self.resident_blocks + bytes / BLOCK_BYTES).min(self.blocks);
         let range = self.resident_blocks..end;
         match self.advise(range.clone(), libc::MADV_POPULATE_WRITE) {
@@ -136,7 +136,7 @@ impl Region {
     ///
     /// # Errors
     /// The kernel's; none is known for memory of one's own.
-    pub fn shrink_to(&mut self, bytes: usize) -> io::Result<()> {
+    pub(super) fn shrink_to(&mut self, bytes: usize) -> io::Result<()> {
         let keep = bytes.div_ceil(BLOCK_BYTES).min(self.resident_blocks);
         let range = keep..self.resident_blocks;
         self.resident_blocks = keep;
@@ -147,7 +147,7 @@ impl Region {
     ///
     /// # Errors
     /// The kernel's, such as `RLIMIT_MEMLOCK` for a user without privilege.
-    pub fn lock(&self) -> io::Result<()> {
+    pub(super) fn lock(&self) -> io::Result<()> {
         // SAFETY: locks pages of this mapping; contents don't change.
         let outcome = unsafe { libc::mlock(self.base.as_ptr().cast(), self.resident_bytes()) };
         if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -157,7 +157,7 @@ impl Region {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn proven_bytes(&self, range: Range<usize>) -> io::Result<usize> {
+    pub(super) fn proven_bytes(&self, range: Range<usize>) -> io::Result<usize> {
         assert!(range.start <= range.end && range.end <= self.blocks);
         let mut pages = vec![0u8; range.len()];
         // SAFETY: the range is inside the mapping, and the vector has a byte for each of its pages.
@@ -175,30 +175,52 @@ impl Region {
     }
 
     /// Of the mapping.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.blocks * BLOCK_BYTES
     }
 
     /// From the start of the mapping up to where it was made resident.
-    pub fn resident_bytes(&self) -> usize {
+    pub(super) fn resident_bytes(&self) -> usize {
         self.resident_blocks * BLOCK_BYTES
     }
 
     /// Which pages were asked for.
-    pub fn pages(&self) -> Pages {
+    pub(super) fn pages(&self) -> Pages {
         self.pages
     }
 
     /// What is resident.
-    pub fn blocks(&self) -> &[Block] {
+    pub(super) fn blocks(&self) -> &[Block] {
         // SAFETY: mapped, readable, and any bytes are a `Block`; borrowed as long as `self`.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.resident_blocks) }
     }
 
     /// What is resident.
-    pub fn blocks_mut(&mut self) -> &mut [Block] {
+    pub(super) fn blocks_mut(&mut self) -> &mut [Block] {
         // SAFETY: as in `blocks`, and writable.
         unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.resident_blocks) }
+    }
+
+    /// What is resident, word by word.
+    pub(super) fn words(&self) -> &[u64] {
+        // SAFETY: as in `blocks`; a block is so many words and nothing else.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr().cast(), self.resident_blocks * BLOCK_WORDS) }
+    }
+
+    /// What is resident, word by word.
+    pub(super) fn words_mut(&mut self) -> &mut [u64] {
+        // SAFETY: as in `words`, and writable.
+        unsafe {
+            std::slice::from_raw_parts_mut(self.base.as_ptr().cast(), self.resident_blocks * BLOCK_WORDS)
+        }
+    }
+
+    /// Writes one word of each page of the mapping, whether it is there or not; gives how many pages that were.
+    pub(super) fn touch(&mut self) -> usize {
+        let page_blocks = if self.pages == Pages::Small { 1 } else { HUGE_BYTES / BLOCK_BYTES };
+        self.resident_blocks = self.blocks;
+        let pages = self.blocks_mut().iter_mut().step_by(page_blocks);
+        pages.map(|page| std::hint::black_box(&mut page.0[0])).map(|word| *word = 1).count()
     }
 
     fn advise(&self, range: Range<usize>, advice: libc::c_int) -> io::Result<()> {
@@ -206,11 +228,7 @@ impl Region {
         // SAFETY: inside the mapping; of the kinds of advice in use only MADV_DONTNEED changes contents, to zeros, and
         // `shrink_to` has taken those blocks out of reach before.
         let outcome = unsafe {
-            libc::madvise(
-                self.base.as_ptr().add(range.start).cast(),
-                range.len() * BLOCK_BYTES,
-                advice,
-            )
+            libc::madvise(self.base.as_ptr().add(range.start).cast(), range.len() * BLOCK_BYTES, advice)
         };
         if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }

@@ -3,6 +3,7 @@
 
 mod cpu;
 mod disk;
+mod memory;
 mod space;
 
 use std::{fs, time::Duration};
@@ -78,6 +79,7 @@ impl Offer<'_> {
                 let seed = scenario.seed.wrapping_add(place);
                 plans.extend(self.plan(&field, burner, duration, seed, &mut found));
             }
+            memory::keep_floor(&mut plans, bounds.min_available_memory_bytes);
             let place = format!("phases[{phase_index}]");
             space::check_disks(&place, &plans, self.limits.disk_reserve_bytes, &mut found);
             space::check_memory(&place, &plans, bounds.min_available_memory_bytes, self.roots, &mut found);
@@ -186,6 +188,7 @@ impl Offer<'_> {
         match burner.kind.as_mut()? {
             burner::Kind::Cpu(cpu) => cpu::plan(self, field, cpu, found),
             burner::Kind::Disk(disk) => disk::plan(self, field, disk, found),
+            burner::Kind::Memory(memory) => memory::plan(self, field, memory, found),
         }
         .map(|(cores, load)| Plan { cores, phase, seed, load })
     }
