@@ -211,7 +211,7 @@ mod tests {
             root.display()
         );
         fs::write(tree.roots().proc("self/mountinfo"), mountinfo).unwrap();
-        let left = MemoryRoom::new(&tree.roots(), None).tightest(1 << 30).unwrap();
+        let left = MemoryRoom::new(&tree.roots(), None).tightest(1 << 28).unwrap();
         assert!(left.whose.ends_with("/m/a"), "{left}");
         assert_eq!((left.available_bytes, left.reserve_bytes), (90 << 20, (100 << 20) / 16));
     }

@@ -78,16 +78,23 @@ pub(super) fn of_burner(
     }
 }
 
-/// What a memory burner that was made ready could not have.
+/// What a memory burner that was made ready could not have, or could not bring about.
 pub(super) fn memory_shortage(burner: &BurnerProcess, phase: &str) -> Option<String> {
     let plan::Load::Memory(load) = &burner.plan.load else { return None };
-    burner.prepared.as_ref().filter(|_| load.must_be_resident())?;
-    let resident = sum(&burner.block, |slot| slot.figures[memory::RESIDENT].load(Ordering::Relaxed));
-    (resident < load.size_bytes).then(|| {
-        format!(
-            "burner memory of phase {phase} held {resident} bytes of {} that were asked for",
-            load.size_bytes
-        )
+    burner.prepared.as_ref()?;
+    let figures = |index: usize| sum(&burner.block, |slot| slot.figures[index].load(Ordering::Relaxed));
+    let (resident, asked) = (figures(memory::RESIDENT), load.size_bytes);
+    if matches!(load.method, memory::Method::Pressure(_)) {
+        let on_target = figures(memory::ON_TARGET);
+        return (on_target == 0).then(|| {
+            format!(
+                "burner memory of phase {phase} never reached the pressure that was asked for: it held {resident} bytes \
+                 at the end, of {asked} that it was allowed; more would need a larger size, a longer phase or a smaller reserve"
+            )
+        });
+    }
+    (load.must_be_resident() && resident < asked).then(|| {
+        format!("burner memory of phase {phase} held {resident} bytes of {asked} that were asked for")
     })
 }
 

@@ -208,7 +208,7 @@ impl From<&BurnerResult> for BurnerOut {
     fn from(burner: &BurnerResult) -> Self {
         let is_disk = burner.kind == "disk";
         let is_cpu = burner.kind == "cpu";
-        let is_memory = burner.kind == "memory";
+        let verifies_memory = burner.kind == "memory" && burner.variant.starts_with("verify");
         let applies = |number: u64, always: bool| (always || number > 0).then_some(number);
         let bytes = applies(burner.bytes, is_disk);
         let flops = applies(burner.flops, is_cpu);
@@ -253,7 +253,7 @@ impl From<&BurnerResult> for BurnerOut {
                 })
                 .collect(),
             errors: ErrorsOut {
-                verify: applies(burner.verify_errors, is_cpu || is_memory),
+                verify: applies(burner.verify_errors, is_cpu || verifies_memory),
                 io: applies(burner.io_errors, is_disk),
             },
             wrong_words: burner.wrong_words.iter().map(WrongWordOut::from).collect(),

@@ -114,8 +114,13 @@ pub enum Target {
 pub const RESIDENT: usize = 0;
 pub(super) const FIRST: usize = 1;
 pub(super) const SECOND: usize = 2;
+/// Of `pressure`, see [`MemoryLoad::figures`].
+pub const ON_TARGET: usize = SECOND;
 
 const RESIDENT_FIGURE: Figure = Figure { name: "resident", unit: "By", sum: Sum::Total };
+
+/// The part of the time in which the target was met.
+const ON_TARGET_FIGURE: Figure = Figure { name: "on_target", unit: "ppm", sum: Sum::Min };
 
 const fn rate(name: &'static str) -> Figure {
     Figure { name, unit: "By/s", sum: Sum::Total }
@@ -215,17 +220,29 @@ impl MemoryLoad {
             Method::Fault => {
                 const {
                     &[
-                        Figure { name: "resident", unit: "By", sum: Sum::Max },
+                        RESIDENT_FIGURE,
                         Figure { name: "minor_faults", unit: "1", sum: Sum::Total },
                         Figure { name: "major_faults", unit: "1", sum: Sum::Total },
                     ]
                 }
             }
             Method::Pressure(Target::Stalled(_)) => {
-                const { &[RESIDENT_FIGURE, Figure { name: "stalled", unit: "ppm", sum: Sum::Mean }] }
+                const {
+                    &[
+                        RESIDENT_FIGURE,
+                        Figure { name: "stalled", unit: "ppm", sum: Sum::Mean },
+                        ON_TARGET_FIGURE,
+                    ]
+                }
             }
             Method::Pressure(Target::ReclaimedPerS(_)) => {
-                const { &[RESIDENT_FIGURE, Figure { name: "reclaimed", unit: "By/s", sum: Sum::Mean }] }
+                const {
+                    &[
+                        RESIDENT_FIGURE,
+                        Figure { name: "reclaimed", unit: "By/s", sum: Sum::Mean },
+                        ON_TARGET_FIGURE,
+                    ]
+                }
             }
             Method::Fill | Method::Read | Method::Write | Method::Latency => const { &[RESIDENT_FIGURE] },
         }

@@ -18,7 +18,7 @@ mod wrong;
 
 use std::sync::{Arc, atomic::Ordering};
 
-pub use load::{MemoryLoad, Method, Pattern, RESIDENT, StreamLoop, Target};
+pub use load::{MemoryLoad, Method, ON_TARGET, Pattern, RESIDENT, StreamLoop, Target};
 pub use region::{BLOCK_BYTES, HUGE_BYTES, Pages};
 pub(super) use verify::count_wrong;
 pub use wrong::{WrongWord, wrong_words};

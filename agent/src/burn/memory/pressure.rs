@@ -5,7 +5,7 @@ use std::{fs, path::Path, sync::atomic::Ordering, time::Duration};
 
 use super::{
     BLOCK_BYTES, HUGE_BYTES, MemoryLoad, Target,
-    load::{FIRST, RESIDENT, SECOND},
+    load::{FIRST, ON_TARGET, RESIDENT},
     region::Region,
     sweep::Watch,
 };
@@ -94,7 +94,7 @@ impl Grower {
             looks += 1;
             met += u64::from(reading >= wanted * (1.0 - 2.0 * BAND));
             slot.figures[RESIDENT].store(self.region.resident_bytes() as u64, Ordering::Relaxed);
-            slot.figures[SECOND].store(met * 1_000_000 / looks, Ordering::Relaxed);
+            slot.figures[ON_TARGET].store(met * 1_000_000 / looks, Ordering::Relaxed);
             control::add(&slot.operations, 1);
             watch.publish(reins);
             reins.sleep_until((watch.now() + INTERVAL).min(reins.end()));
@@ -168,7 +168,18 @@ fn reclaimed_pages(vmstat: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::Arc, thread};
+
     use super::*;
+    use crate::{
+        burn::{
+            control::{Command, ControlBlock},
+            cpu::Isa,
+            memory::{Method, Pages},
+            profile::LoadProfile,
+        },
+        observe::procfs::test_tree::TestTree,
+    };
 
     #[test]
     fn stalls_and_reclaim_are_read_as_the_kernel_writes_them() {
@@ -177,6 +188,53 @@ mod tests {
         let vmstat = "pgsteal_kswapd 5\npgsteal_direct 7\npgsteal_khugepaged 0\npgsteal_anon 1\npgsteal_file 11\npgscan_direct 99\n";
         assert_eq!(reclaimed_pages(vmstat), Some(12));
         assert_eq!(reclaimed_pages("pgscan_direct 99\n"), None);
+    }
+
+    /// A host that stalls for 1 % of the time for each MiB beyond the eighth: the target of 10 % lies at 18 MiB.
+    #[test]
+    fn it_grows_to_the_target_and_stays_there() {
+        let tree = TestTree::new(&[("proc/pressure/memory", "some avg10=0.00 total=0\n")]);
+        let control = Arc::new(ControlBlock::create(1, 0, Duration::from_secs(60)).unwrap());
+        let reins = Reins::new(control.clone(), 0);
+        control.set_end(clock::boottime() + Duration::from_secs(8));
+        control.set_command(Command::Burn);
+        let load = MemoryLoad {
+            size_bytes: 64 << 20,
+            method: Method::Pressure(Target::Stalled(0.1)),
+            pages: Pages::Small,
+            nodes: Vec::new(),
+            fill_bytes_per_s: Some(16 << 20),
+            floor_bytes: 0,
+            profile: LoadProfile::Constant(1.0),
+            isa: Isa::Portable,
+            inject_error: None,
+            roots: tree.roots(),
+        };
+        let region = Region::reserve(64 << 20, Pages::Small).unwrap();
+        let mut grower = Grower::new(&load, Target::Stalled(0.1), None, region);
+        let mut largest = 0;
+        thread::scope(|scope| {
+            let burning = scope.spawn(move || grower.burn(64 << 20, &reins));
+            let (mut total_us, mut last) = (0.0, clock::boottime());
+            while !burning.is_finished() {
+                thread::sleep(Duration::from_millis(10));
+                let now = clock::boottime();
+                let mib =
+                    control.slot(0).figures[RESIDENT].load(Ordering::Relaxed) as f64 / f64::from(1 << 20);
+                largest = largest.max(mib as u64);
+                total_us += (mib - 8.0).max(0.0) / 100.0 * (now - last).as_secs_f64() * 1e6;
+                last = now;
+                // As a whole, so that no reader sees half of it.
+                tree.write("proc/pressure/new", &format!("some avg10=0.00 total={total_us:.0}\n"));
+                fs::rename(tree.roots().proc("pressure/new"), tree.roots().proc("pressure/memory")).unwrap();
+            }
+            burning.join().unwrap().unwrap();
+        });
+        let figure = |index: usize| control.slot(0).figures[index].load(Ordering::Relaxed);
+        assert!(figure(ON_TARGET) > 300_000, "{}", figure(ON_TARGET));
+        assert!((60_000..140_000).contains(&figure(FIRST)), "{}", figure(FIRST));
+        // The window's length is the delay of the loop: growth of a second more than needed, not of many.
+        assert!(largest < 45, "{largest}");
     }
 
     #[test]
