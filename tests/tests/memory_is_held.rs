@@ -29,7 +29,7 @@ fn burner(result: &Value) -> &Value {
 
 fn figure(result: &Value, name: &str) -> f64 {
     let figure = &burner(result)["figures"][name]["value"];
-    figure.as_f64().unwrap_or_else(|| panic!("no figure {name}: {:#}", burner(result)))
+    figure.as_f64().expect(name)
 }
 
 /// A burn, and its burner once it holds so much.

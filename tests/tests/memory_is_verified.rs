@@ -5,8 +5,7 @@ use ssts_tests::{Ctl, Ground};
 
 fn hex(value: &Value) -> u64 {
     let text = value.as_str().and_then(|text| text.strip_prefix("0x"));
-    u64::from_str_radix(text.unwrap_or_else(|| panic!("no hexadecimal number: {value}")), 16)
-        .expect("it is a number")
+    u64::from_str_radix(text.expect("it is hexadecimal"), 16).expect("it is a number")
 }
 
 #[test]

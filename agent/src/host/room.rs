@@ -76,7 +76,7 @@ impl MemoryRoom {
     /// Whoever has the least to give when `floor_bytes` of the host must stay available. None where nobody tells.
     pub fn tightest(&self, floor_bytes: u64) -> Option<Left> {
         let host = host_left(&self.meminfo, floor_bytes);
-        let node = self.node_meminfo.as_deref().and_then(|path| node_left(path));
+        let node = self.node_meminfo.as_deref().and_then(node_left);
         let cgroups = self.cgroups.iter().filter_map(|cgroup| cgroup.left(floor_bytes));
         cgroups.chain(host).chain(node).min_by_key(Left::usable_bytes)
     }
