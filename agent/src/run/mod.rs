@@ -3,11 +3,13 @@
 mod active;
 mod admit;
 mod child;
+mod culprits;
 mod ending;
 mod engine;
 mod halt;
 mod lease;
 mod oom;
+mod outcome;
 mod result;
 pub mod state;
 mod store;

@@ -1,8 +1,7 @@
 //! Whether the kernel's OOM killer ended a burner.
 
-use std::{fs, os::unix::process::ExitStatusExt as _, path::PathBuf};
+use std::{fs, path::PathBuf};
 
-use nix::sys::signal::Signal;
 use ssts_proto::v1::Cause;
 
 use super::{child::BurnerProcess, ending::Ending};
@@ -25,9 +24,7 @@ impl OomKills {
 
     /// Gives an ending its true cause: a burner that was killed while the OOM killer was at work died of that.
     pub(super) fn explain(&self, ending: Ending, burners: &[BurnerProcess]) -> Ending {
-        let killed = burners.iter().find(|burner| {
-            burner.ended.is_some_and(|status| status.signal() == Some(Signal::SIGKILL as i32))
-        });
+        let killed = burners.iter().find(|burner| burner.was_killed());
         match killed {
             Some(burner) if ending.cause == Cause::BurnerDied && self.happened() => {
                 let kind = burner.plan.load.kind();

@@ -1,12 +1,12 @@
 //! Flags of `burn memory`.
 
 use clap::{Args, ValueEnum};
-use ssts_proto::v1::{MemoryLoop, MemoryMethod, MemoryPages, MemoryPattern, Profile, memory_burner::Size};
+use ssts_proto::v1::{MemoryLoop, MemoryMethod, MemoryPages, MemoryPattern, memory_burner::Size};
 
 use super::{
-    RunOptions,
+    LoadFlags, RunOptions,
     cpu::Isa,
-    values::{Cores, core_list, duration, load, percent, size, size_or_percent},
+    values::{Cores, core_list, duration, percent, size, size_or_percent},
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -29,9 +29,8 @@ pub(crate) struct BurnMemory {
     /// The cores, one worker on each; without it all that the agent may use.
     #[arg(long, value_name = "LIST", value_parser = core_list)]
     pub(crate) cores: Option<Cores>,
-    /// Percent of each core, 1 to 100, or a ramp such as 10..90; of stream, read, write, latency and verify. [default: 100]
-    #[arg(long, value_name = "PCT", value_parser = load, allow_hyphen_values = true)]
-    pub(crate) load: Option<Profile>,
+    #[command(flatten)]
+    pub(crate) load: LoadFlags,
     /// Which pages it is made of.
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub(crate) pages: Pages,

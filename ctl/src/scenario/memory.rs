@@ -1,7 +1,7 @@
 //! The memory burner as users write it.
 
 use ssts_proto::v1::{
-    CpuIsa, MemoryBurner, MemoryLoop, MemoryMethod, MemoryPages, MemoryPattern, Profile, burner,
+    CpuIsa, MemoryBurner, MemoryLoop, MemoryMethod, MemoryPages, MemoryPattern, burner,
     memory_burner::{Size, Target},
 };
 use toml::de::DeValue;
@@ -11,7 +11,8 @@ use super::{
     cpu::isa,
     flags::single,
     keys::{Findings, Keys, number, whole, wrong_type},
-    values::{cores, duration, load, one_of, size},
+    load::profile,
+    values::{cores, duration, one_of, size},
 };
 use crate::{cli::BurnMemory, error::Problem, quantity};
 
@@ -22,7 +23,7 @@ pub(crate) fn burn_memory(flags: &BurnMemory) -> Plan {
         cores: flags.cores.as_ref().map(|cores| cores.0.clone()).unwrap_or_default(),
         size: Some(flags.size),
         method: MemoryMethod::from(flags.method).into(),
-        load: flags.load,
+        load: flags.load.profile(),
         pages: MemoryPages::from(flags.pages).into(),
         numa_node: flags.numa_node,
         fill_bytes_per_s: flags.fill_rate,
@@ -68,10 +69,7 @@ pub(super) fn from_keys(keys: &mut Keys<'_, '_>, found: &mut Findings) -> Memory
         cores,
         size: size_of,
         method: keys.read("method", "method", found, method).map_or(0, i32::from),
-        load: keys
-            .value("load", "load", found)
-            .and_then(|value| load(&keys.part("load"), value, found))
-            .map(|shape| Profile { shape: Some(shape) }),
+        load: profile(keys, found),
         pages: keys.read("pages", "pages", found, pages).map_or(0, i32::from),
         numa_node: keys.read("numa_node", "numa_node", found, |value| small(value, "node")),
         fill_bytes_per_s: keys.read("fill_rate", "fill_bytes_per_s", found, size),

@@ -249,7 +249,7 @@ impl MemoryLoad {
     }
 
     /// Whether the method follows the profile.
-    pub fn has_target(&self) -> bool {
+    pub fn is_paced(&self) -> bool {
         match &self.method {
             Method::Stream(_) | Method::Read | Method::Write | Method::Latency => true,
             Method::Verify { delay, .. } => delay.is_zero(),
@@ -276,7 +276,7 @@ mod tests {
             nodes: Vec::new(),
             fill_bytes_per_s: None,
             floor_bytes: 0,
-            profile: LoadProfile::Constant(1.0),
+            profile: LoadProfile::FULL,
             isa: Isa::Portable,
             inject_error: None,
             roots: HostRoots::default(),

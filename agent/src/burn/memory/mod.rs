@@ -121,7 +121,7 @@ impl Worker for MemoryWorker {
     }
 
     fn burn(&mut self, reins: &Reins) -> Result<(), BurnError> {
-        let pacer = || Pacer::start(self.load.profile, self.plan.phase, reins);
+        let pacer = || Pacer::start(&self.load.profile, self.plan.phase, reins);
         match self.ready.as_mut().ok_or(BurnError::Interrupted)? {
             Ready::Hold(region) => hold::burn(region, reins),
             Ready::Stream(streamer) => {

@@ -195,7 +195,7 @@ mod tests {
     fn it_grows_to_the_target_and_stays_there() {
         let tree = TestTree::new(&[("proc/pressure/memory", "some avg10=0.00 total=0\n")]);
         let control = Arc::new(ControlBlock::create(1, 0, Duration::from_secs(60)).unwrap());
-        let reins = Reins::new(control.clone(), 0);
+        let reins = Reins::new(control.clone(), 0, 0, None);
         control.set_end(clock::boottime() + Duration::from_secs(8));
         control.set_command(Command::Burn);
         let load = MemoryLoad {
@@ -205,7 +205,7 @@ mod tests {
             nodes: Vec::new(),
             fill_bytes_per_s: Some(16 << 20),
             floor_bytes: 0,
-            profile: LoadProfile::Constant(1.0),
+            profile: LoadProfile::FULL,
             isa: Isa::Portable,
             inject_error: None,
             roots: tree.roots(),

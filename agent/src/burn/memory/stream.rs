@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn rounds_of_all_loops_keep_the_numbers_and_count_as_stream_does() {
         let block = Arc::new(ControlBlock::create(1, 0, Duration::from_secs(60)).unwrap());
-        let reins = Reins::new(block.clone(), 0);
+        let reins = Reins::new(block.clone(), 0, 0, None);
         let mut region = Region::reserve(6 << 20, Pages::Small).unwrap();
         region.grow(6 << 20).unwrap();
         let isa = *Isa::available().last().unwrap();

@@ -295,7 +295,7 @@ mod tests {
             nodes: Vec::new(),
             fill_bytes_per_s: None,
             floor_bytes: 0,
-            profile: LoadProfile::Constant(1.0),
+            profile: LoadProfile::FULL,
             isa,
             inject_error: None,
             roots: HostRoots::default(),
@@ -304,7 +304,7 @@ mod tests {
 
     fn verifier(isa: Isa, patterns: &[Pattern], exceeds_caches: bool) -> (Verifier, Reins) {
         let block = Arc::new(ControlBlock::create(1, 0, Duration::from_secs(60)).unwrap());
-        let reins = Reins::new(block, 0);
+        let reins = Reins::new(block, 0, 0, None);
         let mut region = Region::reserve(BYTES, Pages::Small).unwrap();
         region.grow(BYTES).unwrap();
         let load = load(isa, patterns, exceeds_caches);
