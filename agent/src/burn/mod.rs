@@ -9,6 +9,7 @@ mod crew;
 pub mod disk;
 mod futex;
 pub mod inherit;
+pub mod launch;
 mod map;
 pub mod memory;
 mod pace;
