@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{cpu::CpuLoad, disk::DiskLoad, network::NetworkLoad, profile::LoadProfile};
+use super::{cpu::CpuLoad, disk::DiskLoad, memory::MemoryLoad, network::NetworkLoad, profile::LoadProfile};
 
 /// A burner, ready to be carried out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,16 +28,19 @@ pub enum Load {
     Cpu(CpuLoad),
     /// Read and write an unnamed file.
     Disk(DiskLoad),
+    /// Fill memory and use it.
+    Memory(MemoryLoad),
     /// Exchange data with a sink.
     Network(NetworkLoad),
 }
 
 impl Load {
-    /// `cpu`, `disk`.
+    /// `cpu`, `disk`, `memory`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Cpu { .. } => "cpu",
             Self::Disk(_) => "disk",
+            Self::Memory(_) => "memory",
             Self::Network(_) => "network",
         }
     }
@@ -47,6 +50,7 @@ impl Load {
         match self {
             Self::Cpu(_) => &[],
             Self::Disk(_) => DiskLoad::LATENCIES,
+            Self::Memory(load) => load.latencies(),
             Self::Network(load) => load.latencies(),
         }
     }
@@ -55,6 +59,7 @@ impl Load {
     pub fn figures(&self) -> &'static [Figure] {
         match self {
             Self::Cpu(_) | Self::Disk(_) => &[],
+            Self::Memory(load) => load.figures(),
             Self::Network(load) => load.figures(),
         }
     }
@@ -64,6 +69,7 @@ impl Load {
         match self {
             Self::Cpu(load) => Some(&load.profile),
             Self::Disk(_) | Self::Network(_) => None,
+            Self::Memory(load) => load.is_paced().then_some(&load.profile),
         }
     }
 

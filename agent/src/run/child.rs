@@ -26,6 +26,7 @@ use crate::{
         control::ControlBlock,
         inherit::Inheritance,
         launch::{Launched, launch},
+        memory::WrongWord,
         plan::Plan,
         process::{DEADLINE_PASSED, Report},
         worker::Prepared,
@@ -48,6 +49,8 @@ pub(super) struct BurnerProcess {
     pub prepared: Option<Prepared>,
     /// Why it can't go on, where it said so.
     pub failure: Option<String>,
+    /// Words of memory that it found to be wrong.
+    pub wrong_words: Vec<WrongWord>,
     /// The reason lies with the host at the other end.
     pub peer_lost: bool,
     /// How it ended.
@@ -77,6 +80,7 @@ impl BurnerProcess {
             block,
             prepared: None,
             failure: None,
+            wrong_words: Vec::new(),
             peer_lost: false,
             ended: None,
             silent: false,
@@ -143,6 +147,11 @@ impl BurnerProcess {
         self.ended.is_some_and(|status| !status.success())
     }
 
+    /// Whether SIGKILL ended it.
+    pub(super) fn was_killed(&self) -> bool {
+        self.ended.is_some_and(|status| status.signal() == Some(Signal::SIGKILL as i32))
+    }
+
     /// Whether it ended because the daemon no longer pushed its deadline.
     pub(super) fn missed_the_daemon(&self) -> bool {
         self.ended.is_some_and(|status| status.code() == Some(i32::from(DEADLINE_PASSED)))
@@ -157,6 +166,7 @@ impl BurnerProcess {
                 Ok(Report::Failed(reason)) => {
                     self.failure.get_or_insert(reason);
                 }
+                Ok(Report::Wrong(words)) => self.wrong_words.extend(words),
                 Ok(Report::PeerLost(reason)) => {
                     self.peer_lost |= self.failure.is_none();
                     self.failure.get_or_insert(reason);

@@ -32,7 +32,9 @@ impl Ending {
             | Cause::BurnerFailed
             | Cause::PeerLost
             | Cause::AgentLost
-            | Cause::NothingDone => Verdict::Error,
+            | Cause::NothingDone
+            | Cause::MemoryShort
+            | Cause::OutOfMemory => Verdict::Error,
         }
     }
 }

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use ssts_proto::{v1::profile::Shape, validate};
+use ssts_proto::{
+    v1::{memory_burner::Size, profile::Shape},
+    validate,
+};
 
 use crate::{error::Problem, load, quantity};
 
@@ -43,6 +46,14 @@ pub(super) fn duration(text: &str) -> Result<u64, String> {
 
 pub(super) fn size(text: &str) -> Result<u64, String> {
     quantity::size_bytes(text).map_err(one_line)
+}
+
+pub(super) fn size_or_percent(text: &str) -> Result<Size, String> {
+    quantity::size_or_percent(text).map_err(one_line)
+}
+
+pub(super) fn percent(text: &str) -> Result<f64, String> {
+    quantity::percent_of_all(text).map_err(one_line)
 }
 
 pub(super) fn load(text: &str) -> Result<Shape, String> {

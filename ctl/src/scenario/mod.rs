@@ -7,6 +7,7 @@ mod disk;
 mod flags;
 mod keys;
 mod load;
+mod memory;
 mod network;
 mod origin;
 mod toml_file;
@@ -29,6 +30,7 @@ pub(crate) use self::{
     builtin::{ALL as BUILT_IN, BuiltIn},
     cpu::burn_cpu,
     disk::burn_disk,
+    memory::burn_memory,
     network::burn_network,
 };
 use crate::{
@@ -138,6 +140,7 @@ pub(crate) fn burner_kind(burner: &ssts_proto::v1::Burner) -> &'static str {
     match burner.kind {
         Some(Kind::Cpu(_)) => "cpu",
         Some(Kind::Disk(_)) => "disk",
+        Some(Kind::Memory(_)) => "memory",
         Some(Kind::Network(_)) => "network",
         None => "unknown",
     }
