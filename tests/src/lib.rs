@@ -14,6 +14,7 @@ mod grpc;
 mod machine;
 mod memory_cgroup;
 mod mount;
+mod neighbour;
 pub mod outside;
 mod programs;
 
@@ -25,4 +26,5 @@ pub use grpc::connect;
 pub use machine::{Machine, as_nobody, note, possible, privileged, tools};
 pub use memory_cgroup::MemoryCgroup;
 pub use mount::Mount;
+pub use neighbour::beside;
 pub use programs::Programs;
