@@ -2,7 +2,7 @@
 //! with one that isn't known, is refused with the units that are.
 
 use ssts_proto::{
-    v1::{Constant, Profile, Ramp, profile},
+    v1::{Constant, InjectedError, Profile, Ramp, profile},
     validate::MAX_DURATION_MS,
 };
 
@@ -117,6 +117,20 @@ pub(crate) fn load(text: &str) -> Result<Profile, Problem> {
         }
     };
     Ok(Profile { shape: Some(shape) })
+}
+
+/// A worker, and after how long: `0`, `3@500ms`.
+pub(crate) fn injected_error(text: &str) -> Result<InjectedError, Problem> {
+    let (worker, after) = text.split_once('@').unwrap_or((text, "0s"));
+    let worker = worker.parse().map_err(|_| {
+        Problem::new(
+            format!("'{worker}' is no worker"),
+            "write the number of one, counted from 0, and after how long, such as 0@2s",
+        )
+    })?;
+    // A duration of 0 is none elsewhere; here it is what is meant without one.
+    let after_ms = if after == "0s" { 0 } else { duration_ms(after)? };
+    Ok(InjectedError { worker, after_ms })
 }
 
 /// `0-3,8`: the numbers, in the order written.

@@ -72,6 +72,9 @@ pub enum BurnError {
     /// io_uring is not to be had.
     #[error("io_uring can't be used: {0}; see `sstsd check`")]
     Ring(#[source] io::Error),
+    /// The two threads of the kernel `context-switch` lost each other.
+    #[error("the threads of the kernel context-switch lost each other: {0}")]
+    Partner(#[source] io::Error),
     /// Stopped, or past its deadline, while it made ready.
     #[error("stopped while it made ready")]
     Interrupted,

@@ -8,5 +8,5 @@ mod roots;
 
 pub use cgroup::{CgroupError, RunCgroup, own_folder, sweep};
 pub use check::{check, is_complete};
-pub use describe::describe;
+pub use describe::{caches, describe};
 pub use roots::HostRoots;

@@ -23,6 +23,7 @@ use nix::{
 use crate::{
     burn::{
         control::ControlBlock,
+        cpu::Mismatch,
         inherit,
         plan::Plan,
         process::{DEADLINE_PASSED, Report},
@@ -46,6 +47,8 @@ pub(super) struct BurnerProcess {
     pub prepared: Option<Prepared>,
     /// Why it can't go on, where it said so.
     pub failure: Option<String>,
+    /// Wrong results, one a worker.
+    pub mismatches: Vec<Mismatch>,
     /// How it ended.
     pub ended: Option<ExitStatus>,
     /// Its last thread has left user space for good.
@@ -79,6 +82,7 @@ impl BurnerProcess {
             block,
             prepared: None,
             failure: None,
+            mismatches: Vec::new(),
             ended: None,
             silent: false,
             child,
@@ -145,6 +149,11 @@ impl BurnerProcess {
         self.ended.is_some_and(|status| status.code() == Some(i32::from(DEADLINE_PASSED)))
     }
 
+    /// Whether a worker is still trying a wrong result again.
+    pub(super) fn is_diagnosing(&self) -> bool {
+        !self.is_gone() && self.mismatches.iter().any(|mismatch| mismatch.reruns.is_none())
+    }
+
     fn take_reports(&mut self) {
         while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.unread.drain(..=end).collect();
@@ -153,6 +162,11 @@ impl BurnerProcess {
                 // The first reason is the cause, later ones follow from it.
                 Ok(Report::Failed(reason)) => {
                     self.failure.get_or_insert(reason);
+                }
+                // The second one of a worker has more to say than the first.
+                Ok(Report::Mismatch(mismatch)) => {
+                    self.mismatches.retain(|known| known.worker != mismatch.worker);
+                    self.mismatches.push(*mismatch);
                 }
                 Err(_) => {
                     let text = String::from_utf8_lossy(&line).trim().to_owned();

@@ -2,7 +2,10 @@
 
 use std::{fmt, path::PathBuf};
 
-use ssts_proto::{v1::Profile, validate};
+use ssts_proto::{
+    v1::{InjectedError, Profile},
+    validate,
+};
 
 use crate::{error::Problem, quantity};
 
@@ -47,6 +50,10 @@ pub(super) fn load(text: &str) -> Result<Profile, String> {
 
 pub(super) fn core_list(text: &str) -> Result<Cores, String> {
     quantity::cores(text).map(Cores).map_err(one_line)
+}
+
+pub(super) fn injected_error(text: &str) -> Result<InjectedError, String> {
+    quantity::injected_error(text).map_err(one_line)
 }
 
 pub(super) fn rate(text: &str) -> Result<u64, String> {

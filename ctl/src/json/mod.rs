@@ -4,6 +4,7 @@
 //! changes its meaning.
 
 mod host;
+mod mismatch;
 mod run;
 
 use schemars::{JsonSchema, generate::SchemaSettings};

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run};
 
-use super::{ProbeOut, cause, known, plain, present, rfc3339, seconds, verdict};
+use super::{ProbeOut, cause, known, mismatch::MismatchOut, plain, present, rfc3339, seconds, verdict};
 
 /// Of `burn`, `run`, `watch RUN` and `report`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -94,6 +94,9 @@ pub(crate) struct BurnerOut {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     figures: BTreeMap<String, FigureOut>,
     errors: ErrorsOut,
+    /// Wrong results, one for each worker that found one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mismatches: Vec<MismatchOut>,
     /// How its process ended, such as `exit 0`.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<String>,
@@ -166,7 +169,7 @@ impl From<&BurnerResult> for BurnerOut {
         let is_cpu = burner.kind == "cpu";
         let applies = |number: u64, always: bool| (always || number > 0).then_some(number);
         let bytes = applies(burner.bytes, is_disk);
-        let flops = applies(burner.flops, is_cpu);
+        let flops = applies(burner.flops, false);
         let burning_s = seconds(burner.burning_ns);
         let rates = (burner.burning_ns > 0).then(|| RatesOut {
             operations_per_s: burner.operations as f64 / burning_s,
@@ -211,6 +214,7 @@ impl From<&BurnerResult> for BurnerOut {
                 verify: applies(burner.verify_errors, is_cpu),
                 io: applies(burner.io_errors, is_disk),
             },
+            mismatches: burner.mismatches.iter().map(MismatchOut::from).collect(),
             ended: present(&burner.ended),
             ready_after_s: burner.ready_after_ns.map(seconds),
         }

@@ -184,7 +184,7 @@ impl Offer<'_> {
         found: &mut Violations,
     ) -> Option<Plan> {
         match burner.kind.as_mut()? {
-            burner::Kind::Cpu(cpu) => cpu::plan(self, field, cpu, found),
+            burner::Kind::Cpu(cpu) => cpu::plan(self, field, cpu, seed, found),
             burner::Kind::Disk(disk) => disk::plan(self, field, disk, found),
         }
         .map(|(cores, load)| Plan { cores, phase, seed, load })
