@@ -14,17 +14,14 @@ fn burn(ground: &Ground, words: &str) -> Value {
 }
 
 fn word(mismatch: &Value, key: &str) -> u64 {
-    let text = mismatch[key].as_str().unwrap_or_else(|| panic!("no {key}: {mismatch:#}"));
-    u64::from_str_radix(text, 16).unwrap_or_else(|error| panic!("{text}: {error}"))
+    let text = mismatch[key].as_str().unwrap_or_default();
+    u64::from_str_radix(text, 16).expect("it is written in hexadecimal digits")
 }
 
 /// Every re-run that was done is clean, as it must be on sound cores, and says how sure that is.
 fn assert_clean(mismatch: &Value, placement: &str) {
     let reruns = mismatch["reruns"].as_array().expect("there are re-runs");
-    let rerun = reruns
-        .iter()
-        .find(|rerun| rerun["placement"] == placement)
-        .unwrap_or_else(|| panic!("no {placement}: {mismatch:#}"));
+    let rerun = reruns.iter().find(|rerun| rerun["placement"] == placement).expect("it is named");
     let units = rerun["units"].as_f64().unwrap_or_default();
     assert!(units > 0.0, "{rerun:#}");
     assert_eq!((&rerun["mismatches"], &rerun["rate"]), (&0.into(), &0.0.into()), "{rerun:#}");
