@@ -1,11 +1,11 @@
 //! Flags of `burn cpu`.
 
 use clap::{Args, ValueEnum};
-use ssts_proto::v1::{CpuIsa, CpuKernel, CpuPrecision, InjectedError, MemoryLevel, Profile};
+use ssts_proto::v1::{CpuIsa, CpuKernel, CpuPrecision, InjectedError, MemoryLevel};
 
 use super::{
-    RunOptions,
-    values::{Cores, core_list, duration, injected_error, load},
+    LoadFlags, RunOptions,
+    values::{Cores, core_list, duration, injected_error},
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -13,6 +13,8 @@ Examples:
   sstsctl burn cpu --duration 30s
   sstsctl burn cpu --cores 0-3,8 --load 75 --duration 10m --max-temperature 90
   sstsctl burn cpu --load 10..90 --isa avx2 --duration 1h30m --detach
+  sstsctl burn cpu --load square:0..100/2s --in-step --start-at +5s --duration 1m
+  sstsctl burn cpu --load 60 --mode core --duration 5m
   sstsctl burn cpu --kernel power --precision single --memory-share 20 --duration 1h
   sstsctl burn cpu --kernel cache --level l3 --cores 4 --duration 1m
   sstsctl burn cpu --kernel mixed --inject-error 0@2s --duration 10s";
@@ -22,12 +24,8 @@ pub(crate) struct BurnCpu {
     /// The cores, one worker on each; without it all that the agent may use.
     #[arg(long, value_name = "LIST", value_parser = core_list)]
     pub(crate) cores: Option<Cores>,
-    /// Percent of each core, 1 to 100, or a ramp such as 10..90.
-    #[arg(long, value_name = "PCT", default_value = "100", value_parser = load, allow_hyphen_values = true)]
-    pub(crate) load: Profile,
-    /// What the load is a share of.
-    #[arg(long, value_name = "MODE", default_value = "own")]
-    pub(crate) mode: LoadMode,
+    #[command(flatten)]
+    pub(crate) load: LoadFlags,
     /// What is computed.
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub(crate) kernel: Kernel,
@@ -52,13 +50,6 @@ pub(crate) struct BurnCpu {
     pub(crate) duration: u64,
     #[command(flatten)]
     pub(crate) options: RunOptions,
-}
-
-/// What a CPU burner's load is a share of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LoadMode {
-    /// Of the core, taken by the burner's own workers, whatever else runs there.
-    Own,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -105,7 +105,7 @@ impl Worker for CpuWorker {
     }
 
     fn burn(&mut self, reins: &Reins) -> Result<(), BurnError> {
-        let mut pacer = Pacer::start(self.load.profile, self.plan.phase, reins);
+        let mut pacer = Pacer::start(&self.load.profile, self.plan.phase, reins);
         loop {
             let mut outcome = Ok(None);
             let flow = pacer.step(reins, |units| outcome = self.compute(units, reins));
