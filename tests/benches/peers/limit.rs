@@ -1,7 +1,9 @@
 //! What a core's floating-point pipes can do at most: bare loops of a known length, nothing stored, nothing compared.
 #![expect(unsafe_code, reason = "calls functions that need instruction sets")]
 
-use std::{arch::x86_64::*, hint::black_box, thread};
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+use std::{hint::black_box, thread};
 
 use nix::{
     sched::{CpuSet, sched_setaffinity},
@@ -60,13 +62,20 @@ fn cpu_s() -> f64 {
 /// A loop, and its floating-point operations a step. It may be called where `kernel` gave it.
 type Kernel = (unsafe fn(usize), f64);
 
+#[cfg(not(target_arch = "x86_64"))]
+fn kernel(_precision: Precision, _mix: Mix) -> Option<Kernel> {
+    None
+}
+
+#[cfg(target_arch = "x86_64")]
 fn kernel(precision: Precision, mix: Mix) -> Option<Kernel> {
     let of_chains = match mix {
         Mix::MultiplyAdds => 2.0 * 12.0,
         Mix::WithAdditions => 3.0 * 12.0,
     };
     let wide = is_x86_feature_detected!("avx512f");
-    if !wide && !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
+    let narrow = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    if !(wide || narrow) {
         return None;
     }
     let (bare, lanes): (unsafe fn(usize), f64) = match (wide, precision, mix) {
@@ -82,6 +91,7 @@ fn kernel(precision: Precision, mix: Mix) -> Option<Kernel> {
     Some((bare, of_chains * lanes))
 }
 
+#[cfg(target_arch = "x86_64")]
 macro_rules! bare {
     ($name:ident, $features:literal, $all:ident, $fma:ident, $add:ident) => {
         #[target_feature(enable = $features)]
@@ -102,7 +112,11 @@ macro_rules! bare {
     };
 }
 
+#[cfg(target_arch = "x86_64")]
 bare!(wide_double, "avx512f", _mm512_set1_pd, _mm512_fmadd_pd, _mm512_add_pd);
+#[cfg(target_arch = "x86_64")]
 bare!(wide_single, "avx512f", _mm512_set1_ps, _mm512_fmadd_ps, _mm512_add_ps);
+#[cfg(target_arch = "x86_64")]
 bare!(double, "avx2,fma", _mm256_set1_pd, _mm256_fmadd_pd, _mm256_add_pd);
+#[cfg(target_arch = "x86_64")]
 bare!(single, "avx2,fma", _mm256_set1_ps, _mm256_fmadd_ps, _mm256_add_ps);

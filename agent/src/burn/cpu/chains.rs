@@ -62,7 +62,7 @@ impl Shape {
 
     /// Lines that a unit moves.
     pub(super) fn lines(&self) -> usize {
-        if self.gap == 0 { 0 } else { self.steps / self.gap }
+        self.steps.checked_div(self.gap).unwrap_or(0)
     }
 
     /// Whether a chain adds only.

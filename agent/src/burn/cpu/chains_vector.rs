@@ -69,8 +69,10 @@ macro_rules! form {
             sweep: Option<&mut Sweep>,
         ) {
             let (a, b, c) = ($all(A as $number), $all(B as $number), $all(C as $number));
-            // SAFETY: the caller made sure that the slice holds CHAINS registers.
-            let mut x: [_; CHAINS] = std::array::from_fn(|chain| unsafe { $load(start.as_ptr().add(chain * $words).cast()) });
+            let mut x: [_; CHAINS] = std::array::from_fn(|chain| {
+// SAFETY: the caller made sure that the slice holds CHAINS registers.
+unsafe { $load(start.as_ptr().add(chain * $words).cast()) }
+});
             macro_rules! step {
                 ($first:expr, $third:expr) => {
                     for chain in 0..CHAINS {

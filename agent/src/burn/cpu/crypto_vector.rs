@@ -141,14 +141,15 @@ macro_rules! aes_form {
         unsafe fn $name(input: &Input, end: &mut [u64]) {
             use std::arch::x86_64::*;
 
-            // SAFETY: a key has 16 bytes.
             let keys: [_; 11] = std::array::from_fn(|round| {
+                // SAFETY: a key has 16 bytes.
                 let key = unsafe { _mm_loadu_si128(input.round_keys[round].as_ptr().cast()) };
                 $key(key)
             });
-            // SAFETY: the caller's: the slice holds all streams.
-            let mut x: [_; $streams] =
-                std::array::from_fn(|at| unsafe { $load(input.start.as_ptr().add(at * $words).cast()) });
+            let mut x: [_; $streams] = std::array::from_fn(|at| {
+                // SAFETY: the caller's: the slice holds all streams.
+                unsafe { $load(input.start.as_ptr().add(at * $words).cast()) }
+            });
             for _ in 0..64 {
                 for x in &mut x {
                     *x = $xor(*x, keys[0]);

@@ -51,9 +51,10 @@ unsafe fn avx2(start: &[u64], end: &mut [u64]) {
 
     let all = |number: u32| _mm256_set1_epi32(number.cast_signed());
     let (m, d, k) = (all(M), all(D), all(K));
-    // SAFETY: the slice holds CHAINS registers of 4 words.
-    let mut x: [_; CHAINS] =
-        std::array::from_fn(|chain| unsafe { _mm256_loadu_si256(start.as_ptr().add(chain * 4).cast()) });
+    let mut x: [_; CHAINS] = std::array::from_fn(|chain| {
+        // SAFETY: the slice holds CHAINS registers of 4 words.
+        unsafe { _mm256_loadu_si256(start.as_ptr().add(chain * 4).cast()) }
+    });
     for _ in 0..STEPS {
         for x in &mut x {
             let sum = _mm256_add_epi32(_mm256_mullo_epi32(*x, m), d);
@@ -77,9 +78,10 @@ unsafe fn avx512(start: &[u64], end: &mut [u64]) {
 
     let all = |number: u32| _mm512_set1_epi32(number.cast_signed());
     let (m, d, k) = (all(M), all(D), all(K));
-    // SAFETY: the slice holds CHAINS registers of 8 words.
-    let mut x: [_; CHAINS] =
-        std::array::from_fn(|chain| unsafe { _mm512_loadu_si512(start.as_ptr().add(chain * 8).cast()) });
+    let mut x: [_; CHAINS] = std::array::from_fn(|chain| {
+        // SAFETY: the slice holds CHAINS registers of 8 words.
+        unsafe { _mm512_loadu_si512(start.as_ptr().add(chain * 8).cast()) }
+    });
     for _ in 0..STEPS {
         for x in &mut x {
             let sum = _mm512_add_epi32(_mm512_mullo_epi32(*x, m), d);

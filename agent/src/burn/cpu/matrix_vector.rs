@@ -89,9 +89,10 @@ macro_rules! form {
             const REGISTERS: usize = 3;
             let mut tile = [[$zero(); REGISTERS]; $rows];
             for (a, b) in a.as_chunks::<$rows>().0.iter().zip(b.as_chunks::<{ REGISTERS * $words }>().0) {
-                // SAFETY: three registers' worth of words.
-                let b: [_; REGISTERS] =
-                    std::array::from_fn(|at| unsafe { $load(b.as_ptr().add(at * $words).cast()) });
+                let b: [_; REGISTERS] = std::array::from_fn(|at| {
+                    // SAFETY: three registers' worth of words.
+                    unsafe { $load(b.as_ptr().add(at * $words).cast()) }
+                });
                 for (row, a) in tile.iter_mut().zip(a) {
                     let a = $all(<$number>::from_bits(*a as $bits));
                     for (sum, b) in row.iter_mut().zip(b) {

@@ -83,9 +83,10 @@ macro_rules! form {
                 $add, $all, $bits, $divide, $load, $sqrt, $store, $store_bits, $xor, $zero,
             };
 
-            // SAFETY: the caller's: the slice holds CHAINS registers.
-            let mut x: [_; CHAINS] =
-                std::array::from_fn(|chain| unsafe { $load(start.as_ptr().add(chain * $words).cast()) });
+            let mut x: [_; CHAINS] = std::array::from_fn(|chain| {
+                // SAFETY: the caller's: the slice holds CHAINS registers.
+                unsafe { $load(start.as_ptr().add(chain * $words).cast()) }
+            });
             let mut all = [$zero(); CHAINS];
             for step in 0..STEPS {
                 let dividend = $all(dividends[step % DIVIDENDS] as $number);
