@@ -16,9 +16,9 @@ use crate::{burn::BurnError, clock};
 /// For each kernel: the counters move once a millisecond.
 const WINDOW: Duration = Duration::from_millis(60);
 /// For each kernel without counters; the best one counts.
-const LOOKS: usize = 10;
+const LOOKS: usize = 30;
 /// What another kernel must have on the one before, for clocks and counters are not exact. The hottest on most stands first.
-const MARGIN: f64 = 1.02;
+const MARGIN: f64 = 1.05;
 
 /// The recipe that is hottest on these cores.
 ///

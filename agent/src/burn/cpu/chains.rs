@@ -29,10 +29,10 @@ pub(super) const B: f64 = -1.5 / 8_192.0;
 pub(super) const C: f64 = 341.0 / 8_388_608.0;
 
 /// Multiply-add chains alone: latency (4 to 5 cycles) times pipes (2), and some to spare.
-const FMA_CHAINS: usize = 12;
+pub(super) const FMA_CHAINS: usize = 12;
 /// Where 32 registers allow it: 12 chains of multiply-adds and 12 of additions, so that pipes for additions alone
 /// (Zen 3 and later) have work beside those for multiply-adds.
-const WIDE_CHAINS: usize = 24;
+pub(super) const WIDE_CHAINS: usize = 24;
 /// Steps of a unit of 12 chains: some 8 µs on two pipes at 3 GHz, short against a duty cycle's period.
 const STEPS: usize = 4_096;
 /// Looks at each mix of `power` before choosing; the best one counts.
@@ -44,7 +44,7 @@ pub(super) struct Shape {
     pub(super) isa: Isa,
     pub(super) precision: Precision,
     pub(super) chains: usize,
-    /// Every other chain adds instead of multiplying and adding.
+    /// Half of the chains add instead of multiplying and adding.
     pub(super) adds: bool,
     pub(super) steps: usize,
     /// Every so many steps, one moves a line of memory; 0 for never.
@@ -65,14 +65,14 @@ impl Shape {
         self.steps.checked_div(self.gap).unwrap_or(0)
     }
 
-    /// Whether a chain adds only.
-    pub(super) const fn adds_only(adds: bool, chain: usize) -> bool {
-        adds && chain % 2 == 1
+    /// Whether a chain adds only: half of them, never the first or the third.
+    fn adds_only(&self, chain: usize) -> bool {
+        self.adds && if self.chains == WIDE_CHAINS { chain >= FMA_CHAINS } else { chain % 2 == 1 }
     }
 
     fn work(&self) -> Work {
         let lanes = self.words() * self.precision.per_word();
-        let of_chain = |chain| if Self::adds_only(self.adds, chain) { 1 } else { 2 };
+        let of_chain = |chain| if self.adds_only(chain) { 1 } else { 2 };
         let flops_of_step: usize = (0..self.chains).map(of_chain).sum();
         Work {
             operations: (self.chains * lanes * self.steps) as u64,
@@ -147,7 +147,7 @@ impl Chains {
 
     /// One lane's end, by scalar operations.
     fn end_of_lane(&self, chain: usize, word: usize, half: usize) -> u64 {
-        let Shape { precision, steps, isa, adds, gap, .. } = self.shape;
+        let Shape { precision, steps, isa, gap, .. } = self.shape;
         let fused = isa != Isa::Portable;
         let lane = |word: u64| match precision {
             Precision::Double => f64::from_bits(word),
@@ -159,7 +159,7 @@ impl Chains {
             Precision::Single => u64::from((x as f32).to_bits()) << (32 * half),
         };
         let start = lane(self.start[chain * self.shape.words() + word]);
-        if Shape::adds_only(adds, chain) {
+        if self.shape.adds_only(chain) {
             return bits(start + C * steps as f64);
         }
         let step = |x: f64, addend: f64| match (precision, fused) {

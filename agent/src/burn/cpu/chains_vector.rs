@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use super::{
     Isa,
-    chains::{A, B, C, Shape},
+    chains::{A, B, C, FMA_CHAINS, Shape, WIDE_CHAINS},
     kernel::{Level, Precision},
     sweep::{LINE_WORDS, Line, ORDER, Sweep},
 };
@@ -20,15 +20,15 @@ pub(super) fn compute(shape: &Shape, start: &[u64], end: &mut [u64], sweep: Opti
     // Hidden from the optimiser, or it would compute a constant once.
     let start = black_box(start);
     match (shape.chains, shape.adds) {
-        (12, false) => of_mix::<12, false>(shape, start, end, sweep),
-        (12, true) => of_mix::<12, true>(shape, start, end, sweep),
-        (24, false) => of_mix::<24, false>(shape, start, end, sweep),
-        (24, true) => of_mix::<24, true>(shape, start, end, sweep),
+        (FMA_CHAINS, false) => of_mix::<false, false>(shape, start, end, sweep),
+        (FMA_CHAINS, true) => of_mix::<false, true>(shape, start, end, sweep),
+        (WIDE_CHAINS, false) => of_mix::<true, false>(shape, start, end, sweep),
+        (WIDE_CHAINS, true) => of_mix::<true, true>(shape, start, end, sweep),
         _ => unreachable!("shapes have 12 or 24 chains"),
     }
 }
 
-fn of_mix<const CHAINS: usize, const ADDS: bool>(
+fn of_mix<const WIDE: bool, const ADDS: bool>(
     shape: &Shape,
     start: &[u64],
     end: &mut [u64],
@@ -36,20 +36,20 @@ fn of_mix<const CHAINS: usize, const ADDS: bool>(
 ) {
     debug_assert!(shape.isa.is_available());
     match (shape.isa, shape.precision) {
-        (Isa::Portable, Precision::Double) => portable_f64::<CHAINS, ADDS>(shape, start, end, sweep),
-        (Isa::Portable, Precision::Single) => portable_f32::<CHAINS, ADDS>(shape, start, end, sweep),
+        (Isa::Portable, Precision::Double) => portable_f64::<WIDE, ADDS>(shape, start, end, sweep),
+        (Isa::Portable, Precision::Single) => portable_f32::<WIDE, ADDS>(shape, start, end, sweep),
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Recipe::build` makes chains only where the host has AVX2 and FMA; the slices hold CHAINS registers.
-        (Isa::Avx2, Precision::Double) => unsafe { avx2_f64::<CHAINS, ADDS>(shape, start, end, sweep) },
+        // SAFETY: `Recipe::build` makes chains only where the host has AVX2 and FMA; the slices hold all chains.
+        (Isa::Avx2, Precision::Double) => unsafe { avx2_f64::<WIDE, ADDS>(shape, start, end, sweep) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        (Isa::Avx2, Precision::Single) => unsafe { avx2_f32::<CHAINS, ADDS>(shape, start, end, sweep) },
+        (Isa::Avx2, Precision::Single) => unsafe { avx2_f32::<WIDE, ADDS>(shape, start, end, sweep) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above, AVX-512 F.
-        (Isa::Avx512, Precision::Double) => unsafe { avx512_f64::<CHAINS, ADDS>(shape, start, end, sweep) },
+        (Isa::Avx512, Precision::Double) => unsafe { avx512_f64::<WIDE, ADDS>(shape, start, end, sweep) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above, AVX-512 F.
-        (Isa::Avx512, Precision::Single) => unsafe { avx512_f32::<CHAINS, ADDS>(shape, start, end, sweep) },
+        (Isa::Avx512, Precision::Single) => unsafe { avx512_f32::<WIDE, ADDS>(shape, start, end, sweep) },
         #[cfg(not(target_arch = "x86_64"))]
         (Isa::Avx2 | Isa::Avx512, _) => unreachable!("admission lets through what the host has"),
     }
@@ -62,30 +62,49 @@ macro_rules! form {
         $load:expr, $store:expr, $pass:expr, $all:expr, $fma:expr, $add:expr, $fence:expr
     ) => {
         $(#[$attribute])*
-        fn $name<const CHAINS: usize, const ADDS: bool>(
+        fn $name<const WIDE: bool, const ADDS: bool>(
             shape: &Shape,
             start: &[u64],
             end: &mut [u64],
             sweep: Option<&mut Sweep>,
         ) {
             let (a, b, c) = ($all(A as $number), $all(B as $number), $all(C as $number));
-            let mut x: [_; CHAINS] = std::array::from_fn(|chain| {
-// SAFETY: the caller made sure that the slice holds CHAINS registers.
-unsafe { $load(start.as_ptr().add(chain * $words).cast()) }
-});
+            // By number and not in a loop: each is to stay in a register of its own, whatever the optimiser unrolls.
+            let load_chains = |from: usize| -> [_; FMA_CHAINS] {
+                std::array::from_fn(|chain| {
+                    // SAFETY: the caller made sure that the slice holds all chains.
+                    unsafe { $load(start.as_ptr().add((from + chain) * $words).cast()) }
+                })
+            };
+            let mut lower = load_chains(0);
+            let mut upper = load_chains(if WIDE { FMA_CHAINS } else { 0 });
+            macro_rules! chain {
+                ($chain:literal, $addend:expr) => {
+                    lower[$chain] = if ADDS && !WIDE && $chain % 2 == 1 {
+                        $add(lower[$chain], c)
+                    } else {
+                        $fma(lower[$chain], a, $addend)
+                    };
+                    if WIDE {
+                        upper[$chain] =
+                            if ADDS { $add(upper[$chain], c) } else { $fma(upper[$chain], a, b) };
+                    }
+                };
+            }
             macro_rules! step {
                 ($first:expr, $third:expr) => {
-                    for chain in 0..CHAINS {
-                        x[chain] = if Shape::adds_only(ADDS, chain) {
-                            $add(x[chain], c)
-                        } else if chain == 0 {
-                            $fma(x[chain], a, $first)
-                        } else if chain == 2 {
-                            $fma(x[chain], a, $third)
-                        } else {
-                            $fma(x[chain], a, b)
-                        };
-                    }
+                    chain!(0, $first);
+                    chain!(1, b);
+                    chain!(2, $third);
+                    chain!(3, b);
+                    chain!(4, b);
+                    chain!(5, b);
+                    chain!(6, b);
+                    chain!(7, b);
+                    chain!(8, b);
+                    chain!(9, b);
+                    chain!(10, b);
+                    chain!(11, b);
                 };
             }
             if let (Some(sweep), 1..) = (sweep, shape.gap) {
@@ -127,9 +146,10 @@ unsafe { $load(start.as_ptr().add(chain * $words).cast()) }
                     step!(b, b);
                 }
             }
-            for (chain, x) in x.into_iter().enumerate() {
+            let upper = if WIDE { &upper[..] } else { &[] };
+            for (chain, x) in lower.iter().chain(upper).enumerate() {
                 // SAFETY: as for the start.
-                unsafe { $store(end.as_mut_ptr().add(chain * $words).cast(), x) };
+                unsafe { $store(end.as_mut_ptr().add(chain * $words).cast(), *x) };
             }
         }
     };

@@ -214,3 +214,82 @@ fn check_memory(
     );
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use ssts_proto::v1::InjectedError as Injected;
+
+    use super::*;
+    use crate::{config::LimitsConfig, observe::procfs::test_tree::TestTree};
+
+    const MEMINFO: &str = "MemTotal: 9000000 kB\nMemFree: 1 kB\nBuffers: 1 kB\nCached: 1 kB\nSwapCached: 0 kB\nActive: 1 kB\nInactive: 1 kB\nMemAvailable: 500000 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\nDirty: 0 kB\nWriteback: 0 kB\nMapped: 0 kB\nSlab: 0 kB\nCommitted_AS: 0 kB\nVmallocTotal: 0 kB\nVmallocUsed: 0 kB\nVmallocChunk: 0 kB\n";
+
+    /// A host of 3 cores and 64 MiB of L3, which has no second cache.
+    fn admit(cpu: &mut CpuBurner) -> Result<CpuLoad, (String, String)> {
+        let tree = TestTree::new(&[
+            ("proc/meminfo", MEMINFO),
+            ("sys/devices/system/cpu/cpu0/cache/index0/level", "1\n"),
+            ("sys/devices/system/cpu/cpu0/cache/index0/type", "Data\n"),
+            ("sys/devices/system/cpu/cpu0/cache/index0/size", "48K\n"),
+            ("sys/devices/system/cpu/cpu0/cache/index3/level", "3\n"),
+            ("sys/devices/system/cpu/cpu0/cache/index3/type", "Unified\n"),
+            ("sys/devices/system/cpu/cpu0/cache/index3/size", "65536K\n"),
+        ]);
+        let offer = Offer { roots: &tree.roots(), limits: &LimitsConfig::default(), cores: &[0, 1, 4] };
+        let mut found = Violations::default();
+        let planned = plan(&offer, "cpu", cpu, 7, &mut found);
+        let violations = found.into_vec();
+        match (planned, violations.first()) {
+            (Some((_, Load::Cpu(load))), None) => Ok(load),
+            (_, Some(violation)) => {
+                assert!(!violation.mend.is_empty());
+                Err((violation.field.clone(), violation.message.clone()))
+            }
+            (_, None) => unreachable!("a plan or a reason"),
+        }
+    }
+
+    fn of(kernel: CpuKernel) -> CpuBurner {
+        CpuBurner { kernel: kernel.into(), ..CpuBurner::default() }
+    }
+
+    #[test]
+    fn what_was_left_open_is_told() {
+        let mut cpu = of(CpuKernel::Unspecified);
+        let load = admit(&mut cpu).unwrap();
+        assert_eq!(
+            (load.choice, load.recipe.seed, load.recipe.precision),
+            (Choice::Auto, 7, Precision::Double)
+        );
+        assert_eq!(cpu.kernel(), CpuKernel::Auto);
+        assert_eq!((cpu.precision(), cpu.memory_percent), (CpuPrecision::Double, Some(10)));
+        assert_eq!(load.recipe.caches, Caches { l1_bytes: 48 << 10, l2_bytes: 0, l3_bytes: 64 << 20 });
+        let mut cpu = of(CpuKernel::Integer);
+        admit(&mut cpu).unwrap();
+        // What the kernel does not have stays open.
+        assert_eq!((cpu.precision(), cpu.memory_percent), (CpuPrecision::Unspecified, None));
+        assert_eq!(cpu.level(), MemoryLevel::Unspecified);
+    }
+
+    #[test]
+    fn a_worker_that_is_not_there_can_not_fail() {
+        let error = |worker| Some(Injected { worker, after_ms: 5 });
+        let mut cpu = CpuBurner { inject_error: error(3), ..of(CpuKernel::Fma) };
+        let (field, message) = admit(&mut cpu).unwrap_err();
+        assert!(field == "cpu.inject_error" && message.contains("worker 3") && message.contains("has 3"));
+        cpu.inject_error = error(2);
+        let injected = admit(&mut cpu).unwrap().inject.unwrap();
+        assert_eq!(injected, InjectedError { worker: 2, after: Duration::from_millis(5) });
+    }
+
+    #[test]
+    fn a_level_that_the_host_does_not_tell_of_is_refused() {
+        let level = |level: MemoryLevel| CpuBurner { level: level.into(), ..of(CpuKernel::Cache) };
+        let (field, message) = admit(&mut level(MemoryLevel::L2)).unwrap_err();
+        assert!(field == "cpu.level" && message.contains("no l2 cache"), "{message}");
+        assert_eq!(admit(&mut level(MemoryLevel::L1)).unwrap().recipe.level, Level::L1);
+        // 256 MiB of lines, and 488 MiB less the reserve of 256 MiB are there.
+        let (field, message) = admit(&mut level(MemoryLevel::Dram)).unwrap_err();
+        assert!(field == "cpu.level" && message.contains("512000000 bytes are available"), "{message}");
+    }
+}
