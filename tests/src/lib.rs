@@ -12,7 +12,9 @@ mod fixture;
 mod ground;
 mod grpc;
 mod machine;
+mod memory_cgroup;
 mod mount;
+mod neighbour;
 pub mod outside;
 mod programs;
 
@@ -22,5 +24,7 @@ pub use fixture::Sysfs;
 pub use ground::Ground;
 pub use grpc::connect;
 pub use machine::{Machine, as_nobody, note, possible, privileged, tools};
+pub use memory_cgroup::MemoryCgroup;
 pub use mount::Mount;
+pub use neighbour::beside;
 pub use programs::Programs;

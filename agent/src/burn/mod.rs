@@ -9,7 +9,9 @@ mod crew;
 pub mod disk;
 mod futex;
 pub mod inherit;
+pub mod launch;
 mod map;
+pub mod memory;
 mod pace;
 pub mod plan;
 pub mod process;
@@ -77,6 +79,25 @@ pub enum BurnError {
     /// The two threads of the kernel `context-switch` lost each other.
     #[error("the threads of the kernel context-switch lost each other: {0}")]
     Partner(#[source] io::Error),
+    /// The kernel refused something about memory.
+    #[error("memory could not be {what}: {source}")]
+    Memory {
+        /// Such as `reserved`.
+        what: &'static str,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// A file of the kernel's can't be read.
+    #[error("{} could not be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The kernel's reason, or that it has another form.
+        source: io::Error,
+    },
+    /// Words of memory were not what had been written.
+    #[error("{}", memory::wrong_words(.0))]
+    WrongWords(Vec<memory::WrongWord>),
     /// Stopped, or past its deadline, while it made ready.
     #[error("stopped while it made ready")]
     Interrupted,

@@ -31,7 +31,9 @@ impl Ending {
             | Cause::BurnerDied
             | Cause::BurnerFailed
             | Cause::AgentLost
-            | Cause::NothingDone => Verdict::Error,
+            | Cause::NothingDone
+            | Cause::MemoryShort
+            | Cause::OutOfMemory => Verdict::Error,
         }
     }
 }

@@ -6,14 +6,14 @@ use std::{
 };
 
 use nix::errno::Errno;
-use ssts_proto::v1::{self, BurnerResult, Figure, OperationLatency, SensorReading, WorkerLoad};
+use ssts_proto::v1::{self, BurnerResult, Figure, OperationLatency, SensorReading, WorkerLoad, WrongWord};
 
 use super::{child::BurnerProcess, telemetry::quantile};
 use crate::{
     burn::{
         control::{ControlBlock, LATENCY, SHORT_TRANSFER, Slot},
         cpu::{Mismatch, Rerun},
-        plan,
+        memory, plan,
     },
     clock,
 };
@@ -80,6 +80,7 @@ pub(super) fn of_burner(
             .map(|(index, kind)| figure(block, index, kind))
             .collect(),
         mismatches: burner.mismatches.iter().map(mismatch).collect(),
+        wrong_words: burner.wrong_words.iter().map(word).collect(),
         ended: burner.ending(),
         start_skew_ns: all_burned.then(|| slots(block).map(distance).max_by_key(|skew| skew.abs())).flatten(),
         loads: if profile.is_some() { loads } else { Vec::new() },
@@ -87,6 +88,37 @@ pub(super) fn of_burner(
         outcome: 0,
         outcome_reason: String::new(),
         ready_after_ns: all_burned.then(|| last_start.saturating_sub(clock::ns(asked))),
+    }
+}
+
+/// What a memory burner that was made ready could not have, or could not bring about.
+pub(super) fn memory_shortage(burner: &BurnerProcess) -> Option<String> {
+    let plan::Load::Memory(load) = &burner.plan.load else { return None };
+    burner.prepared.as_ref()?;
+    let figures = |index: usize| sum(&burner.block, |slot| slot.figures[index].load(Ordering::Relaxed));
+    let (resident, asked) = (figures(memory::RESIDENT), load.size_bytes);
+    if matches!(load.method, memory::Method::Pressure(_)) {
+        let on_target = figures(memory::ON_TARGET);
+        return (on_target == 0).then(|| {
+            format!(
+                "never reached the pressure that was asked for: it held {resident} bytes at the end, of {asked} that it was \
+                 allowed; more would need a larger size, a longer phase or a smaller reserve"
+            )
+        });
+    }
+    (load.must_be_resident() && resident < asked)
+        .then(|| format!("held {resident} bytes of {asked} that were asked for"))
+}
+
+fn word(word: &memory::WrongWord) -> WrongWord {
+    WrongWord {
+        core: word.core,
+        pattern: word.pattern.clone(),
+        address: word.address,
+        page_frame: word.page_frame,
+        expected: word.expected,
+        got: word.got,
+        again: word.again,
     }
 }
 

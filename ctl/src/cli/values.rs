@@ -7,7 +7,7 @@ use std::{
 };
 
 use ssts_proto::{
-    v1::{InjectedError, profile::Shape},
+    v1::{InjectedError, memory_burner::Size, profile::Shape},
     validate,
 };
 
@@ -46,6 +46,14 @@ pub(super) fn duration(text: &str) -> Result<u64, String> {
 
 pub(super) fn size(text: &str) -> Result<u64, String> {
     quantity::size_bytes(text).map_err(one_line)
+}
+
+pub(super) fn size_or_percent(text: &str) -> Result<Size, String> {
+    quantity::size_or_percent(text).map_err(one_line)
+}
+
+pub(super) fn percent(text: &str) -> Result<f64, String> {
+    quantity::percent_of_all(text).map_err(one_line)
 }
 
 pub(super) fn load(text: &str) -> Result<Shape, String> {

@@ -87,7 +87,7 @@ fn percent(value: &DeValue<'_>) -> Result<u32, Problem> {
     u32::try_from(whole(value)?).map_err(|_| Problem::new("a share this large", "use 0 to 100 (percent)"))
 }
 
-fn isa(value: &DeValue<'_>) -> Result<CpuIsa, Problem> {
+pub(super) fn isa(value: &DeValue<'_>) -> Result<CpuIsa, Problem> {
     let known = [
         ("auto", CpuIsa::Unspecified),
         ("portable", CpuIsa::Portable),

@@ -51,11 +51,7 @@ pub(super) fn plan(
     };
     check_memory(offer, field, &load, cpu.cores.len(), found)?;
 
-    cpu.set_isa(match isa {
-        Isa::Portable => CpuIsa::Portable,
-        Isa::Avx2 => CpuIsa::Avx2,
-        Isa::Avx512 => CpuIsa::Avx512,
-    });
+    cpu.set_isa(isa.into());
     if cpu.kernel() == CpuKernel::Unspecified {
         cpu.set_kernel(CpuKernel::Auto);
     }
@@ -94,6 +90,21 @@ fn kernel(cpu: &CpuBurner) -> (Choice, KernelName) {
         CpuKernel::Cache => named(KernelName::Cache),
         CpuKernel::ContextSwitch => named(KernelName::ContextSwitch),
     }
+}
+
+impl From<Isa> for CpuIsa {
+    fn from(isa: Isa) -> Self {
+        match isa {
+            Isa::Portable => Self::Portable,
+            Isa::Avx2 => Self::Avx2,
+            Isa::Avx512 => Self::Avx512,
+        }
+    }
+}
+
+/// The instructions that were asked for, or the widest; of all that this host has.
+pub(super) fn choose_isa(field: &str, asked: CpuIsa, found: &mut Violations) -> Option<Isa> {
+    isa(field, asked, Choice::Auto, KernelName::Power, found)
 }
 
 /// The instructions that were asked for, or the widest that the kernel has here.

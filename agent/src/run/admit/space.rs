@@ -6,22 +6,22 @@ use nix::sys::{
     statfs::{TMPFS_MAGIC, statfs},
     statvfs::statvfs,
 };
-use procfs::FromRead as _;
 use ssts_proto::validate::Violations;
 
 use crate::{
     burn::{
         disk::DiskLoad,
+        memory::Method,
         plan::{Load, Plan},
     },
-    host::HostRoots,
+    host::{HostRoots, MemoryRoom},
 };
 
 /// The disk burners of a phase, with their places in it.
 fn disks(plans: &[Plan]) -> impl Iterator<Item = (usize, &DiskLoad)> {
     plans.iter().enumerate().filter_map(|(index, plan)| match &plan.load {
         Load::Disk(load) => Some((index, load)),
-        Load::Cpu(_) => None,
+        Load::Cpu(_) | Load::Memory(_) => None,
     })
 }
 
@@ -52,7 +52,8 @@ pub(super) fn check_disks(phase: &str, plans: &[Plan], reserve_bytes: u64, found
     }
 }
 
-/// Buffers, and files of file systems that live in memory, must fit above what the guard keeps available.
+/// Memory that is to be filled, buffers, and files of file systems that live in memory must fit above what the guard
+/// keeps available, and inside the limits of the cgroups around the agent.
 pub(super) fn check_memory(
     phase: &str,
     plans: &[Plan],
@@ -60,29 +61,55 @@ pub(super) fn check_memory(
     roots: &HostRoots,
     found: &mut Violations,
 ) {
-    let Ok(meminfo) = procfs::Meminfo::from_file(roots.proc("meminfo")) else { return };
-    let available = meminfo.mem_available.unwrap_or(meminfo.mem_free);
-    let usable = available.saturating_sub(reserve_bytes);
+    let Some(left) = MemoryRoom::new(roots, None).tightest(reserve_bytes) else { return };
     let mut asked = 0u64;
-    for (index, load) in disks(plans) {
-        let file = if lives_in_memory(&load.path) { load.size_bytes } else { 0 };
-        let buffers = u64::from(load.block_bytes) * u64::from(load.depth);
-        asked = asked.saturating_add(file).saturating_add(buffers);
-        if asked > usable {
-            let (field, what) = if file > buffers {
-                ("size_bytes", format!("a file of {file} bytes in memory ({})", load.path.display()))
-            } else {
-                ("depth", format!("{} blocks of {} bytes in flight", load.depth, load.block_bytes))
-            };
+    for (index, plan) in plans.iter().enumerate() {
+        let Some(want) = Want::of(&plan.load) else { continue };
+        asked = asked.saturating_add(want.bytes);
+        if asked > left.usable_bytes() {
             found.add(
-                format!("{phase}.burners[{index}].{field}"),
-                format!(
-                    "{what} are more than the memory can hold: {available} bytes are available, {reserve_bytes} of them \
-                     are kept in reserve"
-                ),
-                "choose a smaller size, depth or block size",
+                format!("{phase}.burners[{index}].{}", want.field),
+                format!("{} are more than the memory can hold: {left}", want.what),
+                want.mend,
             );
         }
+    }
+}
+
+/// What a burner needs of the host's memory.
+struct Want {
+    bytes: u64,
+    field: &'static str,
+    what: String,
+    mend: &'static str,
+}
+
+impl Want {
+    fn of(load: &Load) -> Option<Self> {
+        match load {
+            Load::Cpu(_) => None,
+            Load::Disk(load) => Some(Self::of_disk(load)),
+            // Pressure feels its way.
+            Load::Memory(load) if matches!(load.method, Method::Pressure(_)) => None,
+            Load::Memory(load) => Some(Self {
+                bytes: load.size_bytes,
+                field: "size_bytes",
+                what: format!("{} bytes", load.size_bytes),
+                mend: "choose a smaller size",
+            }),
+        }
+    }
+
+    fn of_disk(load: &DiskLoad) -> Self {
+        let file = if lives_in_memory(&load.path) { load.size_bytes } else { 0 };
+        let buffers = u64::from(load.block_bytes) * u64::from(load.depth);
+        let (field, what) = if file > buffers {
+            ("size_bytes", format!("a file of {file} bytes in memory ({})", load.path.display()))
+        } else {
+            ("depth", format!("{} blocks of {} bytes in flight", load.depth, load.block_bytes))
+        };
+        let bytes = file.saturating_add(buffers);
+        Self { bytes, field, what, mend: "choose a smaller size, depth or block size" }
     }
 }
 
