@@ -4,6 +4,7 @@
 //! changes its meaning.
 
 mod host;
+mod mismatch;
 mod run;
 mod wrong_word;
 

@@ -6,7 +6,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run, WorkerLoad};
 
-use super::{ProbeOut, WrongWordOut, cause, known, plain, present, rfc3339, seconds, verdict};
+use super::{
+    ProbeOut, WrongWordOut, cause, known, mismatch::MismatchOut, plain, present, rfc3339, seconds, verdict,
+};
 
 /// Of `burn`, `run`, `watch RUN` and `report`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -97,6 +99,9 @@ pub(crate) struct BurnerOut {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     figures: BTreeMap<String, FigureOut>,
     errors: ErrorsOut,
+    /// Wrong results, one for each worker that found one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mismatches: Vec<MismatchOut>,
     /// Words of memory that were not what had been written: the first few.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     wrong_words: Vec<WrongWordOut>,
@@ -219,7 +224,7 @@ impl From<&BurnerResult> for BurnerOut {
         let verifies_memory = burner.kind == "memory" && burner.variant.starts_with("verify");
         let applies = |number: u64, always: bool| (always || number > 0).then_some(number);
         let bytes = applies(burner.bytes, is_disk);
-        let flops = applies(burner.flops, is_cpu);
+        let flops = applies(burner.flops, false);
         let burning_s = seconds(burner.burning_ns);
         let rates = (burner.burning_ns > 0).then(|| RatesOut {
             operations_per_s: burner.operations as f64 / burning_s,
@@ -265,6 +270,7 @@ impl From<&BurnerResult> for BurnerOut {
                 verify: applies(burner.verify_errors, is_cpu || verifies_memory),
                 io: applies(burner.io_errors, is_disk),
             },
+            mismatches: burner.mismatches.iter().map(MismatchOut::from).collect(),
             wrong_words: burner.wrong_words.iter().map(WrongWordOut::from).collect(),
             outcome: Some(plain(burner.outcome().as_str_name(), "BURNER_OUTCOME_"))
                 .filter(|outcome| outcome != "unspecified"),
