@@ -180,7 +180,7 @@ pub(crate) enum Burn {
     Disk(BurnDisk),
     /// Fill memory, and hold it, stream through it, or verify it.
     #[command(after_help = memory::EXAMPLES)]
-    Memory(BurnMemory),
+    Memory(Box<BurnMemory>),
     /// Exchange data with the sink of another agent.
     #[command(after_help = network::EXAMPLES)]
     Network(BurnNetwork),
