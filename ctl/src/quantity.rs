@@ -189,6 +189,23 @@ pub(crate) fn rate_per_s(text: &str) -> Result<u64, Problem> {
     }
 }
 
+/// `2.5G`, `100M`, `5000`: a rate of what flows, with decimal prefixes, as links have them.
+pub(crate) fn network_rate(text: &str) -> Result<u64, Problem> {
+    let mend = "write a whole number, or one with k, M, G or T, such as 2.5G bits a second or 5000 requests a second";
+    let problem = || Problem::new(format!("'{text}' is not a rate"), mend);
+    let (number, unit) = split_number(text.trim());
+    let factor = match unit {
+        "" => 1,
+        "k" | "K" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "T" => 1_000_000_000_000,
+        _ => return Err(problem()),
+    };
+    let value = times(number, factor).and_then(|value| u64::try_from(value).ok());
+    value.filter(|value| *value > 0).ok_or_else(problem)
+}
+
 /// The leading digits, with at most one point among them, and what follows.
 fn split_number(text: &str) -> (&str, &str) {
     let mut seen_point = false;
@@ -292,6 +309,18 @@ mod tests {
             ["", "0", "-1", "1.5", "0.3B", "MiB", "5 parsecs", "9EiB", "99999999999999999999TiB", "1..2k"]
         {
             assert!(size_bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_have_decimal_prefixes() {
+        for (text, rate) in
+            [("5000", 5_000), ("2.5G", 2_500_000_000), ("10k", 10_000), ("1T", 1_000_000_000_000)]
+        {
+            assert_eq!(network_rate(text), Ok(rate), "{text}");
+        }
+        for text in ["", "0", "-1", "1.5", "1Gi", "1GB", "G", "fast", "99999999999T"] {
+            assert!(network_rate(text).is_err(), "{text}");
         }
     }
 

@@ -15,6 +15,7 @@ mod machine;
 mod memory_cgroup;
 mod mount;
 mod neighbour;
+mod netns;
 pub mod outside;
 mod programs;
 
@@ -27,4 +28,5 @@ pub use machine::{Machine, as_nobody, note, possible, privileged, tools};
 pub use memory_cgroup::MemoryCgroup;
 pub use mount::Mount;
 pub use neighbour::beside;
+pub use netns::{Side, Wire};
 pub use programs::Programs;

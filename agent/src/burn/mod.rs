@@ -12,6 +12,7 @@ pub mod inherit;
 pub mod launch;
 mod map;
 pub mod memory;
+pub mod network;
 mod pace;
 pub mod plan;
 pub mod process;
@@ -98,6 +99,9 @@ pub enum BurnError {
     /// Words of memory were not what had been written.
     #[error("{}", memory::wrong_words(.0))]
     WrongWords(Vec<memory::WrongWord>),
+    /// The other end of a network burner, or the way there.
+    #[error(transparent)]
+    Network(#[from] network::NetworkError),
     /// Stopped, or past its deadline, while it made ready.
     #[error("stopped while it made ready")]
     Interrupted,

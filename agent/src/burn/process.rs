@@ -41,6 +41,8 @@ pub enum Report {
     Mismatch(Box<Mismatch>),
     /// Words of memory were not what had been written. The burner ends.
     Wrong(Vec<WrongWord>),
+    /// As [`Report::Failed`], for a reason that lies with the host at the other end.
+    PeerLost(String),
 }
 
 /// The exit status of a burner process that ended because the daemon no longer pushed the deadline.
@@ -57,7 +59,9 @@ pub fn main(daemon: i32) -> ExitCode {
     match run(daemon) {
         Ok(status) => status,
         Err(error) => {
-            report(&Report::Failed(error.to_string()));
+            let reason = error.to_string();
+            let is_loss = matches!(&error, BurnError::Network(error) if error.is_loss());
+            report(&if is_loss { Report::PeerLost(reason) } else { Report::Failed(reason) });
             ExitCode::FAILURE
         }
     }
@@ -85,7 +89,7 @@ fn run(daemon: i32) -> Result<ExitCode, BurnError> {
 }
 
 /// Dies with the daemon, `kill -9` included.
-fn follow(daemon: i32) -> Result<(), BurnError> {
+pub(crate) fn follow(daemon: i32) -> Result<(), BurnError> {
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| BurnError::Instructions(errno.to_string()))?;
     // It may have died before the call above.
     if getppid() == Pid::from_raw(daemon) { Ok(()) } else { Err(BurnError::Orphaned) }

@@ -54,6 +54,8 @@ pub(super) struct BurnerProcess {
     pub mismatches: Vec<Mismatch>,
     /// Words of memory that it found to be wrong.
     pub wrong_words: Vec<WrongWord>,
+    /// The reason lies with the host at the other end.
+    pub peer_lost: bool,
     /// How it ended.
     pub ended: Option<ExitStatus>,
     /// Its last thread has left user space for good.
@@ -83,6 +85,7 @@ impl BurnerProcess {
             failure: None,
             mismatches: Vec::new(),
             wrong_words: Vec::new(),
+            peer_lost: false,
             ended: None,
             silent: false,
             child,
@@ -178,6 +181,10 @@ impl BurnerProcess {
                     self.mismatches.push(*mismatch);
                 }
                 Ok(Report::Wrong(words)) => self.wrong_words.extend(words),
+                Ok(Report::PeerLost(reason)) => {
+                    self.peer_lost |= self.failure.is_none();
+                    self.failure.get_or_insert(reason);
+                }
                 Err(_) => {
                     let text = String::from_utf8_lossy(&line).trim().to_owned();
                     tracing::warn!(%text, "a burner said what is no report");

@@ -356,7 +356,8 @@ fn failure(burner: &BurnerProcess) -> Option<Ending> {
         return Some(Ending::new(Cause::WrongData, message));
     }
     if let Some(reason) = &burner.failure {
-        return Some(Ending::new(Cause::BurnerFailed, format!("burner {kind}: {reason}")));
+        let cause = if burner.peer_lost { Cause::PeerLost } else { Cause::BurnerFailed };
+        return Some(Ending::new(cause, format!("burner {kind}: {reason}")));
     }
     if burner.missed_the_daemon() {
         let message = format!("burner {kind} ended at its deadline: sstsd was stopped or starved");

@@ -95,6 +95,10 @@ pub(super) fn rate(text: &str) -> Result<u64, String> {
     quantity::rate_per_s(text).map_err(one_line)
 }
 
+pub(super) fn network_rate(text: &str) -> Result<u64, String> {
+    quantity::network_rate(text).map_err(one_line)
+}
+
 pub(super) fn temperature(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(celsius) if (1.0..=150.0).contains(&celsius) => Ok(celsius),

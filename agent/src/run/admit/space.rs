@@ -21,7 +21,7 @@ use crate::{
 fn disks(plans: &[Plan]) -> impl Iterator<Item = (usize, &DiskLoad)> {
     plans.iter().enumerate().filter_map(|(index, plan)| match &plan.load {
         Load::Disk(load) => Some((index, load)),
-        Load::Cpu(_) | Load::Memory(_) => None,
+        Load::Cpu(_) | Load::Memory(_) | Load::Network(_) => None,
     })
 }
 
@@ -87,7 +87,7 @@ struct Want {
 impl Want {
     fn of(load: &Load) -> Option<Self> {
         match load {
-            Load::Cpu(_) => None,
+            Load::Cpu(_) | Load::Network(_) => None,
             Load::Disk(load) => Some(Self::of_disk(load)),
             // Pressure feels its way.
             Load::Memory(load) if matches!(load.method, Method::Pressure(_)) => None,
