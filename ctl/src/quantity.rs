@@ -1,7 +1,10 @@
 //! Durations, sizes and lists of cores as users write them. Nothing is guessed: a number without its unit, or
 //! with one that isn't known, is refused with the units that are.
 
-use ssts_proto::{v1::memory_burner::Size, validate::MAX_DURATION_MS};
+use ssts_proto::{
+    v1::{InjectedError, memory_burner::Size},
+    validate::MAX_DURATION_MS,
+};
 
 use crate::error::Problem;
 
@@ -103,6 +106,20 @@ pub(crate) fn size_bytes(text: &str) -> Result<u64, Problem> {
         Ok(bytes) if i64::try_from(bytes).is_ok() => Ok(bytes),
         _ => Err(problem("it is too large")),
     }
+}
+
+/// A worker, and after how long: `0`, `3@500ms`.
+pub(crate) fn injected_error(text: &str) -> Result<InjectedError, Problem> {
+    let (worker, after) = text.split_once('@').unwrap_or((text, "0s"));
+    let worker = worker.parse().map_err(|_| {
+        Problem::new(
+            format!("'{worker}' is no worker"),
+            "write the number of one, counted from 0, and after how long, such as 0@2s",
+        )
+    })?;
+    // A duration of 0 is none elsewhere; here it is what is meant without one.
+    let after_ms = if after == "0s" { 0 } else { duration_ms(after)? };
+    Ok(InjectedError { worker, after_ms })
 }
 
 /// A size, or a percentage above 0 up to 100: `4GiB`, `62.5%`.

@@ -15,6 +15,8 @@ mod cpu;
 mod disk;
 #[path = "peers/idle.rs"]
 mod idle;
+#[path = "peers/limit.rs"]
+mod limit;
 #[path = "peers/load.rs"]
 mod load;
 #[path = "peers/measure.rs"]

@@ -77,6 +77,9 @@ pub enum BurnError {
     /// io_uring is not to be had.
     #[error("io_uring can't be used: {0}; see `sstsd check`")]
     Ring(#[source] io::Error),
+    /// The two threads of the kernel `context-switch` lost each other.
+    #[error("the threads of the kernel context-switch lost each other: {0}")]
+    Partner(#[source] io::Error),
     /// The kernel refused something about memory.
     #[error("memory could not be {what}: {source}")]
     Memory {

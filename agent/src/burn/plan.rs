@@ -58,7 +58,8 @@ impl Load {
     /// What its workers count beyond what all do, in the order of [`Slot::figures`](super::control::Slot::figures).
     pub fn figures(&self) -> &'static [Figure] {
         match self {
-            Self::Cpu(_) | Self::Disk(_) => &[],
+            Self::Cpu(_) => CpuLoad::FIGURES,
+            Self::Disk(_) => &[],
             Self::Memory(load) => load.figures(),
             Self::Network(load) => load.figures(),
         }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     BurnError,
     control::{Command, ControlBlock},
+    cpu::Mismatch,
     crew::crew,
     inherit,
     memory::{self, WrongWord},
@@ -29,13 +30,15 @@ use super::{
 use crate::clock;
 
 /// One line from the burner process to the daemon.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Report {
     /// All workers are ready and wait for the start.
     Ready(Prepared),
     /// It can't go on, and ends.
     Failed(String),
+    /// A worker computed a wrong result: once when it is found, once when it was tried again.
+    Mismatch(Box<Mismatch>),
     /// Words of memory were not what had been written. The burner ends.
     Wrong(Vec<WrongWord>),
     /// As [`Report::Failed`], for a reason that lies with the host at the other end.
@@ -195,7 +198,7 @@ fn watch(block: &ControlBlock, workers: usize, news: &mpsc::Receiver<News>) -> R
 }
 
 /// Best effort: a daemon that no longer reads is dead or about to see this process end.
-fn report(report: &Report) {
+pub(super) fn report(report: &Report) {
     if let Ok(mut line) = serde_json::to_vec(report) {
         line.push(b'\n');
         let _best_effort = io::stdout().write_all(&line);

@@ -24,6 +24,7 @@ use nix::{
 use crate::{
     burn::{
         control::ControlBlock,
+        cpu::Mismatch,
         inherit::Inheritance,
         launch::{Launched, launch},
         memory::WrongWord,
@@ -49,6 +50,8 @@ pub(super) struct BurnerProcess {
     pub prepared: Option<Prepared>,
     /// Why it can't go on, where it said so.
     pub failure: Option<String>,
+    /// Wrong results, one a worker.
+    pub mismatches: Vec<Mismatch>,
     /// Words of memory that it found to be wrong.
     pub wrong_words: Vec<WrongWord>,
     /// The reason lies with the host at the other end.
@@ -80,6 +83,7 @@ impl BurnerProcess {
             block,
             prepared: None,
             failure: None,
+            mismatches: Vec::new(),
             wrong_words: Vec::new(),
             peer_lost: false,
             ended: None,
@@ -157,6 +161,11 @@ impl BurnerProcess {
         self.ended.is_some_and(|status| status.code() == Some(i32::from(DEADLINE_PASSED)))
     }
 
+    /// Whether a worker is still trying a wrong result again.
+    pub(super) fn is_diagnosing(&self) -> bool {
+        !self.is_gone() && self.mismatches.iter().any(|mismatch| mismatch.reruns.is_none())
+    }
+
     fn take_reports(&mut self) {
         while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.unread.drain(..=end).collect();
@@ -165,6 +174,11 @@ impl BurnerProcess {
                 // The first reason is the cause, later ones follow from it.
                 Ok(Report::Failed(reason)) => {
                     self.failure.get_or_insert(reason);
+                }
+                // The second one of a worker has more to say than the first.
+                Ok(Report::Mismatch(mismatch)) => {
+                    self.mismatches.retain(|known| known.worker != mismatch.worker);
+                    self.mismatches.push(*mismatch);
                 }
                 Ok(Report::Wrong(words)) => self.wrong_words.extend(words),
                 Ok(Report::PeerLost(reason)) => {

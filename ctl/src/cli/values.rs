@@ -7,7 +7,7 @@ use std::{
 };
 
 use ssts_proto::{
-    v1::{memory_burner::Size, profile::Shape},
+    v1::{InjectedError, memory_burner::Size, profile::Shape},
     validate,
 };
 
@@ -85,6 +85,10 @@ pub(super) fn instant(text: &str) -> Result<i64, String> {
 
 pub(super) fn core_list(text: &str) -> Result<Cores, String> {
     quantity::cores(text).map(Cores).map_err(one_line)
+}
+
+pub(super) fn injected_error(text: &str) -> Result<InjectedError, String> {
+    quantity::injected_error(text).map_err(one_line)
 }
 
 pub(super) fn rate(text: &str) -> Result<u64, String> {

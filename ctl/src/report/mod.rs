@@ -4,6 +4,7 @@ mod document;
 mod files;
 mod host;
 mod markdown;
+mod mismatch;
 mod run;
 mod telemetry;
 mod terminal;

@@ -9,6 +9,7 @@ mod profile;
 
 use std::collections::HashSet;
 
+pub use cpu::DEFAULT_MEMORY_PERCENT;
 pub use disk::{
     DEFAULT_BLOCK_BYTES, DEFAULT_DEPTH, MAX_BLOCK_BYTES, MAX_DEPTH, MAX_RATE_PER_S, SECTOR_BYTES,
 };

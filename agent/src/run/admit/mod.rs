@@ -224,7 +224,7 @@ impl Offer<'_> {
         found: &mut Violations,
     ) -> Option<Plan> {
         match burner.kind.as_mut()? {
-            burner::Kind::Cpu(cpu) => cpu::plan(self, field, cpu, found),
+            burner::Kind::Cpu(cpu) => cpu::plan(self, field, cpu, seed, found),
             burner::Kind::Disk(disk) => disk::plan(self, field, disk, found),
             burner::Kind::Memory(memory) => memory::plan(self, field, memory, found),
             burner::Kind::Network(network) => network::plan(self, field, network, found),
