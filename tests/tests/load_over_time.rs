@@ -39,10 +39,8 @@ fn a_cores_load_is_held_whatever_else_runs_there() {
             let load = &burner["worker_loads"][0];
             note(format_args!("asked {asked}: {load}"));
             let others = number(&load["others"]);
-            assert!(others > 20.0, "the neighbour was seen: {load}");
-            let crowded = others > asked;
             tries.push(load.clone());
-            crowded || (number(&load["achieved"]) - asked).abs() <= ACCURACY
+            others > 20.0 && (number(&load["achieved"]) - asked).abs() <= ACCURACY
         });
         assert!(held, "asked {asked} %: {tries:#?}");
     }

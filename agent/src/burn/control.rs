@@ -98,6 +98,8 @@ pub struct Slot {
     pub asked_ns: AtomicU64,
     /// What others used of its core over that time. Only of workers that hold the core's load.
     pub others_ns: AtomicU64,
+    /// What others used beyond the target, too long ago to be made up for. Only of workers that hold the core's load.
+    pub excused_ns: AtomicU64,
     /// Time that it could run and waited for its core: the second number of its `schedstat`.
     pub waited_ns: AtomicU64,
     /// Windows of 100 ms: how many, the sum of what was achieved less what was asked (two's complement), and of the

@@ -18,7 +18,7 @@ use std::{
 
 use nix::{
     errno::Errno,
-    fcntl::{FcntlArg, fcntl},
+    fcntl::{FcntlArg, OFlag, fcntl},
     sys::{
         signal::{Signal, kill},
         wait::{WaitStatus, waitpid},
@@ -49,7 +49,7 @@ pub struct Cgroup<'a> {
 #[derive(Debug)]
 pub struct Launched {
     pid: Pid,
-    /// What it writes to standard output.
+    /// What it writes to standard output. Reading does not wait.
     pub reports: PipeReader,
 }
 
@@ -94,6 +94,7 @@ pub fn launch(
     cgroup: Option<Cgroup<'_>>,
 ) -> io::Result<Launched> {
     let (reports, output) = io::pipe()?;
+    fcntl(&reports, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     let nothing = File::open("/dev/null")?;
     let Inheritance { control, plan, core_busy } = *inheritance;
     let mut handed = vec![
@@ -151,7 +152,7 @@ fn clone_process(cgroup: Option<BorrowedFd<'_>>) -> io::Result<Option<Pid>> {
     // a process that had other threads is the caller's care. `args` lives through the call.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
     match pid {
-        -1 if cgroup.is_none() && Errno::last() == Errno::ENOSYS => fork(),
+        -1 if cgroup.is_none() && matches!(Errno::last(), Errno::ENOSYS | Errno::EPERM) => fork(),
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(None),
         pid => Ok(Some(Pid::from_raw(pid as i32))),
@@ -186,6 +187,13 @@ unsafe fn become_program(
                 return;
             }
         }
+        // What whoever started the daemon left open is none of the child's. On Linux before 5.11 only the number that
+        // would be mistaken is closed.
+        let handed_over = handed.iter().map(|(_, to)| *to).max().unwrap_or(0);
+        if handed_over < CORE_BUSY_FD {
+            libc::close(CORE_BUSY_FD);
+        }
+        libc::syscall(libc::SYS_close_range, handed_over + 1, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
         libc::setpgid(0, 0);
         // "0" moves the writing process: cgroups(7).
         if let Some(procs) = move_by

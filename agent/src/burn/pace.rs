@@ -128,16 +128,19 @@ impl Pacer {
         }
         let flow = reins.check();
         match flow {
-            Flow::Resumed(paused) => {
-                self.origin += paused;
-                if let Some(others) = &mut self.others {
-                    others.leave_out(clock::thread_cpu());
-                }
-            }
+            Flow::Resumed(paused) => self.forget(paused),
             Flow::Stop => self.finish(reins),
             Flow::Burn => {}
         }
         flow
+    }
+
+    /// A pause that has just ended does not count. [`Pacer::step`] sees to its own.
+    pub(super) fn forget(&mut self, paused: Duration) {
+        self.origin += paused;
+        if let Some(others) = &mut self.others {
+            others.leave_out(clock::thread_cpu());
+        }
     }
 
     fn used(&mut self) -> Used {
@@ -184,7 +187,7 @@ impl Pacer {
 
     fn finish(&mut self, reins: &Reins) {
         // What comes after the end, such as the way here, was not asked.
-        let elapsed = clock::boottime().min(reins.end()).saturating_sub(self.origin);
+        let elapsed = reins.until().saturating_sub(self.origin);
         let used = self.used();
         self.publish(elapsed, used, reins);
         if let Some(waited) = self.waited.since_begin() {
@@ -198,6 +201,7 @@ impl Pacer {
         slot.others_ns.store(clock::ns(used.others), Ordering::Relaxed);
         slot.burning_ns.store(clock::ns(elapsed), Ordering::Relaxed);
         slot.asked_ns.store(clock::ns(self.asked.until(elapsed)), Ordering::Relaxed);
+        slot.excused_ns.store(clock::ns(self.asked.excused), Ordering::Relaxed);
     }
 }
 

@@ -74,6 +74,14 @@ impl Load {
         }
     }
 
+    /// Bytes of memory that its workers hold at most, beyond buffers.
+    pub fn memory_bytes(&self) -> u64 {
+        match self {
+            Self::Memory(load) => load.size_bytes,
+            Self::Cpu(_) | Self::Disk(_) | Self::Network(_) => 0,
+        }
+    }
+
     /// Whether a load of the core is asked.
     pub fn has_target(&self) -> bool {
         self.profile().is_some()

@@ -3,7 +3,10 @@
 use std::{
     hint,
     os::fd::OwnedFd,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -65,12 +68,22 @@ pub struct Reins {
     core: u32,
     /// The scheduler probe's count of core time, where there is one.
     probe: Option<Arc<OwnedFd>>,
+    pauses: Arc<Pauses>,
+}
+
+/// What a worker's pauses leave to be known, in ns of CLOCK_BOOTTIME.
+#[derive(Debug, Default)]
+struct Pauses {
+    /// Time paused between the instant of the start and the first burning instruction.
+    before_first_ns: AtomicU64,
+    /// Since when it is paused; 0 while it is not.
+    since_ns: AtomicU64,
 }
 
 impl Reins {
     /// Of one worker, on its core.
     pub fn new(block: Arc<ControlBlock>, worker: usize, core: u32, probe: Option<Arc<OwnedFd>>) -> Self {
-        Self { block, worker, core, probe }
+        Self { block, worker, core, probe, pauses: Arc::default() }
     }
 
     /// What others use of this worker's core from now on; `own` is the calling thread's CPU clock.
@@ -132,15 +145,29 @@ impl Reins {
             hint::spin_loop();
         }
         match self.check() {
-            // It was no pause of the load: that has not begun.
-            Flow::Resumed(_) => self.wait_for_start(),
+            Flow::Resumed(paused) => {
+                // What lies before the instant was no pause of the load.
+                let missed = paused.min(clock::boottime().saturating_sub(start));
+                self.pauses.before_first_ns.fetch_add(clock::ns(missed), Ordering::Relaxed);
+                self.wait_for_start()
+            }
             flow => flow,
         }
     }
 
-    /// When burning began or begins, CLOCK_BOOTTIME.
+    /// When burning began or begins, moved on by what was paused before it did, CLOCK_BOOTTIME.
     pub fn start(&self) -> Duration {
-        self.block.start()
+        let paused = self.pauses.before_first_ns.load(Ordering::Relaxed);
+        self.block.start() + Duration::from_nanos(paused)
+    }
+
+    /// Up to when burning counts as of now: to its end, and not into a pause.
+    pub(super) fn until(&self) -> Duration {
+        let now = clock::boottime().min(self.block.end());
+        match self.pauses.since_ns.load(Ordering::Relaxed) {
+            0 => now,
+            since => now.min(Duration::from_nanos(since)),
+        }
     }
 
     /// What to do next. Sleeps here while the run is paused. Some 30 ns when there is nothing to obey.
@@ -171,6 +198,7 @@ impl Reins {
 
     #[cold]
     fn pause(&self, since: Duration) -> Flow {
+        self.pauses.since_ns.store(clock::ns(since), Ordering::Relaxed);
         while self.block.command() == Command::Pause {
             if !self.beat(clock::boottime()) {
                 return Flow::Stop;
@@ -178,7 +206,10 @@ impl Reins {
             self.block.wait_while(Command::Pause, LONGEST_SLEEP);
         }
         match self.block.command() {
-            Command::Burn => Flow::Resumed(clock::boottime().saturating_sub(since)),
+            Command::Burn => {
+                self.pauses.since_ns.store(0, Ordering::Relaxed);
+                Flow::Resumed(clock::boottime().saturating_sub(since))
+            }
             _ => Flow::Stop,
         }
     }

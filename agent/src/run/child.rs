@@ -13,12 +13,9 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    fcntl::{FcntlArg, OFlag, fcntl},
-    sys::{
-        memfd::{MFdFlags, memfd_create},
-        signal::Signal,
-    },
+use nix::sys::{
+    memfd::{MFdFlags, memfd_create},
+    signal::Signal,
 };
 
 use crate::{
@@ -60,6 +57,8 @@ pub(super) struct BurnerProcess {
     pub ended: Option<ExitStatus>,
     /// Its last thread has left user space for good.
     silent: bool,
+    /// This daemon has killed it.
+    killed: bool,
     child: Launched,
     unread: Vec<u8>,
 }
@@ -77,7 +76,6 @@ impl BurnerProcess {
         let arguments = [c"burn".into(), c"--daemon".into(), CString::new(std::process::id().to_string())?];
         let inheritance = Inheritance { control: block.fd(), plan: plan_file.as_fd(), core_busy };
         let child = launch(&arguments, &inheritance, cgroup.map(RunCgroup::place))?;
-        fcntl(&child.reports, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok(Self {
             plan,
             block,
@@ -88,6 +86,7 @@ impl BurnerProcess {
             peer_lost: false,
             ended: None,
             silent: false,
+            killed: false,
             child,
             unread: Vec::new(),
         })
@@ -128,6 +127,7 @@ impl BurnerProcess {
 
     /// Kills it. Race-free: it keeps its pid until it is reaped, and nobody else reaps it.
     pub(super) fn kill(&mut self) {
+        self.killed = true;
         self.child.kill();
     }
 
@@ -148,11 +148,15 @@ impl BurnerProcess {
 
     /// Whether it ended with a signal or a status of failure.
     pub(super) fn has_failed(&self) -> bool {
-        self.ended.is_some_and(|status| !status.success())
+        self.ended.is_some_and(|status| !status.success()) && !(self.killed && self.ended_by_sigkill())
     }
 
-    /// Whether SIGKILL ended it.
+    /// Whether SIGKILL ended it, and it was not this daemon's.
     pub(super) fn was_killed(&self) -> bool {
+        !self.killed && self.ended_by_sigkill()
+    }
+
+    fn ended_by_sigkill(&self) -> bool {
         self.ended.is_some_and(|status| status.signal() == Some(Signal::SIGKILL as i32))
     }
 

@@ -377,15 +377,21 @@ impl Engine {
             run.stop(Ending::new(Cause::Unspecified, "a bug in the supervisor, see the agent's log"));
             Vec::new()
         });
-        *self.host.lock().unwrap_or_else(PoisonError::into_inner) = self.describe.host();
-        let mut record = self.record(run, burners);
-        record.telemetry = run.with_telemetry(super::telemetry::Telemetry::summaries);
-        if let Some(summary) = &mut record.summary {
-            summary.set_state(RunState::Finished);
-            summary.set_verdict(run.ending().map_or(Verdict::Error, |ending| ending.verdict()));
+        let recorded = panic::catch_unwind(AssertUnwindSafe(|| {
+            *self.host.lock().unwrap_or_else(PoisonError::into_inner) = self.describe.host();
+            let mut record = self.record(run, burners);
+            record.telemetry = run.with_telemetry(super::telemetry::Telemetry::summaries);
+            if let Some(summary) = &mut record.summary {
+                summary.set_state(RunState::Finished);
+                summary.set_verdict(run.ending().map_or(Verdict::Error, |ending| ending.verdict()));
+            }
+            // Before anybody is told that it is over: then the record is there to be read.
+            self.keep(record);
+        }));
+        if recorded.is_err() {
+            error!(run = run.id, "a bug: the run's record could not be made");
         }
-        // Before anybody is told that it is over: then the record is there to be read.
-        self.keep(record);
+        // Whatever happened: a run that never finishes would keep every other from starting.
         run.finish();
     }
 

@@ -1,25 +1,45 @@
 //! Whether the kernel's OOM killer ended a burner.
 
-use std::{fs, path::PathBuf};
+use std::{cell::Cell, fs, path::PathBuf, time::Duration};
 
 use ssts_proto::v1::Cause;
 
 use super::{child::BurnerProcess, ending::Ending};
-use crate::host::HostRoots;
+use crate::{clock, host::HostRoots};
+
+/// Between two looks at the kernel's count.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The kernel's count of processes that it killed for memory, of the whole host and of its cgroups: `oom_kill` of
 /// /proc/vmstat, counted in `__oom_kill_process` of mm/oom_kill.c.
 #[derive(Debug)]
 pub(super) struct OomKills {
     vmstat: PathBuf,
-    before: Option<u64>,
+    latest: Cell<Look>,
+    /// The one before: a kill is counted some milliseconds before its victim is gone.
+    before: Cell<Look>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    at: Duration,
+    kills: Option<u64>,
 }
 
 impl OomKills {
     /// Those from now on.
     pub(super) fn since_now(roots: &HostRoots) -> Self {
         let vmstat = roots.proc("vmstat");
-        Self { before: count(&vmstat), vmstat }
+        let look = Look { at: clock::boottime(), kills: count(&vmstat) };
+        Self { vmstat, latest: Cell::new(look), before: Cell::new(look) }
+    }
+
+    /// Forgets what was killed long ago: it was none of the burners. To be called while all of them are there.
+    pub(super) fn look_again(&self, now: Duration) {
+        if now.saturating_sub(self.latest.get().at) >= INTERVAL {
+            self.before.set(self.latest.get());
+            self.latest.set(Look { at: now, kills: count(&self.vmstat) });
+        }
     }
 
     /// Gives an ending its true cause: a burner that was killed while the OOM killer was at work died of that.
@@ -39,7 +59,7 @@ impl OomKills {
     }
 
     fn happened(&self) -> bool {
-        self.before.zip(count(&self.vmstat)).is_some_and(|(before, now)| now > before)
+        self.before.get().kills.zip(count(&self.vmstat)).is_some_and(|(before, now)| now > before)
     }
 }
 

@@ -11,6 +11,9 @@ const WORTH_TELLING: f64 = 0.5;
 /// A duty cycle's period, in ns: what the last one missed could not be made good. It matters to phases below a second.
 const LAST_PERIOD_NS: f64 = 10e6;
 
+/// What others took of a core too much is made up for as far as it lies within this time: the pacer's memory, in ns.
+const MADE_UP_NS: f64 = 500e6;
+
 /// Fills in the outcome. `ending` is the run's, where it was settled before the phase came to its end.
 pub(super) fn judge(
     result: &mut BurnerResult,
@@ -33,6 +36,8 @@ pub(super) fn judge(
         (BurnerOutcome::Stopped, ending.message.clone())
     } else if let Some(shortage) = result::memory_shortage(burner) {
         (BurnerOutcome::MemoryShort, shortage)
+    } else if let Some(core) = result::never_burned(burner) {
+        (BurnerOutcome::NothingDone, format!("the worker of core {core} never ran"))
     } else if result.operations == 0 && !may_rest(burner.plan.load.profile()) {
         (BurnerOutcome::NothingDone, "not a single operation was done".into())
     } else if let Some(reason) = missed(result, burner.plan.load.profile(), culprits) {
@@ -53,7 +58,7 @@ pub(super) fn ending(result: &BurnerResult) -> Option<Ending> {
             of(format!(": {} I/Os failed, the first with: {}", result.io_errors, result.outcome_reason)),
         )),
         BurnerOutcome::NothingDone => {
-            Some(Ending::new(Cause::NothingDone, of(" did not a single operation".into())))
+            Some(Ending::new(Cause::NothingDone, of(format!(": {}", result.outcome_reason))))
         }
         BurnerOutcome::MemoryShort => {
             Some(Ending::new(Cause::MemoryShort, of(format!(" {}", result.outcome_reason))))
@@ -84,7 +89,7 @@ fn missed(result: &BurnerResult, profile: Option<&LoadProfile>, culprits: &Culpr
     let worst = result
         .loads
         .iter()
-        .filter(|load| is_off(load, profile.of_core, tolerance))
+        .filter(|load| is_off(load, burning_ns, tolerance))
         .max_by(|one, other| distance(one).abs().total_cmp(&distance(other).abs()))?;
     let mut reason = format!(
         "core {} had {:.1} % instead of {:.1} %",
@@ -111,39 +116,47 @@ fn distance(load: &WorkerLoad) -> f64 {
     load.achieved_percent - load.asked_percent
 }
 
-fn is_off(load: &WorkerLoad, of_core: bool, tolerance: f64) -> bool {
+/// `burning_ns` is how long the worker burned. In mode `core` others may take more than the load at times; the worker makes up
+/// for what they took in the latest half second, and what lies before is excused.
+fn is_off(load: &WorkerLoad, burning_ns: f64, tolerance: f64) -> bool {
     let distance = distance(load);
-    // Where others alone use more than was asked of the core, the worker has nothing to add and nothing to take away.
-    let crowded = of_core && load.others_percent.is_some_and(|others| others > load.asked_percent);
-    distance < -tolerance || (distance > tolerance && !crowded)
+    let others = load.excused_percent.map_or(0.0, |excused| excused + 100.0 * MADE_UP_NS / burning_ns);
+    distance < -tolerance || distance > tolerance + others
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn load(asked_percent: f64, achieved_percent: f64, others_percent: Option<f64>) -> WorkerLoad {
-        WorkerLoad { asked_percent, achieved_percent, others_percent, ..WorkerLoad::default() }
+    const SECOND: f64 = 1e9;
+
+    fn load(asked_percent: f64, achieved_percent: f64) -> WorkerLoad {
+        WorkerLoad { asked_percent, achieved_percent, ..WorkerLoad::default() }
     }
 
     #[test]
     fn a_load_is_missed_beyond_the_tolerance_on_either_side() {
         for (achieved, off) in [(48.0, false), (47.9, true), (52.0, false), (52.1, true)] {
-            assert_eq!(is_off(&load(50.0, achieved, None), false, 2.0), off, "{achieved}");
+            assert_eq!(is_off(&load(50.0, achieved), SECOND, 2.0), off, "{achieved}");
         }
     }
 
     #[test]
     fn what_others_take_of_a_core_is_no_miss() {
-        assert!(!is_off(&load(50.0, 80.0, Some(75.0)), true, 2.0));
-        assert!(is_off(&load(50.0, 80.0, Some(30.0)), true, 2.0));
-        assert!(is_off(&load(50.0, 40.0, Some(30.0)), true, 2.0));
+        let of_core =
+            |achieved, excused| WorkerLoad { excused_percent: Some(excused), ..load(50.0, achieved) };
+        // A minute, of which others alone used 10 points too much.
+        assert!(!is_off(&of_core(60.0, 10.0), 60.0 * SECOND, 2.0));
+        assert!(is_off(&of_core(64.0, 10.0), 60.0 * SECOND, 2.0));
+        assert!(is_off(&of_core(47.0, 10.0), 60.0 * SECOND, 2.0));
+        // What they took at the very end was too late to be made up for.
+        assert!(!is_off(&of_core(90.0, 0.0), SECOND, 2.0));
     }
 
     #[test]
     fn a_reason_names_the_core_and_both_loads() {
         let mut profile = LoadProfile::FULL;
-        let loads = vec![load(100.0, 60.0, None)];
+        let loads = vec![load(100.0, 60.0)];
         let mut result = BurnerResult { loads, burning_ns: 1_000_000_000, ..BurnerResult::default() };
         result.loads[0].waited_percent = 39.0;
         // Nothing was asked.

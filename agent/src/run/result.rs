@@ -132,6 +132,12 @@ fn io_error(block: &ControlBlock) -> String {
     }
 }
 
+/// The core of a worker that did not execute a single burning instruction.
+pub(super) fn never_burned(burner: &BurnerProcess) -> Option<u32> {
+    let idle = |slot: &Slot| slot.first_burn_ns.load(Ordering::Relaxed) == 0;
+    burner.plan.cores.iter().zip(slots(&burner.block)).find(|(_, slot)| idle(slot)).map(|(core, _)| *core)
+}
+
 /// Asked and achieved load of one worker; nothing of one that never burned.
 fn worker_load(core: u32, slot: &Slot, of_core: bool) -> Option<WorkerLoad> {
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -155,6 +161,7 @@ fn worker_load(core: u32, slot: &Slot, of_core: bool) -> Option<WorkerLoad> {
         worst_points: measured.then(|| points(read(&slot.window_worst_ppm).cast_signed() as f64)),
         others_percent: of_core.then(|| percent(others)),
         waited_percent: percent(read(&slot.waited_ns)),
+        excused_percent: of_core.then(|| percent(read(&slot.excused_ns))),
     })
 }
 
