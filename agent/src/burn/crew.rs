@@ -15,6 +15,6 @@ use super::{
 pub(super) fn crew(plan: &Arc<Plan>) -> Result<Vec<Box<dyn Worker>>, BurnError> {
     Ok(match &plan.load {
         Load::Cpu(load) => cpu::crew(plan, load),
-        Load::Disk(load) => disk::crew(plan, load),
+        Load::Disk(load) => disk::crew(plan, load)?,
     })
 }

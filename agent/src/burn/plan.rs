@@ -26,7 +26,7 @@ pub struct Plan {
 pub enum Load {
     /// Compute.
     Cpu(CpuLoad),
-    /// Read and write an unnamed file.
+    /// Read and write, or take room.
     Disk(DiskLoad),
 }
 
@@ -43,14 +43,15 @@ impl Load {
     pub fn latencies(&self) -> &'static [&'static str] {
         match self {
             Self::Cpu(_) => &[],
-            Self::Disk(_) => DiskLoad::LATENCIES,
+            Self::Disk(load) => load.latencies(),
         }
     }
 
     /// What its workers count beyond what all do, in the order of [`Slot::figures`](super::control::Slot::figures).
     pub fn figures(&self) -> &'static [Figure] {
         match self {
-            Self::Cpu(_) | Self::Disk(_) => &[],
+            Self::Cpu(_) => &[],
+            Self::Disk(load) => load.figures(),
         }
     }
 

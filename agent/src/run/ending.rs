@@ -31,6 +31,7 @@ impl Ending {
             | Cause::BurnerDied
             | Cause::BurnerFailed
             | Cause::AgentLost
+            | Cause::DiskFull
             | Cause::NothingDone => Verdict::Error,
         }
     }

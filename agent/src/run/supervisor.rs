@@ -79,8 +79,9 @@ impl Supervisor {
     fn completed(&self) -> Ending {
         let io_errors: u64 = self.results.iter().map(|result| result.io_errors).sum();
         if let Some(first) = self.results.iter().find(|result| result.io_errors > 0) {
+            let cause = if result::is_full(&first.io_error) { Cause::DiskFull } else { Cause::IoErrors };
             return Ending::new(
-                Cause::IoErrors,
+                cause,
                 format!("{io_errors} I/Os failed, the first with: {}", first.io_error),
             );
         }
@@ -297,12 +298,24 @@ fn command(burners: &[BurnerProcess], command: Command) {
 fn failure(burner: &BurnerProcess) -> Option<Ending> {
     let kind = burner.plan.load.kind();
     let wrong = result::wrong_cores(burner);
-    if !wrong.is_empty() {
-        let message = format!("burner {kind}: core {} computed a wrong result", cpuset::list(&wrong));
-        return Some(Ending::new(Cause::WrongData, message));
-    }
-    if let Some(reason) = &burner.failure {
-        return Some(Ending::new(Cause::BurnerFailed, format!("burner {kind}: {reason}")));
+    match &burner.failure {
+        Some(reason) => {
+            let cause = if !wrong.is_empty() {
+                Cause::WrongData
+            } else if result::is_full(&result::io_error(&burner.block)) {
+                Cause::DiskFull
+            } else {
+                Cause::BurnerFailed
+            };
+            return Some(Ending::new(cause, format!("burner {kind}: {reason}")));
+        }
+        // It counts what is wrong a moment before it says what, and ends.
+        None if !wrong.is_empty() && !burner.is_gone() => return None,
+        None if !wrong.is_empty() => {
+            let message = format!("burner {kind}: core {} computed a wrong result", cpuset::list(&wrong));
+            return Some(Ending::new(Cause::WrongData, message));
+        }
+        None => {}
     }
     if burner.missed_the_daemon() {
         let message = format!("burner {kind} ended at its deadline: sstsd was stopped or starved");

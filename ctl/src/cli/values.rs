@@ -2,7 +2,10 @@
 
 use std::{fmt, path::PathBuf};
 
-use ssts_proto::{v1::Profile, validate};
+use ssts_proto::{
+    v1::{BlockShare, Profile},
+    validate,
+};
 
 use crate::{error::Problem, quantity};
 
@@ -22,6 +25,10 @@ impl fmt::Display for Host {
 /// A list of cores; a type of its own, because clap takes a bare `Vec` for a repeated argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cores(pub(crate) Vec<u32>);
+
+/// Block sizes with their shares; a type of its own as [`Cores`] is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Blocks(pub(crate) Vec<BlockShare>);
 
 pub(super) fn host(text: &str) -> Result<Host, String> {
     match text.strip_prefix("unix:") {
@@ -51,6 +58,17 @@ pub(super) fn core_list(text: &str) -> Result<Cores, String> {
 
 pub(super) fn rate(text: &str) -> Result<u64, String> {
     quantity::rate_per_s(text).map_err(one_line)
+}
+
+pub(super) fn block_sizes(text: &str) -> Result<Blocks, String> {
+    quantity::block_sizes(text).map(Blocks).map_err(one_line)
+}
+
+pub(super) fn percent(text: &str) -> Result<f64, String> {
+    match text.trim_end_matches('%').trim_end().parse::<f64>() {
+        Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent),
+        _ => Err("use more than 0, at most 100 %".into()),
+    }
 }
 
 pub(super) fn temperature(text: &str) -> Result<f64, String> {

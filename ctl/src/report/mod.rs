@@ -62,6 +62,7 @@ fn cause_words(cause: Cause) -> &'static str {
         Cause::WrongData => "wrong data was found",
         Cause::AgentLost => "the agent died during the run",
         Cause::IoErrors => "I/O errors",
+        Cause::DiskFull => "no room left on a file system",
         Cause::NothingDone => "a burner did not do a single operation",
     }
 }

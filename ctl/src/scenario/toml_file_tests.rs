@@ -78,6 +78,7 @@ fn every_key_reaches_the_contract() {
         block_bytes: Some(4_096),
         depth: Some(16),
         rate_per_s: Some(2_000),
+        ..DiskBurner::default()
     };
     assert_eq!(phases[0].burners[1].kind, Some(burner::Kind::Disk(disk)));
 }

@@ -8,7 +8,8 @@ mod profile;
 use std::collections::HashSet;
 
 pub use disk::{
-    DEFAULT_BLOCK_BYTES, DEFAULT_DEPTH, MAX_BLOCK_BYTES, MAX_DEPTH, MAX_RATE_PER_S, SECTOR_BYTES,
+    DEFAULT_BLOCK_BYTES, DEFAULT_DEPTH, DEFAULT_READ_PERCENT, MAX_BLOCK_BYTES, MAX_BLOCK_SIZES, MAX_DEPTH,
+    MAX_FSYNC_EVERY, MAX_JOBS, MAX_RATE_BYTES_PER_S, MAX_RATE_PER_S, SECTOR_BYTES,
 };
 
 use crate::v1::{Burner, Limits, Phase, Scenario, Violation, burner};
@@ -35,6 +36,11 @@ impl Violations {
     /// All that were noted, in order.
     pub fn into_vec(self) -> Vec<Violation> {
         self.0
+    }
+
+    /// How many were noted.
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Whether none was noted.
