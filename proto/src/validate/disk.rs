@@ -81,11 +81,18 @@ fn io(field: &str, disk: &DiskBurner, access: DiskAccess, found: &mut Violations
         found.add(format!("{field}.fill_percent"), "only a burner that fills has one", "leave it out");
     }
     blocks(field, disk, found);
-    range(field, "depth", "a depth of", disk.depth, MAX_DEPTH, found);
-    range(field, "jobs", "jobs:", disk.jobs, MAX_JOBS, found);
-    range(field, "fsync_every", "an fsync every", disk.fsync_every, MAX_FSYNC_EVERY, found);
-    range(field, "rate_per_s", "I/Os a second:", disk.rate_per_s, MAX_RATE_PER_S, found);
-    range(field, "rate_bytes_per_s", "bytes a second:", disk.rate_bytes_per_s, MAX_RATE_BYTES_PER_S, found);
+    range(field, "depth", "a depth of {}", disk.depth, MAX_DEPTH, found);
+    range(field, "jobs", "{} jobs", disk.jobs, MAX_JOBS, found);
+    range(field, "fsync_every", "an fsync after {} writes", disk.fsync_every, MAX_FSYNC_EVERY, found);
+    range(field, "rate_per_s", "a rate of {} I/Os a second", disk.rate_per_s, MAX_RATE_PER_S, found);
+    range(
+        field,
+        "rate_bytes_per_s",
+        "a rate of {} bytes a second",
+        disk.rate_bytes_per_s,
+        MAX_RATE_BYTES_PER_S,
+        found,
+    );
     if disk.rate_per_s.is_some() && disk.rate_bytes_per_s.is_some() {
         found.add(
             format!("{field}.rate_bytes_per_s"),
@@ -133,7 +140,11 @@ fn range<N: Copy + Ord + From<u8> + std::fmt::Display>(
     if let Some(value) = value
         && !(N::from(1)..=most).contains(&value)
     {
-        found.add(format!("{field}.{name}"), format!("{what} {value}"), format!("use 1 to {most}"));
+        found.add(
+            format!("{field}.{name}"),
+            what.replace("{}", &value.to_string()),
+            format!("use 1 to {most}"),
+        );
     }
 }
 

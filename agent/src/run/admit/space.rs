@@ -72,8 +72,14 @@ pub(super) fn check_memory(
         if asked > usable {
             let (field, what) = if file > buffers {
                 ("size_bytes", format!("{file} bytes of files in memory ({})", load.path.display()))
+            } else if load.verify {
+                (
+                    "size_bytes",
+                    format!("{buffers} bytes for blocks in flight and what verification remembers"),
+                )
             } else {
-                ("depth", format!("{buffers} bytes for blocks in flight and what verification remembers"))
+                let (depth, block_bytes) = (u64::from(load.depth) * jobs, load.largest_block());
+                ("depth", format!("{depth} blocks of {block_bytes} bytes in flight"))
             };
             found.add(
                 format!("{phase}.burners[{index}].{field}"),
