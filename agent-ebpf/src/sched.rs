@@ -1,5 +1,6 @@
 //! How long tasks that could run waited for a core: from the wake-up, or from the switch that preempted them, to the
-//! switch that runs them, counted by the core it runs them on. The idle task doesn't count.
+//! switch that runs them, counted by the core it runs them on. The idle task doesn't count. And how long each core was not
+//! idle.
 //!
 //! sched_wakeup and sched_wakeup_new note the start, sched_switch counts; all run with interrupts off:
 //! <https://github.com/torvalds/linux/blob/v6.18/kernel/sched/core.c>. Needs Linux 5.8.
@@ -18,7 +19,7 @@ use aya_ebpf::{
 };
 use ssts_agent_ebpf::{
     kernel::{constant, count, cpu, now, read},
-    shared::Counts,
+    shared::{Busy, Counts},
 };
 
 /// Since when each task waits, by the low bits of its pid: the other bits of the pid, so that a task never takes
@@ -29,6 +30,10 @@ static WAITING: Array<u64> = Array::with_max_entries(1 << SLOT_BITS, 0);
 /// One histogram a CPU.
 #[map]
 static RUNQUEUE: Array<Counts> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// One a CPU.
+#[map]
+static BUSY: Array<Busy> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// How often the canary's waits were counted.
 #[map]
@@ -162,6 +167,7 @@ fn woken(pid: u32) {
 #[inline(always)]
 fn switched(previous: u32, runnable: bool, next: u32) {
     let now = now();
+    count_busy(now, previous, next);
     if let Some(slot) = slot(previous) {
         if runnable {
             store(slot, owner(previous) | PREEMPTED | now & TIME);
@@ -178,6 +184,23 @@ fn switched(previous: u32, runnable: bool, next: u32) {
     count(&RUNQUEUE, cpu(), waited);
     if next == constant(&CANARY_PID) {
         seen_canary();
+    }
+}
+
+/// The time since the latest switch belongs to `previous`. A switch that was missed in between makes that wrong once.
+#[inline(always)]
+fn count_busy(now: u64, previous: u32, next: u32) {
+    let Some(busy) = BUSY.get_ptr_mut(cpu()) else { return };
+    // SAFETY: the element is there for as long as the map is, and no other CPU writes it. Volatile, so that a reader who
+    // finds the same `since_ns` twice has read what belongs to it.
+    unsafe {
+        let since = ptr::read_volatile(&raw const (*busy).since_ns);
+        if previous != 0 && since != 0 {
+            let before = ptr::read_volatile(&raw const (*busy).busy_ns);
+            ptr::write_volatile(&raw mut (*busy).busy_ns, before + (now - since));
+        }
+        ptr::write_volatile(&raw mut (*busy).pid, u64::from(next));
+        ptr::write_volatile(&raw mut (*busy).since_ns, now);
     }
 }
 

@@ -18,6 +18,21 @@ pub struct Counts {
 // A cache line belongs to one CPU, and the kernel lays array elements out by their size rounded up to 8.
 const _: () = assert!(size_of::<Counts>() == 2176 && size_of::<Counts>().is_multiple_of(64));
 
+/// How long one CPU was not idle, written by that CPU alone. A reader takes it for whole when `since_ns` did not change
+/// while it read.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub struct Busy {
+    /// Up to the latest switch.
+    pub busy_ns: u64,
+    /// When that was, CLOCK_MONOTONIC; 0 before the first one.
+    pub since_ns: u64,
+    /// The task that runs since; 0 for the idle task.
+    pub pid: u64,
+}
+
+const _: () = assert!(size_of::<Busy>() == 64);
+
 /// What a request to a block device asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]

@@ -76,11 +76,13 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
     let roots = HostRoots::from(config.roots.clone());
     host::sweep(&roots);
     let state_dir = config.state_dir.clone().unwrap_or_default();
-    let Probes { sources: probe_sources, statuses } = probes::load(&roots, &probe_settings(&config));
+    let Probes { sources: probe_sources, statuses, core_busy } =
+        probes::load(&roots, &probe_settings(&config));
     let inventory = Inventory { roots: roots.clone(), probes: statuses, state_dir: state_dir.clone() };
     let describe = Box::new(inventory.clone());
     let engine =
-        Engine::open(roots.clone(), config.limits.clone(), config.burners.clone(), describe, &state_dir)?;
+        Engine::open(roots.clone(), config.limits.clone(), config.burners.clone(), describe, &state_dir)?
+            .with_core_busy(core_busy);
     let engine = Arc::new(engine);
     // Only now: whoever finds the socket finds an agent that has its state folder to itself.
     let listeners = addresses.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;

@@ -7,6 +7,7 @@ mod display;
 mod error;
 mod interrupts;
 mod json;
+mod load;
 mod local;
 mod output;
 mod quantity;

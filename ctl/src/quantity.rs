@@ -1,10 +1,7 @@
-//! Durations, sizes, loads and lists of cores as users write them. Nothing is guessed: a number without its unit, or
+//! Durations, sizes and lists of cores as users write them. Nothing is guessed: a number without its unit, or
 //! with one that isn't known, is refused with the units that are.
 
-use ssts_proto::{
-    v1::{BlockShare, Constant, Profile, Ramp, profile},
-    validate::MAX_DURATION_MS,
-};
+use ssts_proto::{v1::BlockShare, validate::MAX_DURATION_MS};
 
 use crate::error::Problem;
 
@@ -133,17 +130,6 @@ pub(crate) fn block_sizes(text: &str) -> Result<Vec<BlockShare>, Problem> {
         .collect()
 }
 
-/// `50`, `50%`, `10..90`.
-pub(crate) fn load(text: &str) -> Result<Profile, Problem> {
-    let shape = match text.split_once("..") {
-        None => profile::Shape::Constant(Constant { load_percent: percent(text, text)? }),
-        Some((from, to)) => {
-            profile::Shape::Ramp(Ramp { from_percent: percent(from, text)?, to_percent: percent(to, text)? })
-        }
-    };
-    Ok(Profile { shape: Some(shape) })
-}
-
 /// `0-3,8`: the numbers, in the order written.
 pub(crate) fn cores(text: &str) -> Result<Vec<u32>, Problem> {
     const MEND: &str = "write numbers and ranges with commas between them, such as 0-3,8";
@@ -184,17 +170,6 @@ pub(crate) fn rate_per_s(text: &str) -> Result<u64, Problem> {
             format!("'{text}' is not a rate"),
             format!("write I/Os a second, 1 to {}", ssts_proto::validate::MAX_RATE_PER_S),
         )),
-    }
-}
-
-fn percent(text: &str, whole: &str) -> Result<f64, Problem> {
-    const MEND: &str = "use 1 to 100 percent of each core, or a ramp such as 10..90";
-    let digits = text.trim();
-    let digits = digits.strip_suffix('%').unwrap_or(digits).trim_end();
-    match digits.parse::<f64>() {
-        Ok(value) if (1.0..=100.0).contains(&value) => Ok(value),
-        Ok(value) if value.is_finite() => Err(Problem::new(format!("a load of {value} %"), MEND)),
-        _ => Err(Problem::new(format!("'{whole}' is not a load"), MEND)),
     }
 }
 
@@ -301,18 +276,6 @@ mod tests {
             ["", "0", "-1", "1.5", "0.3B", "MiB", "5 parsecs", "9EiB", "99999999999999999999TiB", "1..2k"]
         {
             assert!(size_bytes(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn loads_stay_between_1_and_100() {
-        assert_eq!(load("50"), load("50 %"));
-        assert!(matches!(
-            load("10..90").map(|profile| profile.shape),
-            Ok(Some(profile::Shape::Ramp(Ramp { from_percent: 10.0, to_percent: 90.0 })))
-        ));
-        for text in ["0", "101", "-5", "nan", "inf", "", "ten", "1..", "..2", "0..50", "50..101", "1..2..3"] {
-            assert!(load(text).is_err(), "{text}");
         }
     }
 

@@ -20,6 +20,7 @@ duration = "1s"
 [[phase.burner]]
 kind = "cpu"
 load = 40
+tolerance = 100
 
 [[phase]]
 name = "both"
@@ -27,6 +28,7 @@ duration = "1500ms"
 [[phase.burner]]
 kind = "cpu"
 load = {{ from = 10, to = 60 }}
+tolerance = 100
 cores = "0"
 [[phase.burner]]
 kind = "disk"

@@ -118,7 +118,7 @@ fn a_halt_holds_until_it_is_cleared() {
     assert_eq!((&result["verdict"], &result["cause"]), (&"aborted".into(), &"halted".into()), "{result:#}");
 
     let refused = |daemon: &Daemon| {
-        let outcome = Ctl::new(&ground).words("burn cpu --load 30 --duration 1s").run();
+        let outcome = Ctl::new(&ground).words("burn cpu --load 30 --tolerance 100 --duration 1s").run();
         outcome.assert_status(4).assert_tells(&[
             "halted",
             "uid 0",
@@ -139,5 +139,5 @@ fn a_halt_holds_until_it_is_cleared() {
         refused(&daemon);
     }
     Ctl::new(&ground).words("halt --clear").run().assert_status(0);
-    Ctl::new(&ground).words("burn cpu --load 30 --duration 200ms").run().assert_status(0);
+    Ctl::new(&ground).words("burn cpu --load 30 --tolerance 100 --duration 200ms").run().assert_status(0);
 }

@@ -55,7 +55,7 @@ impl Guarded {
             (&"aborted".into(), &"guard_tripped".into()),
             "{result:#}"
         );
-        Ctl::new(&ground).words("burn cpu --load 20 --duration 200ms").run();
+        Ctl::new(&ground).words("burn cpu --load 20 --tolerance 100 --duration 200ms").run();
         (took, result)
     }
 }
@@ -145,7 +145,7 @@ fn too_little_memory_stops_the_run() {
 fn a_run_that_lasts_too_long_is_stopped_paused_or_not() {
     let ground = Ground::new();
     let daemon = Daemon::start(&ground);
-    let words = "--output json burn cpu --load 20 --duration 2s --max-duration 3s";
+    let words = "--output json burn cpu --load 20 --tolerance 100 --duration 2s --max-duration 3s";
     let running = Ctl::new(&ground).words(words).spawn();
     daemon.burning(1);
     Ctl::new(&ground).words("pause").run().assert_status(0);

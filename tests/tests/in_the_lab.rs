@@ -29,6 +29,7 @@ duration = "2s"
 [[phase.burner]]
 kind = "cpu"
 load = 20
+tolerance = 100
 [[phase]]
 name = "disk"
 duration = "2s"

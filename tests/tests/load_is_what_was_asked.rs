@@ -19,8 +19,10 @@ const TRIES: usize = 3;
 fn burn(asked: f64, duration: Duration, window: Duration) -> (Load, Value) {
     let ground = Ground::alone();
     let daemon = Daemon::start(&ground);
-    let words =
-        format!("--output json burn cpu --cores 0 --load {asked} --duration {}ms", duration.as_millis());
+    let words = format!(
+        "--output json burn cpu --cores 0 --load {asked} --tolerance 100 --duration {}ms",
+        duration.as_millis()
+    );
     let running = Ctl::new(&ground).words(&words).spawn();
     let burner = daemon.burning(1)[0];
     let workers = burner.workers();
@@ -75,8 +77,9 @@ fn a_tenth_and_nine_tenths_are_what_they_say() {
 fn a_ramp_rises() {
     let ground = Ground::alone();
     let daemon = Daemon::start(&ground);
-    let running =
-        Ctl::new(&ground).words("--output json burn cpu --cores 0 --load 20..80 --duration 4s").spawn();
+    let running = Ctl::new(&ground)
+        .words("--output json burn cpu --cores 0 --load 20..80 --tolerance 100 --duration 4s")
+        .spawn();
     let worker: Thread = daemon.burning(1)[0].workers()[0];
     let loads: Vec<Load> = (0..3).map(|_| outside::load(worker, Duration::from_secs(1))).collect();
     let outcome = running.outcome();

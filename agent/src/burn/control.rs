@@ -70,6 +70,8 @@ pub(super) struct Header {
     deadline_ns: AtomicU64,
     /// Burning ends here by itself; moved on by the time spent paused.
     end_ns: AtomicU64,
+    /// Burning begins here, at the earliest.
+    start_ns: AtomicU64,
 }
 
 /// What one worker tells. Written by that worker alone.
@@ -94,12 +96,19 @@ pub struct Slot {
     pub burning_ns: AtomicU64,
     /// The integral of the target over that time: what `on_cpu_ns` should be.
     pub asked_ns: AtomicU64,
-    /// Windows of 100 ms: how many, the sum of their loads, and of the squares, in parts of a million.
+    /// What others used of its core over that time. Only of workers that hold the core's load.
+    pub others_ns: AtomicU64,
+    /// Time that it could run and waited for its core: the second number of its `schedstat`.
+    pub waited_ns: AtomicU64,
+    /// Windows of 100 ms: how many, the sum of what was achieved less what was asked (two's complement), and of the
+    /// squares, in parts of a million.
     pub windows: AtomicU64,
     /// See `windows`.
-    pub window_sum_ppm: AtomicU64,
+    pub window_errors_ppm: AtomicU64,
     /// See `windows`.
     pub window_squares_ppm2: AtomicU64,
+    /// The error that was furthest from 0.
+    pub window_worst_ppm: AtomicU64,
     /// Operations done.
     pub operations: AtomicU64,
     /// Bytes moved.
@@ -133,7 +142,7 @@ const SLOT_BYTES: usize = size_of::<Slot>();
 const HISTOGRAM_BYTES: usize = LATENCY.buckets() * size_of::<AtomicU64>();
 
 // Both processes are the same executable, so only accidents of the layout matter: no padding to leak, whole lines.
-const _: () = assert!(HEADER_BYTES == 128 && SLOT_BYTES == 256 && HISTOGRAM_BYTES.is_multiple_of(64));
+const _: () = assert!(HEADER_BYTES == 128 && SLOT_BYTES == 384 && HISTOGRAM_BYTES.is_multiple_of(64));
 
 impl ControlBlock {
     /// A new block, every counter 0, the command [`Command::Prepare`], with that many latency histograms a worker.
@@ -242,6 +251,16 @@ impl ControlBlock {
     /// When burning ends by itself, CLOCK_BOOTTIME.
     pub fn end(&self) -> Duration {
         Duration::from_nanos(self.header().end_ns.load(Ordering::Relaxed))
+    }
+
+    /// When burning begins, CLOCK_BOOTTIME.
+    pub fn start(&self) -> Duration {
+        Duration::from_nanos(self.header().start_ns.load(Ordering::Relaxed))
+    }
+
+    /// Sets when burning begins. To be called before the command to burn.
+    pub fn set_start(&self, start: Duration) {
+        self.header().start_ns.store(clock::ns(start), Ordering::Relaxed);
     }
 
     /// Sets when burning ends by itself.

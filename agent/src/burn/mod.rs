@@ -3,6 +3,7 @@
 //! count into the [`control::ControlBlock`].
 
 pub mod control;
+mod core_time;
 pub mod cpu;
 mod crew;
 pub mod disk;
@@ -14,6 +15,7 @@ pub mod plan;
 pub mod process;
 pub mod profile;
 pub(crate) mod random;
+mod waited;
 pub mod worker;
 
 use std::{io, path::PathBuf};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{cpu::CpuLoad, disk::DiskLoad};
+use super::{cpu::CpuLoad, disk::DiskLoad, profile::LoadProfile};
 
 /// A burner, ready to be carried out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,12 +55,27 @@ impl Load {
         }
     }
 
+    /// The load of a core that is asked of its workers, where one is.
+    pub fn profile(&self) -> Option<&LoadProfile> {
+        match self {
+            Self::Cpu(load) => Some(&load.profile),
+            Self::Disk(_) => None,
+        }
+    }
+
     /// Whether a load of the core is asked.
     pub fn has_target(&self) -> bool {
-        match self {
-            Self::Cpu(_) => true,
-            Self::Disk(_) => false,
-        }
+        self.profile().is_some()
+    }
+
+    /// Whether workers need to know what others use of their cores.
+    pub fn holds_cores(&self) -> bool {
+        self.profile().is_some_and(|profile| profile.of_core)
+    }
+
+    /// Whether workers are to begin together.
+    pub fn is_in_step(&self) -> bool {
+        self.profile().is_some_and(|profile| profile.in_step)
     }
 }
 

@@ -4,6 +4,7 @@
 use std::{
     fs::File,
     io::{self, Read as _, Seek as _, Write as _},
+    os::fd::OwnedFd,
     process::ExitCode,
     sync::{Arc, mpsc},
     thread,
@@ -60,13 +61,13 @@ fn run(daemon: i32) -> Result<ExitCode, BurnError> {
     follow(daemon)?;
     be_the_first_to_go();
     let instructions = |error: io::Error| BurnError::Instructions(error.to_string());
-    let (control, plan) = inherit::take_over().map_err(instructions)?;
+    let inherit::Inheritance { control, plan, core_busy } = inherit::take_over().map_err(instructions)?;
     let block = Arc::new(ControlBlock::open(control).map_err(instructions)?);
     let plan: Arc<Plan> = Arc::new(read_plan(plan.into()).map_err(instructions)?);
     if plan.cores.len() != block.workers() {
         return Err(BurnError::Instructions("the plan and the control block differ in workers".into()));
     }
-    work(&block, &plan)
+    work(&block, &plan, core_busy.map(Arc::new).as_ref())
 }
 
 /// Dies with the daemon, `kill -9` included.
@@ -95,10 +96,14 @@ enum News {
     Ended(Result<(), BurnError>),
 }
 
-fn work(block: &Arc<ControlBlock>, plan: &Arc<Plan>) -> Result<ExitCode, BurnError> {
+fn work(
+    block: &Arc<ControlBlock>,
+    plan: &Arc<Plan>,
+    core_busy: Option<&Arc<OwnedFd>>,
+) -> Result<ExitCode, BurnError> {
     let (sender, news) = mpsc::channel();
     for (index, (mut worker, &core)) in crew(plan)?.into_iter().zip(&plan.cores).enumerate() {
-        let reins = Reins::new(block.clone(), index);
+        let reins = Reins::new(block.clone(), index, core, core_busy.cloned());
         let sender = sender.clone();
         let body = move || {
             let outcome = worker_thread(&mut *worker, core, &reins, &sender);

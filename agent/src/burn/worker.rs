@@ -1,6 +1,8 @@
 //! What every worker does, whatever it burns: wait for the command, obey it, prove that it lives, end at the deadline.
 
 use std::{
+    hint,
+    os::fd::OwnedFd,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -10,11 +12,14 @@ use serde::{Deserialize, Serialize};
 use super::{
     BurnError,
     control::{Command, ControlBlock, Slot},
+    core_time::CoreTime,
 };
 use crate::clock;
 
 /// How long a sleeping worker goes without a look at the deadline.
 const LONGEST_SLEEP: Duration = Duration::from_millis(20);
+/// How long before an instant a worker is awake to meet it: longer than a sleep is late on an idle core.
+const ALERT: Duration = Duration::from_micros(300);
 
 /// A thread of a burner, pinned to one core.
 pub trait Worker: Send {
@@ -57,12 +62,20 @@ pub enum Flow {
 pub struct Reins {
     block: Arc<ControlBlock>,
     worker: usize,
+    core: u32,
+    /// The scheduler probe's count of core time, where there is one.
+    probe: Option<Arc<OwnedFd>>,
 }
 
 impl Reins {
-    /// Of one worker.
-    pub fn new(block: Arc<ControlBlock>, worker: usize) -> Self {
-        Self { block, worker }
+    /// Of one worker, on its core.
+    pub fn new(block: Arc<ControlBlock>, worker: usize, core: u32, probe: Option<Arc<OwnedFd>>) -> Self {
+        Self { block, worker, core, probe }
+    }
+
+    /// What others use of this worker's core from now on; `own` is the calling thread's CPU clock.
+    pub(super) fn core_time(&self, own: Duration) -> CoreTime {
+        CoreTime::begin(self.core, self.probe.as_deref(), own)
     }
 
     /// Where this worker tells what it did.
@@ -90,7 +103,7 @@ impl Reins {
     pub fn wait_for_start(&self) -> Flow {
         loop {
             match self.block.command() {
-                Command::Burn => return self.check(),
+                Command::Burn => return self.wait_for_the_edge(),
                 Command::Stop => return Flow::Stop,
                 waiting @ (Command::Prepare | Command::Pause) => {
                     if !self.beat(clock::boottime()) {
@@ -100,6 +113,29 @@ impl Reins {
                 }
             }
         }
+    }
+
+    /// Sleeps until shortly before the instant of the start, and looks at the clock from then on: workers begin within
+    /// microseconds of each other.
+    fn wait_for_the_edge(&self) -> Flow {
+        let start = self.block.start();
+        self.sleep_until(start.saturating_sub(ALERT));
+        while clock::boottime() < start {
+            if self.block.command() != Command::Burn {
+                break;
+            }
+            hint::spin_loop();
+        }
+        match self.check() {
+            // It was no pause of the load: that has not begun.
+            Flow::Resumed(_) => self.wait_for_start(),
+            flow => flow,
+        }
+    }
+
+    /// When burning began or begins, CLOCK_BOOTTIME.
+    pub fn start(&self) -> Duration {
+        self.block.start()
     }
 
     /// What to do next. Sleeps here while the run is paused. Some 30 ns when there is nothing to obey.

@@ -88,7 +88,7 @@ impl Agent for AgentService {
 
     async fn start(&self, request: Request<v1::StartRequest>) -> Result<Response<v1::StartResponse>, Status> {
         let caller = caller(&request);
-        let v1::StartRequest { run_id, scenario, lease_ttl_ms } = request.into_inner();
+        let v1::StartRequest { run_id, scenario, lease_ttl_ms, start_at_unix_ns } = request.into_inner();
         if !validate::run_id(&run_id) {
             return Err(violation(
                 "run_id",
@@ -108,8 +108,19 @@ impl Agent for AgentService {
         info!(run = run_id, scenario = scenario.name, %caller, "asked to start");
         let engine = self.engine.clone();
         let ttl = lease_ttl_ms.map(Duration::from_millis);
+        let start_at = start_at_unix_ns
+            .map(|ns| {
+                u64::try_from(ns).map(Duration::from_nanos).map_err(|_| {
+                    violation(
+                        "start_at_unix_ns",
+                        format!("a start at {ns} ns"),
+                        "use an instant that is ahead",
+                    )
+                })
+            })
+            .transpose()?;
         blocking(move || {
-            let run = engine.start(run_id, &scenario, ttl)?;
+            let run = engine.start(run_id, &scenario, ttl, start_at)?;
             Ok(v1::StartResponse { run: Some(run.summary()) })
         })
         .await

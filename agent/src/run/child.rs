@@ -23,7 +23,7 @@ use nix::{
 use crate::{
     burn::{
         control::ControlBlock,
-        inherit,
+        inherit::{self, Inheritance},
         plan::Plan,
         process::{DEADLINE_PASSED, Report},
         worker::Prepared,
@@ -57,7 +57,12 @@ pub(super) struct BurnerProcess {
 
 impl BurnerProcess {
     /// Starts one. To be called on a thread that outlives it: the kernel kills it with that thread.
-    pub(super) fn start(plan: Plan, deadline: Duration, cgroup: Option<&RunCgroup>) -> io::Result<Self> {
+    pub(super) fn start(
+        plan: Plan,
+        deadline: Duration,
+        cgroup: Option<&RunCgroup>,
+        core_busy: Option<BorrowedFd<'_>>,
+    ) -> io::Result<Self> {
         let block = Arc::new(ControlBlock::create(plan.cores.len(), plan.load.latencies().len(), deadline)?);
         let plan_file = plan_file(&plan)?;
         let mut command = Command::new("/proc/self/exe");
@@ -69,7 +74,8 @@ impl BurnerProcess {
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         let procs = cgroup.map(|cgroup| cgroup.procs().as_fd());
-        inherit::hand_over(&mut command, block.fd(), plan_file.as_fd(), procs)?;
+        let inheritance = Inheritance { control: block.fd(), plan: plan_file.as_fd(), core_busy };
+        inherit::hand_over(&mut command, &inheritance, procs)?;
         let mut child = command.spawn()?;
         // Without a pipe there is no child: it was asked for just above.
         let reports = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
@@ -123,6 +129,11 @@ impl BurnerProcess {
     /// Kills it. Race-free: it keeps its pid until it is reaped, and nobody else reaps it.
     pub(super) fn kill(&mut self) {
         let _already_ended = self.child.kill();
+    }
+
+    /// The kernel's number of it.
+    pub(super) fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
     }
 
     /// Whether it was seen to end: it executes nothing any more.

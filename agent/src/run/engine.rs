@@ -1,6 +1,7 @@
 //! The runs of this host: admits, starts, stops, halts, remembers. One at a time for now.
 
 use std::{
+    os::fd::{AsFd as _, OwnedFd},
     panic::{self, AssertUnwindSafe},
     path::Path,
     sync::{
@@ -23,7 +24,7 @@ use super::{
     halt::HaltLatch,
     state::Illegal,
     store::{Store, StoreError},
-    supervisor::Supervisor,
+    supervisor::{Settings, Supervisor},
 };
 use crate::{
     clock,
@@ -96,6 +97,7 @@ pub struct Engine {
     /// Held by a start from its beginning to its end.
     starting: Mutex<()>,
     closed: AtomicBool,
+    core_busy: Option<OwnedFd>,
 }
 
 impl Engine {
@@ -128,7 +130,15 @@ impl Engine {
             active: Mutex::default(),
             starting: Mutex::default(),
             closed: AtomicBool::new(false),
+            core_busy: None,
         })
+    }
+
+    /// With the scheduler probe's count of core time, for burners that hold a core's load.
+    #[must_use]
+    pub fn with_core_busy(mut self, core_busy: Option<OwnedFd>) -> Self {
+        self.core_busy = core_busy;
+        self
     }
 
     /// The burners that are there now.
@@ -155,12 +165,17 @@ impl Engine {
         id: String,
         scenario: &Scenario,
         lease_ttl: Option<Duration>,
+        start_at: Option<Duration>,
     ) -> Result<Arc<ActiveRun>, EngineError> {
         // Only one at a time looks at files and waits for the disk; nobody else waits with it.
         let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
         self.may_start(&id)?;
         let offer = Offer { roots: &self.roots, limits: &self.limits, cores: &self.cores };
-        let admitted = offer.admit(scenario).map_err(EngineError::Refused)?;
+        let mut admitted = offer.admit(scenario).map_err(EngineError::Refused)?;
+        admitted.start_at = start_at
+            .map(|instant| offer.start_at(instant, &admitted))
+            .transpose()
+            .map_err(|violation| EngineError::Refused(vec![violation]))?;
         let run = ActiveRun::new(id, admitted, lease_ttl, self.board.clone()).map_err(|errno| {
             EngineError::Kernel { what: "the run could not be set up", source: errno.into() }
         })?;
@@ -318,7 +333,11 @@ impl Engine {
         // At ordinary priority, unlike the tick: this thread reaps children, and there the kernel spins until a preempted reader
         // of their /proc has gone on (release_task, shrink_dcache_parent). A real-time thread would keep it from that.
         let burners = panic::catch_unwind(AssertUnwindSafe(|| {
-            Supervisor::new(run.clone(), self.board.clone(), self.burners.clone(), &self.roots).carry_out()
+            let settings = Settings {
+                config: self.burners.clone(),
+                core_busy: self.core_busy.as_ref().map(|map| map.as_fd()),
+            };
+            Supervisor::new(run.clone(), self.board.clone(), settings, &self.roots).carry_out()
         }));
         let burners = burners.unwrap_or_else(|_| {
             self.board.set(Vec::new());

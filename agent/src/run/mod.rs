@@ -3,10 +3,12 @@
 mod active;
 mod admit;
 mod child;
+mod culprits;
 mod ending;
 mod engine;
 mod halt;
 mod lease;
+mod outcome;
 mod result;
 pub mod state;
 mod store;

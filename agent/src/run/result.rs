@@ -1,9 +1,12 @@
 //! What a burner did, from its control block. It is there whatever the process died of.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use nix::errno::Errno;
-use ssts_proto::v1::{BurnerResult, Figure, OperationLatency};
+use ssts_proto::v1::{BurnerResult, Figure, OperationLatency, WorkerLoad};
 
 use super::{child::BurnerProcess, telemetry::quantile};
 use crate::{
@@ -29,18 +32,21 @@ pub(super) fn of_burner(
     asked: Duration,
 ) -> BurnerResult {
     let block = &*burner.block;
-    let read = |counter: fn(&Slot) -> &std::sync::atomic::AtomicU64| {
-        sum(block, |slot| counter(slot).load(Ordering::Relaxed))
-    };
-    let loads: Vec<Load> = slots(block).filter_map(Load::of).collect();
-    let mean = |value: fn(&Load) -> Option<f64>| {
-        // To a millionth of a core: what is beyond are the clocks' own nanoseconds.
-        let round = |share: f64| (share * 1e6).round() / 1e4;
+    let read = |counter: fn(&Slot) -> &AtomicU64| sum(block, |slot| counter(slot).load(Ordering::Relaxed));
+    let profile = burner.plan.load.profile();
+    let of_core = profile.is_some_and(|profile| profile.of_core);
+    let by_worker = burner.plan.cores.iter().zip(slots(block));
+    let loads: Vec<WorkerLoad> =
+        by_worker.filter_map(|(core, slot)| worker_load(*core, slot, of_core)).collect();
+    let mean = |value: fn(&WorkerLoad) -> Option<f64>| {
         let values: Option<Vec<f64>> = loads.iter().map(value).collect();
         values
             .filter(|values| !values.is_empty())
-            .map(|values| round(values.iter().sum::<f64>() / values.len() as f64))
+            .map(|values| rounded(values.iter().sum::<f64>() / values.len() as f64))
     };
+    let start = clock::ns(block.start());
+    let distance =
+        |slot: &Slot| slot.first_burn_ns.load(Ordering::Relaxed).cast_signed() - start.cast_signed();
     let last_start =
         slots(block).map(|slot| slot.first_burn_ns.load(Ordering::Relaxed)).max().unwrap_or_default();
     let all_burned = slots(block).all(|slot| slot.first_burn_ns.load(Ordering::Relaxed) > 0);
@@ -52,9 +58,9 @@ pub(super) fn of_burner(
         workers: block.workers() as u32,
         cores: burner.plan.cores.clone(),
         variant: burner.prepared.as_ref().map(|prepared| prepared.variant.clone()).unwrap_or_default(),
-        target_load_percent: mean(|load| Some(load.asked)).filter(|_| burner.plan.load.has_target()),
-        achieved_load_percent: mean(|load| Some(load.achieved)),
-        achieved_load_stddev_points: mean(|load| load.deviation).filter(|_| burner.plan.load.has_target()),
+        target_load_percent: mean(|load| Some(load.asked_percent)).filter(|_| profile.is_some()),
+        achieved_load_percent: mean(|load| Some(load.achieved_percent)),
+        achieved_load_stddev_points: mean(|load| load.stddev_points).filter(|_| profile.is_some()),
         operations: read(|slot| &slot.operations),
         bytes: read(|slot| &slot.bytes),
         flops: read(|slot| &slot.flops),
@@ -73,6 +79,11 @@ pub(super) fn of_burner(
             .map(|(index, kind)| figure(block, index, kind))
             .collect(),
         ended: burner.ending(),
+        start_skew_ns: all_burned.then(|| slots(block).map(distance).max_by_key(|skew| skew.abs())).flatten(),
+        loads: if profile.is_some() { loads } else { Vec::new() },
+        // By `outcome`.
+        outcome: 0,
+        outcome_reason: String::new(),
         ready_after_ns: all_burned.then(|| last_start.saturating_sub(clock::ns(asked))),
     }
 }
@@ -92,28 +103,34 @@ pub(super) fn io_error(block: &ControlBlock) -> String {
     }
 }
 
-/// Shares of a core.
-struct Load {
-    asked: f64,
-    achieved: f64,
-    /// None for a worker that did not burn for a whole window.
-    deviation: Option<f64>,
+/// Asked and achieved load of one worker; nothing of one that never burned.
+fn worker_load(core: u32, slot: &Slot, of_core: bool) -> Option<WorkerLoad> {
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let burning = read(&slot.burning_ns) as f64;
+    if burning == 0.0 {
+        return None;
+    }
+    // To a millionth of a core: what is beyond are the clocks' own nanoseconds.
+    let percent = |time_ns: u64| rounded(time_ns as f64 / burning * 100.0);
+    let points = |ppm: f64| rounded(ppm / 1e4);
+    let windows = read(&slot.windows) as f64;
+    let measured = windows > 0.0;
+    let mean = read(&slot.window_errors_ppm).cast_signed() as f64 / windows;
+    let variance = read(&slot.window_squares_ppm2) as f64 / windows - mean * mean;
+    let others = if of_core { read(&slot.others_ns) } else { 0 };
+    Some(WorkerLoad {
+        core,
+        asked_percent: percent(read(&slot.asked_ns)),
+        achieved_percent: percent(read(&slot.on_cpu_ns) + others),
+        stddev_points: measured.then(|| points(variance.max(0.0).sqrt())),
+        worst_points: measured.then(|| points(read(&slot.window_worst_ppm).cast_signed() as f64)),
+        others_percent: of_core.then(|| percent(others)),
+        waited_percent: percent(read(&slot.waited_ns)),
+    })
 }
 
-impl Load {
-    /// Of a worker that burned.
-    fn of(slot: &Slot) -> Option<Self> {
-        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed) as f64;
-        let burning = read(&slot.burning_ns);
-        let windows = read(&slot.windows);
-        let mean = read(&slot.window_sum_ppm) / windows.max(1.0);
-        let variance = read(&slot.window_squares_ppm2) / windows.max(1.0) - mean * mean;
-        (burning > 0.0).then(|| Self {
-            asked: read(&slot.asked_ns) / burning,
-            achieved: read(&slot.on_cpu_ns) / burning,
-            deviation: (windows > 0.0).then(|| variance.max(0.0).sqrt() / 1e6),
-        })
-    }
+fn rounded(number: f64) -> f64 {
+    (number * 1e4).round() / 1e4
 }
 
 fn figure(block: &ControlBlock, index: usize, kind: &plan::Figure) -> Figure {

@@ -2,7 +2,7 @@
 //! sleeps in poll(2) on its burners' pipes and on the run's orders.
 
 use std::{
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, BorrowedFd},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,8 +15,9 @@ use super::{
     active::ActiveRun,
     admit::PlannedPhase,
     child::{BurnerProcess, until},
+    culprits::Culprits,
     ending::Ending,
-    result,
+    outcome, result,
 };
 use crate::{
     burn::control::Command,
@@ -33,21 +34,35 @@ const LAST_INSTANT: Duration = Duration::from_millis(20);
 /// How often the supervisor says that a burner does not go, once it has been killed.
 const COMPLAINT: Duration = Duration::from_secs(1);
 
+/// How long before the instant of a start its workers are told, so that all are awake to meet it.
+const HEADS_UP: Duration = Duration::from_millis(50);
+/// The same where workers are to begin in step and no instant was named.
+const BREATH: Duration = Duration::from_millis(2);
+
+/// What is the same for all runs of a daemon.
+#[derive(Debug)]
+pub(super) struct Settings<'a> {
+    /// From the configuration.
+    pub config: BurnersConfig,
+    /// The scheduler probe's count of core time.
+    pub core_busy: Option<BorrowedFd<'a>>,
+}
+
 /// Carries out one run.
 #[derive(Debug)]
-pub(super) struct Supervisor {
+pub(super) struct Supervisor<'a> {
     run: Arc<ActiveRun>,
     board: Arc<BurnerBoard>,
-    config: BurnersConfig,
+    settings: Settings<'a>,
     cgroup: Option<RunCgroup>,
     results: Vec<BurnerResult>,
 }
 
-impl Supervisor {
+impl<'a> Supervisor<'a> {
     pub(super) fn new(
         run: Arc<ActiveRun>,
         board: Arc<BurnerBoard>,
-        config: BurnersConfig,
+        settings: Settings<'a>,
         roots: &HostRoots,
     ) -> Self {
         let cgroup = RunCgroup::create(roots, &run.id)
@@ -57,7 +72,7 @@ impl Supervisor {
                 run.tell(EventKind::Notice, message, []);
             })
             .ok();
-        Self { run, board, config, cgroup, results: Vec::new() }
+        Self { run, board, settings, cgroup, results: Vec::new() }
     }
 
     /// To the end of the run. Returns when no burner is left, with what each did.
@@ -77,17 +92,8 @@ impl Supervisor {
 
     /// Every phase came to its end: did it do what was asked?
     fn completed(&self) -> Ending {
-        let io_errors: u64 = self.results.iter().map(|result| result.io_errors).sum();
-        if let Some(first) = self.results.iter().find(|result| result.io_errors > 0) {
-            let cause = if result::is_full(&first.io_error) { Cause::DiskFull } else { Cause::IoErrors };
-            return Ending::new(
-                cause,
-                format!("{io_errors} I/Os failed, the first with: {}", first.io_error),
-            );
-        }
-        if let Some(idle) = self.results.iter().find(|result| result.operations == 0) {
-            let message = format!("burner {} of phase {} did not a single operation", idle.kind, idle.phase);
-            return Ending::new(Cause::NothingDone, message);
+        if let Some(ending) = self.results.iter().find_map(outcome::ending) {
+            return ending;
         }
         Ending::new(Cause::Completed, "all phases came to their end")
     }
@@ -98,12 +104,14 @@ impl Supervisor {
         let mut burners = Vec::with_capacity(phase.plans.len());
         let started = self.start(phase, &mut burners);
         self.board.set(entries(index, &burners));
-        if let Some(ending) = started.err().or_else(|| self.burn(index, phase, &mut burners)) {
+        let mut culprits = Culprits::default();
+        if let Some(ending) = started.err().or_else(|| self.burn(index, phase, &mut burners, &mut culprits)) {
             self.run.stop(ending);
         }
         self.end(&mut burners);
         for (burner_index, burner) in burners.iter().enumerate() {
-            let result = result::of_burner(burner, index, burner_index, &phase.name, asked);
+            let mut result = result::of_burner(burner, index, burner_index, &phase.name, asked);
+            outcome::judge(&mut result, burner, self.run.ending().as_ref(), &culprits);
             let message = format!("burner {} of phase {} ended: {}", result.kind, result.phase, result.ended);
             self.run.tell(EventKind::BurnerEnded, message, [("ended", result.ended.clone())]);
             self.results.push(result);
@@ -119,13 +127,24 @@ impl Supervisor {
     /// Starts a process for each burner of a phase.
     fn start(&self, phase: &PlannedPhase, burners: &mut Vec<BurnerProcess>) -> Result<(), Ending> {
         for plan in &phase.plans {
-            let burner = BurnerProcess::start(plan.clone(), self.config.deadline, self.cgroup.as_ref());
+            let core_busy = self.settings.core_busy.filter(|_| plan.load.holds_cores());
+            if plan.load.holds_cores() && core_busy.is_none() {
+                let message =
+                    "the scheduler probe is not there: the cores' load is held by /proc/stat, less evenly";
+                self.run.tell(EventKind::Notice, message, []);
+            }
+            let burner = BurnerProcess::start(
+                plan.clone(),
+                self.settings.config.deadline,
+                self.cgroup.as_ref(),
+                core_busy,
+            );
             burners.push(burner.map_err(|error| {
                 Ending::new(Cause::BurnerFailed, format!("a burner could not be started: {error}"))
             })?);
             // The tick knows only those on the board, and many take a while to start.
             for burner in burners.iter() {
-                burner.block.push_deadline(self.config.deadline);
+                burner.block.push_deadline(self.settings.config.deadline);
             }
         }
         Ok(())
@@ -152,10 +171,16 @@ impl Supervisor {
             if let Some(ending) = self.make_ready(burners) {
                 return Some(ending);
             }
-            let now = clock::boottime();
+            let start = self.start_of(index, phase);
+            if let Some(early) = start.checked_sub(HEADS_UP).filter(|early| *early > clock::boottime()) {
+                self.wait(burners, Some(early));
+                reap(burners);
+                continue;
+            }
             // It fails when a stop or a pause came in between.
-            if self.run.begin_phase(index, now).is_ok() {
-                burn_until(burners, now + phase.duration);
+            if self.run.begin_phase(index, start).is_ok() {
+                burners.iter().for_each(|burner| burner.block.set_start(start));
+                burn_until(burners, start + phase.duration);
                 break;
             }
         }
@@ -168,8 +193,24 @@ impl Supervisor {
         None
     }
 
+    /// When the phase's clock starts, once all is ready.
+    fn start_of(&self, index: usize, phase: &PlannedPhase) -> Duration {
+        let now = clock::boottime();
+        // Looked up anew each time: the wall clock may be set meanwhile.
+        let named = self.run.admitted.start_at.filter(|_| index == 0);
+        let ahead = named.and_then(|instant| instant.checked_sub(clock::realtime()));
+        let in_step = phase.plans.iter().any(|plan| plan.load.is_in_step());
+        now + ahead.unwrap_or(if in_step { BREATH } else { Duration::ZERO })
+    }
+
     /// From the start of the phase's clock to its end. Pauses are read off the clock: it alone knows of them.
-    fn burn(&self, index: usize, phase: &PlannedPhase, burners: &mut [BurnerProcess]) -> Option<Ending> {
+    fn burn(
+        &self,
+        index: usize,
+        phase: &PlannedPhase,
+        burners: &mut [BurnerProcess],
+        culprits: &mut Culprits,
+    ) -> Option<Ending> {
         if let Some(ending) = self.begin(index, phase, burners) {
             return Some(ending);
         }
@@ -206,7 +247,8 @@ impl Supervisor {
                 (true, false) | (false, true) => {}
             }
             burning = !phase_clock.is_paused();
-            self.wait(burners, burning.then_some(now + left));
+            let look = culprits.look(now, burners);
+            self.wait(burners, burning.then(|| (now + left).min(look)));
             reap(burners);
         }
     }
@@ -214,7 +256,7 @@ impl Supervisor {
     /// Brings every burner to its end: asked first, killed after the grace. Returns when none is left.
     fn end(&self, burners: &mut [BurnerProcess]) {
         command(burners, Command::Stop);
-        let grace = clock::boottime() + self.config.stop_grace;
+        let grace = clock::boottime() + self.settings.config.stop_grace;
         while clock::boottime() < grace && !burners.iter().all(BurnerProcess::is_gone) {
             self.wait(burners, Some(grace));
         }

@@ -1,30 +1,28 @@
 //! Flags of `burn cpu`.
 
 use clap::{Args, ValueEnum};
-use ssts_proto::v1::{CpuIsa, CpuKernel, Profile};
+use ssts_proto::v1::{CpuIsa, CpuKernel};
 
 use super::{
-    RunOptions,
-    values::{Cores, core_list, duration, load},
+    LoadFlags, RunOptions,
+    values::{Cores, core_list, duration},
 };
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   sstsctl burn cpu --duration 30s
   sstsctl burn cpu --cores 0-3,8 --load 75 --duration 10m --max-temperature 90
-  sstsctl burn cpu --load 10..90 --isa avx2 --duration 1h30m --detach";
+  sstsctl burn cpu --load 10..90 --isa avx2 --duration 1h30m --detach
+  sstsctl burn cpu --load square:0..100/2s --in-step --start-at +5s --duration 1m
+  sstsctl burn cpu --load 60 --mode core --duration 5m";
 
 #[derive(Debug, Args)]
 pub(crate) struct BurnCpu {
     /// The cores, one worker on each; without it all that the agent may use.
     #[arg(long, value_name = "LIST", value_parser = core_list)]
     pub(crate) cores: Option<Cores>,
-    /// Percent of each core, 1 to 100, or a ramp such as 10..90.
-    #[arg(long, value_name = "PCT", default_value = "100", value_parser = load, allow_hyphen_values = true)]
-    pub(crate) load: Profile,
-    /// What the load is a share of.
-    #[arg(long, value_name = "MODE", default_value = "own")]
-    pub(crate) mode: LoadMode,
+    #[command(flatten)]
+    pub(crate) load: LoadFlags,
     /// What is computed.
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub(crate) kernel: Kernel,
@@ -36,13 +34,6 @@ pub(crate) struct BurnCpu {
     pub(crate) duration: u64,
     #[command(flatten)]
     pub(crate) options: RunOptions,
-}
-
-/// What a CPU burner's load is a share of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LoadMode {
-    /// Of the core, taken by the burner's own workers, whatever else runs there.
-    Own,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

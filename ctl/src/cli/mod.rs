@@ -2,6 +2,7 @@
 
 mod cpu;
 mod disk;
+mod load;
 mod values;
 
 use std::path::PathBuf;
@@ -9,13 +10,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use self::values::{duration, host, run_id, size, temperature};
-pub(crate) use self::{cpu::BurnCpu, disk::BurnDisk, values::Host};
+use self::values::{duration, host, instant, run_id, size, temperature};
+pub(crate) use self::{cpu::BurnCpu, disk::BurnDisk, load::LoadFlags, values::Host};
 use crate::output::{Color, Format};
 
 const EXIT_STATUS: &str = "\
 Exit status:
-  0 pass, 1 internal error, 2 usage or invalid scenario, 3 a threshold failed,
+  0 pass, 1 internal error, 2 usage or invalid scenario, 3 a threshold failed or a load was missed,
   4 aborted by a guard, a halt, a lost lease or another user, 5 the agent could not be reached or failed,
   6 wrong data found, 130 interrupted.
 
@@ -187,6 +188,9 @@ pub(crate) struct RunOptions {
     /// Stop the whole run after this long, preparation and pauses included.
     #[arg(long, value_name = "D", value_parser = duration, allow_hyphen_values = true)]
     pub(crate) max_duration: Option<u64>,
+    /// Begin to burn at this instant: +30s, or 2026-01-31T08:00:00Z. What has to be made ready is made ready before.
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub(crate) start_at: Option<i64>,
     /// Return at once; the run ends by itself.
     #[arg(long, conflicts_with = "report")]
     pub(crate) detach: bool,
@@ -264,6 +268,11 @@ mod tests {
             ("--max-duration", "5parsecs", "ms, s, m, h or d"),
             ("--min-available-memory", "much", "MiB"),
             ("--mode", "borrowed", "own"),
+            ("--load", "sine:10..90", "sine:10..90/10s"),
+            ("--load", "trace:no-such-file.csv", "time,value"),
+            ("--tolerance", "0", "0.1 to 100"),
+            ("--start-at", "yesterday", "+30s"),
+            ("--start-at", "2020-01-01T00:00:00Z", "it is past"),
         ] {
             let text = refusal(&[&burn[..], &[flag, value]].concat());
             assert!(text.contains(mend), "{text}");

@@ -1,13 +1,17 @@
 //! Readers of single values, in the form that clap wants: a message that names the value and the mend.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use ssts_proto::{
-    v1::{BlockShare, Profile},
+    v1::{BlockShare, profile::Shape},
     validate,
 };
 
-use crate::{error::Problem, quantity};
+use crate::{error::Problem, load, quantity};
 
 /// Where an agent listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +52,31 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     quantity::size_bytes(text).map_err(one_line)
 }
 
-pub(super) fn load(text: &str) -> Result<Profile, String> {
-    quantity::load(text).map_err(one_line)
+pub(super) fn load(text: &str) -> Result<Shape, String> {
+    load::shape(text, Path::new("")).map_err(one_line)
+}
+
+/// Percentage points.
+pub(super) fn tolerance(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(points) if (0.1..=100.0).contains(&points) => Ok(points),
+        _ => Err("use 0.1 to 100 percentage points".into()),
+    }
+}
+
+/// `+30s`, or an instant in UTC: in ns of Unix time.
+pub(super) fn instant(text: &str) -> Result<i64, String> {
+    const MEND: &str = "write it from now on, such as +30s, or as 2026-01-31T08:00:00Z";
+    let now = SystemTime::now();
+    let instant = match text.strip_prefix('+') {
+        Some(ahead) => now + Duration::from_millis(quantity::duration_ms(ahead).map_err(one_line)?),
+        None => humantime::parse_rfc3339(text).map_err(|error| format!("{error}; {MEND}"))?,
+    };
+    if instant <= now {
+        return Err(format!("it is past; {MEND}"));
+    }
+    let since_epoch = instant.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_nanos()).map_err(|_| format!("it is too far ahead; {MEND}"))
 }
 
 pub(super) fn core_list(text: &str) -> Result<Cores, String> {

@@ -53,6 +53,7 @@ async fn on_agent(
         run_id: run_id.clone(),
         scenario: Some(plan.scenario.clone()),
         lease_ttl_ms: (!options.detach).then_some(TTL_MS),
+        start_at_unix_ns: options.start_at,
     };
     let started = match agent.client.start(request).await {
         Ok(response) => {

@@ -81,7 +81,7 @@ impl Agent for FakeAgent {
     }
 
     async fn start(&self, request: Request<v1::StartRequest>) -> Answer<StartResponse> {
-        let v1::StartRequest { run_id, scenario, lease_ttl_ms } = request.into_inner();
+        let v1::StartRequest { run_id, scenario, lease_ttl_ms, start_at_unix_ns: _ } = request.into_inner();
         self.called(if lease_ttl_ms.is_some() { "start" } else { "start detached" });
         match self.behaviour {
             Behaviour::Refuses => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run};
+use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run, WorkerLoad};
 
 use super::{ProbeOut, cause, known, plain, present, rfc3339, seconds, verdict};
 
@@ -72,6 +72,9 @@ pub(crate) struct BurnerOut {
     target_load: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     achieved_load: Option<LoadOut>,
+    /// For each worker that burned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    worker_loads: Vec<WorkerLoadOut>,
     operations: u64,
     /// Moved to and from a device or memory.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,12 +97,21 @@ pub(crate) struct BurnerOut {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     figures: BTreeMap<String, FigureOut>,
     errors: ErrorsOut,
+    /// What became of it: `done`, `missed`, `wrong_data`, `io_errors`, `nothing_done`, `died`, `failed`, `stopped`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<String>,
+    /// Why, where it is not `done` and can be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome_reason: Option<String>,
     /// How its process ended, such as `exit 0`.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<String>,
     /// From the command to the first burning instruction of its last worker.
     #[serde(skip_serializing_if = "Option::is_none")]
     ready_after_s: Option<f64>,
+    /// How far from the phase's start its workers began, the greatest distance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_skew_s: Option<f64>,
 }
 
 /// A number about a burner, all workers together.
@@ -119,6 +131,43 @@ struct LoadOut {
     /// Over windows of 100 ms, percentage points.
     #[serde(skip_serializing_if = "Option::is_none")]
     stddev: Option<f64>,
+}
+
+/// Asked and achieved load of one worker, percent of its core. In mode `core` all that ran there counts.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WorkerLoad")]
+struct WorkerLoadOut {
+    core: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    achieved: Option<f64>,
+    /// Of what was achieved less what was asked, over windows of 100 ms, percentage points.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stddev: Option<f64>,
+    /// The window that was off most: achieved less asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worst: Option<f64>,
+    /// What others used of the core. Only in mode `core`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    others: Option<f64>,
+    /// Time that it could run and had to wait for its core, percent of the time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waited: Option<f64>,
+}
+
+impl From<&WorkerLoad> for WorkerLoadOut {
+    fn from(load: &WorkerLoad) -> Self {
+        Self {
+            core: load.core,
+            asked: known(load.asked_percent),
+            achieved: known(load.achieved_percent),
+            stddev: load.stddev_points.and_then(known),
+            worst: load.worst_points.and_then(known),
+            others: load.others_percent.and_then(known),
+            waited: known(load.waited_percent),
+        }
+    }
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -191,6 +240,7 @@ impl From<&BurnerResult> for BurnerOut {
                 .achieved_load_percent
                 .and_then(known)
                 .map(|mean| LoadOut { mean, stddev: burner.achieved_load_stddev_points.and_then(known) }),
+            worker_loads: burner.loads.iter().map(WorkerLoadOut::from).collect(),
             operations: burner.operations,
             bytes,
             flops,
@@ -211,8 +261,12 @@ impl From<&BurnerResult> for BurnerOut {
                 verify: applies(burner.verify_errors, is_cpu),
                 io: applies(burner.io_errors, is_disk),
             },
+            outcome: Some(plain(burner.outcome().as_str_name(), "BURNER_OUTCOME_"))
+                .filter(|outcome| outcome != "unspecified"),
+            outcome_reason: present(&burner.outcome_reason),
             ended: present(&burner.ended),
             ready_after_s: burner.ready_after_ns.map(seconds),
+            start_skew_s: burner.start_skew_ns.map(|ns| ns as f64 / 1e9),
         }
     }
 }

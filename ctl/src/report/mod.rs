@@ -63,6 +63,7 @@ fn cause_words(cause: Cause) -> &'static str {
         Cause::AgentLost => "the agent died during the run",
         Cause::IoErrors => "I/O errors",
         Cause::DiskFull => "no room left on a file system",
+        Cause::LoadMissed => "a load was not what was asked",
         Cause::NothingDone => "a burner did not do a single operation",
     }
 }
@@ -84,6 +85,7 @@ mod tests {
             (Verdict::Pass, Cause::Completed, 0),
             (Verdict::Fail, Cause::WrongData, 6),
             (Verdict::Fail, Cause::Completed, 3),
+            (Verdict::Fail, Cause::LoadMissed, 3),
             (Verdict::Aborted, Cause::GuardTripped, 4),
             (Verdict::Aborted, Cause::Halted, 4),
             (Verdict::Aborted, Cause::LeaseExpired, 4),

@@ -1,6 +1,6 @@
 //! The result of a run: verdict, burners, what the host showed meanwhile, probes, events.
 
-use ssts_proto::v1::{BurnerResult, EventKind, ProbeStatus, Run, RunState, Verdict};
+use ssts_proto::v1::{BurnerOutcome, BurnerResult, EventKind, ProbeStatus, Run, RunState, Verdict};
 
 use super::{
     document::{Align, Document, Table, Tone},
@@ -56,7 +56,7 @@ fn burners(run: &Run, document: &mut Document) {
         ("bytes/s", Right),
         ("FLOP/s", Right),
         ("errors", Right),
-        ("ended", Left),
+        ("outcome", Left),
     ]);
     let mut latencies = Table::new(&[
         ("phase", Left),
@@ -118,8 +118,17 @@ fn load_row(burner: &BurnerResult) -> [String; 13] {
         rates.and_then(|rates| rates.bytes_per_s).map(text::bytes).unwrap_or_default(),
         rates.and_then(|rates| rates.flops_per_s).map(text::count).unwrap_or_default(),
         errors(burner),
-        burner.ended.clone(),
+        outcome(burner),
     ]
+}
+
+/// In one word, and how its process ended where that was no ordinary end.
+fn outcome(burner: &BurnerResult) -> String {
+    let word = match burner.outcome() {
+        BurnerOutcome::Unspecified => return burner.ended.clone(),
+        outcome => json::plain(outcome.as_str_name(), "BURNER_OUTCOME_").replace('_', " "),
+    };
+    if burner.ended == "exit 0" { word } else { format!("{word}, {}", burner.ended) }
 }
 
 fn errors(burner: &BurnerResult) -> String {

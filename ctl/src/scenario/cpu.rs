@@ -1,13 +1,14 @@
 //! The CPU burner as users write it.
 
-use ssts_proto::v1::{CpuBurner, CpuIsa, CpuKernel, Profile, burner};
+use ssts_proto::v1::{CpuBurner, CpuIsa, CpuKernel, burner};
 use toml::de::DeValue;
 
 use super::{
     Plan,
     flags::single,
     keys::{Findings, Keys},
-    values::{cores, load, one_of},
+    load::profile,
+    values::{cores, one_of},
 };
 use crate::{cli::BurnCpu, error::Problem};
 
@@ -15,7 +16,7 @@ use crate::{cli::BurnCpu, error::Problem};
 pub(crate) fn burn_cpu(flags: &BurnCpu) -> Plan {
     let cpu = CpuBurner {
         cores: flags.cores.as_ref().map(|cores| cores.0.clone()).unwrap_or_default(),
-        load: Some(flags.load),
+        load: flags.load.profile(),
         kernel: CpuKernel::from(flags.kernel).into(),
         isa: CpuIsa::from(flags.isa).into(),
     };
@@ -27,10 +28,7 @@ pub(crate) fn burn_cpu(flags: &BurnCpu) -> Plan {
 pub(super) fn from_keys(keys: &mut Keys<'_, '_>, found: &mut Findings) -> CpuBurner {
     CpuBurner {
         cores: keys.read("cores", "cores", found, cores).unwrap_or_default(),
-        load: keys
-            .value("load", "load", found)
-            .and_then(|value| load(&keys.part("load"), value, found))
-            .map(|shape| Profile { shape: Some(shape) }),
+        load: profile(keys, found),
         kernel: keys.read("kernel", "kernel", found, kernel).map_or(0, i32::from),
         isa: keys.read("isa", "isa", found, isa).map_or(0, i32::from),
     }

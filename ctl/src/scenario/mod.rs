@@ -6,6 +6,7 @@ mod cpu;
 mod disk;
 mod flags;
 mod keys;
+mod load;
 mod origin;
 mod toml_file;
 mod values;
@@ -93,6 +94,7 @@ impl Plan {
                 self.origin.set("limits.max_duration_ms", Place::Flag("--max-duration"));
             }
         }
+        self.origin.set("start_at_unix_ns", Place::Flag("--start-at"));
         match seed {
             Some(seed) => {
                 self.scenario.seed = *seed;

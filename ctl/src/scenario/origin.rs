@@ -1,6 +1,10 @@
 //! Where the user wrote each part of a scenario.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use ssts_proto::v1::Violation;
 
@@ -28,6 +32,11 @@ pub(super) struct Origin {
 impl Origin {
     pub(super) fn of_file(name: &str, text: &str) -> Self {
         Self { file_name: name.to_owned(), text: text.to_owned(), places: BTreeMap::new() }
+    }
+
+    /// Where the paths that the file names begin.
+    pub(super) fn folder(&self) -> PathBuf {
+        Path::new(&self.file_name).parent().map(Path::to_owned).unwrap_or_default()
     }
 
     pub(super) fn set(&mut self, field: impl Into<String>, place: Place) {

@@ -66,7 +66,7 @@ fn every_key_reaches_the_contract() {
     let ramp = profile::Shape::Ramp(Ramp { from_percent: 10.0, to_percent: 90.5 });
     let cpu = CpuBurner {
         cores: vec![0, 1, 4],
-        load: Some(Profile { shape: Some(ramp) }),
+        load: Some(Profile { shape: Some(ramp), ..Profile::default() }),
         kernel: CpuKernel::Fma.into(),
         isa: CpuIsa::Avx2.into(),
     };
@@ -102,7 +102,12 @@ fn an_unknown_key_is_named_with_its_place_and_the_known_ones() {
         "{}",
         found[0]
     );
-    assert!(found[0].contains("did you mean 'load'? use kind, cores, load, kernel, isa"), "{}", found[0]);
+    assert!(
+        found[0]
+            .contains("did you mean 'load'? use kind, cores, load, mode, tolerance, in_step, kernel, isa"),
+        "{}",
+        found[0]
+    );
     for (text, place) in [("nam = 1", "s.toml:1:1"), ("name = 'x'\n[limit]\nx = 1", "s.toml:2:2")] {
         assert!(problems(text).iter().any(|problem| problem.starts_with(place)), "{:?}", problems(text));
     }
@@ -114,8 +119,13 @@ fn each_bad_value_is_reported_at_its_place_and_only_once() {
         ("kind = 'cpu'\nload = 0", "7:8: a load of 0 %"),
         ("kind = 'cpu'\nload = 101", "7:8: a load of 101 %"),
         ("kind = 'cpu'\nload = nan", "7:8: a load of NaN %"),
-        ("kind = 'cpu'\nload = 'half'", "7:8: the string 'half' stands here"),
-        ("kind = 'cpu'\nload = { from = 0, to = 50 }", "7:17: a load of 0 %"),
+        ("kind = 'cpu'\nload = 'half'", "7:8: 'half' is not a load"),
+        ("kind = 'cpu'\nload = { from = -1, to = 50 }", "7:17: a load of -1 %"),
+        ("kind = 'cpu'\nload = 'sine:90..10/5s'", "7:8: loads between 90 and 10 %"),
+        ("kind = 'cpu'\nload = 'trace:none.csv'", "7:8: the trace 'none.csv'"),
+        ("kind = 'cpu'\nmode = 'ours'", "7:8: there is no mode 'ours'"),
+        ("kind = 'cpu'\ntolerance = 0", "7:13: a tolerance of 0 points"),
+        ("kind = 'cpu'\nin_step = 1", "7:11: the number 1 stands here"),
         ("kind = 'cpu'\nload = { from = 5 }", "7:8: a ramp needs the key 'to'"),
         ("kind = 'cpu'\ncores = '3-1'", "7:9: '3-1' is not a list of cores"),
         ("kind = 'cpu'\ncores = [0, 0]", "7:9: core 0 is named twice"),

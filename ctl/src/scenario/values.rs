@@ -1,35 +1,9 @@
 //! Values that several keys of a scenario file take.
 
-use ssts_proto::v1::{Constant, Ramp, profile};
 use toml::de::DeValue;
 
-use super::keys::{Findings, Keys, Value, number, whole, wrong_type};
+use super::keys::{Value, whole, wrong_type};
 use crate::{error::Problem, quantity};
-
-/// A number of percent, or `{ from = 10, to = 90 }`.
-pub(super) fn load(field: &str, value: &Value<'_>, found: &mut Findings) -> Option<profile::Shape> {
-    if let DeValue::Table(ramp) = value.get_ref() {
-        let mut keys = Keys::new("a ramp", &format!("{field}.ramp"), value.span(), ramp);
-        let from = keys.need("from", "from_percent", found, number, "10");
-        let to = keys.need("to", "to_percent", found, number, "90");
-        keys.finish(found);
-        // A bound that is missing was noted; the other one is still checked.
-        let (from_percent, to_percent) = (from.unwrap_or_default(), to.unwrap_or_default());
-        return Some(profile::Shape::Ramp(Ramp { from_percent, to_percent }));
-    }
-    match number(value.get_ref()) {
-        Ok(load_percent) => Some(profile::Shape::Constant(Constant { load_percent })),
-        Err(Problem { message, .. }) => {
-            found.add(
-                field,
-                value.span(),
-                &message,
-                "write 1 to 100 (percent), or a ramp { from = 10, to = 90 }",
-            );
-            None
-        }
-    }
-}
 
 pub(super) fn duration(value: &DeValue<'_>) -> Result<u64, Problem> {
     let text = value.as_str().ok_or_else(|| wrong_type(value, "a duration in quotes, such as \"10s\""))?;

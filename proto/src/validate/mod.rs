@@ -11,6 +11,7 @@ pub use disk::{
     DEFAULT_BLOCK_BYTES, DEFAULT_DEPTH, DEFAULT_READ_PERCENT, MAX_BLOCK_BYTES, MAX_BLOCK_SIZES, MAX_DEPTH,
     MAX_FSYNC_EVERY, MAX_JOBS, MAX_RATE_BYTES_PER_S, MAX_RATE_PER_S, SECTOR_BYTES,
 };
+pub use profile::{DEFAULT_DUTY_PERCENT, DEFAULT_TOLERANCE_POINTS, MAX_STEPS, MAX_TRACE_POINTS};
 
 use crate::v1::{Burner, Limits, Phase, Scenario, Violation, burner};
 
@@ -163,7 +164,10 @@ mod tests {
     use crate::v1::{BlockShare, Constant, CpuBurner, DiskAccess, DiskBurner, Profile, Ramp, profile};
 
     fn cpu_at(load_percent: f64) -> Scenario {
-        let load = Profile { shape: Some(profile::Shape::Constant(Constant { load_percent })) };
+        let load = Profile {
+            shape: Some(profile::Shape::Constant(Constant { load_percent })),
+            ..Profile::default()
+        };
         let cpu = CpuBurner { load: Some(load), ..CpuBurner::default() };
         with_burner(burner::Kind::Cpu(cpu))
     }
@@ -205,8 +209,8 @@ mod tests {
         for load in [0.0, 0.99, 100.01, 101.0, -1.0, f64::NAN, f64::INFINITY] {
             assert_eq!(fields(&cpu_at(load)), ["phases[0].burners[0].load.constant.load_percent"], "{load}");
         }
-        let ramp = Ramp { from_percent: 0.0, to_percent: 200.0 };
-        let load = Profile { shape: Some(profile::Shape::Ramp(ramp)) };
+        let ramp = Ramp { from_percent: -1.0, to_percent: 200.0 };
+        let load = Profile { shape: Some(profile::Shape::Ramp(ramp)), ..Profile::default() };
         let scenario = with_burner(burner::Kind::Cpu(CpuBurner { load: Some(load), ..CpuBurner::default() }));
         assert_eq!(fields(&scenario).len(), 2);
     }

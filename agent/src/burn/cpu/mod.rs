@@ -84,7 +84,7 @@ impl Worker for CpuWorker {
 
     fn burn(&mut self, reins: &Reins) -> Result<(), BurnError> {
         let slot = reins.slot();
-        let mut pacer = Pacer::start(self.load.profile, self.plan.phase, reins);
+        let mut pacer = Pacer::start(&self.load.profile, self.plan.phase, reins);
         loop {
             let mut wrong = false;
             let flow = pacer.step(reins, |blocks| {

@@ -63,7 +63,8 @@ impl Burning<'_> {
             },
             flights: vec![nothing; depth as usize],
             free: (0..depth).rev().collect(),
-            origin: now,
+            // That of all workers, so that they share a rate from its first I/O on.
+            origin: self.reins.start(),
             origin_cpu: clock::thread_cpu(),
             origin_engine_cpu: self.engine.on_cpu(),
             unsynced_writes: 0,

@@ -52,7 +52,13 @@ const MOST_DISKS: usize = 64;
 pub(super) fn load(roots: &HostRoots, choice: HookChoice, cpus: usize) -> Result<Attached, ProbeError> {
     let source = BlockLatency::attach(roots, choice, cpus)?;
     let canary = source.canary()?;
-    Ok(Attached { name: NAME, programs: source.programs.clone(), source: Box::new(source), canary })
+    Ok(Attached {
+        name: NAME,
+        programs: source.programs.clone(),
+        source: Box::new(source),
+        canary,
+        core_busy: None,
+    })
 }
 
 /// The source of `block.latency`.

@@ -2,6 +2,7 @@
 //! event, and one that doesn't tell the truth of it is taken out; where one is missing, its status says why.
 
 mod block;
+pub(crate) mod core_busy;
 mod cost;
 mod cpus;
 mod disks;
@@ -18,7 +19,7 @@ mod tracefs;
 mod types;
 mod window;
 
-use std::{sync::Arc, time::Duration};
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 use ssts_proto::v1;
@@ -74,6 +75,8 @@ pub struct Probes {
     pub sources: Vec<Box<dyn Source>>,
     /// Of all probes, attached or not.
     pub statuses: StatusBoard,
+    /// The map in which the scheduler probe counts each core's busy time, for burners that hold a core's load.
+    pub core_busy: Option<OwnedFd>,
 }
 
 /// A probe that is attached.
@@ -82,6 +85,7 @@ struct Attached {
     programs: Arc<Programs>,
     source: Box<dyn Source>,
     canary: Canary,
+    core_busy: Option<OwnedFd>,
 }
 
 /// What came of causing a known event.
@@ -97,7 +101,7 @@ pub fn load(roots: &HostRoots, settings: &ProbeSettings) -> Probes {
     type Load = fn(&HostRoots, HookChoice, usize) -> Result<Attached, ProbeError>;
     let known: [(&str, Load); 2] = [(block::NAME, block::load), (sched::NAME, sched::load)];
     let cpus = cpus::possible(roots);
-    let mut probes = Probes { sources: Vec::new(), statuses: StatusBoard::default() };
+    let mut probes = Probes { sources: Vec::new(), statuses: StatusBoard::default(), core_busy: None };
     let mut measured = Vec::new();
     for (name, load) in known {
         let attached = match cpus {
@@ -106,7 +110,8 @@ pub fn load(roots: &HostRoots, settings: &ProbeSettings) -> Probes {
             Some(cpus) => load(roots, settings.hooks, cpus),
         };
         probes.statuses.add(status(name, &attached));
-        if let Ok(Attached { name, programs, source, .. }) = attached {
+        if let Ok(Attached { name, programs, source, core_busy, .. }) = attached {
+            probes.core_busy = core_busy.or(probes.core_busy);
             probes.sources.push(source);
             measured.push((name, programs));
         }

@@ -155,6 +155,12 @@ impl Programs {
         Window::open(self.map(map)?, first, len).map_err(|e| ProbeError::call(format!("mapping {map}"), &e))
     }
 
+    /// A descriptor of an array map for another process.
+    pub(super) fn share(&self, map: &str) -> Result<OwnedFd, ProbeError> {
+        let copy = self.map(map)?.try_clone_to_owned();
+        copy.map_err(|e| ProbeError::call(format!("sharing {map}"), &e))
+    }
+
     fn map(&self, name: &str) -> Result<BorrowedFd<'_>, ProbeError> {
         match self.ebpf.map(name) {
             Some(Map::Array(map)) => Ok(map.fd().as_fd()),

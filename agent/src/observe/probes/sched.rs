@@ -69,7 +69,14 @@ pub(super) fn load(roots: &HostRoots, choice: HookChoice, possible: usize) -> Re
         // Some runs precede its first sleep. Some kernels skip a few: on a virtual machine with 6.18 perf missed as many.
         if seen >= u64::from(SLEEPS / 2) && seen <= switches + 3 {
             let programs = source.programs.clone();
-            return Ok(Attached { name: NAME, programs, source: Box::new(source), canary: Canary::Working });
+            let core_busy = programs.share("BUSY")?;
+            return Ok(Attached {
+                name: NAME,
+                programs,
+                source: Box::new(source),
+                canary: Canary::Working,
+                core_busy: Some(core_busy),
+            });
         }
         Err(ProbeError::Canary(format!(
             "a thread slept {SLEEPS} times and left its core {switches} times, but was seen to get one {seen} times"
@@ -100,7 +107,7 @@ impl RunqueueLatency {
             name: NAME,
             object: OBJECT,
             hooks: &HOOKS,
-            maps: vec![("RUNQUEUE", possible as u32)],
+            maps: vec![("RUNQUEUE", possible as u32), ("BUSY", possible as u32)],
             constants: vec![("CANARY_PID", canary)],
             raw: raw_constants,
             recorded: recorded_constants,

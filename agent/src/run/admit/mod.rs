@@ -8,12 +8,13 @@ mod space;
 use std::{fs, time::Duration};
 
 use ssts_proto::{
-    v1::{Burner, Scenario, Violation, burner},
+    v1::{Burner, Scenario, Violation, burner, profile},
     validate::{self, Violations},
 };
 
 use crate::{
     burn::plan::Plan,
+    clock,
     config::LimitsConfig,
     guard::Bounds,
     host::{HostRoots, cpuset},
@@ -29,6 +30,8 @@ pub struct Admitted {
     pub bounds: Bounds,
     /// The scenario's phases, ready to be carried out.
     pub phases: Vec<PlannedPhase>,
+    /// When the first phase is to begin, Unix time; as soon as it can where nothing is said.
+    pub start_at: Option<Duration>,
 }
 
 /// One phase, ready to be carried out.
@@ -70,6 +73,7 @@ impl Offer<'_> {
         resolved.limits = Some((&bounds).into());
         let mut phases = Vec::new();
         for (phase_index, phase) in resolved.phases.iter_mut().enumerate() {
+            phase.burners.iter_mut().for_each(|burner| fill_in_seed(burner, scenario.seed));
             let duration = Duration::from_millis(phase.duration_ms);
             let mut plans = Vec::new();
             for (burner_index, burner) in phase.burners.iter_mut().enumerate() {
@@ -84,10 +88,40 @@ impl Offer<'_> {
             phases.push(PlannedPhase { name: phase.name.clone(), duration, plans });
         }
         if found.is_empty() {
-            Ok(Admitted { scenario: resolved, bounds, phases })
+            Ok(Admitted { scenario: resolved, bounds, phases, start_at: None })
         } else {
             Err(found.into_vec())
         }
+    }
+
+    /// An instant at which the first phase can begin.
+    ///
+    /// # Errors
+    /// It is past, or so far ahead that the run could not come to its end within its limit.
+    pub(super) fn start_at(&self, instant: Duration, admitted: &Admitted) -> Result<Duration, Violation> {
+        let violation = |message: String, mend: &str| Violation {
+            field: "start_at_unix_ns".into(),
+            message,
+            mend: mend.into(),
+        };
+        let Some(ahead) = instant.checked_sub(clock::realtime()) else {
+            let late = clock::realtime().saturating_sub(instant);
+            return Err(violation(
+                format!("the start was {late:.1?} ago by this host's clock"),
+                "choose a later instant, and compare the clocks",
+            ));
+        };
+        let whole: Duration = admitted.phases.iter().map(|phase| phase.duration).sum();
+        let limit = admitted.bounds.max_duration;
+        if ahead.saturating_add(whole) >= limit {
+            return Err(violation(
+                format!(
+                    "the start is {ahead:.1?} ahead and the phases last {whole:?}; the limit for the whole run is {limit:?}"
+                ),
+                "start earlier, shorten the phases, or raise the limit that applies",
+            ));
+        }
+        Ok(instant)
     }
 
     /// The tighter of what was asked and what the daemon allows; looser ones are violations.
@@ -188,6 +222,17 @@ impl Offer<'_> {
             burner::Kind::Disk(disk) => disk::plan(self, field, disk, found),
         }
         .map(|(cores, load)| Plan { cores, phase, seed, load })
+    }
+}
+
+/// A random walk without a seed of its own begins with the scenario's.
+fn fill_in_seed(burner: &mut Burner, seed: u64) {
+    let profile = match &mut burner.kind {
+        Some(burner::Kind::Cpu(cpu)) => cpu.load.as_mut(),
+        Some(burner::Kind::Disk(_)) | None => None,
+    };
+    if let Some(profile::Shape::RandomWalk(walk)) = profile.and_then(|profile| profile.shape.as_mut()) {
+        walk.seed.get_or_insert(seed);
     }
 }
 

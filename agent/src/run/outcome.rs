@@ -1,0 +1,151 @@
+//! What became of a burner: whether it did what was asked, and if not, why not as far as that can be known.
+
+use ssts_proto::v1::{BurnerOutcome, BurnerResult, Cause, WorkerLoad};
+
+use super::{child::BurnerProcess, culprits::Culprits, ending::Ending};
+use crate::burn::profile::LoadProfile;
+
+/// Below these, percent of a core, a reason is none.
+const WORTH_TELLING: f64 = 0.5;
+
+/// A duty cycle's period, in ns: what the last one missed could not be made good. It matters to phases below a second.
+const LAST_PERIOD_NS: f64 = 10e6;
+
+/// Fills in the outcome. `ending` is the run's, where it was settled before the phase came to its end.
+pub(super) fn judge(
+    result: &mut BurnerResult,
+    burner: &BurnerProcess,
+    ending: Option<&Ending>,
+    culprits: &Culprits,
+) {
+    let (outcome, reason) = if result.verify_errors > 0 {
+        (BurnerOutcome::WrongData, burner.failure.clone().unwrap_or_default())
+    } else if super::result::is_full(&result.io_error) {
+        (BurnerOutcome::DiskFull, burner.failure.clone().unwrap_or_else(|| result.io_error.clone()))
+    } else if let Some(failure) = &burner.failure {
+        (BurnerOutcome::Failed, failure.clone())
+    } else if burner.has_failed() {
+        (BurnerOutcome::Died, burner.ending())
+    } else if result.io_errors > 0 {
+        (BurnerOutcome::IoErrors, result.io_error.clone())
+    } else if let Some(ending) = ending {
+        (BurnerOutcome::Stopped, ending.message.clone())
+    } else if result.operations == 0 && !may_rest(burner.plan.load.profile()) {
+        (BurnerOutcome::NothingDone, "not a single operation was done".into())
+    } else if let Some(reason) = missed(result, burner.plan.load.profile(), culprits) {
+        (BurnerOutcome::Missed, reason)
+    } else {
+        (BurnerOutcome::Done, String::new())
+    };
+    result.set_outcome(outcome);
+    result.outcome_reason = reason;
+}
+
+/// What a burner that came to the end of its phase makes of a run that is not ending yet.
+pub(super) fn ending(result: &BurnerResult) -> Option<Ending> {
+    let of = |what: String| format!("burner {} of phase {}{what}", result.kind, result.phase);
+    match result.outcome() {
+        BurnerOutcome::IoErrors => Some(Ending::new(
+            Cause::IoErrors,
+            of(format!(": {} I/Os failed, the first with: {}", result.io_errors, result.outcome_reason)),
+        )),
+        BurnerOutcome::DiskFull => {
+            Some(Ending::new(Cause::DiskFull, of(format!(" had no room: {}", result.outcome_reason))))
+        }
+        BurnerOutcome::NothingDone => {
+            Some(Ending::new(Cause::NothingDone, of(" did not a single operation".into())))
+        }
+        BurnerOutcome::Missed => {
+            Some(Ending::new(Cause::LoadMissed, of(format!(" missed its load: {}", result.outcome_reason))))
+        }
+        BurnerOutcome::Unspecified
+        | BurnerOutcome::Done
+        | BurnerOutcome::WrongData
+        | BurnerOutcome::Died
+        | BurnerOutcome::Failed
+        | BurnerOutcome::Stopped => None,
+    }
+}
+
+/// Who fills what others leave may find nothing left.
+fn may_rest(profile: Option<&LoadProfile>) -> bool {
+    profile.is_some_and(|profile| profile.of_core)
+}
+
+/// The reason, where a load was asked and was not there.
+fn missed(result: &BurnerResult, profile: Option<&LoadProfile>, culprits: &Culprits) -> Option<String> {
+    let profile = profile?;
+    let burning_ns = result.burning_ns.max(1) as f64;
+    let tolerance = profile.tolerance? * 100.0 + 100.0 * LAST_PERIOD_NS / burning_ns;
+    let worst = result
+        .loads
+        .iter()
+        .filter(|load| is_off(load, profile.of_core, tolerance))
+        .max_by(|one, other| distance(one).abs().total_cmp(&distance(other).abs()))?;
+    let mut reason = format!(
+        "core {} had {:.1} % instead of {:.1} %",
+        worst.core, worst.achieved_percent, worst.asked_percent
+    );
+    if distance(worst) > 0.0 {
+        reason += ": single operations take too long for so small a load";
+        return Some(reason);
+    }
+    let mut parts = Vec::new();
+    if worst.waited_percent >= WORTH_TELLING {
+        parts.push(format!("its worker waited for the core {:.1} % of the time", worst.waited_percent));
+    }
+    parts.extend(culprits.told(worst.core));
+    if parts.is_empty() {
+        parts.push("its worker slept: the kernel woke it late, or made it wait for memory or I/O".into());
+    }
+    reason += ": ";
+    reason += &parts.join("; ");
+    Some(reason)
+}
+
+fn distance(load: &WorkerLoad) -> f64 {
+    load.achieved_percent - load.asked_percent
+}
+
+fn is_off(load: &WorkerLoad, of_core: bool, tolerance: f64) -> bool {
+    let distance = distance(load);
+    // Where others alone use more than was asked of the core, the worker has nothing to add and nothing to take away.
+    let crowded = of_core && load.others_percent.is_some_and(|others| others > load.asked_percent);
+    distance < -tolerance || (distance > tolerance && !crowded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(asked_percent: f64, achieved_percent: f64, others_percent: Option<f64>) -> WorkerLoad {
+        WorkerLoad { asked_percent, achieved_percent, others_percent, ..WorkerLoad::default() }
+    }
+
+    #[test]
+    fn a_load_is_missed_beyond_the_tolerance_on_either_side() {
+        for (achieved, off) in [(48.0, false), (47.9, true), (52.0, false), (52.1, true)] {
+            assert_eq!(is_off(&load(50.0, achieved, None), false, 2.0), off, "{achieved}");
+        }
+    }
+
+    #[test]
+    fn what_others_take_of_a_core_is_no_miss() {
+        assert!(!is_off(&load(50.0, 80.0, Some(75.0)), true, 2.0));
+        assert!(is_off(&load(50.0, 80.0, Some(30.0)), true, 2.0));
+        assert!(is_off(&load(50.0, 40.0, Some(30.0)), true, 2.0));
+    }
+
+    #[test]
+    fn a_reason_names_the_core_and_both_loads() {
+        let mut profile = LoadProfile::FULL;
+        let loads = vec![load(100.0, 60.0, None)];
+        let mut result = BurnerResult { loads, burning_ns: 1_000_000_000, ..BurnerResult::default() };
+        result.loads[0].waited_percent = 39.0;
+        // Nothing was asked.
+        assert_eq!(missed(&result, Some(&profile), &Culprits::default()), None);
+        profile.tolerance = Some(0.02);
+        let reason = missed(&result, Some(&profile), &Culprits::default()).unwrap();
+        assert!(reason.contains("60.0 % instead of 100.0 %") && reason.contains("39.0 %"), "{reason}");
+    }
+}
