@@ -11,6 +11,7 @@ mod daemon;
 mod fixture;
 mod ground;
 mod grpc;
+pub mod lab;
 mod loop_device;
 mod machine;
 mod mount;
