@@ -1,48 +1,19 @@
 //! Loads that change, loads of a whole core, loads that begin at an instant, and loads that could not be had.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use nix::{
-    sched::{CpuSet, sched_setaffinity},
-    time::{ClockId, clock_gettime},
-    unistd::Pid,
-};
 use serde_json::Value;
 use ssts_tests::{
-    Ctl, Daemon, Ground, note,
+    Ctl, Daemon, Ground, beside, note,
     outside::{self, Load},
 };
 
 /// Percentage points, as the bar of the requirement is one: the neighbours of a test are not asked.
 const ACCURACY: f64 = 1.5;
 const TRIES: usize = 3;
-
-/// Somebody else on core 0, who takes that share of it, while `story` goes on.
-fn beside<T>(share: f64, story: impl FnOnce() -> T) -> T {
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut core = CpuSet::new();
-            core.set(0).expect("there is a core 0");
-            sched_setaffinity(Pid::from_raw(0), &core).expect("it is ours");
-            let cpu =
-                || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("it is there"));
-            let (begin, begin_cpu) = (Instant::now(), cpu());
-            while !over.load(Ordering::Relaxed) {
-                if (cpu() - begin_cpu).as_secs_f64() > begin.elapsed().as_secs_f64() * share {
-                    thread::sleep(Duration::from_millis(3));
-                }
-            }
-        });
-        let told = story();
-        over.store(true, Ordering::Relaxed);
-        told
-    })
-}
 
 fn burn(ground: &Ground, words: &str) -> (i32, Value) {
     let outcome = Ctl::new(ground).words(&format!("--output json burn cpu --cores 0 {words}")).run();
@@ -63,7 +34,7 @@ fn a_cores_load_is_held_whatever_else_runs_there() {
         let mut tries = Vec::new();
         let held = (0..TRIES).any(|_| {
             let words = format!("--load {asked} --mode core --tolerance 100 --duration 4s");
-            let (status, burner) = beside(0.3, || burn(&ground, &words));
+            let ((status, burner), _) = beside(0.3, || burn(&ground, &words));
             assert_eq!(status, 0);
             let load = &burner["worker_loads"][0];
             note(format_args!("asked {asked}: {load}"));
@@ -84,7 +55,7 @@ fn a_cores_load_is_held_without_probes_too() {
     ground.configure("[observe]\nprobes = false\n");
     let _daemon = Daemon::start(&ground);
     let words = "--output json burn cpu --cores 0 --load 60 --mode core --tolerance 100 --duration 3s";
-    let result = beside(0.3, || Ctl::new(&ground).words(words).json());
+    let (result, _) = beside(0.3, || Ctl::new(&ground).words(words).json());
     let load = &result["hosts"][0]["burners"][0]["worker_loads"][0];
     note(format_args!("{load}"));
     assert!(number(&load["others"]) > 20.0, "the neighbour was seen: {load}");
@@ -98,7 +69,7 @@ fn a_cores_load_is_held_without_probes_too() {
 fn a_missed_load_is_a_failure_with_a_reason() {
     let ground = Ground::alone();
     let _daemon = Daemon::start(&ground);
-    let (status, burner) = beside(1.0, || burn(&ground, "--load 95 --duration 4s"));
+    let ((status, burner), _) = beside(1.0, || burn(&ground, "--load 95 --duration 4s"));
     assert_eq!(status, 3, "{burner:#}");
     assert_eq!(burner["outcome"], "missed");
     let reason = burner["outcome_reason"].as_str().expect("there is one");
@@ -110,7 +81,7 @@ fn a_missed_load_is_a_failure_with_a_reason() {
     );
     // The same is no failure where no load is asked, or a wide tolerance.
     for words in ["--duration 1s", "--load 95 --tolerance 90 --duration 1s"] {
-        let (status, burner) = beside(1.0, || burn(&ground, words));
+        let ((status, burner), _) = beside(1.0, || burn(&ground, words));
         assert_eq!((status, &burner["outcome"]), (0, &Value::from("done")), "{words}");
     }
 }

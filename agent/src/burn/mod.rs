@@ -9,6 +9,7 @@ mod crew;
 pub mod disk;
 mod futex;
 pub mod inherit;
+pub mod launch;
 mod map;
 mod pace;
 pub mod plan;

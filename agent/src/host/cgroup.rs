@@ -5,10 +5,12 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
 };
 
 use super::HostRoots;
+use crate::burn::launch::Cgroup;
 
 /// Every cgroup of ours is named so, then the daemon's pid and the run's id.
 const PREFIX: &str = "ssts-";
@@ -85,6 +87,7 @@ pub fn sweep(roots: &HostRoots) {
 #[derive(Debug)]
 pub struct RunCgroup {
     folder: PathBuf,
+    opened: File,
     procs: File,
 }
 
@@ -99,10 +102,15 @@ impl RunCgroup {
         fs::create_dir(&folder).map_err(|source| refused(&folder, source))?;
         let kill = folder.join("cgroup.kill");
         let path = folder.join("cgroup.procs");
-        let opened = OpenOptions::new().write(true).open(&path).map_err(|source| refused(&path, source));
-        let usable = if kill.exists() { opened } else { Err(CgroupError::NoKill(kill)) };
+        let open = || {
+            let opened = File::open(&folder).map_err(|source| refused(&folder, source))?;
+            let procs =
+                OpenOptions::new().write(true).open(&path).map_err(|source| refused(&path, source))?;
+            Ok((opened, procs))
+        };
+        let usable = if kill.exists() { open() } else { Err(CgroupError::NoKill(kill)) };
         match usable {
-            Ok(procs) => Ok(Self { folder, procs }),
+            Ok((opened, procs)) => Ok(Self { folder, opened, procs }),
             Err(error) => {
                 let _best_effort = fs::remove_dir(&folder);
                 Err(error)
@@ -110,9 +118,9 @@ impl RunCgroup {
         }
     }
 
-    /// `cgroup.procs`, for processes that are to live here.
-    pub fn procs(&self) -> &File {
-        &self.procs
+    /// For processes that are to live here.
+    pub fn place(&self) -> Cgroup<'_> {
+        Cgroup { folder: self.opened.as_fd(), procs: self.procs.as_fd() }
     }
 
     /// Kills everything in it.

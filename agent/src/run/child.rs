@@ -1,13 +1,14 @@
 //! A burner process, seen by its supervisor.
 
 use std::{
+    ffi::CString,
     fs::File,
     io::{self, Read as _, Seek as _, Write as _},
     os::{
         fd::{AsFd, BorrowedFd},
         unix::process::ExitStatusExt as _,
     },
-    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    process::ExitStatus,
     sync::Arc,
     time::Duration,
 };
@@ -23,7 +24,8 @@ use nix::{
 use crate::{
     burn::{
         control::ControlBlock,
-        inherit::{self, Inheritance},
+        inherit::Inheritance,
+        launch::{Launched, launch},
         plan::Plan,
         process::{DEADLINE_PASSED, Report},
         worker::Prepared,
@@ -50,8 +52,7 @@ pub(super) struct BurnerProcess {
     pub ended: Option<ExitStatus>,
     /// Its last thread has left user space for good.
     silent: bool,
-    child: Child,
-    reports: ChildStdout,
+    child: Launched,
     unread: Vec<u8>,
 }
 
@@ -65,21 +66,10 @@ impl BurnerProcess {
     ) -> io::Result<Self> {
         let block = Arc::new(ControlBlock::create(plan.cores.len(), plan.load.latencies().len(), deadline)?);
         let plan_file = plan_file(&plan)?;
-        let mut command = Command::new("/proc/self/exe");
-        command
-            .arg("burn")
-            .arg("--daemon")
-            .arg(std::process::id().to_string())
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
-        let procs = cgroup.map(|cgroup| cgroup.procs().as_fd());
+        let arguments = [c"burn".into(), c"--daemon".into(), CString::new(std::process::id().to_string())?];
         let inheritance = Inheritance { control: block.fd(), plan: plan_file.as_fd(), core_busy };
-        inherit::hand_over(&mut command, &inheritance, procs)?;
-        let mut child = command.spawn()?;
-        // Without a pipe there is no child: it was asked for just above.
-        let reports = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        fcntl(&reports, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        let child = launch(&arguments, &inheritance, cgroup.map(RunCgroup::place))?;
+        fcntl(&child.reports, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok(Self {
             plan,
             block,
@@ -88,21 +78,20 @@ impl BurnerProcess {
             ended: None,
             silent: false,
             child,
-            reports,
             unread: Vec::new(),
         })
     }
 
     /// Readable when there is news, also when it ended: its end of the pipe closes with its last thread.
     pub(super) fn news(&self) -> BorrowedFd<'_> {
-        self.reports.as_fd()
+        self.child.reports.as_fd()
     }
 
     /// Reads its reports. Their end is its end.
     pub(super) fn follow(&mut self) {
         let mut chunk = [0; 4_096];
         loop {
-            match self.reports.read(&mut chunk) {
+            match self.child.reports.read(&mut chunk) {
                 Ok(0) => {
                     self.silent = true;
                     break;
@@ -128,12 +117,12 @@ impl BurnerProcess {
 
     /// Kills it. Race-free: it keeps its pid until it is reaped, and nobody else reaps it.
     pub(super) fn kill(&mut self) {
-        let _already_ended = self.child.kill();
+        self.child.kill();
     }
 
     /// The kernel's number of it.
     pub(super) fn pid(&self) -> i32 {
-        self.child.id().cast_signed()
+        self.child.pid().as_raw()
     }
 
     /// Whether it was seen to end: it executes nothing any more.

@@ -98,6 +98,8 @@ pub struct Engine {
     starting: Mutex<()>,
     closed: AtomicBool,
     core_busy: Option<OwnedFd>,
+    /// As of the end of the latest run: looking takes milliseconds, and a start is to take few.
+    host: Mutex<Host>,
 }
 
 impl Engine {
@@ -117,6 +119,7 @@ impl Engine {
             source: errno.into(),
         })?;
         let store = Store::open(state_dir)?;
+        let host = Mutex::new(describe.host());
         let halt = HaltLatch::open(state_dir)?;
         Ok(Self {
             roots,
@@ -131,6 +134,7 @@ impl Engine {
             starting: Mutex::default(),
             closed: AtomicBool::new(false),
             core_busy: None,
+            host,
         })
     }
 
@@ -344,6 +348,7 @@ impl Engine {
             run.stop(Ending::new(Cause::Unspecified, "a bug in the supervisor, see the agent's log"));
             Vec::new()
         });
+        *self.host.lock().unwrap_or_else(PoisonError::into_inner) = self.describe.host();
         let mut record = self.record(run, burners);
         record.telemetry = run.with_telemetry(super::telemetry::Telemetry::summaries);
         if let Some(summary) = &mut record.summary {
@@ -360,7 +365,7 @@ impl Engine {
             summary: Some(run.summary()),
             scenario: Some(run.admitted.scenario.clone()),
             limits: Some((&run.admitted.bounds).into()),
-            host: Some(self.describe.host()),
+            host: Some(self.host.lock().unwrap_or_else(PoisonError::into_inner).clone()),
             burners,
             // Once it is over: summing up takes longer than a tick may wait.
             telemetry: Vec::new(),

@@ -1,4 +1,4 @@
-//! How exactly a load is held.
+//! How exactly a load is held, alone on a core and beside somebody who takes 30 % of it.
 
 use std::{
     thread,
@@ -6,39 +6,84 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use ssts_tests::{Ctl, Daemon, Ground, outside::Process};
+use ssts_tests::{Ctl, Daemon, Ground, beside, outside::Process};
 
 use crate::{
     ROUNDS,
     measure::share,
     peer::StressNg,
-    table::{Pair, Table},
+    table::{Figure, Pair, Table},
 };
 
 /// Over which a load's evenness is judged.
 const WINDOW: Duration = Duration::from_millis(100);
-const WINDOWS: usize = 50;
+/// Ten seconds.
+const WINDOWS: usize = 100;
+const TARGETS: [u32; 5] = [10, 25, 50, 75, 90];
+/// Of the neighbour.
+const NEIGHBOUR: f64 = 0.3;
 
-/// 50 % of core 0: how far the kernel's count is off, and how even it is.
 pub(crate) fn rows(ground: &Ground, table: &mut Table) {
-    let (mut error, mut deviation) = (Pair::default(), Pair::default());
+    for target in TARGETS {
+        let (mut error, mut deviation) = (Pair::default(), Pair::default());
+        for _ in 0..ROUNDS {
+            let (mean, sd) = ours(ground, &format!("--load {target}"));
+            error.ours.push((mean - f64::from(target)).abs());
+            deviation.ours.push(sd);
+            if let Some((mean, sd)) = peers(target) {
+                error.peer.push((mean - f64::from(target)).abs());
+                deviation.peer.push(sd);
+            }
+        }
+        bounded(table, format!("load {target} %: error over 10 s"), error, 0.2);
+        bounded(table, format!("load {target} %: deviation over 100 ms"), deviation, 0.3);
+    }
+    crowded(ground, table, "--mode core --load 50", 50, Judged::Core, 1.0);
+    crowded(ground, table, "--mode core --load 75", 75, Judged::Core, 1.0);
+    crowded(ground, table, "--load 50", 50, Judged::Own, 0.3);
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Judged {
+    Own,
+    Core,
+}
+
+/// The error of a load beside the neighbour; of the core's total it is what the kernel's books give to both.
+fn crowded(ground: &Ground, table: &mut Table, flags: &str, target: u32, judged: Judged, most: f64) {
+    let mut pair = Pair::default();
+    let error = |(mean, had): (f64, f64)| {
+        let total = if judged == Judged::Core { mean + 100.0 * had } else { mean };
+        (total - f64::from(target)).abs()
+    };
     for _ in 0..ROUNDS {
-        let daemon = Daemon::start(ground);
-        let running = Ctl::new(ground).words("burn cpu --cores 0 --load 50 --duration 8s").spawn();
-        let (mean, sd) = loads(&daemon.burning(1));
-        error.ours.push((mean - 50.0).abs());
-        deviation.ours.push(sd);
-        running.signal(Signal::SIGINT);
-        running.outcome();
-        drop(daemon);
-        if let Some(stress_ng) = StressNg::spawn(&["--cpu", "1", "--cpu-load", "50", "--taskset", "0"]) {
-            let (mean, sd) = loads(&stress_ng.burning(1));
-            error.peer.push((mean - 50.0).abs());
-            deviation.peer.push(sd);
+        let ((mean, _), had) = beside(NEIGHBOUR, || ours(ground, flags));
+        pair.ours.push(error((mean, had)));
+        if let (Some((mean, _)), had) = beside(NEIGHBOUR, || peers(target)) {
+            pair.peer.push(error((mean, had)));
         }
     }
-    table.add("error of a load of 50 % over 5 s", "points", "stress-ng", error);
-    table.add("its standard deviation over 100 ms", "points", "stress-ng", deviation);
+    let whose = if judged == Judged::Core { "the core's" } else { "own" };
+    bounded(table, format!("beside 30 %: {whose} load of {target} %: error"), pair, most);
+}
+
+fn ours(ground: &Ground, flags: &str) -> (f64, f64) {
+    let daemon = Daemon::start(ground);
+    let running =
+        Ctl::new(ground).words(&format!("burn cpu --cores 0 --tolerance 100 --duration 1m {flags}")).spawn();
+    let measured = loads(&daemon.burning(1));
+    running.signal(Signal::SIGINT);
+    running.outcome();
+    measured
+}
+
+fn peers(target: u32) -> Option<(f64, f64)> {
+    let stress_ng = StressNg::spawn(&["--cpu", "1", "--cpu-load", &target.to_string(), "--taskset", "0"])?;
+    Some(loads(&stress_ng.burning(1)))
+}
+
+fn bounded(table: &mut Table, name: String, pair: Pair, most: f64) {
+    table.add_figure(Figure { at_most: Some(most), ..Figure::new(name, "points", "stress-ng", pair) });
 }
 
 /// Mean and standard deviation over windows of the load of all these together, percent.

@@ -16,18 +16,25 @@ pub(crate) struct Pair {
 /// One row.
 #[derive(Debug)]
 pub(crate) struct Figure {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) unit: &'static str,
     pub(crate) peer_name: &'static str,
     pub(crate) pair: Pair,
     pub(crate) more_is_better: bool,
     /// The least ratio that we mean to reach, where we mean to reach one.
     pub(crate) bar: Option<f64>,
+    /// The most that our own figure may be, where we mean to stay below something.
+    pub(crate) at_most: Option<f64>,
 }
 
 impl Figure {
-    pub(crate) fn new(name: &'static str, unit: &'static str, peer_name: &'static str, pair: Pair) -> Self {
-        Self { name, unit, peer_name, pair, more_is_better: false, bar: None }
+    pub(crate) fn new(
+        name: impl Into<String>,
+        unit: &'static str,
+        peer_name: &'static str,
+        pair: Pair,
+    ) -> Self {
+        Self { name: name.into(), unit, peer_name, pair, more_is_better: false, bar: None, at_most: None }
     }
 
     /// How many times better we are: above 1 is good.
@@ -40,8 +47,9 @@ impl Figure {
     fn note(&self) -> String {
         let peer_is_absent = self.pair.peer.is_empty() && !self.peer_name.is_empty();
         let absent = peer_is_absent.then(|| format!("{} is not installed", self.peer_name));
-        let missed = self.ratio().zip(self.bar).is_some_and(|(ratio, bar)| ratio < bar);
-        let missed = missed.then(|| "below the bar".to_owned());
+        let above = median(&self.pair.ours).zip(self.at_most).is_some_and(|(ours, most)| ours > most);
+        let missed = self.ratio().zip(self.bar).is_some_and(|(ratio, bar)| ratio < bar) || above;
+        let missed = missed.then(|| "misses the bar".to_owned());
         let noisy = (spread(&self.pair.ours) > 0.25).then(|| "noisy".to_owned());
         [self.pair.note.clone(), absent, missed, noisy].into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
@@ -56,6 +64,9 @@ impl Figure {
         }
         if let Some(bar) = self.bar {
             row["bar"] = bar.into();
+        }
+        if let Some(most) = self.at_most {
+            row["at_most"] = most.into();
         }
         let note = self.note();
         if !note.is_empty() {
@@ -73,7 +84,7 @@ impl Table {
     /// Of something of which less is better.
     pub(crate) fn add(
         &mut self,
-        name: &'static str,
+        name: impl Into<String>,
         unit: &'static str,
         peer_name: &'static str,
         pair: Pair,
@@ -89,7 +100,11 @@ impl Table {
             );
         }
         let ratio = figure.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}x"));
-        let bar = figure.bar.map_or_else(|| "-".to_owned(), |bar| format!("{bar:.2}x"));
+        let bar = match (figure.bar, figure.at_most) {
+            (Some(bar), _) => format!("{bar:.2}x"),
+            (None, Some(most)) => format!("<={most}"),
+            (None, None) => "-".to_owned(),
+        };
         println!(
             "{:40} {:>28} {:>28} {ratio:>7} {bar:>6}  {:12} {}",
             figure.name,

@@ -6,28 +6,48 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
+use ssts_proto::v1::{
+    Burner, CpuBurner, Phase, Scenario, StartRequest, StopRequest, agent_client::AgentClient, burner,
+};
 use ssts_tests::{Ctl, Daemon, Ground, outside::Process};
 
 use crate::{
     BURNS, ROUNDS,
     measure::{SURVIVAL, since},
     peer::StressNg,
-    table::{Pair, Table},
+    table::{Figure, Pair, Table},
 };
 
 pub(crate) fn rows(ground: &Ground, table: &mut Table) {
-    start_and_stop(ground, table);
+    start_and_stop(ground, table, 2, 11.0, 5.0);
+    start_and_stop(ground, table, 64, 60.0, 30.0);
     killed(ground, table);
 }
 
-/// From the command to two workers that burn, and from the stop to silence.
-fn start_and_stop(ground: &Ground, table: &mut Table) {
+/// From the command to the last worker that burns, and from the stop to silence. Commands come over gRPC on a connection
+/// that is there already; stress-ng's by exec and signal.
+fn start_and_stop(ground: &Ground, table: &mut Table, workers: usize, start_ms: f64, stop_ms: f64) {
     let (mut start, mut stop) = (Pair::default(), Pair::default());
     let daemon = Daemon::start(ground);
-    for _ in 0..ROUNDS {
-        let begin = Instant::now();
-        let running = Ctl::new(ground).words("burn cpu --duration 1m").spawn();
-        let workers = || {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap_or_else(|error| panic!("no runtime: {error}"));
+    let mut client = AgentClient::new(runtime.block_on(ssts_tests::connect(ground)));
+    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    for round in 0..ROUNDS {
+        let run_id = format!("times-{workers}-{round}");
+        let burner = Burner { kind: Some(burner::Kind::Cpu(CpuBurner::default())) };
+        let phase = Phase {
+            name: "burn".into(),
+            duration_ms: 60_000,
+            burners: vec![burner; workers.div_ceil(cores)],
+        };
+        let scenario = Scenario { name: "times".into(), phases: vec![phase], ..Scenario::default() };
+        let request =
+            StartRequest { run_id: run_id.clone(), scenario: Some(scenario), ..StartRequest::default() };
+        let burning = || {
             daemon
                 .burners()
                 .iter()
@@ -36,26 +56,36 @@ fn start_and_stop(ground: &Ground, table: &mut Table) {
                 .filter(|time| *time > BURNS)
                 .count()
         };
-        start.ours.extend(since(begin, || workers() >= 2));
+        let begin = Instant::now();
+        let started = runtime.block_on(client.start(request));
+        assert!(started.is_ok(), "{started:?}");
+        start.ours.extend(since(begin, || burning() >= workers));
         let burners = daemon.burners();
         thread::sleep(Duration::from_millis(500));
         let begin = Instant::now();
-        let stopping = Ctl::new(ground).words("stop").spawn();
+        let stopping = StopRequest { run_id, ..StopRequest::default() };
+        let answer = runtime.spawn({
+            let mut client = client.clone();
+            async move { client.stop(stopping).await.is_ok() }
+        });
         stop.ours.extend(since(begin, || !burners.iter().any(Process::is_alive)));
-        stopping.outcome();
-        running.outcome();
+        assert!(runtime.block_on(answer).unwrap_or(false), "the stop was refused");
 
         let begin = Instant::now();
-        let Some(mut stress_ng) = StressNg::spawn(&["--cpu", "2"]) else { continue };
-        start.peer.extend(since(begin, || stress_ng.burning_now() >= 2));
+        let Some(mut stress_ng) = StressNg::spawn(&["--cpu", &workers.to_string()]) else { continue };
+        start.peer.extend(since(begin, || stress_ng.burning_now() >= workers));
         let all = stress_ng.all();
         thread::sleep(Duration::from_millis(500));
         let begin = Instant::now();
         stress_ng.signal(Signal::SIGINT);
         stop.peer.extend(since(begin, || stress_ng.reap() && !all.iter().any(Process::is_alive)));
     }
-    table.add("command to two burning workers", "ms", "stress-ng", start);
-    table.add("stop to the last one gone", "ms", "stress-ng", stop);
+    let figure = |name: String, pair, most| Figure {
+        at_most: Some(most),
+        ..Figure::new(name, "ms", "stress-ng", pair)
+    };
+    table.add_figure(figure(format!("command to {workers} burning workers"), start, start_ms));
+    table.add_figure(figure(format!("stop to the last of {workers} gone"), stop, stop_ms));
 }
 
 /// `kill -9` of whoever is in charge: until the last of its burners is gone.
