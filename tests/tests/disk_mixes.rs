@@ -15,7 +15,7 @@ fn burner(ground: &Ground, settings: &str) -> Value {
 }
 
 fn count(value: &Value) -> u64 {
-    value.as_f64().unwrap_or_else(|| panic!("no number: {value}")) as u64
+    value.as_f64().expect("it is a number") as u64
 }
 
 fn of_operation(burner: &Value, operation: &str) -> u64 {
