@@ -1,7 +1,10 @@
 //! Durations, sizes and lists of cores as users write them. Nothing is guessed: a number without its unit, or
 //! with one that isn't known, is refused with the units that are.
 
-use ssts_proto::{v1::BlockShare, validate::MAX_DURATION_MS};
+use ssts_proto::{
+    v1::{BlockShare, memory_burner::Size},
+    validate::MAX_DURATION_MS,
+};
 
 use crate::error::Problem;
 
@@ -128,6 +131,30 @@ pub(crate) fn block_sizes(text: &str) -> Result<Vec<BlockShare>, Problem> {
             Ok(BlockShare { block_bytes: size(bytes.trim())?, percent })
         })
         .collect()
+}
+
+/// A size, or a percentage above 0 up to 100: `4GiB`, `62.5%`.
+pub(crate) fn size_or_percent(text: &str) -> Result<Size, Problem> {
+    let Some(digits) = text.trim().strip_suffix('%') else {
+        return size_bytes(text).map(Size::SizeBytes);
+    };
+    share(digits, text).map(Size::SizePercent)
+}
+
+/// A percentage above 0 up to 100, with or without its sign.
+pub(crate) fn percent_of_all(text: &str) -> Result<f64, Problem> {
+    let digits = text.trim();
+    share(digits.strip_suffix('%').unwrap_or(digits), text)
+}
+
+fn share(digits: &str, text: &str) -> Result<f64, Problem> {
+    match digits.trim_end().parse::<f64>() {
+        Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent),
+        _ => Err(Problem::new(
+            format!("'{text}' is not a percentage"),
+            "use more than 0 and at most 100 percent",
+        )),
+    }
 }
 
 /// `0-3,8`: the numbers, in the order written.
@@ -277,6 +304,18 @@ mod tests {
         {
             assert!(size_bytes(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_size_may_be_a_percentage() {
+        assert_eq!(size_or_percent("80%"), Ok(Size::SizePercent(80.0)));
+        assert_eq!(size_or_percent("1 %"), Ok(Size::SizePercent(1.0)));
+        assert_eq!(size_or_percent("1GiB"), Ok(Size::SizeBytes(1 << 30)));
+        for text in ["0%", "101%", "-1%", "%", "nan%", "0", "ten%", "5GiB%"] {
+            assert!(size_or_percent(text).is_err(), "{text}");
+        }
+        assert_eq!(percent_of_all("7.5"), Ok(7.5));
+        assert!(percent_of_all("0").is_err());
     }
 
     #[test]

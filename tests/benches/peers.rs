@@ -7,6 +7,8 @@
     reason = "a benchmark fails by panicking, and prints what it measures"
 )]
 
+#[path = "peers/bare.rs"]
+mod bare;
 #[path = "peers/cpu.rs"]
 mod cpu;
 #[path = "peers/disk.rs"]
@@ -17,6 +19,8 @@ mod idle;
 mod load;
 #[path = "peers/measure.rs"]
 mod measure;
+#[path = "peers/memory.rs"]
+mod memory;
 #[path = "peers/peer.rs"]
 mod peer;
 #[path = "peers/table.rs"]
@@ -37,11 +41,12 @@ const BURNS: Duration = Duration::from_millis(1);
 /// Measures one subject.
 type Rows = fn(&Ground, &mut Table);
 /// All subjects, by the names that `make bench BENCH=...` takes.
-const SUBJECTS: [(&str, Rows); 5] = [
+const SUBJECTS: [(&str, Rows); 6] = [
     ("load", load::rows),
     ("times", times::rows),
     ("idle", idle::rows),
     ("cpu", cpu::rows),
+    ("memory", memory::rows),
     ("disk", disk::rows),
 ];
 

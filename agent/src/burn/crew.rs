@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    BurnError, cpu, disk,
+    BurnError, cpu, disk, memory,
     plan::{Load, Plan},
     worker::Worker,
 };
@@ -16,5 +16,6 @@ pub(super) fn crew(plan: &Arc<Plan>) -> Result<Vec<Box<dyn Worker>>, BurnError> 
     Ok(match &plan.load {
         Load::Cpu(load) => cpu::crew(plan, load),
         Load::Disk(load) => disk::crew(plan, load)?,
+        Load::Memory(load) => memory::crew(plan, load),
     })
 }

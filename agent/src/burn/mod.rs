@@ -11,6 +11,7 @@ mod futex;
 pub mod inherit;
 pub mod launch;
 mod map;
+pub mod memory;
 mod pace;
 pub mod plan;
 pub mod process;
@@ -91,6 +92,25 @@ pub enum BurnError {
     /// io_uring is not to be had.
     #[error("io_uring can't be used: {0}; see `sstsd check`")]
     Ring(#[source] io::Error),
+    /// The kernel refused something about memory.
+    #[error("memory could not be {what}: {source}")]
+    Memory {
+        /// Such as `reserved`.
+        what: &'static str,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// A file of the kernel's can't be read.
+    #[error("{} could not be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The kernel's reason, or that it has another form.
+        source: io::Error,
+    },
+    /// Words of memory were not what had been written.
+    #[error("{}", memory::wrong_words(.0))]
+    WrongWords(Vec<memory::WrongWord>),
     /// Stopped, or past its deadline, while it made ready.
     #[error("stopped while it made ready")]
     Interrupted,

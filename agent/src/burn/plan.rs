@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{cpu::CpuLoad, disk::DiskLoad, profile::LoadProfile};
+use super::{cpu::CpuLoad, disk::DiskLoad, memory::MemoryLoad, profile::LoadProfile};
 
 /// A burner, ready to be carried out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,14 +28,17 @@ pub enum Load {
     Cpu(CpuLoad),
     /// Read and write, or take room.
     Disk(DiskLoad),
+    /// Fill memory and use it.
+    Memory(MemoryLoad),
 }
 
 impl Load {
-    /// `cpu`, `disk`.
+    /// `cpu`, `disk`, `memory`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Cpu { .. } => "cpu",
             Self::Disk(_) => "disk",
+            Self::Memory(_) => "memory",
         }
     }
 
@@ -44,6 +47,7 @@ impl Load {
         match self {
             Self::Cpu(_) => &[],
             Self::Disk(load) => load.latencies(),
+            Self::Memory(load) => load.latencies(),
         }
     }
 
@@ -52,6 +56,7 @@ impl Load {
         match self {
             Self::Cpu(_) => &[],
             Self::Disk(load) => load.figures(),
+            Self::Memory(load) => load.figures(),
         }
     }
 
@@ -60,6 +65,7 @@ impl Load {
         match self {
             Self::Cpu(load) => Some(&load.profile),
             Self::Disk(_) => None,
+            Self::Memory(load) => load.is_paced().then_some(&load.profile),
         }
     }
 

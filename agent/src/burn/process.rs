@@ -22,6 +22,7 @@ use super::{
     control::{Command, ControlBlock},
     crew::crew,
     inherit,
+    memory::{self, WrongWord},
     plan::Plan,
     worker::{Flow, Prepared, Reins, Worker},
 };
@@ -35,6 +36,8 @@ pub enum Report {
     Ready(Prepared),
     /// It can't go on, and ends.
     Failed(String),
+    /// Words of memory were not what had been written. The burner ends.
+    Wrong(Vec<WrongWord>),
 }
 
 /// The exit status of a burner process that ended because the daemon no longer pushed the deadline.
@@ -67,7 +70,15 @@ fn run(daemon: i32) -> Result<ExitCode, BurnError> {
     if plan.cores.len() != block.workers() {
         return Err(BurnError::Instructions("the plan and the control block differ in workers".into()));
     }
-    work(&block, &plan, core_busy.map(Arc::new).as_ref())
+    match work(&block, &plan, core_busy.map(Arc::new).as_ref()) {
+        Err(BurnError::WrongWords(words)) => {
+            // First the details: whoever sees the count stops the run at once.
+            report(&Report::Wrong(words.clone()));
+            memory::count_wrong(&words, &block);
+            Ok(ExitCode::FAILURE)
+        }
+        outcome => outcome,
+    }
 }
 
 /// Dies with the daemon, `kill -9` included.
@@ -139,11 +150,18 @@ fn worker_thread(
 /// Waits for the workers, and ends the process at the deadline even if one of them hangs.
 fn watch(block: &ControlBlock, workers: usize, news: &mpsc::Receiver<News>) -> Result<ExitCode, BurnError> {
     let (mut ready, mut ended) = (0, 0);
+    let mut notices = Vec::new();
     while ended < workers {
         match news.recv_timeout(WATCH) {
-            Ok(News::Ready(prepared)) => {
+            Ok(News::Ready(mut prepared)) => {
                 ready += 1;
+                for notice in std::mem::take(&mut prepared.notices) {
+                    if !notices.contains(&notice) {
+                        notices.push(notice);
+                    }
+                }
                 if ready == workers {
+                    prepared.notices = std::mem::take(&mut notices);
                     report(&Report::Ready(prepared));
                 }
             }

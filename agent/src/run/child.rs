@@ -26,6 +26,7 @@ use crate::{
         control::ControlBlock,
         inherit::Inheritance,
         launch::{Launched, launch},
+        memory::WrongWord,
         plan::Plan,
         process::{DEADLINE_PASSED, Report},
         worker::Prepared,
@@ -48,6 +49,8 @@ pub(super) struct BurnerProcess {
     pub prepared: Option<Prepared>,
     /// Why it can't go on, where it said so.
     pub failure: Option<String>,
+    /// Words of memory that it found to be wrong.
+    pub wrong_words: Vec<WrongWord>,
     /// How it ended.
     pub ended: Option<ExitStatus>,
     /// Its last thread has left user space for good.
@@ -75,6 +78,7 @@ impl BurnerProcess {
             block,
             prepared: None,
             failure: None,
+            wrong_words: Vec::new(),
             ended: None,
             silent: false,
             child,
@@ -140,6 +144,11 @@ impl BurnerProcess {
         self.ended.is_some_and(|status| !status.success())
     }
 
+    /// Whether SIGKILL ended it.
+    pub(super) fn was_killed(&self) -> bool {
+        self.ended.is_some_and(|status| status.signal() == Some(Signal::SIGKILL as i32))
+    }
+
     /// Whether it ended because the daemon no longer pushed its deadline.
     pub(super) fn missed_the_daemon(&self) -> bool {
         self.ended.is_some_and(|status| status.code() == Some(i32::from(DEADLINE_PASSED)))
@@ -154,6 +163,7 @@ impl BurnerProcess {
                 Ok(Report::Failed(reason)) => {
                     self.failure.get_or_insert(reason);
                 }
+                Ok(Report::Wrong(words)) => self.wrong_words.extend(words),
                 Err(_) => {
                     let text = String::from_utf8_lossy(&line).trim().to_owned();
                     tracing::warn!(%text, "a burner said what is no report");

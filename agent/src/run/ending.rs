@@ -32,7 +32,9 @@ impl Ending {
             | Cause::BurnerFailed
             | Cause::AgentLost
             | Cause::DiskFull
-            | Cause::NothingDone => Verdict::Error,
+            | Cause::NothingDone
+            | Cause::MemoryShort
+            | Cause::OutOfMemory => Verdict::Error,
         }
     }
 }

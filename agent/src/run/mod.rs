@@ -8,6 +8,7 @@ mod ending;
 mod engine;
 mod halt;
 mod lease;
+mod oom;
 mod outcome;
 mod result;
 pub mod state;

@@ -2,8 +2,8 @@
 
 use ssts_proto::v1::{BurnerOutcome, BurnerResult, Cause, WorkerLoad};
 
-use super::{child::BurnerProcess, culprits::Culprits, ending::Ending};
-use crate::burn::profile::LoadProfile;
+use super::{child::BurnerProcess, culprits::Culprits, ending::Ending, result};
+use crate::burn::{memory::wrong_words, profile::LoadProfile};
 
 /// Below these, percent of a core, a reason is none.
 const WORTH_TELLING: f64 = 0.5;
@@ -19,17 +19,23 @@ pub(super) fn judge(
     culprits: &Culprits,
 ) {
     let (outcome, reason) = if result.verify_errors > 0 {
-        (BurnerOutcome::WrongData, burner.failure.clone().unwrap_or_default())
-    } else if super::result::is_full(&result.io_error) {
+        let words = &burner.wrong_words;
+        let told = burner.failure.clone().unwrap_or_default();
+        (BurnerOutcome::WrongData, if words.is_empty() { told } else { wrong_words(words) })
+    } else if result::is_full(&result.io_error) {
         (BurnerOutcome::DiskFull, burner.failure.clone().unwrap_or_else(|| result.io_error.clone()))
     } else if let Some(failure) = &burner.failure {
         (BurnerOutcome::Failed, failure.clone())
+    } else if burner.was_killed() && ending.is_some_and(|ending| ending.cause == Cause::OutOfMemory) {
+        (BurnerOutcome::OutOfMemory, "the kernel's OOM killer ended it".into())
     } else if burner.has_failed() {
         (BurnerOutcome::Died, burner.ending())
     } else if result.io_errors > 0 {
         (BurnerOutcome::IoErrors, result.io_error.clone())
     } else if let Some(ending) = ending {
         (BurnerOutcome::Stopped, ending.message.clone())
+    } else if let Some(shortage) = result::memory_shortage(burner) {
+        (BurnerOutcome::MemoryShort, shortage)
     } else if result.operations == 0 && !may_rest(burner.plan.load.profile()) {
         (BurnerOutcome::NothingDone, "not a single operation was done".into())
     } else if let Some(reason) = missed(result, burner.plan.load.profile(), culprits) {
@@ -55,6 +61,9 @@ pub(super) fn ending(result: &BurnerResult) -> Option<Ending> {
         BurnerOutcome::NothingDone => {
             Some(Ending::new(Cause::NothingDone, of(" did not a single operation".into())))
         }
+        BurnerOutcome::MemoryShort => {
+            Some(Ending::new(Cause::MemoryShort, of(format!(" {}", result.outcome_reason))))
+        }
         BurnerOutcome::Missed => {
             Some(Ending::new(Cause::LoadMissed, of(format!(" missed its load: {}", result.outcome_reason))))
         }
@@ -63,6 +72,7 @@ pub(super) fn ending(result: &BurnerResult) -> Option<Ending> {
         | BurnerOutcome::WrongData
         | BurnerOutcome::Died
         | BurnerOutcome::Failed
+        | BurnerOutcome::OutOfMemory
         | BurnerOutcome::Stopped => None,
     }
 }

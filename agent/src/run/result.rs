@@ -6,13 +6,13 @@ use std::{
 };
 
 use nix::errno::Errno;
-use ssts_proto::v1::{BurnerResult, Figure, OperationLatency, WorkerLoad};
+use ssts_proto::v1::{BurnerResult, Figure, OperationLatency, WorkerLoad, WrongWord};
 
 use super::{child::BurnerProcess, telemetry::quantile};
 use crate::{
     burn::{
         control::{ControlBlock, LATENCY, SHORT_TRANSFER, Slot},
-        plan,
+        memory, plan,
     },
     clock,
 };
@@ -78,6 +78,7 @@ pub(super) fn of_burner(
         figures: (burner.plan.load.figures().iter().enumerate())
             .map(|(index, kind)| figure(block, index, kind))
             .collect(),
+        wrong_words: burner.wrong_words.iter().map(word).collect(),
         ended: burner.ending(),
         start_skew_ns: all_burned.then(|| slots(block).map(distance).max_by_key(|skew| skew.abs())).flatten(),
         loads: if profile.is_some() { loads } else { Vec::new() },
@@ -91,6 +92,37 @@ pub(super) fn of_burner(
 /// Whether an I/O failed for want of room.
 pub(super) fn is_full(io_error: &str) -> bool {
     [Errno::ENOSPC, Errno::EDQUOT].iter().any(|errno| errno.desc() == io_error)
+}
+
+/// What a memory burner that was made ready could not have, or could not bring about.
+pub(super) fn memory_shortage(burner: &BurnerProcess) -> Option<String> {
+    let plan::Load::Memory(load) = &burner.plan.load else { return None };
+    burner.prepared.as_ref()?;
+    let figures = |index: usize| sum(&burner.block, |slot| slot.figures[index].load(Ordering::Relaxed));
+    let (resident, asked) = (figures(memory::RESIDENT), load.size_bytes);
+    if matches!(load.method, memory::Method::Pressure(_)) {
+        let on_target = figures(memory::ON_TARGET);
+        return (on_target == 0).then(|| {
+            format!(
+                "never reached the pressure that was asked for: it held {resident} bytes at the end, of {asked} that it was \
+                 allowed; more would need a larger size, a longer phase or a smaller reserve"
+            )
+        });
+    }
+    (load.must_be_resident() && resident < asked)
+        .then(|| format!("held {resident} bytes of {asked} that were asked for"))
+}
+
+fn word(word: &memory::WrongWord) -> WrongWord {
+    WrongWord {
+        core: word.core,
+        pattern: word.pattern.clone(),
+        address: word.address,
+        page_frame: word.page_frame,
+        expected: word.expected,
+        got: word.got,
+        again: word.again,
+    }
 }
 
 /// What the first failed I/O of any worker failed with.

@@ -17,10 +17,11 @@ use super::{
     child::{BurnerProcess, until},
     culprits::Culprits,
     ending::Ending,
+    oom::OomKills,
     outcome, result,
 };
 use crate::{
-    burn::control::Command,
+    burn::{control::Command, memory::wrong_words},
     clock,
     config::BurnersConfig,
     host::{HostRoots, RunCgroup, cpuset},
@@ -56,6 +57,7 @@ pub(super) struct Supervisor<'a> {
     settings: Settings<'a>,
     cgroup: Option<RunCgroup>,
     results: Vec<BurnerResult>,
+    oom: OomKills,
 }
 
 impl<'a> Supervisor<'a> {
@@ -72,7 +74,8 @@ impl<'a> Supervisor<'a> {
                 run.tell(EventKind::Notice, message, []);
             })
             .ok();
-        Self { run, board, settings, cgroup, results: Vec::new() }
+        let oom = OomKills::since_now(roots);
+        Self { run, board, settings, cgroup, results: Vec::new(), oom }
     }
 
     /// To the end of the run. Returns when no burner is left, with what each did.
@@ -106,7 +109,7 @@ impl<'a> Supervisor<'a> {
         self.board.set(entries(index, &burners));
         let mut culprits = Culprits::default();
         if let Some(ending) = started.err().or_else(|| self.burn(index, phase, &mut burners, &mut culprits)) {
-            self.run.stop(ending);
+            self.run.stop(self.oom.explain(ending, &burners));
         }
         self.end(&mut burners);
         for (burner_index, burner) in burners.iter().enumerate() {
@@ -339,6 +342,10 @@ fn command(burners: &[BurnerProcess], command: Command) {
 /// What a burner said about why it can't go on.
 fn failure(burner: &BurnerProcess) -> Option<Ending> {
     let kind = burner.plan.load.kind();
+    if !burner.wrong_words.is_empty() {
+        let message = format!("burner {kind}: {}", wrong_words(&burner.wrong_words));
+        return Some(Ending::new(Cause::WrongData, message));
+    }
     let wrong = result::wrong_cores(burner);
     match &burner.failure {
         Some(reason) => {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ssts_proto::{
-    v1::{BlockShare, profile::Shape},
+    v1::{BlockShare, memory_burner::Size, profile::Shape},
     validate,
 };
 
@@ -52,6 +52,14 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     quantity::size_bytes(text).map_err(one_line)
 }
 
+pub(super) fn size_or_percent(text: &str) -> Result<Size, String> {
+    quantity::size_or_percent(text).map_err(one_line)
+}
+
+pub(super) fn percent(text: &str) -> Result<f64, String> {
+    quantity::percent_of_all(text).map_err(one_line)
+}
+
 pub(super) fn load(text: &str) -> Result<Shape, String> {
     load::shape(text, Path::new("")).map_err(one_line)
 }
@@ -89,13 +97,6 @@ pub(super) fn rate(text: &str) -> Result<u64, String> {
 
 pub(super) fn block_sizes(text: &str) -> Result<Blocks, String> {
     quantity::block_sizes(text).map(Blocks).map_err(one_line)
-}
-
-pub(super) fn percent(text: &str) -> Result<f64, String> {
-    match text.trim_end_matches('%').trim_end().parse::<f64>() {
-        Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent),
-        _ => Err("use more than 0, at most 100 %".into()),
-    }
 }
 
 pub(super) fn temperature(text: &str) -> Result<f64, String> {

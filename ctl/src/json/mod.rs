@@ -12,7 +12,7 @@ use ssts_proto::v1::{RunState, RunSummary, Verdict};
 
 pub(crate) use self::{
     host::{InfoOut, ProbeOut},
-    run::{BurnerOut, ResultOut},
+    run::{BurnerOut, ResultOut, WrongWordOut},
 };
 
 /// RFC 3339 of a time in nanoseconds since 1970.

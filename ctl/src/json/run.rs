@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run, WorkerLoad};
+use ssts_proto::v1::{
+    BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run, WorkerLoad, WrongWord,
+};
 
 use super::{ProbeOut, cause, known, plain, present, rfc3339, seconds, verdict};
 
@@ -57,7 +59,7 @@ struct HostOut {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Burner")]
 pub(crate) struct BurnerOut {
-    /// `cpu` or `disk`.
+    /// `cpu`, `disk` or `memory`.
     kind: String,
     phase: String,
     phase_index: u32,
@@ -97,6 +99,9 @@ pub(crate) struct BurnerOut {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     figures: BTreeMap<String, FigureOut>,
     errors: ErrorsOut,
+    /// Words of memory that were not what had been written: the first few.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    wrong_words: Vec<WrongWordOut>,
     /// What became of it: `done`, `missed`, `wrong_data`, `io_errors`, `nothing_done`, `died`, `failed`, `stopped`.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<String>,
@@ -209,10 +214,52 @@ struct ErrorsOut {
     io: Option<u64>,
 }
 
+/// A word of memory that was not what had been written. Numbers of 64 bits are text, in hexadecimal: readers of JSON lose
+/// digits of them.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WrongWord")]
+pub(crate) struct WrongWordOut {
+    pub(crate) core: u32,
+    /// Such as `walking`.
+    pub(crate) pattern: String,
+    /// In the burner's address space.
+    pub(crate) address: String,
+    /// The number of the physical page, in units of 4 KiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) page_frame: Option<String>,
+    pub(crate) expected: String,
+    /// Absent where a block was wrong once, and all of its words right when they were looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) got: Option<String>,
+    /// The bits that differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) xor: Option<String>,
+    /// What was read when it was read again, past the caches.
+    pub(crate) again: String,
+}
+
+impl From<&WrongWord> for WrongWordOut {
+    fn from(word: &WrongWord) -> Self {
+        let hex = |number: u64| format!("{number:#x}");
+        let bits = |number: u64| format!("{number:#018x}");
+        Self {
+            core: word.core,
+            pattern: word.pattern.clone(),
+            address: hex(word.address),
+            page_frame: word.page_frame.map(hex),
+            expected: bits(word.expected),
+            got: word.got.map(bits),
+            xor: word.got.map(|got| bits(got ^ word.expected)),
+            again: bits(word.again),
+        }
+    }
+}
+
 impl From<&BurnerResult> for BurnerOut {
     fn from(burner: &BurnerResult) -> Self {
         let is_disk = burner.kind == "disk";
         let is_cpu = burner.kind == "cpu";
+        let verifies_memory = burner.kind == "memory" && burner.variant.starts_with("verify");
         let applies = |number: u64, always: bool| (always || number > 0).then_some(number);
         let bytes = applies(burner.bytes, is_disk);
         let flops = applies(burner.flops, is_cpu);
@@ -258,9 +305,10 @@ impl From<&BurnerResult> for BurnerOut {
                 })
                 .collect(),
             errors: ErrorsOut {
-                verify: applies(burner.verify_errors, is_cpu),
+                verify: applies(burner.verify_errors, is_cpu || verifies_memory),
                 io: applies(burner.io_errors, is_disk),
             },
+            wrong_words: burner.wrong_words.iter().map(WrongWordOut::from).collect(),
             outcome: Some(plain(burner.outcome().as_str_name(), "BURNER_OUTCOME_"))
                 .filter(|outcome| outcome != "unspecified"),
             outcome_reason: present(&burner.outcome_reason),

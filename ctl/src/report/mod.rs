@@ -65,6 +65,8 @@ fn cause_words(cause: Cause) -> &'static str {
         Cause::DiskFull => "no room left on a file system",
         Cause::LoadMissed => "a load was not what was asked",
         Cause::NothingDone => "a burner did not do a single operation",
+        Cause::MemoryShort => "not all the memory could be had",
+        Cause::OutOfMemory => "a burner was ended by the kernel's OOM killer",
     }
 }
 

@@ -91,6 +91,38 @@ fn burners(run: &Run, document: &mut Document) {
     document.section("Burners", loads);
     document.section("Latency of the burners' operations", latencies);
     document.section("Figures", figures);
+    document.section("Wrong words in memory", wrong_words(run));
+}
+
+fn wrong_words(run: &Run) -> Table {
+    use Align::{Left, Right};
+    let mut table = Table::new(&[
+        ("phase", Left),
+        ("core", Right),
+        ("pattern", Left),
+        ("address", Right),
+        ("page frame", Right),
+        ("expected", Right),
+        ("got", Right),
+        ("xor", Right),
+        ("read again", Right),
+    ]);
+    for burner in &run.burners {
+        for word in burner.wrong_words.iter().map(json::WrongWordOut::from) {
+            table.row([
+                burner.phase.clone(),
+                word.core.to_string(),
+                word.pattern,
+                word.address,
+                word.page_frame.unwrap_or_default(),
+                word.expected,
+                word.got.unwrap_or_default(),
+                word.xor.unwrap_or_default(),
+                word.again,
+            ]);
+        }
+    }
+    table
 }
 
 fn load_row(burner: &BurnerResult) -> [String; 13] {

@@ -38,7 +38,7 @@ fn kernel(value: &DeValue<'_>) -> Result<CpuKernel, Problem> {
     one_of(value, "kernel", &[("auto", CpuKernel::Unspecified), ("fma", CpuKernel::Fma)])
 }
 
-fn isa(value: &DeValue<'_>) -> Result<CpuIsa, Problem> {
+pub(super) fn isa(value: &DeValue<'_>) -> Result<CpuIsa, Problem> {
     let known = [
         ("auto", CpuIsa::Unspecified),
         ("portable", CpuIsa::Portable),

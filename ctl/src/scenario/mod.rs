@@ -7,6 +7,7 @@ mod disk;
 mod flags;
 mod keys;
 mod load;
+mod memory;
 mod origin;
 mod toml_file;
 mod values;
@@ -28,6 +29,7 @@ pub(crate) use self::{
     builtin::{ALL as BUILT_IN, BuiltIn},
     cpu::burn_cpu,
     disk::burn_disk,
+    memory::burn_memory,
 };
 use crate::{
     cli::RunOptions,
@@ -136,6 +138,7 @@ pub(crate) fn burner_kind(burner: &ssts_proto::v1::Burner) -> &'static str {
     match burner.kind {
         Some(Kind::Cpu(_)) => "cpu",
         Some(Kind::Disk(_)) => "disk",
+        Some(Kind::Memory(_)) => "memory",
         None => "unknown",
     }
 }

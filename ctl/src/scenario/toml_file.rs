@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::{
     Plan, cpu, disk,
     keys::{Findings, Keys, Value, number, string, whole, wrong_type},
+    memory,
     origin::Origin,
     values::{duration, size},
 };
@@ -98,6 +99,12 @@ fn burner(mut keys: Keys<'_, '_>, found: &mut Findings) -> Option<burner::Kind> 
             keys.finish(found);
             Some(burner::Kind::Cpu(cpu))
         }
+        Some("memory") => {
+            keys.set_what("a memory burner");
+            let memory = memory::from_keys(&mut keys, found);
+            keys.finish(found);
+            Some(burner::Kind::Memory(memory))
+        }
         Some("disk") => {
             keys.set_what("a disk burner");
             let disk = disk::from_keys(&mut keys, found);
@@ -109,7 +116,7 @@ fn burner(mut keys: Keys<'_, '_>, found: &mut Findings) -> Option<burner::Kind> 
                 && let Some(value) = keys.value("kind", "kind", found)
             {
                 let message = format!("there is no burner of kind '{other}'");
-                found.add(&field, value.span(), &message, "use cpu or disk");
+                found.add(&field, value.span(), &message, "use cpu, memory or disk");
             }
             // The fields of an unknown kind are unknown, too.
             found.mark_broken(field.trim_end_matches(".kind"));

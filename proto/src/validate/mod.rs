@@ -3,6 +3,7 @@
 
 mod cpu;
 mod disk;
+mod memory;
 mod profile;
 
 use std::collections::HashSet;
@@ -12,6 +13,8 @@ pub use disk::{
     MAX_FSYNC_EVERY, MAX_JOBS, MAX_RATE_BYTES_PER_S, MAX_RATE_PER_S, SECTOR_BYTES,
 };
 pub use profile::{DEFAULT_DUTY_PERCENT, DEFAULT_TOLERANCE_POINTS, MAX_STEPS, MAX_TRACE_POINTS};
+
+pub use memory::{MAX_SIZE_BYTES, MIN_FILL_BYTES_PER_S, MIN_SHARE_BYTES};
 
 use crate::v1::{Burner, Limits, Phase, Scenario, Violation, burner};
 
@@ -129,6 +132,7 @@ fn burner_kind(field: &str, burner: &Burner, found: &mut Violations) {
         None => found.add(field, "a burner without a kind", "set one, such as cpu or disk"),
         Some(burner::Kind::Cpu(cpu)) => cpu::check(field, cpu, found),
         Some(burner::Kind::Disk(disk)) => disk::check(field, disk, found),
+        Some(burner::Kind::Memory(memory)) => memory::check(field, memory, found),
     }
 }
 

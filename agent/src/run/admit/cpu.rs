@@ -19,20 +19,26 @@ pub(super) fn plan(
     cpu: &mut CpuBurner,
     found: &mut Violations,
 ) -> Option<(Vec<u32>, Load)> {
-    let isa = isa(field, cpu.isa(), found)?;
+    let isa = choose_isa(field, cpu.isa(), found)?;
     cpu.cores = offer.choose_cores(field, &cpu.cores, found)?;
     cpu.set_kernel(CpuKernel::Fma);
-    cpu.set_isa(match isa {
-        Isa::Portable => CpuIsa::Portable,
-        Isa::Avx2 => CpuIsa::Avx2,
-        Isa::Avx512 => CpuIsa::Avx512,
-    });
+    cpu.set_isa(isa.into());
     let profile = LoadProfile::from_message(cpu.load.as_ref());
     Some((cpu.cores.clone(), Load::Cpu(CpuLoad { profile, isa })))
 }
 
+impl From<Isa> for CpuIsa {
+    fn from(isa: Isa) -> Self {
+        match isa {
+            Isa::Portable => Self::Portable,
+            Isa::Avx2 => Self::Avx2,
+            Isa::Avx512 => Self::Avx512,
+        }
+    }
+}
+
 /// The instructions that were asked for, or the widest.
-fn isa(field: &str, asked: CpuIsa, found: &mut Violations) -> Option<Isa> {
+pub(super) fn choose_isa(field: &str, asked: CpuIsa, found: &mut Violations) -> Option<Isa> {
     let available = Isa::available();
     let wanted = match asked {
         CpuIsa::Unspecified => return available.last().copied(),

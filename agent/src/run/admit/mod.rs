@@ -3,6 +3,7 @@
 
 mod cpu;
 mod disk;
+mod memory;
 mod space;
 
 use std::{fs, time::Duration};
@@ -82,6 +83,7 @@ impl Offer<'_> {
                 let seed = scenario.seed.wrapping_add(place);
                 plans.extend(self.plan(&field, burner, duration, seed, &mut found));
             }
+            memory::keep_floor(&mut plans, bounds.min_available_memory_bytes);
             let place = format!("phases[{phase_index}]");
             space::check_disks(&place, &plans, self.limits.disk_reserve_bytes, &mut found);
             space::check_memory(&place, &plans, bounds.min_available_memory_bytes, self.roots, &mut found);
@@ -220,6 +222,7 @@ impl Offer<'_> {
         match burner.kind.as_mut()? {
             burner::Kind::Cpu(cpu) => cpu::plan(self, field, cpu, found),
             burner::Kind::Disk(disk) => disk::plan(self, field, disk, found),
+            burner::Kind::Memory(memory) => memory::plan(self, field, memory, found),
         }
         .map(|(cores, load)| Plan { cores, phase, seed, load })
     }
@@ -229,6 +232,7 @@ impl Offer<'_> {
 fn fill_in_seed(burner: &mut Burner, seed: u64) {
     let profile = match &mut burner.kind {
         Some(burner::Kind::Cpu(cpu)) => cpu.load.as_mut(),
+        Some(burner::Kind::Memory(memory)) => memory.load.as_mut(),
         Some(burner::Kind::Disk(_)) | None => None,
     };
     if let Some(profile::Shape::RandomWalk(walk)) = profile.and_then(|profile| profile.shape.as_mut()) {

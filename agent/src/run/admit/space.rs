@@ -6,22 +6,22 @@ use nix::sys::{
     statfs::{TMPFS_MAGIC, statfs},
     statvfs::statvfs,
 };
-use procfs::FromRead as _;
 use ssts_proto::validate::Violations;
 
 use crate::{
     burn::{
         disk::DiskLoad,
+        memory::Method,
         plan::{Load, Plan},
     },
-    host::HostRoots,
+    host::{HostRoots, MemoryRoom},
 };
 
 /// The disk burners of a phase, with their places in it and their jobs.
 fn disks(plans: &[Plan]) -> impl Iterator<Item = (usize, &DiskLoad, u64)> {
     plans.iter().enumerate().filter_map(|(index, plan)| match &plan.load {
         Load::Disk(load) => Some((index, load, plan.cores.len() as u64)),
-        Load::Cpu(_) => None,
+        Load::Cpu(_) | Load::Memory(_) => None,
     })
 }
 
@@ -52,7 +52,8 @@ pub(super) fn check_disks(phase: &str, plans: &[Plan], reserve_bytes: u64, found
     }
 }
 
-/// Buffers, and files of file systems that live in memory, must fit above what the guard keeps available.
+/// Memory that is to be filled, buffers, and files of file systems that live in memory must fit above what the guard
+/// keeps available, and inside the limits of the cgroups around the agent.
 pub(super) fn check_memory(
     phase: &str,
     plans: &[Plan],
@@ -60,36 +61,59 @@ pub(super) fn check_memory(
     roots: &HostRoots,
     found: &mut Violations,
 ) {
-    let Ok(meminfo) = procfs::Meminfo::from_file(roots.proc("meminfo")) else { return };
-    let available = meminfo.mem_available.unwrap_or(meminfo.mem_free);
-    let usable = available.saturating_sub(reserve_bytes);
+    let Some(left) = MemoryRoom::new(roots, None).tightest(reserve_bytes) else { return };
     let mut asked = 0u64;
-    for (index, load, jobs) in disks(plans) {
+    for (index, plan) in plans.iter().enumerate() {
+        let Some(want) = Want::of(plan) else { continue };
+        asked = asked.saturating_add(want.bytes);
+        if asked > left.usable_bytes() {
+            found.add(
+                format!("{phase}.burners[{index}].{}", want.field),
+                format!("{} are more than the memory can hold: {left}", want.what),
+                want.mend,
+            );
+        }
+    }
+}
+
+/// What a burner needs of the host's memory.
+struct Want {
+    bytes: u64,
+    field: &'static str,
+    what: String,
+    mend: &'static str,
+}
+
+impl Want {
+    fn of(plan: &Plan) -> Option<Self> {
+        match &plan.load {
+            Load::Cpu(_) => None,
+            Load::Disk(load) => Some(Self::of_disk(load, plan.cores.len() as u64)),
+            // Pressure feels its way.
+            Load::Memory(load) if matches!(load.method, Method::Pressure(_)) => None,
+            Load::Memory(load) => Some(Self {
+                bytes: load.size_bytes,
+                field: "size_bytes",
+                what: format!("{} bytes", load.size_bytes),
+                mend: "choose a smaller size",
+            }),
+        }
+    }
+
+    fn of_disk(load: &DiskLoad, jobs: u64) -> Self {
         let in_memory = !load.is_device && lives_in_memory(&load.path);
         let file = if in_memory { load.size_bytes.saturating_mul(jobs) } else { 0 };
         let buffers = load.memory_bytes().saturating_mul(jobs);
-        asked = asked.saturating_add(file).saturating_add(buffers);
-        if asked > usable {
-            let (field, what) = if file > buffers {
-                ("size_bytes", format!("{file} bytes of files in memory ({})", load.path.display()))
-            } else if load.verify {
-                (
-                    "size_bytes",
-                    format!("{buffers} bytes for blocks in flight and what verification remembers"),
-                )
-            } else {
-                let (depth, block_bytes) = (u64::from(load.depth) * jobs, load.largest_block());
-                ("depth", format!("{depth} blocks of {block_bytes} bytes in flight"))
-            };
-            found.add(
-                format!("{phase}.burners[{index}].{field}"),
-                format!(
-                    "{what} are more than the memory can hold: {available} bytes are available, {reserve_bytes} of them \
-                     are kept in reserve"
-                ),
-                "choose a smaller size, depth or block size",
-            );
-        }
+        let (field, what) = if file > buffers {
+            ("size_bytes", format!("{file} bytes of files in memory ({})", load.path.display()))
+        } else if load.verify {
+            ("size_bytes", format!("{buffers} bytes for blocks in flight and what verification remembers"))
+        } else {
+            let (depth, block_bytes) = (u64::from(load.depth) * jobs, load.largest_block());
+            ("depth", format!("{depth} blocks of {block_bytes} bytes in flight"))
+        };
+        let bytes = file.saturating_add(buffers);
+        Self { bytes, field, what, mend: "choose a smaller size, depth or block size" }
     }
 }
 

@@ -1,0 +1,44 @@
+//! Holds memory, and looks again and again whether it is all still in RAM.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use super::{load::RESIDENT, region::Region, sweep::Watch};
+use crate::burn::{
+    BurnError, control,
+    worker::{Flow, Reins},
+};
+
+/// How often a piece is looked at, and counters are published.
+const INTERVAL: Duration = Duration::from_millis(10);
+/// A piece: 64 MiB, some 0.1 ms for mincore(2).
+const PIECE_BLOCKS: usize = 16_384;
+
+/// Until the end. An operation is a piece that was looked at.
+pub(super) fn burn(region: &Region, reins: &Reins) -> Result<(), BurnError> {
+    let mut watch = Watch::start(reins);
+    let blocks = region.blocks().len();
+    let (mut at, mut resident) = (0, 0);
+    loop {
+        let end = (at + PIECE_BLOCKS).min(blocks);
+        let proven =
+            region.proven_bytes(at..end).map_err(|source| BurnError::Memory { what: "looked at", source })?;
+        resident += proven as u64;
+        at = end;
+        if at == blocks {
+            reins.slot().figures[RESIDENT].store(resident, Ordering::Relaxed);
+            (at, resident) = (0, 0);
+        }
+        if blocks > 0 {
+            control::add(&reins.slot().operations, 1);
+        }
+        watch.publish(reins);
+        reins.sleep_until((watch.now() + INTERVAL).min(reins.end()));
+        match reins.check() {
+            Flow::Stop => break,
+            Flow::Resumed(paused) => watch.forget(paused),
+            Flow::Burn => {}
+        }
+    }
+    watch.publish(reins);
+    Ok(())
+}

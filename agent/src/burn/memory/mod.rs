@@ -1,0 +1,144 @@
+//! The memory burner: makes memory resident on every worker, up to the reserve and not beyond, and then holds it, streams
+//! through it, follows pointers in it, or writes patterns and reads them back.
+
+mod chase;
+mod crc;
+mod data;
+mod fault;
+mod fill;
+mod hold;
+mod load;
+mod pressure;
+mod region;
+mod stream;
+mod sweep;
+mod vector;
+mod verify;
+mod wrong;
+
+use std::sync::{Arc, atomic::Ordering};
+
+pub use load::{MemoryLoad, Method, ON_TARGET, Pattern, RESIDENT, StreamLoop, Target};
+pub use region::{BLOCK_BYTES, HUGE_BYTES, Pages};
+pub(super) use verify::count_wrong;
+pub use wrong::{WrongWord, wrong_words};
+
+use self::{fill::Filled, region::Region};
+use super::{
+    BurnError,
+    pace::Pacer,
+    plan::Plan,
+    worker::{Prepared, Reins, Worker},
+};
+
+/// A worker for each core of the plan.
+pub(super) fn crew(plan: &Arc<Plan>, load: &MemoryLoad) -> Vec<Box<dyn Worker>> {
+    let worker = |(index, core): (usize, &u32)| -> Box<dyn Worker> {
+        Box::new(MemoryWorker {
+            load: load.clone(),
+            plan: plan.clone(),
+            index,
+            core: *core,
+            share_bytes: load.share_bytes(index, plan.cores.len()) as usize,
+            ready: None,
+        })
+    };
+    plan.cores.iter().enumerate().map(worker).collect()
+}
+
+/// Burns one part of the memory, from one core.
+#[derive(Debug)]
+struct MemoryWorker {
+    load: MemoryLoad,
+    plan: Arc<Plan>,
+    index: usize,
+    core: u32,
+    share_bytes: usize,
+    ready: Option<Ready>,
+}
+
+/// What the methods make of a worker's memory before the clock starts.
+#[derive(Debug)]
+enum Ready {
+    Hold(Region),
+    Stream(stream::Streamer),
+    Sequence(sweep::Sequence),
+    Chase(chase::Chain),
+    Verify(Box<verify::Verifier>),
+    Fault,
+    Pressure(pressure::Grower),
+}
+
+impl Worker for MemoryWorker {
+    fn prepare(&mut self, reins: &Reins) -> Result<Prepared, BurnError> {
+        let load = &self.load;
+        let mut variant = load.method.name().to_owned();
+        if load.method == Method::Fault {
+            self.ready = Some(Ready::Fault);
+            return Ok(Prepared { variant, notices: Vec::new() });
+        }
+        let node = load.nodes.get(self.index).copied();
+        let (region, mut notices) = fill::reserve(load, node, self.share_bytes)?;
+        if let Method::Pressure(target) = load.method {
+            self.ready = Some(Ready::Pressure(pressure::Grower::new(load, target, node, region)));
+            return Ok(Prepared { variant, notices });
+        }
+        let Filled { region, shortage } = fill::fill(load, node, region, self.share_bytes, reins)?;
+        if let Some(shortage) = shortage {
+            notices.push(format!("core {}: {shortage}", self.core));
+        }
+        notices.extend(fill::keep(load, &region));
+        let proven = region
+            .proven_bytes(0..region.blocks().len())
+            .map_err(|source| BurnError::Memory { what: "looked at", source })?;
+        reins.slot().figures[RESIDENT].store(proven as u64, Ordering::Relaxed);
+        let huge = fill::huge_share(&region);
+        notices.extend(fill::missing_huge_pages(load, huge, self.core));
+        if !matches!(load.method, Method::Fill | Method::Latency) {
+            variant = format!("{variant}, {}", load.isa.name());
+        }
+        let pages = match (region.pages(), huge) {
+            (Pages::Huge, _) => "pages of 2 MiB".to_owned(),
+            (_, Some(share)) => format!("{:.0} % in pages of 2 MiB", 100.0 * share),
+            (_, None) => "pages of 4 KiB".to_owned(),
+        };
+        variant = format!("{variant}, {pages}");
+        let seed = self.plan.seed.wrapping_add(self.index as u64);
+        self.ready = Some(match &load.method {
+            Method::Stream(loops) => {
+                Ready::Stream(stream::Streamer::new(load.isa, loops.clone(), region, reins)?)
+            }
+            Method::Read => Ready::Sequence(sweep::Sequence::reader(load.isa, region)),
+            Method::Write => Ready::Sequence(sweep::Sequence::writer(load.isa, region)),
+            Method::Latency => Ready::Chase(chase::Chain::new(region, seed, reins)?),
+            Method::Verify { .. } => {
+                let inject = load.inject_error == Some(self.index as u32);
+                Ready::Verify(Box::new(verify::Verifier::new(load, region, seed, self.core, inject, reins)?))
+            }
+            Method::Fill | Method::Fault | Method::Pressure(_) => Ready::Hold(region),
+        });
+        Ok(Prepared { variant, notices })
+    }
+
+    fn burn(&mut self, reins: &Reins) -> Result<(), BurnError> {
+        let pacer = || Pacer::start(&self.load.profile, self.plan.phase, reins);
+        match self.ready.as_mut().ok_or(BurnError::Interrupted)? {
+            Ready::Hold(region) => hold::burn(region, reins),
+            Ready::Stream(streamer) => {
+                streamer.burn(pacer(), reins);
+                Ok(())
+            }
+            Ready::Sequence(sequence) => {
+                sequence.burn(pacer(), reins);
+                Ok(())
+            }
+            Ready::Chase(chain) => {
+                chain.burn(pacer(), reins);
+                Ok(())
+            }
+            Ready::Verify(verifier) => verifier.burn(pacer(), reins),
+            Ready::Fault => fault::burn(self.share_bytes, self.load.pages, reins),
+            Ready::Pressure(grower) => grower.burn(self.share_bytes, reins),
+        }
+    }
+}

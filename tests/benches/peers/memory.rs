@@ -1,0 +1,146 @@
+//! What memory gives, and how fast it is filled and given back.
+
+use std::{
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use ssts_tests::{Ctl, Daemon, Ground, outside};
+
+use crate::{
+    ROUNDS,
+    bare::{self, Loop},
+    measure::{number, result_of, since},
+    peer::{StressNg, is_installed},
+    table::{Figure, Pair, Table},
+};
+
+const HELD_BYTES: u64 = 2 << 30;
+/// Of what was asked for: from here on it counts as filled.
+const FILLED_BYTES: u64 = HELD_BYTES / 100 * 95;
+const STREAMED: Duration = Duration::from_secs(2);
+
+pub(crate) fn rows(ground: &Ground, table: &mut Table) {
+    let daemon = Daemon::start(ground);
+    for (name, kind, threads) in [
+        ("stream copy, 1 thread", Loop::Copy, 1),
+        ("stream copy, 2 threads", Loop::Copy, 2),
+        ("stream triad, 1 thread", Loop::Triad, 1),
+        ("stream triad, 2 threads", Loop::Triad, 2),
+    ] {
+        stream(ground, table, name, kind, threads);
+    }
+    verify(ground, table, "verify, 2 GiB, 2 threads", &[]);
+    verify(ground, table, "verify, 2 GiB, 2 threads, -W", &["-W"]);
+    fill_and_release(ground, &daemon, table);
+}
+
+/// Arrays of 512 MiB, non-temporal stores, beside the same loop without anything around it.
+fn stream(ground: &Ground, table: &mut Table, name: &'static str, kind: Loop, threads: usize) {
+    let mut pair = Pair::default();
+    let (cores, word) =
+        (if threads == 1 { "0" } else { "0-1" }, if kind == Loop::Copy { "copy" } else { "triad" });
+    let mib = 3 * 512 * threads;
+    for _ in 0..ROUNDS {
+        let words = format!(
+            "--output json burn memory --method stream --loops {word} --size {mib}MiB --cores {cores} --duration {}ms",
+            STREAMED.as_millis()
+        );
+        let burner = result_of(Ctl::new(ground).words(&words).spawn());
+        pair.ours.push(number(&burner["rates"]["bytes_per_s"]) / 1e9);
+        pair.peer.extend(bare::stream(kind, threads, STREAMED).map(|rate| rate / 1e9));
+    }
+    table.add_figure(Figure {
+        more_is_better: true,
+        bar: Some(0.95),
+        ..Figure::new(name, "GB/s", "the bare loop", pair)
+    });
+}
+
+/// Bytes read and written, as both count them.
+fn verify(ground: &Ground, table: &mut Table, name: &'static str, options: &[&str]) {
+    let mut pair = Pair::default();
+    for _ in 0..ROUNDS {
+        let words = "--output json burn memory --method verify --size 2GiB --cores 0-1 --duration 4s";
+        let burner = result_of(Ctl::new(ground).words(words).spawn());
+        pair.ours.push(number(&burner["rates"]["bytes_per_s"]) / 1e9);
+        pair.peer.extend(is_installed("stressapptest").then(|| stressapptest(options)));
+    }
+    table.add_figure(Figure {
+        more_is_better: true,
+        bar: Some(1.1),
+        ..Figure::new(name, "GB/s", "stressapptest", pair)
+    });
+}
+
+/// Its rate of memory copies, in GB/s: it counts what it reads and what it writes, in MiB.
+fn stressapptest(options: &[&str]) -> f64 {
+    let output = Command::new("stressapptest")
+        .args(["-M", "2048", "-s", "4", "-m", "2"])
+        .args(options)
+        .stdin(Stdio::null())
+        .output()
+        .expect("it can be executed");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let rate = text.lines().find_map(|line| {
+        line.split_once("Memory Copy: ")?
+            .1
+            .split_once(" at ")?
+            .1
+            .trim()
+            .strip_suffix("MB/s")?
+            .parse::<f64>()
+            .ok()
+    });
+    rate.unwrap_or_else(|| panic!("stressapptest: {text}")) * f64::from(1 << 20) / 1e9
+}
+
+/// 2 GiB: from the command to 95 % in RAM, the share of the time after that it stays there, and from the stop to its end.
+fn fill_and_release(ground: &Ground, daemon: &Daemon, table: &mut Table) {
+    let (mut fill, mut held, mut release) = (Pair::default(), Pair::default(), Pair::default());
+    for _ in 0..ROUNDS {
+        let begin = Instant::now();
+        let running = Ctl::new(ground).words("burn memory --size 2GiB --duration 1m").spawn();
+        let is_full = || {
+            let resident = daemon.burners().first().and_then(|burner| burner.resident_bytes());
+            resident >= Some(FILLED_BYTES)
+        };
+        let filled = outside::within(Duration::from_secs(30), is_full).map(|_| begin.elapsed());
+        fill.ours.extend(filled.map(|time| time.as_secs_f64()));
+        let looks: Vec<bool> = (0..100)
+            .map(|_| {
+                thread::sleep(Duration::from_millis(10));
+                is_full()
+            })
+            .collect();
+        held.ours.push(looks.iter().filter(|look| **look).count() as f64);
+        let burners = daemon.burners();
+        let begin = Instant::now();
+        running.signal(Signal::SIGINT);
+        release.ours.extend(since(begin, || !burners.iter().any(outside::Process::is_alive)));
+        drop(running.outcome());
+        fill.peer.push(bare::populate(HELD_BYTES as usize).as_secs_f64());
+        if let Some(mut peer) = StressNg::spawn(&["--vm", "1", "--vm-bytes", "2G", "--vm-keep"]) {
+            let is_full = || peer.all().iter().any(|process| process.resident_bytes() >= Some(FILLED_BYTES));
+            outside::within(Duration::from_secs(30), is_full);
+            let all = peer.all();
+            let begin = Instant::now();
+            peer.signal(Signal::SIGTERM);
+            release.peer.extend(since(begin, || !all.iter().any(outside::Process::is_alive)));
+            outside::within(Duration::from_secs(5), || peer.reap());
+        }
+    }
+    held.note = Some("100 looks in the second after".into());
+    table.add_figure(Figure {
+        bar: Some(1.0 / 1.3),
+        ..Figure::new("2 GiB, from the command to 95 %", "s", "MADV_POPULATE_WRITE", fill)
+    });
+    table.add_figure(Figure {
+        more_is_better: true,
+        ..Figure::new("2 GiB, time at 95 % and above", "%", "", held)
+    });
+    release.note = Some("at most 50 ms are meant".into());
+    table.add("2 GiB, from the stop to the end", "ms", "stress-ng", release);
+}
