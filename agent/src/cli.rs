@@ -32,6 +32,13 @@ pub(crate) enum Command {
         #[arg(long)]
         daemon: i32,
     },
+    /// The process that receives what network burners of other hosts send; started by the daemon
+    #[command(hide = true)]
+    Sink {
+        /// The daemon's process id
+        #[arg(long)]
+        daemon: i32,
+    },
 }
 
 #[derive(Debug, clap::Args)]

@@ -9,4 +9,5 @@ pub mod observe;
 pub mod realtime;
 pub mod rpc;
 pub mod run;
+pub mod sink;
 pub mod tick;

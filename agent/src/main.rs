@@ -17,6 +17,7 @@ use ssts_agent::{
     config::{Config, ConfigError},
     rpc::ListenError,
     run::EngineError,
+    sink::{self, KeeperError},
 };
 
 use cli::{Cli, Command, Common};
@@ -30,6 +31,8 @@ enum Failure {
     Listen(#[from] ListenError),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error(transparent)]
+    Sink(#[from] KeeperError),
     #[error("--log: {0}")]
     Log(String),
     #[error("{what}: {source}")]
@@ -45,7 +48,9 @@ impl Failure {
             Self::Config(_)
             | Self::Log(_)
             | Self::Listen(ListenError::NotUnix(_) | ListenError::Relative(_)) => ExitCode::from(2),
-            Self::Listen(_) | Self::Engine(_) | Self::Io { .. } | Self::Service(_) => ExitCode::FAILURE,
+            Self::Listen(_) | Self::Engine(_) | Self::Sink(_) | Self::Io { .. } | Self::Service(_) => {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -53,6 +58,7 @@ impl Failure {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Burn { daemon } => return burn::process::main(daemon),
+        Command::Sink { daemon } => return sink::main(daemon),
         Command::Serve(args) => serve::serve(args),
         Command::Check(args) => check::check(&args),
     };

@@ -25,6 +25,7 @@ use ssts_agent::{
     },
     rpc::{self, Address, AgentService, Inventory, Listener},
     run::{Ending, Engine},
+    sink::Keeper,
     tick::{Tick, TickThread},
 };
 use ssts_proto::{FILE_DESCRIPTOR_SET, v1, v1::agent_server::AgentServer};
@@ -80,13 +81,21 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
         probes::load(&roots, &probe_settings(&config));
     let inventory = Inventory { roots: roots.clone(), probes: statuses, state_dir: state_dir.clone() };
     let describe = Box::new(inventory.clone());
-    let engine =
-        Engine::open(roots.clone(), config.limits.clone(), config.burners.clone(), describe, &state_dir)?
-            .with_core_busy(core_busy);
+    let engine = Engine::open(
+        roots.clone(),
+        config.limits.clone(),
+        config.burners.clone(),
+        config.network.allowed_peers.clone(),
+        describe,
+        &state_dir,
+    )?
+    .with_core_busy(core_busy);
     let engine = Arc::new(engine);
     // Only now: whoever finds the socket finds an agent that has its state folder to itself.
     let listeners = addresses.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
     let ring = Arc::new(FrameRing::default());
+    let plan = config.network.sink.plan();
+    let sink = plan.map(|plan| Keeper::start(plan, config.burners.deadline, engine.clone())).transpose()?;
     let tick = start_tick(&config, &roots, engine.clone(), ring.clone(), probe_sources)?;
     let service = AgentService { engine: engine.clone(), ring, inventory, tick: config.tick() };
     let (stop, stopped) = watch::channel(false);
@@ -112,6 +121,7 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
             outcome?;
         }
     }
+    drop(sink);
     drop(tick);
     info!("stopped");
     Ok(())

@@ -2,7 +2,7 @@
 //! with one that isn't known, is refused with the units that are.
 
 use ssts_proto::{
-    v1::{BlockShare, memory_burner::Size},
+    v1::{BlockShare, InjectedError, memory_burner::Size},
     validate::MAX_DURATION_MS,
 };
 
@@ -133,6 +133,20 @@ pub(crate) fn block_sizes(text: &str) -> Result<Vec<BlockShare>, Problem> {
         .collect()
 }
 
+/// A worker, and after how long: `0`, `3@500ms`.
+pub(crate) fn injected_error(text: &str) -> Result<InjectedError, Problem> {
+    let (worker, after) = text.split_once('@').unwrap_or((text, "0s"));
+    let worker = worker.parse().map_err(|_| {
+        Problem::new(
+            format!("'{worker}' is no worker"),
+            "write the number of one, counted from 0, and after how long, such as 0@2s",
+        )
+    })?;
+    // A duration of 0 is none elsewhere; here it is what is meant without one.
+    let after_ms = if after == "0s" { 0 } else { duration_ms(after)? };
+    Ok(InjectedError { worker, after_ms })
+}
+
 /// A size, or a percentage above 0 up to 100: `4GiB`, `62.5%`.
 pub(crate) fn size_or_percent(text: &str) -> Result<Size, Problem> {
     let Some(digits) = text.trim().strip_suffix('%') else {
@@ -198,6 +212,23 @@ pub(crate) fn rate_per_s(text: &str) -> Result<u64, Problem> {
             format!("write I/Os a second, 1 to {}", ssts_proto::validate::MAX_RATE_PER_S),
         )),
     }
+}
+
+/// `2.5G`, `100M`, `5000`: a rate of what flows, with decimal prefixes, as links have them.
+pub(crate) fn network_rate(text: &str) -> Result<u64, Problem> {
+    let mend = "write a whole number, or one with k, M, G or T, such as 2.5G bits a second or 5000 requests a second";
+    let problem = || Problem::new(format!("'{text}' is not a rate"), mend);
+    let (number, unit) = split_number(text.trim());
+    let factor = match unit {
+        "" => 1,
+        "k" | "K" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "T" => 1_000_000_000_000,
+        _ => return Err(problem()),
+    };
+    let value = times(number, factor).and_then(|value| u64::try_from(value).ok());
+    value.filter(|value| *value > 0).ok_or_else(problem)
 }
 
 /// The leading digits, with at most one point among them, and what follows.
@@ -303,6 +334,18 @@ mod tests {
             ["", "0", "-1", "1.5", "0.3B", "MiB", "5 parsecs", "9EiB", "99999999999999999999TiB", "1..2k"]
         {
             assert!(size_bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_have_decimal_prefixes() {
+        for (text, rate) in
+            [("5000", 5_000), ("2.5G", 2_500_000_000), ("10k", 10_000), ("1T", 1_000_000_000_000)]
+        {
+            assert_eq!(network_rate(text), Ok(rate), "{text}");
+        }
+        for text in ["", "0", "-1", "1.5", "1Gi", "1GB", "G", "fast", "99999999999T"] {
+            assert!(network_rate(text).is_err(), "{text}");
         }
     }
 

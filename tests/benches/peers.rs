@@ -15,12 +15,16 @@ mod cpu;
 mod disk;
 #[path = "peers/idle.rs"]
 mod idle;
+#[path = "peers/limit.rs"]
+mod limit;
 #[path = "peers/load.rs"]
 mod load;
 #[path = "peers/measure.rs"]
 mod measure;
 #[path = "peers/memory.rs"]
 mod memory;
+#[path = "peers/network.rs"]
+mod network;
 #[path = "peers/peer.rs"]
 mod peer;
 #[path = "peers/table.rs"]
@@ -41,13 +45,14 @@ const BURNS: Duration = Duration::from_millis(1);
 /// Measures one subject.
 type Rows = fn(&Ground, &mut Table);
 /// All subjects, by the names that `make bench BENCH=...` takes.
-const SUBJECTS: [(&str, Rows); 6] = [
+const SUBJECTS: [(&str, Rows); 7] = [
     ("load", load::rows),
     ("times", times::rows),
     ("idle", idle::rows),
     ("cpu", cpu::rows),
     ("memory", memory::rows),
     ("disk", disk::rows),
+    ("network", network::rows),
 ];
 
 fn main() {

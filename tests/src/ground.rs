@@ -17,21 +17,26 @@ pub struct Ground {
     disk: TempDir,
     programs: Programs,
     // Last: the machine is given back when everything else is gone.
-    _machine: Machine,
+    _machine: Option<Machine>,
 }
 
 impl Ground {
     /// For a story that measures nothing, beside others.
     pub fn new() -> Self {
-        Self::with(Machine::shared())
+        Self::with(Some(Machine::shared()))
     }
 
     /// For a story that measures: nobody else's burns meanwhile.
     pub fn alone() -> Self {
-        Self::with(Machine::exclusive())
+        Self::with(Some(Machine::exclusive()))
     }
 
-    fn with(machine: Machine) -> Self {
+    /// Another one for the same story: it has the machine as long as the first one has.
+    pub fn beside(_first: &Self) -> Self {
+        Self::with(None)
+    }
+
+    fn with(machine: Option<Machine>) -> Self {
         let programs = Programs::built();
         // Short, for sockets: unix(7) gives a path 107 bytes.
         let folder =

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    BurnError, cpu, disk, memory,
+    BurnError, cpu, disk, memory, network,
     plan::{Load, Plan},
     worker::Worker,
 };
@@ -14,8 +14,9 @@ use super::{
 /// What makes it impossible to begin.
 pub(super) fn crew(plan: &Arc<Plan>) -> Result<Vec<Box<dyn Worker>>, BurnError> {
     Ok(match &plan.load {
-        Load::Cpu(load) => cpu::crew(plan, load),
+        Load::Cpu(load) => cpu::crew(plan, load)?,
         Load::Disk(load) => disk::crew(plan, load)?,
         Load::Memory(load) => memory::crew(plan, load),
+        Load::Network(load) => network::crew(plan, load),
     })
 }

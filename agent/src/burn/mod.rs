@@ -12,6 +12,7 @@ pub mod inherit;
 pub mod launch;
 mod map;
 pub mod memory;
+pub mod network;
 mod pace;
 pub mod plan;
 pub mod process;
@@ -92,6 +93,9 @@ pub enum BurnError {
     /// io_uring is not to be had.
     #[error("io_uring can't be used: {0}; see `sstsd check`")]
     Ring(#[source] io::Error),
+    /// The two threads of the kernel `context-switch` lost each other.
+    #[error("the threads of the kernel context-switch lost each other: {0}")]
+    Partner(#[source] io::Error),
     /// The kernel refused something about memory.
     #[error("memory could not be {what}: {source}")]
     Memory {
@@ -111,6 +115,9 @@ pub enum BurnError {
     /// Words of memory were not what had been written.
     #[error("{}", memory::wrong_words(.0))]
     WrongWords(Vec<memory::WrongWord>),
+    /// The other end of a network burner, or the way there.
+    #[error(transparent)]
+    Network(#[from] network::NetworkError),
     /// Stopped, or past its deadline, while it made ready.
     #[error("stopped while it made ready")]
     Interrupted,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{cpu::CpuLoad, disk::DiskLoad, memory::MemoryLoad, profile::LoadProfile};
+use super::{cpu::CpuLoad, disk::DiskLoad, memory::MemoryLoad, network::NetworkLoad, profile::LoadProfile};
 
 /// A burner, ready to be carried out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,8 @@ pub enum Load {
     Disk(DiskLoad),
     /// Fill memory and use it.
     Memory(MemoryLoad),
+    /// Exchange data with a sink.
+    Network(NetworkLoad),
 }
 
 impl Load {
@@ -39,6 +41,7 @@ impl Load {
             Self::Cpu { .. } => "cpu",
             Self::Disk(_) => "disk",
             Self::Memory(_) => "memory",
+            Self::Network(_) => "network",
         }
     }
 
@@ -48,15 +51,17 @@ impl Load {
             Self::Cpu(_) => &[],
             Self::Disk(load) => load.latencies(),
             Self::Memory(load) => load.latencies(),
+            Self::Network(load) => load.latencies(),
         }
     }
 
     /// What its workers count beyond what all do, in the order of [`Slot::figures`](super::control::Slot::figures).
     pub fn figures(&self) -> &'static [Figure] {
         match self {
-            Self::Cpu(_) => &[],
+            Self::Cpu(_) => CpuLoad::FIGURES,
             Self::Disk(load) => load.figures(),
             Self::Memory(load) => load.figures(),
+            Self::Network(load) => load.figures(),
         }
     }
 
@@ -64,7 +69,7 @@ impl Load {
     pub fn profile(&self) -> Option<&LoadProfile> {
         match self {
             Self::Cpu(load) => Some(&load.profile),
-            Self::Disk(_) => None,
+            Self::Disk(_) | Self::Network(_) => None,
             Self::Memory(load) => load.is_paced().then_some(&load.profile),
         }
     }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     BurnError,
     control::{Command, ControlBlock},
+    cpu::Mismatch,
     crew::crew,
     inherit,
     memory::{self, WrongWord},
@@ -29,15 +30,19 @@ use super::{
 use crate::clock;
 
 /// One line from the burner process to the daemon.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Report {
     /// All workers are ready and wait for the start.
     Ready(Prepared),
     /// It can't go on, and ends.
     Failed(String),
+    /// A worker computed a wrong result: once when it is found, once when it was tried again.
+    Mismatch(Box<Mismatch>),
     /// Words of memory were not what had been written. The burner ends.
     Wrong(Vec<WrongWord>),
+    /// As [`Report::Failed`], for a reason that lies with the host at the other end.
+    PeerLost(String),
 }
 
 /// The exit status of a burner process that ended because the daemon no longer pushed the deadline.
@@ -54,7 +59,9 @@ pub fn main(daemon: i32) -> ExitCode {
     match run(daemon) {
         Ok(status) => status,
         Err(error) => {
-            report(&Report::Failed(error.to_string()));
+            let reason = error.to_string();
+            let is_loss = matches!(&error, BurnError::Network(error) if error.is_loss());
+            report(&if is_loss { Report::PeerLost(reason) } else { Report::Failed(reason) });
             ExitCode::FAILURE
         }
     }
@@ -82,7 +89,7 @@ fn run(daemon: i32) -> Result<ExitCode, BurnError> {
 }
 
 /// Dies with the daemon, `kill -9` included.
-fn follow(daemon: i32) -> Result<(), BurnError> {
+pub(crate) fn follow(daemon: i32) -> Result<(), BurnError> {
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| BurnError::Instructions(errno.to_string()))?;
     // It may have died before the call above.
     if getppid() == Pid::from_raw(daemon) { Ok(()) } else { Err(BurnError::Orphaned) }
@@ -191,7 +198,7 @@ fn watch(block: &ControlBlock, workers: usize, news: &mpsc::Receiver<News>) -> R
 }
 
 /// Best effort: a daemon that no longer reads is dead or about to see this process end.
-fn report(report: &Report) {
+pub(super) fn report(report: &Report) {
     if let Ok(mut line) = serde_json::to_vec(report) {
         line.push(b'\n');
         let _best_effort = io::stdout().write_all(&line);

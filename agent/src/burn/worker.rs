@@ -90,8 +90,13 @@ impl Reins {
 
     /// Counts one latency of the load's `latencies()[operation]`.
     pub fn count_latency(&self, operation: usize, latency_ns: u64) {
+        self.count_latencies(operation, latency_ns, 1);
+    }
+
+    /// Counts so many of the same length.
+    pub fn count_latencies(&self, operation: usize, latency_ns: u64, count: u64) {
         let buckets = self.block.latency(self.worker, operation);
-        super::control::add(&buckets[super::control::LATENCY.index(latency_ns)], 1);
+        super::control::add(&buckets[super::control::LATENCY.index(latency_ns)], count);
     }
 
     /// While preparing: whether to go on.

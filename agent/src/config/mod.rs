@@ -2,6 +2,7 @@
 //! with its place, never ignored.
 
 mod environment;
+mod network;
 
 use std::{
     fs, io,
@@ -11,6 +12,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de};
 
+pub use self::network::{NetworkConfig, SinkConfig};
 use crate::{host::HostRoots, observe::probes::HookChoice};
 
 /// Where the daemon looks for its configuration when it is told nothing.
@@ -71,6 +73,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// How burners are held.
     pub burners: BurnersConfig,
+    /// Whom network burners may load, and what may load this host.
+    pub network: NetworkConfig,
     /// Where the kernel shows itself.
     pub roots: RootsConfig,
 }
@@ -266,7 +270,8 @@ impl Config {
             format!("{:?}", burners.stop_grace),
             burners.stop_grace <= Duration::from_secs(10),
             "use at most 10s",
-        )
+        )?;
+        self.network.sink.check()
     }
 }
 
@@ -305,7 +310,7 @@ mod tests {
         let keys = "listen state_dir filter format rate_hz probes hooks max_duration \
                     min_available_memory_bytes max_temperature_celsius stale_after disk_reserve_bytes \
                     expendable_devices deadline stop_grace \
-                    proc sys tracefs";
+                    allowed_peers data_ports max_rate_bits_per_s max_streams cores proc sys tracefs";
         for key in keys.split_whitespace() {
             assert!(EXAMPLE.contains(&format!("#: {key} = ")), "{key}");
         }
@@ -345,6 +350,12 @@ mod tests {
             "[limits]\nmax_duration = \"0s\"\n",
             "[limits]\nmax_temperature_celsius = nan\n",
             "[burners]\ndeadline = \"10ms\"\n",
+            "[network]\nallowed_peers = [\"10.0.0.0/33\"]\n",
+            "[network.sink]\nlisten = [\"10.0.0.1\"]\n",
+            "[network.sink]\nmax_streams = 0\n",
+            "[network.sink]\ndata_ports = [9, 8]\n",
+            "[network.sink]\nmax_duration = \"0s\"\n",
+            "[network.sink]\nmax_rate_bits_per_s = 0\n",
             "[burners]\ndeadline = 5\n",
             "[limits]\nmax_duration = \"5parsecs\"\n",
         ] {

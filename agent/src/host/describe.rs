@@ -68,7 +68,8 @@ fn cores(roots: &HostRoots) -> Vec<Core> {
         .collect()
 }
 
-fn caches(roots: &HostRoots) -> Vec<Cache> {
+/// The caches that core 0 sees, nearest first.
+pub fn caches(roots: &HostRoots) -> Vec<Cache> {
     let mut caches: Vec<_> = numbered(&roots.sys("devices/system/cpu/cpu0/cache"), "index")
         .into_iter()
         .filter_map(|(_, folder)| {

@@ -9,7 +9,7 @@ mod roots;
 
 pub use cgroup::{CgroupError, RunCgroup, own_folder, sweep};
 pub use check::{check, is_complete};
-pub use describe::describe;
+pub use describe::{caches, describe};
 pub(crate) use room::field_bytes;
 pub use room::{Left, MemoryRoom};
 pub use roots::HostRoots;

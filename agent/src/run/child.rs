@@ -24,6 +24,7 @@ use nix::{
 use crate::{
     burn::{
         control::ControlBlock,
+        cpu::Mismatch,
         inherit::Inheritance,
         launch::{Launched, launch},
         memory::WrongWord,
@@ -49,8 +50,12 @@ pub(super) struct BurnerProcess {
     pub prepared: Option<Prepared>,
     /// Why it can't go on, where it said so.
     pub failure: Option<String>,
+    /// Wrong results, one a worker.
+    pub mismatches: Vec<Mismatch>,
     /// Words of memory that it found to be wrong.
     pub wrong_words: Vec<WrongWord>,
+    /// The reason lies with the host at the other end.
+    pub peer_lost: bool,
     /// How it ended.
     pub ended: Option<ExitStatus>,
     /// Its last thread has left user space for good.
@@ -78,7 +83,9 @@ impl BurnerProcess {
             block,
             prepared: None,
             failure: None,
+            mismatches: Vec::new(),
             wrong_words: Vec::new(),
+            peer_lost: false,
             ended: None,
             silent: false,
             child,
@@ -154,6 +161,11 @@ impl BurnerProcess {
         self.ended.is_some_and(|status| status.code() == Some(i32::from(DEADLINE_PASSED)))
     }
 
+    /// Whether a worker is still trying a wrong result again.
+    pub(super) fn is_diagnosing(&self) -> bool {
+        !self.is_gone() && self.mismatches.iter().any(|mismatch| mismatch.reruns.is_none())
+    }
+
     fn take_reports(&mut self) {
         while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.unread.drain(..=end).collect();
@@ -163,7 +175,16 @@ impl BurnerProcess {
                 Ok(Report::Failed(reason)) => {
                     self.failure.get_or_insert(reason);
                 }
+                // The second one of a worker has more to say than the first.
+                Ok(Report::Mismatch(mismatch)) => {
+                    self.mismatches.retain(|known| known.worker != mismatch.worker);
+                    self.mismatches.push(*mismatch);
+                }
                 Ok(Report::Wrong(words)) => self.wrong_words.extend(words),
+                Ok(Report::PeerLost(reason)) => {
+                    self.peer_lost |= self.failure.is_none();
+                    self.failure.get_or_insert(reason);
+                }
                 Err(_) => {
                     let text = String::from_utf8_lossy(&line).trim().to_owned();
                     tracing::warn!(%text, "a burner said what is no report");

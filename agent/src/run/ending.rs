@@ -30,6 +30,7 @@ impl Ending {
             Cause::Unspecified
             | Cause::BurnerDied
             | Cause::BurnerFailed
+            | Cause::PeerLost
             | Cause::AgentLost
             | Cause::DiskFull
             | Cause::NothingDone

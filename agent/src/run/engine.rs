@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use ssts_proto::v1::{
     Cause, HaltState, Host, ProbeStatus, Run, RunState, RunSummary, Scenario, Verdict, Violation,
 };
@@ -27,6 +28,7 @@ use super::{
     supervisor::{Settings, Supervisor},
 };
 use crate::{
+    burn::control::{Command, ControlBlock},
     clock,
     config::{BurnersConfig, LimitsConfig},
     host::{HostRoots, cpuset},
@@ -88,6 +90,8 @@ pub struct Engine {
     limits: LimitsConfig,
     burners: BurnersConfig,
     cores: Vec<u32>,
+    /// Networks that network burners may load.
+    allowed_peers: Vec<IpNet>,
     describe: Box<dyn Describe>,
     store: Store,
     halt: HaltLatch,
@@ -97,6 +101,8 @@ pub struct Engine {
     /// Held by a start from its beginning to its end.
     starting: Mutex<()>,
     closed: AtomicBool,
+    /// The sink that is there now: held like a burner.
+    sink: Mutex<Option<Arc<ControlBlock>>>,
     core_busy: Option<OwnedFd>,
     /// As of the end of the latest run: looking takes milliseconds, and a start is to take few.
     host: Mutex<Host>,
@@ -111,6 +117,7 @@ impl Engine {
         roots: HostRoots,
         limits: LimitsConfig,
         burners: BurnersConfig,
+        allowed_peers: Vec<IpNet>,
         describe: Box<dyn Describe>,
         state_dir: &Path,
     ) -> Result<Self, EngineError> {
@@ -126,6 +133,7 @@ impl Engine {
             limits,
             burners,
             cores,
+            allowed_peers,
             describe,
             store,
             halt,
@@ -133,6 +141,7 @@ impl Engine {
             active: Mutex::default(),
             starting: Mutex::default(),
             closed: AtomicBool::new(false),
+            sink: Mutex::default(),
             core_busy: None,
             host,
         })
@@ -174,7 +183,12 @@ impl Engine {
         // Only one at a time looks at files and waits for the disk; nobody else waits with it.
         let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
         self.may_start(&id)?;
-        let offer = Offer { roots: &self.roots, limits: &self.limits, cores: &self.cores };
+        let offer = Offer {
+            roots: &self.roots,
+            limits: &self.limits,
+            cores: &self.cores,
+            allowed_peers: &self.allowed_peers,
+        };
         let mut admitted = offer.admit(scenario).map_err(EngineError::Refused)?;
         admitted.start_at = start_at
             .map(|instant| offer.start_at(instant, &admitted))
@@ -273,6 +287,9 @@ impl Engine {
     pub fn halt(&self, by: String, reason: String) -> Option<Arc<ActiveRun>> {
         let message = format!("halted by {by}: {reason}");
         self.halt.latch(clock::unix_ns(), by, reason);
+        if let Some(sink) = &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
+            sink.set_command(Command::Pause);
+        }
         let run = self.current();
         if let Some(run) = &run {
             run.stop(Ending::new(Cause::Halted, message));
@@ -319,9 +336,21 @@ impl Engine {
         self.store.read(id)?.ok_or_else(|| EngineError::Unknown(id.into()))
     }
 
+    /// Holds a sink from now on, or none: its deadline is pushed, and a halt closes it.
+    pub fn hold_sink(&self, sink: Option<Arc<ControlBlock>>) {
+        *self.sink.lock().unwrap_or_else(PoisonError::into_inner) = sink;
+    }
+
     /// To be called at every tick, before anything else is done: burners live on.
     pub fn push_deadlines(&self) {
         self.board.for_each_block(|block| block.push_deadline(self.burners.deadline));
+        if let Some(sink) = &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
+            sink.push_deadline(self.burners.deadline);
+            let command = if self.halt.is_latched() { Command::Pause } else { Command::Burn };
+            if sink.command() != command {
+                sink.set_command(command);
+            }
+        }
     }
 
     /// To be called at every tick with its frame.

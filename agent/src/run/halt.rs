@@ -46,6 +46,11 @@ impl HaltLatch {
         halt.map(|Halt { since_unix_ns, by, reason }| HaltState { since_unix_ns, by, reason })
     }
 
+    /// Without a copy, for the tick.
+    pub(super) fn is_latched(&self) -> bool {
+        self.halt.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Latches, in memory: nothing starts from now on.
     pub(super) fn latch(&self, since_unix_ns: i64, by: String, reason: String) {
         *self.halt.lock().unwrap_or_else(PoisonError::into_inner) = Some(Halt { since_unix_ns, by, reason });

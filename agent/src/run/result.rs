@@ -6,12 +6,13 @@ use std::{
 };
 
 use nix::errno::Errno;
-use ssts_proto::v1::{BurnerResult, Figure, OperationLatency, WorkerLoad, WrongWord};
+use ssts_proto::v1::{self, BurnerResult, Figure, OperationLatency, SensorReading, WorkerLoad, WrongWord};
 
 use super::{child::BurnerProcess, telemetry::quantile};
 use crate::{
     burn::{
         control::{ControlBlock, LATENCY, SHORT_TRANSFER, Slot},
+        cpu::{Mismatch, Rerun},
         memory, plan,
     },
     clock,
@@ -78,6 +79,7 @@ pub(super) fn of_burner(
         figures: (burner.plan.load.figures().iter().enumerate())
             .map(|(index, kind)| figure(block, index, kind))
             .collect(),
+        mismatches: burner.mismatches.iter().map(mismatch).collect(),
         wrong_words: burner.wrong_words.iter().map(word).collect(),
         ended: burner.ending(),
         start_skew_ns: all_burned.then(|| slots(block).map(distance).max_by_key(|skew| skew.abs())).flatten(),
@@ -169,6 +171,60 @@ fn figure(block: &ControlBlock, index: usize, kind: &plan::Figure) -> Figure {
     let numbers =
         (0..block.workers()).map(|worker| block.slot(worker).figures[index].load(Ordering::Relaxed));
     Figure { name: kind.name.into(), unit: kind.unit.into(), value: kind.sum.of(numbers) }
+}
+
+fn mismatch(found: &Mismatch) -> v1::Mismatch {
+    let Mismatch { place, recipe, difference, .. } = found;
+    let precision = recipe.kernel.has_precision().then(|| recipe.precision.name());
+    let temperature = |(id, label, celsius): &(String, String, f64)| SensorReading {
+        id: id.clone(),
+        label: label.clone(),
+        celsius: *celsius,
+    };
+    v1::Mismatch {
+        worker: found.worker,
+        at_unix_ns: found.at_unix_ns,
+        core: place.core,
+        core_id: place.core_id,
+        package_id: place.package_id,
+        microcode: place.microcode.clone().unwrap_or_default(),
+        frequency_khz: place.frequency_khz,
+        temperatures: found.temperatures.iter().map(temperature).collect(),
+        kernel: recipe.kernel.name().into(),
+        isa: recipe.isa.name().into(),
+        precision: precision.unwrap_or_default().into(),
+        seed: recipe.seed,
+        unit: found.unit,
+        word: difference.word,
+        expected: difference.expected,
+        got: difference.got,
+        xor: difference.expected ^ difference.got,
+        wrong_words: difference.wrong_words,
+        wrong_bits: difference.wrong_bits,
+        injected: found.injected,
+        reruns: found.reruns.iter().flatten().map(rerun).collect(),
+    }
+}
+
+fn rerun(rerun: &Rerun) -> v1::Rerun {
+    let placement = rerun.placement.name().into();
+    match &rerun.outcome {
+        Err(reason) => v1::Rerun { placement, not_done: reason.clone(), ..v1::Rerun::default() },
+        Ok(counted) => {
+            let rate = counted.rate();
+            v1::Rerun {
+                placement,
+                not_done: String::new(),
+                core: Some(counted.core),
+                isa: counted.isa.name().into(),
+                units: counted.units,
+                mismatches: counted.mismatches,
+                rate: rate.map(|(rate, _, _)| rate),
+                rate_low: rate.map(|(_, low, _)| low),
+                rate_high: rate.map(|(_, _, high)| high),
+            }
+        }
+    }
 }
 
 fn latency(block: &ControlBlock, operation: usize, name: &str) -> Option<OperationLatency> {

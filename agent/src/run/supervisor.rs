@@ -21,7 +21,7 @@ use super::{
     outcome, result,
 };
 use crate::{
-    burn::{control::Command, memory::wrong_words},
+    burn::{control::Command, memory::wrong_words, plan::Load},
     clock,
     config::BurnersConfig,
     host::{HostRoots, RunCgroup, cpuset},
@@ -347,10 +347,16 @@ fn failure(burner: &BurnerProcess) -> Option<Ending> {
         return Some(Ending::new(Cause::WrongData, message));
     }
     let wrong = result::wrong_cores(burner);
+    if !wrong.is_empty() && burner.is_diagnosing() {
+        // The verdict is certain; what tells a bad core from a bad program is still coming, within half a second.
+        return None;
+    }
     match &burner.failure {
         Some(reason) => {
             let cause = if !wrong.is_empty() {
                 Cause::WrongData
+            } else if burner.peer_lost {
+                Cause::PeerLost
             } else if result::is_full(&result::io_error(&burner.block)) {
                 Cause::DiskFull
             } else {
@@ -358,8 +364,10 @@ fn failure(burner: &BurnerProcess) -> Option<Ending> {
             };
             return Some(Ending::new(cause, format!("burner {kind}: {reason}")));
         }
-        // It counts what is wrong a moment before it says what, and ends.
-        None if !wrong.is_empty() && !burner.is_gone() => return None,
+        // A disk burner counts what is wrong a moment before it says what, and ends.
+        None if !wrong.is_empty() && matches!(burner.plan.load, Load::Disk(_)) && !burner.is_gone() => {
+            return None;
+        }
         None if !wrong.is_empty() => {
             let message = format!("burner {kind}: core {} computed a wrong result", cpuset::list(&wrong));
             return Some(Ending::new(Cause::WrongData, message));

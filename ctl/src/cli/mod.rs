@@ -4,6 +4,7 @@ mod cpu;
 mod disk;
 mod load;
 mod memory;
+mod network;
 mod values;
 
 use std::path::PathBuf;
@@ -12,7 +13,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use self::values::{duration, host, instant, run_id, size, temperature};
-pub(crate) use self::{cpu::BurnCpu, disk::BurnDisk, load::LoadFlags, memory::BurnMemory, values::Host};
+pub(crate) use self::{
+    cpu::BurnCpu, disk::BurnDisk, load::LoadFlags, memory::BurnMemory, network::BurnNetwork, values::Host,
+};
 use crate::output::{Color, Format};
 
 const EXIT_STATUS: &str = "\
@@ -178,6 +181,9 @@ pub(crate) enum Burn {
     /// Fill memory, and hold it, stream through it, or verify it.
     #[command(after_help = memory::EXAMPLES)]
     Memory(BurnMemory),
+    /// Exchange data with the sink of another agent.
+    #[command(after_help = network::EXAMPLES)]
+    Network(BurnNetwork),
 }
 
 /// What `burn` and `run` take alike. Limits can only be tighter than the agent's own.
@@ -251,9 +257,15 @@ mod tests {
 
     #[test]
     fn every_command_of_the_examples_is_accepted() {
-        for help in
-            [EXIT_STATUS, cpu::EXAMPLES, disk::EXAMPLES, memory::EXAMPLES, RUN_EXAMPLES, HALT_EXAMPLES]
-        {
+        for help in [
+            EXIT_STATUS,
+            cpu::EXAMPLES,
+            disk::EXAMPLES,
+            memory::EXAMPLES,
+            network::EXAMPLES,
+            RUN_EXAMPLES,
+            HALT_EXAMPLES,
+        ] {
             for line in help.lines().filter(|line| line.starts_with("  sstsctl ")) {
                 let line = line.split(" > ").next().unwrap_or_default().replace("'smoke in rack 7'", "smoke");
                 let parsed = Cli::try_parse_from(line.split_whitespace());

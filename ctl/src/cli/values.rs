@@ -7,7 +7,7 @@ use std::{
 };
 
 use ssts_proto::{
-    v1::{BlockShare, memory_burner::Size, profile::Shape},
+    v1::{BlockShare, InjectedError, memory_burner::Size, profile::Shape},
     validate,
 };
 
@@ -91,12 +91,20 @@ pub(super) fn core_list(text: &str) -> Result<Cores, String> {
     quantity::cores(text).map(Cores).map_err(one_line)
 }
 
+pub(super) fn injected_error(text: &str) -> Result<InjectedError, String> {
+    quantity::injected_error(text).map_err(one_line)
+}
+
 pub(super) fn rate(text: &str) -> Result<u64, String> {
     quantity::rate_per_s(text).map_err(one_line)
 }
 
 pub(super) fn block_sizes(text: &str) -> Result<Blocks, String> {
     quantity::block_sizes(text).map(Blocks).map_err(one_line)
+}
+
+pub(super) fn network_rate(text: &str) -> Result<u64, String> {
+    quantity::network_rate(text).map_err(one_line)
 }
 
 pub(super) fn temperature(text: &str) -> Result<f64, String> {

@@ -4,7 +4,9 @@
 //! changes its meaning.
 
 mod host;
+mod mismatch;
 mod run;
+mod wrong_word;
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Serialize;
@@ -12,7 +14,8 @@ use ssts_proto::v1::{RunState, RunSummary, Verdict};
 
 pub(crate) use self::{
     host::{InfoOut, ProbeOut},
-    run::{BurnerOut, ResultOut, WrongWordOut},
+    run::{BurnerOut, ResultOut},
+    wrong_word::WrongWordOut,
 };
 
 /// RFC 3339 of a time in nanoseconds since 1970.

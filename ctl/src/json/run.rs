@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use ssts_proto::v1::{
-    BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run, WorkerLoad, WrongWord,
-};
+use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run, WorkerLoad};
 
-use super::{ProbeOut, cause, known, plain, present, rfc3339, seconds, verdict};
+use super::{
+    ProbeOut, WrongWordOut, cause, known, mismatch::MismatchOut, plain, present, rfc3339, seconds, verdict,
+};
 
 /// Of `burn`, `run`, `watch RUN` and `report`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -99,6 +99,9 @@ pub(crate) struct BurnerOut {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     figures: BTreeMap<String, FigureOut>,
     errors: ErrorsOut,
+    /// Wrong results, one for each worker that found one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mismatches: Vec<MismatchOut>,
     /// Words of memory that were not what had been written: the first few.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     wrong_words: Vec<WrongWordOut>,
@@ -214,47 +217,6 @@ struct ErrorsOut {
     io: Option<u64>,
 }
 
-/// A word of memory that was not what had been written. Numbers of 64 bits are text, in hexadecimal: readers of JSON lose
-/// digits of them.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "WrongWord")]
-pub(crate) struct WrongWordOut {
-    pub(crate) core: u32,
-    /// Such as `walking`.
-    pub(crate) pattern: String,
-    /// In the burner's address space.
-    pub(crate) address: String,
-    /// The number of the physical page, in units of 4 KiB.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) page_frame: Option<String>,
-    pub(crate) expected: String,
-    /// Absent where a block was wrong once, and all of its words right when they were looked at.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) got: Option<String>,
-    /// The bits that differ.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) xor: Option<String>,
-    /// What was read when it was read again, past the caches.
-    pub(crate) again: String,
-}
-
-impl From<&WrongWord> for WrongWordOut {
-    fn from(word: &WrongWord) -> Self {
-        let hex = |number: u64| format!("{number:#x}");
-        let bits = |number: u64| format!("{number:#018x}");
-        Self {
-            core: word.core,
-            pattern: word.pattern.clone(),
-            address: hex(word.address),
-            page_frame: word.page_frame.map(hex),
-            expected: bits(word.expected),
-            got: word.got.map(bits),
-            xor: word.got.map(|got| bits(got ^ word.expected)),
-            again: bits(word.again),
-        }
-    }
-}
-
 impl From<&BurnerResult> for BurnerOut {
     fn from(burner: &BurnerResult) -> Self {
         let is_disk = burner.kind == "disk";
@@ -262,7 +224,7 @@ impl From<&BurnerResult> for BurnerOut {
         let verifies_memory = burner.kind == "memory" && burner.variant.starts_with("verify");
         let applies = |number: u64, always: bool| (always || number > 0).then_some(number);
         let bytes = applies(burner.bytes, is_disk);
-        let flops = applies(burner.flops, is_cpu);
+        let flops = applies(burner.flops, false);
         let burning_s = seconds(burner.burning_ns);
         let rates = (burner.burning_ns > 0).then(|| RatesOut {
             operations_per_s: burner.operations as f64 / burning_s,
@@ -308,6 +270,7 @@ impl From<&BurnerResult> for BurnerOut {
                 verify: applies(burner.verify_errors, is_cpu || verifies_memory),
                 io: applies(burner.io_errors, is_disk),
             },
+            mismatches: burner.mismatches.iter().map(MismatchOut::from).collect(),
             wrong_words: burner.wrong_words.iter().map(WrongWordOut::from).collect(),
             outcome: Some(plain(burner.outcome().as_str_name(), "BURNER_OUTCOME_"))
                 .filter(|outcome| outcome != "unspecified"),

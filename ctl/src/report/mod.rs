@@ -4,6 +4,7 @@ mod document;
 mod files;
 mod host;
 mod markdown;
+mod mismatch;
 mod run;
 mod telemetry;
 mod terminal;
@@ -59,6 +60,7 @@ fn cause_words(cause: Cause) -> &'static str {
         Cause::AgentStopped => "the agent was told to stop",
         Cause::BurnerDied => "a burner died",
         Cause::BurnerFailed => "a burner failed",
+        Cause::PeerLost => "the host at the other end was lost",
         Cause::WrongData => "wrong data was found",
         Cause::AgentLost => "the agent died during the run",
         Cause::IoErrors => "I/O errors",

@@ -4,7 +4,7 @@ use ssts_proto::v1::{BurnerOutcome, BurnerResult, EventKind, ProbeStatus, Run, R
 
 use super::{
     document::{Align, Document, Table, Tone},
-    telemetry, verdict_line,
+    mismatch, telemetry, verdict_line,
 };
 use crate::{json, text};
 
@@ -35,6 +35,7 @@ pub(crate) fn run_document(run: &Run) -> Document {
         document.fact("state", json::state_name(summary.state()));
     }
     burners(run, &mut document);
+    mismatch::sections(&run.burners, &mut document);
     telemetry::host(&run.telemetry, &mut document);
     document.section("Probes", probes(&run.probes));
     events(run, &mut document);

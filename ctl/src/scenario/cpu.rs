@@ -1,16 +1,16 @@
 //! The CPU burner as users write it.
 
-use ssts_proto::v1::{CpuBurner, CpuIsa, CpuKernel, burner};
+use ssts_proto::v1::{CpuBurner, CpuIsa, CpuKernel, CpuPrecision, MemoryLevel, burner};
 use toml::de::DeValue;
 
 use super::{
     Plan,
     flags::single,
-    keys::{Findings, Keys},
+    keys::{Findings, Keys, string, whole},
     load::profile,
     values::{cores, one_of},
 };
-use crate::{cli::BurnCpu, error::Problem};
+use crate::{cli::BurnCpu, error::Problem, quantity};
 
 /// `burn cpu`.
 pub(crate) fn burn_cpu(flags: &BurnCpu) -> Plan {
@@ -19,8 +19,21 @@ pub(crate) fn burn_cpu(flags: &BurnCpu) -> Plan {
         load: flags.load.profile(),
         kernel: CpuKernel::from(flags.kernel).into(),
         isa: CpuIsa::from(flags.isa).into(),
+        precision: flags.precision.map_or(0, |precision| CpuPrecision::from(precision).into()),
+        memory_percent: flags.memory_share,
+        level: flags.level.map_or(0, |level| MemoryLevel::from(level).into()),
+        inject_error: flags.inject_error,
     };
-    let places = [("cores", "--cores"), ("load", "--load"), ("kernel", "--kernel"), ("isa", "--isa")];
+    let places = [
+        ("cores", "--cores"),
+        ("load", "--load"),
+        ("kernel", "--kernel"),
+        ("isa", "--isa"),
+        ("precision", "--precision"),
+        ("memory_percent", "--memory-share"),
+        ("level", "--level"),
+        ("inject_error", "--inject-error"),
+    ];
     single("burn-cpu", flags.duration, burner::Kind::Cpu(cpu), &places)
 }
 
@@ -31,11 +44,47 @@ pub(super) fn from_keys(keys: &mut Keys<'_, '_>, found: &mut Findings) -> CpuBur
         load: profile(keys, found),
         kernel: keys.read("kernel", "kernel", found, kernel).map_or(0, i32::from),
         isa: keys.read("isa", "isa", found, isa).map_or(0, i32::from),
+        precision: keys.read("precision", "precision", found, precision).map_or(0, i32::from),
+        memory_percent: keys.read("memory_share", "memory_percent", found, percent),
+        level: keys.read("level", "level", found, level).map_or(0, i32::from),
+        inject_error: keys
+            .read("inject_error", "inject_error", found, |value| quantity::injected_error(&string(value)?)),
     }
 }
 
 fn kernel(value: &DeValue<'_>) -> Result<CpuKernel, Problem> {
-    one_of(value, "kernel", &[("auto", CpuKernel::Unspecified), ("fma", CpuKernel::Fma)])
+    let known = [
+        ("auto", CpuKernel::Auto),
+        ("fma", CpuKernel::Fma),
+        ("power", CpuKernel::Power),
+        ("integer", CpuKernel::Integer),
+        ("branch", CpuKernel::Branch),
+        ("sqrt-div", CpuKernel::SqrtDiv),
+        ("crypto", CpuKernel::Crypto),
+        ("matrix", CpuKernel::Matrix),
+        ("cache", CpuKernel::Cache),
+        ("context-switch", CpuKernel::ContextSwitch),
+        ("mixed", CpuKernel::Mixed),
+    ];
+    one_of(value, "kernel", &known)
+}
+
+fn precision(value: &DeValue<'_>) -> Result<CpuPrecision, Problem> {
+    one_of(value, "precision", &[("double", CpuPrecision::Double), ("single", CpuPrecision::Single)])
+}
+
+fn level(value: &DeValue<'_>) -> Result<MemoryLevel, Problem> {
+    let known = [
+        ("l1", MemoryLevel::L1),
+        ("l2", MemoryLevel::L2),
+        ("l3", MemoryLevel::L3),
+        ("dram", MemoryLevel::Dram),
+    ];
+    one_of(value, "level", &known)
+}
+
+fn percent(value: &DeValue<'_>) -> Result<u32, Problem> {
+    u32::try_from(whole(value)?).map_err(|_| Problem::new("a share this large", "use 0 to 100 (percent)"))
 }
 
 pub(super) fn isa(value: &DeValue<'_>) -> Result<CpuIsa, Problem> {

@@ -8,6 +8,7 @@ mod flags;
 mod keys;
 mod load;
 mod memory;
+mod network;
 mod origin;
 mod toml_file;
 mod values;
@@ -30,6 +31,7 @@ pub(crate) use self::{
     cpu::burn_cpu,
     disk::burn_disk,
     memory::burn_memory,
+    network::burn_network,
 };
 use crate::{
     cli::RunOptions,
@@ -139,6 +141,7 @@ pub(crate) fn burner_kind(burner: &ssts_proto::v1::Burner) -> &'static str {
         Some(Kind::Cpu(_)) => "cpu",
         Some(Kind::Disk(_)) => "disk",
         Some(Kind::Memory(_)) => "memory",
+        Some(Kind::Network(_)) => "network",
         None => "unknown",
     }
 }

@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::{
     Plan, cpu, disk,
     keys::{Findings, Keys, Value, number, string, whole, wrong_type},
-    memory,
+    memory, network,
     origin::Origin,
     values::{duration, size},
 };
@@ -111,12 +111,18 @@ fn burner(mut keys: Keys<'_, '_>, found: &mut Findings) -> Option<burner::Kind> 
             keys.finish(found);
             Some(burner::Kind::Disk(disk))
         }
+        Some("network") => {
+            keys.set_what("a network burner");
+            let network = network::from_keys(&mut keys, found);
+            keys.finish(found);
+            Some(burner::Kind::Network(network))
+        }
         other => {
             if let Some(other) = other
                 && let Some(value) = keys.value("kind", "kind", found)
             {
                 let message = format!("there is no burner of kind '{other}'");
-                found.add(&field, value.span(), &message, "use cpu, memory or disk");
+                found.add(&field, value.span(), &message, "use cpu, memory, disk or network");
             }
             // The fields of an unknown kind are unknown, too.
             found.mark_broken(field.trim_end_matches(".kind"));

@@ -1,6 +1,9 @@
 //! Of the scenario file's reader.
 
-use ssts_proto::v1::{CpuBurner, CpuIsa, CpuKernel, DiskAccess, DiskBurner, Profile, Ramp, profile};
+use ssts_proto::v1::{
+    CpuBurner, CpuIsa, CpuKernel, CpuPrecision, DiskAccess, DiskBurner, InjectedError, MemoryLevel, Profile,
+    Ramp, profile,
+};
 
 use super::*;
 
@@ -23,6 +26,8 @@ kind = "cpu"
 load = { from = 10, to = 90.5 }
 cores = "0-1,4"
 kernel = "fma"
+precision = "single"
+inject_error = "2@500ms"
 isa = "avx2"
 
 [[phase.burner]]
@@ -69,6 +74,9 @@ fn every_key_reaches_the_contract() {
         load: Some(Profile { shape: Some(ramp), ..Profile::default() }),
         kernel: CpuKernel::Fma.into(),
         isa: CpuIsa::Avx2.into(),
+        precision: CpuPrecision::Single.into(),
+        inject_error: Some(InjectedError { worker: 2, after_ms: 500 }),
+        ..CpuBurner::default()
     };
     assert_eq!(phases[0].burners[0].kind, Some(burner::Kind::Cpu(cpu)));
     let disk = DiskBurner {
@@ -81,6 +89,28 @@ fn every_key_reaches_the_contract() {
         ..DiskBurner::default()
     };
     assert_eq!(phases[0].burners[1].kind, Some(burner::Kind::Disk(disk)));
+}
+
+#[test]
+fn kernels_have_settings_of_their_own() {
+    let cpu = |keys: &str| {
+        let plan = parse("s.toml", &with_burner(&format!("kind = 'cpu'\n{keys}"))).unwrap();
+        let Some(burner::Kind::Cpu(cpu)) = plan.scenario.phases[0].burners[0].kind.clone() else { panic!() };
+        cpu
+    };
+    let power = cpu("kernel = 'power'\nmemory_share = 25");
+    assert_eq!((power.kernel(), power.memory_percent), (CpuKernel::Power, Some(25)));
+    let cache = cpu("kernel = 'cache'\nlevel = 'l3'");
+    assert_eq!((cache.kernel(), cache.level()), (CpuKernel::Cache, MemoryLevel::L3));
+    for (keys, wrong) in [
+        ("kernel = 'cache'\nlevel = 'l9'", "there is no level 'l9'"),
+        ("kernel = 'fma'\nmemory_share = 5", "no such setting"),
+        ("kernel = 'power'\nmemory_share = 101", "101 %"),
+        ("inject_error = 'some@1s'", "'some' is no worker"),
+    ] {
+        let problems = parse("s.toml", &with_burner(&format!("kind = 'cpu'\n{keys}"))).unwrap_err();
+        assert!(problems[0].message.contains(wrong), "{keys}: {problems:?}");
+    }
 }
 
 #[test]

@@ -4,10 +4,12 @@
 mod cpu;
 mod disk;
 mod memory;
+mod network;
 mod profile;
 
 use std::collections::HashSet;
 
+pub use cpu::DEFAULT_MEMORY_PERCENT;
 pub use disk::{
     DEFAULT_BLOCK_BYTES, DEFAULT_DEPTH, DEFAULT_READ_PERCENT, MAX_BLOCK_BYTES, MAX_BLOCK_SIZES, MAX_DEPTH,
     MAX_FSYNC_EVERY, MAX_JOBS, MAX_RATE_BYTES_PER_S, MAX_RATE_PER_S, SECTOR_BYTES,
@@ -15,6 +17,9 @@ pub use disk::{
 pub use profile::{DEFAULT_DUTY_PERCENT, DEFAULT_TOLERANCE_POINTS, MAX_STEPS, MAX_TRACE_POINTS};
 
 pub use memory::{MAX_SIZE_BYTES, MIN_FILL_BYTES_PER_S, MIN_SHARE_BYTES};
+pub use network::{
+    DATAGRAM_BYTES, MAX_STREAMS, NETWORK_BITS_PER_S, NETWORK_BLOCK_BYTES, SOCKET_BUFFER_BYTES, protocol_name,
+};
 
 use crate::v1::{Burner, Limits, Phase, Scenario, Violation, burner};
 
@@ -133,6 +138,7 @@ fn burner_kind(field: &str, burner: &Burner, found: &mut Violations) {
         Some(burner::Kind::Cpu(cpu)) => cpu::check(field, cpu, found),
         Some(burner::Kind::Disk(disk)) => disk::check(field, disk, found),
         Some(burner::Kind::Memory(memory)) => memory::check(field, memory, found),
+        Some(burner::Kind::Network(network)) => network::check(field, network, found),
     }
 }
 

@@ -136,3 +136,17 @@ impl Drop for Exporter {
         let _best_effort = self.child.wait();
     }
 }
+
+/// Bogo operations a second of CPU time of one of stress-ng's ways to use a core. None where it is not installed.
+pub(crate) fn bogo_per_cpu_s(method: &str) -> Option<f64> {
+    let output = Command::new("stress-ng")
+        .args(["--cpu", "1", "--cpu-method", method, "--taskset", "0", "--timeout", "2", "--metrics-brief"])
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let text =
+        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    // stress-ng: metrc: [pid] cpu, bogo operations, real, user and system time, and the two rates.
+    let row = text.lines().find(|line| line.contains("] cpu "))?;
+    row.split_whitespace().last()?.parse().ok()
+}

@@ -1,15 +1,72 @@
 //! What a CPU burner is told to do.
 
+use std::{path::PathBuf, time::Duration};
+
 use serde::{Deserialize, Serialize};
 
-use super::Isa;
-use crate::burn::profile::LoadProfile;
+use super::kernel::{KernelName, Recipe};
+use crate::burn::{
+    plan::{Figure, Sum},
+    profile::LoadProfile,
+};
 
 /// What a CPU burner does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CpuLoad {
     /// How busy, over time.
     pub profile: LoadProfile,
-    /// With which instructions.
-    pub isa: Isa,
+    /// Which kernel.
+    pub choice: Choice,
+    /// With which settings; of `choice` the kernel, of `auto` and `mixed` its instructions are the widest that may be used.
+    pub recipe: Recipe,
+    /// A result to corrupt on purpose.
+    pub inject: Option<InjectedError>,
+    /// Where a worker that finds a wrong result reads what the host was like.
+    pub proc: PathBuf,
+    /// See `proc`.
+    pub sys: PathBuf,
+}
+
+/// How the kernel is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Choice {
+    /// The one that the recipe names.
+    Named,
+    /// The hottest: found while the burner makes ready.
+    Auto,
+    /// All in turn.
+    Mixed,
+}
+
+/// An error that is made on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InjectedError {
+    /// Index of the worker.
+    pub worker: u32,
+    /// Burning time after which its next result is corrupted.
+    pub after: Duration,
+}
+
+impl CpuLoad {
+    /// What its workers count besides what all do.
+    pub const FIGURES: &'static [Figure] = &[Figure { name: "verified_units", unit: "1", sum: Sum::Total }];
+
+    /// One recipe for each kernel that a worker goes through.
+    pub(super) fn recipes(&self) -> Vec<Recipe> {
+        let of = |kernel: KernelName| {
+            let isa = self.recipe.isa.narrowed_for(kernel);
+            Recipe { kernel, isa, ..self.recipe.clone() }
+        };
+        match self.choice {
+            Choice::Named => vec![self.recipe.clone()],
+            Choice::Mixed => KernelName::ALL.map(of).to_vec(),
+            Choice::Auto => [KernelName::Power, KernelName::Fma, KernelName::Matrix].map(of).to_vec(),
+        }
+    }
+
+    /// Bytes that a burner with so many workers keeps.
+    pub fn memory_bytes(&self, workers: u64) -> u64 {
+        self.recipes().iter().map(|recipe| recipe.memory_bytes(workers)).sum()
+    }
 }

@@ -8,6 +8,7 @@ mod fault;
 mod fill;
 mod hold;
 mod load;
+mod portable;
 mod pressure;
 mod region;
 mod stream;

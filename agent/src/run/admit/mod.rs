@@ -4,10 +4,12 @@
 mod cpu;
 mod disk;
 mod memory;
+mod network;
 mod space;
 
 use std::{fs, time::Duration};
 
+use ipnet::IpNet;
 use ssts_proto::{
     v1::{Burner, Scenario, Violation, burner, profile},
     validate::{self, Violations},
@@ -55,6 +57,8 @@ pub(super) struct Offer<'a> {
     pub limits: &'a LimitsConfig,
     /// Cores that burners may use.
     pub cores: &'a [u32],
+    /// Networks that network burners may load.
+    pub allowed_peers: &'a [IpNet],
 }
 
 impl Offer<'_> {
@@ -220,9 +224,10 @@ impl Offer<'_> {
         found: &mut Violations,
     ) -> Option<Plan> {
         match burner.kind.as_mut()? {
-            burner::Kind::Cpu(cpu) => cpu::plan(self, field, cpu, found),
+            burner::Kind::Cpu(cpu) => cpu::plan(self, field, cpu, seed, found),
             burner::Kind::Disk(disk) => disk::plan(self, field, disk, found),
             burner::Kind::Memory(memory) => memory::plan(self, field, memory, found),
+            burner::Kind::Network(network) => network::plan(self, field, network, found),
         }
         .map(|(cores, load)| Plan { cores, phase, seed, load })
     }
@@ -233,7 +238,7 @@ fn fill_in_seed(burner: &mut Burner, seed: u64) {
     let profile = match &mut burner.kind {
         Some(burner::Kind::Cpu(cpu)) => cpu.load.as_mut(),
         Some(burner::Kind::Memory(memory)) => memory.load.as_mut(),
-        Some(burner::Kind::Disk(_)) | None => None,
+        Some(burner::Kind::Disk(_) | burner::Kind::Network(_)) | None => None,
     };
     if let Some(profile::Shape::RandomWalk(walk)) = profile.and_then(|profile| profile.shape.as_mut()) {
         walk.seed.get_or_insert(seed);
@@ -244,7 +249,7 @@ fn fill_in_seed(burner: &mut Burner, seed: u64) {
 mod tests {
     use std::path::Path;
 
-    use ssts_proto::v1::{CpuBurner, CpuIsa, DiskAccess, DiskBurner, Limits, Phase};
+    use ssts_proto::v1::{CpuBurner, CpuIsa, DiskAccess, DiskBurner, Limits, NetworkBurner, Phase};
 
     use super::*;
 
@@ -262,7 +267,10 @@ mod tests {
             "MemTotal: 9000000 kB\nMemFree: 1 kB\nBuffers: 1 kB\nCached: 1 kB\nSwapCached: 0 kB\nActive: 1 kB\nInactive: 1 kB\nMemAvailable: 1000000 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\nDirty: 0 kB\nWriteback: 0 kB\nSlab: 0 kB\nCommitted_AS: 0 kB\nVmallocTotal: 0 kB\nVmallocUsed: 0 kB\nVmallocChunk: 0 kB\n",
         )]);
         let limits = LimitsConfig { max_duration: Duration::from_secs(60), ..LimitsConfig::default() };
-        Offer { roots: &tree.roots(), limits: &limits, cores: &[0, 1, 4] }.admit(&scenario)
+        let allowed_peers = ["10.0.0.0/8".parse().unwrap()];
+        let offer =
+            Offer { roots: &tree.roots(), limits: &limits, cores: &[0, 1, 4], allowed_peers: &allowed_peers };
+        offer.admit(&scenario)
     }
 
     fn refused(kind: burner::Kind, limits: Limits) -> (String, String) {
@@ -279,6 +287,25 @@ mod tests {
         let access = DiskAccess::Randread.into();
         let path = path.to_str().unwrap().into();
         burner::Kind::Disk(DiskBurner { path, size_bytes, access, ..DiskBurner::default() })
+    }
+
+    #[test]
+    fn a_peer_outside_the_allowed_networks_is_refused_with_the_rule() {
+        let network = |peer: &str| {
+            burner::Kind::Network(NetworkBurner { peer: peer.into(), ..NetworkBurner::default() })
+        };
+        let (field, message) = refused(network("11.0.0.1:80"), Limits::default());
+        assert!(
+            field.ends_with(".peer") && message.contains("network.allowed_peers = [10.0.0.0/8]"),
+            "{message}"
+        );
+        assert!(refused(network("::ffff:11.0.0.1"), Limits::default()).1.contains("11.0.0.1"));
+        let admitted = admit(network("10.0.0.1"), Limits::default()).unwrap();
+        let Some(burner::Kind::Network(resolved)) = &admitted.scenario.phases[0].burners[0].kind else {
+            panic!()
+        };
+        assert_eq!((resolved.streams, resolved.packet_bytes), (Some(1), Some(1 << 20)));
+        assert_eq!(admitted.phases[0].plans[0].cores, [4]);
     }
 
     #[test]

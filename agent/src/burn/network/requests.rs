@@ -1,0 +1,188 @@
+//! Requests over TCP, each answered with as many bytes, at an open-loop rate: a request is due when it is due, whether or not
+//! the ones before it were answered, and its latency counts from then. So a stall shows in every request that it delayed.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Write as _},
+    net::TcpStream,
+    os::fd::AsFd as _,
+    time::Duration,
+};
+
+use nix::poll::PollFd;
+
+use super::{
+    load::{Count, NetworkLoad},
+    session::Session,
+    socket::{discard, tcp_health},
+    streams::unless_full,
+    worker::{Ledger, Traffic, Turn, poll_for},
+};
+use crate::{
+    burn::{BurnError, control, worker::Reins},
+    clock,
+};
+
+/// What a burner without a rate asks, requests a second.
+pub const DEFAULT_RATE_PER_S: u64 = 1_000;
+/// Unanswered requests of a stream; more wait on this side, and their latency counts meanwhile.
+const MOST_OUTSTANDING: usize = 65_536;
+const READ_BYTES: usize = 1 << 20;
+/// Groups in which requests that were never sent are counted at the end.
+const STEPS: u64 = 10_000;
+
+/// One worker's requests.
+#[derive(Debug)]
+pub(super) struct Requests {
+    streams: Vec<Stream>,
+    data: Vec<u8>,
+    size: usize,
+    rate_per_s: f64,
+    origin: Duration,
+    asked: u64,
+}
+
+#[derive(Debug)]
+struct Stream {
+    socket: TcpStream,
+    /// Bytes of requests that the socket has not taken yet.
+    to_write: usize,
+    /// When each unanswered request was due.
+    outstanding: VecDeque<Duration>,
+    /// Bytes of an answer that has begun.
+    begun: usize,
+}
+
+impl Requests {
+    pub(super) fn open(
+        load: &NetworkLoad,
+        streams: u16,
+        rate_per_s: Option<f64>,
+        session: &mut Session,
+        reins: &Reins,
+    ) -> Result<Self, BurnError> {
+        let share = f64::from(streams) / f64::from(load.streams.max(1));
+        let streams = (0..streams)
+            .map(|_| {
+                let socket = session.data_connection(load, reins)?;
+                Ok(Stream { socket, to_write: 0, outstanding: VecDeque::new(), begun: 0 })
+            })
+            .collect::<Result<Vec<_>, BurnError>>()?;
+        session.wait_until_ready(reins, || {})?;
+        let size = load.block_bytes as usize;
+        Ok(Self {
+            streams,
+            data: vec![0x5a; size.max(64 << 10)],
+            size,
+            rate_per_s: rate_per_s.unwrap_or(DEFAULT_RATE_PER_S as f64 * share),
+            origin: Duration::ZERO,
+            asked: 0,
+        })
+    }
+
+    fn due_at(&self, n: u64) -> Duration {
+        self.origin + Duration::from_secs_f64(n as f64 / self.rate_per_s)
+    }
+
+    /// Writes and reads what goes; whether anything went.
+    fn exchange(&mut self, reins: &Reins) -> io::Result<bool> {
+        let mut moved = false;
+        let Self { streams, data, size, .. } = self;
+        for stream in streams {
+            if stream.to_write > 0 {
+                let sent = unless_full((&stream.socket).write(&data[..stream.to_write.min(data.len())]))?;
+                stream.to_write -= sent;
+            }
+            if stream.outstanding.is_empty() {
+                continue;
+            }
+            let taken = match discard(&stream.socket, READ_BYTES) {
+                Ok(0) => return Err(io::ErrorKind::ConnectionAborted.into()),
+                taken => unless_full(taken)?,
+            };
+            moved |= taken > 0;
+            stream.begun += taken;
+            let now = clock::boottime();
+            while stream.begun >= *size {
+                stream.begun -= *size;
+                let Some(due) = stream.outstanding.pop_front() else { break };
+                reins.count_latency(0, clock::ns(now.saturating_sub(due)));
+                control::add(&reins.slot().operations, 1);
+                control::add(&reins.slot().bytes, 2 * *size as u64);
+            }
+        }
+        Ok(moved)
+    }
+}
+
+impl Traffic for Requests {
+    fn start(&mut self, now: Duration) {
+        self.origin = now;
+    }
+
+    fn resumed(&mut self, paused: Duration) {
+        self.origin += paused;
+        self.streams
+            .iter_mut()
+            .flat_map(|stream| stream.outstanding.iter_mut())
+            .for_each(|due| *due += paused);
+    }
+
+    fn turn(&mut self, now: Duration, reins: &Reins) -> io::Result<Turn> {
+        let next_due = loop {
+            let due = self.due_at(self.asked);
+            let stream = (self.asked % self.streams.len() as u64) as usize;
+            if due > now || self.streams[stream].outstanding.len() >= MOST_OUTSTANDING {
+                break due;
+            }
+            self.asked += 1;
+            self.streams[stream].outstanding.push_back(due);
+            self.streams[stream].to_write += self.size;
+        };
+        let moved = self.exchange(reins)?;
+        Ok(if moved { Turn::Busy } else { Turn::Idle(Some(next_due).filter(|due| *due > now)) })
+    }
+
+    fn drain(&mut self, reins: &Reins) -> io::Result<bool> {
+        self.exchange(reins)?;
+        Ok(self.streams.iter().any(|stream| !stream.outstanding.is_empty()))
+    }
+
+    /// The slowest requests are those still under way: without them the histogram would flatter the path. Each counts with
+    /// the time that it has taken so far.
+    fn end(&mut self, ledger: &Ledger<'_>) {
+        let reins = ledger.reins;
+        let now = clock::boottime();
+        let end = reins.end();
+        let mut unanswered = 0;
+        for due in self.streams.iter_mut().flat_map(|stream| stream.outstanding.drain(..)) {
+            reins.count_latency(0, clock::ns(now.saturating_sub(due)));
+            unanswered += 1;
+        }
+        // Nor were those asked that waited on this side; at a rate far beyond the path's they are too many to go through
+        // one by one.
+        let due = ((end.saturating_sub(self.origin)).as_secs_f64() * self.rate_per_s) as u64;
+        let left = due.saturating_sub(self.asked);
+        let step = (left / STEPS).max(1);
+        for first in (self.asked..due).step_by(usize::try_from(step).unwrap_or(usize::MAX)) {
+            let count = step.min(due - first);
+            let age = now.saturating_sub(self.due_at(first + count / 2));
+            reins.count_latencies(0, clock::ns(age), count);
+        }
+        unanswered += left;
+        ledger.tell(Count::Unanswered, unanswered);
+    }
+
+    fn waits_for<'a>(&'a self, polled: &mut Vec<PollFd<'a>>) {
+        polled.extend(self.streams.iter().map(|stream| {
+            poll_for(stream.socket.as_fd(), !stream.outstanding.is_empty(), stream.to_write > 0)
+        }));
+    }
+
+    fn publish(&mut self, ledger: &Ledger<'_>) {
+        let health: Vec<_> = self.streams.iter().map(|stream| tcp_health(&stream.socket)).collect();
+        ledger.tell(Count::Retransmits, health.iter().map(|health| health.retransmits).sum());
+        ledger.tell(Count::RoundTrip, health.iter().map(|health| health.rtt_ns).max().unwrap_or(0));
+        ledger.tell(Count::Sent, self.asked);
+    }
+}

@@ -1,0 +1,179 @@
+//! TCP throughput: large writes to as many streams as a worker has, and what comes back thrown away in the kernel.
+
+use std::{
+    io::{self, Write as _},
+    net::TcpStream,
+    os::fd::AsFd as _,
+    time::Duration,
+};
+
+use nix::poll::PollFd;
+
+use super::{
+    load::{Count, NetworkLoad},
+    session::Session,
+    socket::{Pages, discard, tcp_health, unacknowledged},
+    worker::{Ledger, Traffic, Turn, poll_for},
+};
+use crate::burn::{BurnError, random, worker::Reins};
+
+/// Bytes taken off a socket at once.
+const READ_BYTES: usize = 4 << 20;
+/// With a rate, what is due within so long is written at once.
+const BURST: Duration = Duration::from_millis(1);
+/// What a stalled connection could not send for longer than this is given up.
+const MEMORY: Duration = Duration::from_secs(1);
+
+/// One worker's streams.
+#[derive(Debug)]
+pub(super) struct Streams {
+    streams: Vec<Stream>,
+    data: Vec<u8>,
+    pages: Option<Pages>,
+    both: bool,
+    rate: Option<Rate>,
+    /// Writes that the kernel took.
+    writes: u64,
+    returned_bytes: u64,
+    /// The next write waits for its time, not for room.
+    waits_for_time: bool,
+}
+
+#[derive(Debug)]
+struct Stream {
+    socket: TcpStream,
+    written: u64,
+}
+
+/// Bytes a second, all streams together.
+#[derive(Debug)]
+struct Rate {
+    bytes_per_s: f64,
+    origin: Duration,
+    forgiven: f64,
+}
+
+impl Streams {
+    pub(super) fn open(
+        load: &NetworkLoad,
+        streams: u16,
+        rate_bits_per_s: Option<f64>,
+        seed: u64,
+        session: &mut Session,
+        reins: &Reins,
+    ) -> Result<Self, BurnError> {
+        let streams = (0..streams)
+            .map(|_| Ok(Stream { socket: session.data_connection(load, reins)?, written: 0 }))
+            .collect::<Result<Vec<_>, BurnError>>()?;
+        session.wait_until_ready(reins, || {})?;
+        let data = random_bytes(load.block_bytes as usize, seed);
+        let pages = load.zerocopy.then(|| Pages::new(&data)).transpose();
+        let pages = pages.map_err(super::error::NetworkError::local("no memory file to send from"))?;
+        let rate = rate_bits_per_s.map(|rate| Rate {
+            bytes_per_s: rate / 8.0,
+            origin: Duration::ZERO,
+            forgiven: 0.0,
+        });
+        let both = load.both;
+        Ok(Self { streams, data, pages, both, rate, writes: 0, returned_bytes: 0, waits_for_time: false })
+    }
+
+    fn written(&self) -> u64 {
+        self.streams.iter().map(|stream| stream.written).sum()
+    }
+
+    /// Bytes that may be written now, and when the next may be.
+    fn open_now(&mut self, now: Duration) -> (usize, Option<Duration>) {
+        let written = self.written() as f64;
+        let whole = self.data.len();
+        let Some(rate) = &mut self.rate else { return (whole, None) };
+        let should = now.saturating_sub(rate.origin).as_secs_f64() * rate.bytes_per_s;
+        let owed = should - rate.forgiven - written;
+        rate.forgiven += (owed - rate.bytes_per_s * MEMORY.as_secs_f64()).max(0.0);
+        let chunk = (rate.bytes_per_s * BURST.as_secs_f64()).clamp(1.0, whole as f64);
+        if owed >= chunk {
+            return (owed.min(whole as f64) as usize, None);
+        }
+        (0, Some(now + Duration::from_secs_f64((chunk - owed) / rate.bytes_per_s)))
+    }
+}
+
+impl Traffic for Streams {
+    fn start(&mut self, now: Duration) {
+        if let Some(rate) = &mut self.rate {
+            rate.origin = now;
+        }
+    }
+
+    fn resumed(&mut self, paused: Duration) {
+        if let Some(rate) = &mut self.rate {
+            rate.origin += paused;
+        }
+    }
+
+    fn turn(&mut self, now: Duration, _reins: &Reins) -> io::Result<Turn> {
+        let mut moved = false;
+        let mut due = None;
+        for index in 0..self.streams.len() {
+            let (open, next_due) = self.open_now(now);
+            self.waits_for_time = open == 0;
+            due = next_due;
+            let stream = &mut self.streams[index];
+            if open > 0 {
+                let sent = match &self.pages {
+                    Some(pages) => unless_full(pages.send(&stream.socket, open))?,
+                    None => unless_full((&stream.socket).write(&self.data[..open]))?,
+                };
+                stream.written += sent as u64;
+                self.writes += u64::from(sent > 0);
+                // A short write has filled the socket: to try again at once would only tell so.
+                moved |= sent == open;
+            }
+            if self.both {
+                let taken = match discard(&stream.socket, READ_BYTES) {
+                    Ok(0) => return Err(io::ErrorKind::ConnectionAborted.into()),
+                    taken => unless_full(taken)?,
+                };
+                self.returned_bytes += taken as u64;
+                moved |= taken > 0;
+            }
+        }
+        Ok(if moved { Turn::Busy } else { Turn::Idle(due) })
+    }
+
+    fn waits_for<'a>(&'a self, polled: &mut Vec<PollFd<'a>>) {
+        let writes = !self.waits_for_time;
+        polled.extend(self.streams.iter().map(|stream| poll_for(stream.socket.as_fd(), self.both, writes)));
+    }
+
+    fn publish(&mut self, ledger: &Ledger<'_>) {
+        // What the peer has acknowledged: what lies in buffers on this side has not been carried.
+        let left: u64 = self.streams.iter().map(|stream| unacknowledged(&stream.socket)).sum();
+        let slot = ledger.reins.slot();
+        let carried = self.written().saturating_sub(left);
+        slot.bytes.store(carried + self.returned_bytes, std::sync::atomic::Ordering::Relaxed);
+        slot.operations.store(self.writes, std::sync::atomic::Ordering::Relaxed);
+        let health: Vec<_> = self.streams.iter().map(|stream| tcp_health(&stream.socket)).collect();
+        ledger.tell(Count::Retransmits, health.iter().map(|health| health.retransmits).sum());
+        ledger.tell(Count::RoundTrip, health.iter().map(|health| health.rtt_ns).max().unwrap_or(0));
+        ledger.tell(Count::ReturnedBytes, self.returned_bytes);
+    }
+}
+
+/// Bytes that no compressing device makes smaller.
+fn random_bytes(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed;
+    let mut data = vec![0; len];
+    for part in data.chunks_mut(8) {
+        part.copy_from_slice(&random::split_mix(&mut state).to_le_bytes()[..part.len()]);
+    }
+    data
+}
+
+/// That nothing could be moved now is no error.
+pub(super) fn unless_full(outcome: io::Result<usize>) -> io::Result<usize> {
+    match outcome {
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
+        outcome => outcome,
+    }
+}

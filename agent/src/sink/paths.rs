@@ -1,0 +1,139 @@
+//! The data connections of a session: made by the burner, taken only from its address and with the session's token.
+
+use std::{
+    io::{self, Read as _},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+use crate::burn::network::{
+    protocol::{KNOCK_BYTES, SILENCE, STEP, Token, knocked},
+    set_buffers,
+};
+
+/// Ports that are tried before "whichever is free" is taken for used up.
+const TRIES: u16 = 1_024;
+/// How long a connection may take to say its token. It is said at once, and others wait meanwhile.
+const TOKEN_TIME: Duration = Duration::from_millis(250);
+/// A stream's thread looks so often whether everything ends.
+pub(super) const LOOK: Duration = Duration::from_millis(20);
+
+/// A listening socket on the first free port of the range.
+pub(super) fn listener(
+    ip: IpAddr,
+    ports: Option<(u16, u16)>,
+    buffer: Option<u32>,
+) -> io::Result<TcpListener> {
+    let socket = first_free(ports, |port| {
+        let socket =
+            Socket::new(Domain::for_address(SocketAddr::new(ip, 0)), Type::STREAM.nonblocking(), None)?;
+        socket.set_reuse_address(true)?;
+        // Inherited by what it accepts: the window is offered in the handshake.
+        set_buffers(&socket, buffer)?;
+        socket.bind(&SockAddr::from(SocketAddr::new(ip, port)))?;
+        socket.listen(1_024)?;
+        Ok(socket)
+    })?;
+    Ok(socket.into())
+}
+
+/// A datagram socket on the first free port of the range, which more of ours may share.
+pub(super) fn door(ip: IpAddr, ports: Option<(u16, u16)>) -> io::Result<UdpSocket> {
+    first_free(ports, |port| datagram_socket(SocketAddr::new(ip, port), None))
+}
+
+fn datagram_socket(at: SocketAddr, buffer: Option<u32>) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(at), Type::DGRAM.nonblocking(), None)?;
+    socket.set_reuse_port(true)?;
+    set_buffers(&socket, buffer)?;
+    socket.bind(&SockAddr::from(at))?;
+    Ok(socket.into())
+}
+
+fn first_free<T>(ports: Option<(u16, u16)>, make: impl Fn(u16) -> io::Result<T>) -> io::Result<T> {
+    let Some((first, last)) = ports else { return make(0) };
+    let mut outcome = Err(io::ErrorKind::AddrInUse.into());
+    for port in (first..=last).take(TRIES.into()) {
+        outcome = make(port);
+        match &outcome {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            _ => break,
+        }
+    }
+    outcome
+}
+
+/// The session's TCP streams, or why they did not all come. `gone` tells that the burner has left.
+pub(super) fn streams(
+    listener: &TcpListener,
+    peer: IpAddr,
+    token: &Token,
+    count: u16,
+    gone: impl Fn() -> bool,
+) -> io::Result<Vec<TcpStream>> {
+    let end = Instant::now() + STEP;
+    let mut streams = Vec::new();
+    while streams.len() < usize::from(count) {
+        if Instant::now() >= end || gone() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        if !readable(listener, LOOK) {
+            continue;
+        }
+        let Ok((mut stream, from)) = listener.accept() else { continue };
+        if from.ip() != peer {
+            continue;
+        }
+        let mut said = Token::default();
+        stream.set_read_timeout(Some(TOKEN_TIME))?;
+        if stream.read_exact(&mut said).is_ok() && said == *token {
+            stream.set_read_timeout(Some(LOOK))?;
+            stream.set_write_timeout(Some(LOOK))?;
+            stream.set_nodelay(true)?;
+            SockRef::from(&stream).set_tcp_user_timeout(Some(SILENCE))?;
+            streams.push(stream);
+        }
+    }
+    Ok(streams)
+}
+
+/// The session's UDP streams: a connected socket for each, on the door's port. The kernel prefers those to the door.
+pub(super) fn datagram_streams(
+    door: &UdpSocket,
+    peer: IpAddr,
+    token: &Token,
+    (count, buffer): (u16, Option<u32>),
+    gone: impl Fn() -> bool,
+) -> io::Result<Vec<UdpSocket>> {
+    let end = Instant::now() + STEP;
+    let mut streams: Vec<Option<UdpSocket>> = (0..count).map(|_| None).collect();
+    while streams.iter().any(Option::is_none) {
+        if Instant::now() >= end || gone() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        if !readable(door, LOOK) {
+            continue;
+        }
+        let mut said = [0; KNOCK_BYTES + 1];
+        let Ok((len, from)) = door.recv_from(&mut said) else { continue };
+        let number = knocked(&said[..len], token).filter(|_| from.ip() == peer);
+        if let Some(stream) = number.and_then(|number| streams.get_mut(usize::from(number)))
+            && stream.is_none()
+        {
+            let socket = datagram_socket(door.local_addr()?, buffer)?;
+            socket.connect(from)?;
+            *stream = Some(socket);
+        }
+    }
+    Ok(streams.into_iter().flatten().collect())
+}
+
+/// Whether something is there to be read within the time.
+pub(super) fn readable(socket: &impl AsFd, timeout: Duration) -> bool {
+    let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
+    poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], timeout).is_ok_and(|ready| ready > 0)
+}
