@@ -279,11 +279,12 @@ fn garbage_on_the_control_port_harms_nobody() {
 #[test]
 fn requests_far_beyond_what_the_path_carries_are_counted_as_unanswered() {
     let Some(lab) = Lab::new(OPEN) else { return };
-    let burner = lab.burner("--protocol rr --rate 100000000 --packet 1000 --duration 1s");
+    let burner = lab.burner("--protocol rr --rate 100000000 --packet 1 --duration 1s");
     let (sent, unanswered) = (figure(&burner, "sent"), figure(&burner, "unanswered"));
-    assert_eq!(count(&burner, "operations") + unanswered, 100_000_000, "{burner:#}");
-    assert!(sent < 50_000_000, "{burner:#}");
-    assert_eq!(count(&burner["latency_ns"], "count"), 100_000_000, "{burner:#}");
+    let all = count(&burner, "operations") + unanswered;
+    assert!(near(all, 100_000_000, 1.0), "{burner:#}");
+    assert!(unanswered > 0 && sent <= all, "{burner:#}");
+    assert_eq!(count(&burner["latency_ns"], "count"), all, "{burner:#}");
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn keep(plan: &SinkPlan, deadline: Duration, engine: &Engine, stop: &AtomicBool,
         match start(plan, deadline) {
             Ok((child, block)) => {
                 engine.hold_sink(Some(block.clone()));
-                follow(child, &block, stop, first);
+                follow(&child, &block, stop, first);
             }
             Err(error) => {
                 let _nobody_waits = first.send(News::Failed(error.to_string()));
@@ -121,7 +121,7 @@ fn start(plan: &SinkPlan, deadline: Duration) -> io::Result<(Launched, Arc<Contr
 }
 
 /// Until the process is gone.
-fn follow(child: Launched, block: &Arc<ControlBlock>, stop: &AtomicBool, first: &mpsc::Sender<News>) {
+fn follow(child: &Launched, block: &Arc<ControlBlock>, stop: &AtomicBool, first: &mpsc::Sender<News>) {
     thread::scope(|scope| {
         let reports = &child.reports;
         let reader = scope.spawn(move || {

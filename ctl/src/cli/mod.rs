@@ -83,6 +83,7 @@ pub(crate) struct Global {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, for as long as the program runs")]
 pub(crate) enum Command {
     /// Say what the host is, what the agent can do on it, and the mend for what it can't.
     Info,
@@ -180,7 +181,7 @@ pub(crate) enum Burn {
     Disk(BurnDisk),
     /// Fill memory, and hold it, stream through it, or verify it.
     #[command(after_help = memory::EXAMPLES)]
-    Memory(BurnMemory),
+    Memory(Box<BurnMemory>),
     /// Exchange data with the sink of another agent.
     #[command(after_help = network::EXAMPLES)]
     Network(BurnNetwork),

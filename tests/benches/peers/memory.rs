@@ -7,10 +7,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use ssts_tests::{
-    Ctl, Daemon, Ground,
-    outside::{self, Process},
-};
+use ssts_tests::{Ctl, Daemon, Ground, outside};
 
 use crate::{
     ROUNDS,
@@ -107,7 +104,7 @@ fn fill_and_release(ground: &Ground, daemon: &Daemon, table: &mut Table) {
         let begin = Instant::now();
         let running = Ctl::new(ground).words("burn memory --size 2GiB --duration 1m").spawn();
         let is_full = || {
-            let resident = daemon.burners().first().and_then(Process::resident_bytes);
+            let resident = daemon.burners().first().and_then(outside::Process::resident_bytes);
             resident >= Some(FILLED_BYTES)
         };
         let filled = outside::within(Duration::from_secs(30), is_full).map(|_| begin.elapsed());
