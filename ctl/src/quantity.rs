@@ -2,7 +2,7 @@
 //! with one that isn't known, is refused with the units that are.
 
 use ssts_proto::{
-    v1::{InjectedError, memory_burner::Size},
+    v1::{BlockShare, InjectedError, memory_burner::Size},
     validate::MAX_DURATION_MS,
 };
 
@@ -106,6 +106,31 @@ pub(crate) fn size_bytes(text: &str) -> Result<u64, Problem> {
         Ok(bytes) if i64::try_from(bytes).is_ok() => Ok(bytes),
         _ => Err(problem("it is too large")),
     }
+}
+
+/// `4KiB`, or `4KiB:70,64KiB:30`: sizes and their shares in percent.
+pub(crate) fn block_sizes(text: &str) -> Result<Vec<BlockShare>, Problem> {
+    const MEND: &str =
+        "write one size such as 4KiB, or several with shares that make 100, such as 4KiB:70,64KiB:30";
+    let size = |text: &str| {
+        let bytes = size_bytes(text)?;
+        // What is larger than any block is refused by its bounds, which name the largest.
+        Ok(u32::try_from(bytes).unwrap_or(u32::MAX))
+    };
+    if !text.contains([':', ',']) {
+        return Ok(vec![BlockShare { block_bytes: size(text)?, percent: 100 }]);
+    }
+    text.split(',')
+        .map(|part| {
+            let (bytes, share) = part
+                .split_once(':')
+                .ok_or_else(|| Problem::new(format!("'{}' has no share", part.trim()), MEND))?;
+            let percent = share.trim().trim_end_matches('%').parse();
+            let percent = percent
+                .map_err(|_| Problem::new(format!("'{}' is no share in percent", share.trim()), MEND))?;
+            Ok(BlockShare { block_bytes: size(bytes.trim())?, percent })
+        })
+        .collect()
 }
 
 /// A worker, and after how long: `0`, `3@500ms`.

@@ -21,6 +21,13 @@ impl Mount {
         Self(folder)
     }
 
+    /// The ext4 of a device on a new folder.
+    pub fn ext4(folder: PathBuf, device: &Path) -> Self {
+        fs::create_dir(&folder).expect("the folder is new");
+        mount(Some(device), &folder, Some("ext4"), MsFlags::empty(), None::<&str>).expect("root may mount");
+        Self(folder)
+    }
+
     /// Another folder, on a new one, where nothing can be written.
     pub fn read_only(folder: PathBuf, of: &Path) -> Self {
         fs::create_dir(&folder).expect("the folder is new");

@@ -102,6 +102,21 @@ fn a_value_outside_its_bounds_is_named_with_the_bounds() {
         ("--size 1MiB --depth 1025", &["--depth", "1025", "1..=1024"]),
         ("--size 1MiB --rate 0", &["--rate", "0"]),
         ("--size 1MiB --rw sideways", &["--rw", "sideways", "randread"]),
+        ("--size 1MiB --block 4KiB:50,8KiB:40", &["--block", "90 %", "make 100"]),
+        ("--size 1MiB --block 4KiB:50,6KiB:50", &["--block", "6144", "multiples of the smallest"]),
+        ("--size 1MiB --block 4KiB,8KiB", &["--block", "'4KiB' has no share"]),
+        ("--size 1MiB --reads 70", &["--reads", "readwrite or randrw"]),
+        ("--size 1MiB --rw randrw --reads 100", &["--reads", "100 %", "1 to 99"]),
+        ("--size 1MiB --fsync 8", &["--fsync", "no writes"]),
+        ("--size 1MiB --inject-error", &["--inject-error", "--verify"]),
+        ("--size 1MiB --jobs 0", &["--jobs", "1..=256"]),
+        ("--size 1MiB --cores 4095", &["--cores", "4095", "not among those"]),
+        ("--size 1MiB --rate 5 --bandwidth 1MiB", &["--rate", "--bandwidth"]),
+        ("--rw fill", &["--size"]),
+        ("--rw fill --fill 0", &["--fill", "more than 0"]),
+        ("--rw fill --fill 90 --size 1MiB", &["--fill", "--size"]),
+        ("--rw fill --fill 90 --depth 4", &["--depth", "means nothing"]),
+        ("--fill 90", &["--size"]),
     ] {
         refuser.refuses_line(&format!("{disk} {words}"), 2, parts);
     }

@@ -15,7 +15,7 @@ use super::{
 pub(super) fn crew(plan: &Arc<Plan>) -> Result<Vec<Box<dyn Worker>>, BurnError> {
     Ok(match &plan.load {
         Load::Cpu(load) => cpu::crew(plan, load)?,
-        Load::Disk(load) => disk::crew(plan, load),
+        Load::Disk(load) => disk::crew(plan, load)?,
         Load::Memory(load) => memory::crew(plan, load),
         Load::Network(load) => network::crew(plan, load),
     })

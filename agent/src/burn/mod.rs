@@ -74,6 +74,22 @@ pub enum BurnError {
         /// What was asked.
         block_bytes: u32,
     },
+    /// The device could not be had for oneself.
+    #[error("the device {} can't be used: {source}; it must not be mounted or otherwise in use", path.display())]
+    Device {
+        /// Its node.
+        path: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// What was read is not what was written.
+    #[error("wrong data in {}: {mismatch}", path.display())]
+    WrongBlock {
+        /// The folder, or the device.
+        path: PathBuf,
+        /// How it differs.
+        mismatch: Box<disk::Mismatch>,
+    },
     /// io_uring is not to be had.
     #[error("io_uring can't be used: {0}; see `sstsd check`")]
     Ring(#[source] io::Error),

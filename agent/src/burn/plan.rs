@@ -26,7 +26,7 @@ pub struct Plan {
 pub enum Load {
     /// Compute.
     Cpu(CpuLoad),
-    /// Read and write an unnamed file.
+    /// Read and write, or take room.
     Disk(DiskLoad),
     /// Fill memory and use it.
     Memory(MemoryLoad),
@@ -49,7 +49,7 @@ impl Load {
     pub fn latencies(&self) -> &'static [&'static str] {
         match self {
             Self::Cpu(_) => &[],
-            Self::Disk(_) => DiskLoad::LATENCIES,
+            Self::Disk(load) => load.latencies(),
             Self::Memory(load) => load.latencies(),
             Self::Network(load) => load.latencies(),
         }
@@ -59,7 +59,7 @@ impl Load {
     pub fn figures(&self) -> &'static [Figure] {
         match self {
             Self::Cpu(_) => CpuLoad::FIGURES,
-            Self::Disk(_) => &[],
+            Self::Disk(load) => load.figures(),
             Self::Memory(load) => load.figures(),
             Self::Network(load) => load.figures(),
         }

@@ -128,6 +128,8 @@ pub struct LimitsConfig {
     pub stale_after: Duration,
     /// What a disk burner leaves free on its file system, in bytes.
     pub disk_reserve_bytes: u64,
+    /// Block devices that disk burners may overwrite.
+    pub expendable_devices: Vec<PathBuf>,
 }
 
 /// How burners are held.
@@ -174,6 +176,7 @@ impl Default for LimitsConfig {
             max_temperature_celsius: 95.0,
             stale_after: Duration::from_secs(1),
             disk_reserve_bytes: 64 << 20,
+            expendable_devices: Vec::new(),
         }
     }
 }
@@ -305,7 +308,8 @@ mod tests {
         assert_eq!(config, Config::default());
         assert_eq!(load(EXAMPLE, &[]).unwrap(), Config::default());
         let keys = "listen state_dir filter format rate_hz probes hooks max_duration \
-                    min_available_memory_bytes max_temperature_celsius stale_after disk_reserve_bytes deadline stop_grace \
+                    min_available_memory_bytes max_temperature_celsius stale_after disk_reserve_bytes \
+                    expendable_devices deadline stop_grace \
                     allowed_peers data_ports max_rate_bits_per_s max_streams cores proc sys tracefs";
         for key in keys.split_whitespace() {
             assert!(EXAMPLE.contains(&format!("#: {key} = ")), "{key}");

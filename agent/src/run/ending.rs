@@ -32,6 +32,7 @@ impl Ending {
             | Cause::BurnerFailed
             | Cause::PeerLost
             | Cause::AgentLost
+            | Cause::DiskFull
             | Cause::NothingDone
             | Cause::MemoryShort
             | Cause::OutOfMemory => Verdict::Error,

@@ -23,7 +23,10 @@ pub(super) fn judge(
 ) {
     let (outcome, reason) = if result.verify_errors > 0 {
         let words = &burner.wrong_words;
-        (BurnerOutcome::WrongData, if words.is_empty() { String::new() } else { wrong_words(words) })
+        let told = burner.failure.clone().unwrap_or_default();
+        (BurnerOutcome::WrongData, if words.is_empty() { told } else { wrong_words(words) })
+    } else if result::is_full(&result.io_error) {
+        (BurnerOutcome::DiskFull, burner.failure.clone().unwrap_or_else(|| result.io_error.clone()))
     } else if let Some(failure) = &burner.failure {
         (BurnerOutcome::Failed, failure.clone())
     } else if burner.was_killed() && ending.is_some_and(|ending| ending.cause == Cause::OutOfMemory) {
@@ -57,6 +60,9 @@ pub(super) fn ending(result: &BurnerResult) -> Option<Ending> {
             Cause::IoErrors,
             of(format!(": {} I/Os failed, the first with: {}", result.io_errors, result.outcome_reason)),
         )),
+        BurnerOutcome::DiskFull => {
+            Some(Ending::new(Cause::DiskFull, of(format!(" had no room: {}", result.outcome_reason))))
+        }
         BurnerOutcome::NothingDone => {
             Some(Ending::new(Cause::NothingDone, of(format!(": {}", result.outcome_reason))))
         }

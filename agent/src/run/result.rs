@@ -91,6 +91,11 @@ pub(super) fn of_burner(
     }
 }
 
+/// Whether an I/O failed for want of room.
+pub(super) fn is_full(io_error: &str) -> bool {
+    [Errno::ENOSPC, Errno::EDQUOT].iter().any(|errno| errno.desc() == io_error)
+}
+
 /// What a memory burner that was made ready could not have, or could not bring about.
 pub(super) fn memory_shortage(burner: &BurnerProcess) -> Option<String> {
     let plan::Load::Memory(load) = &burner.plan.load else { return None };
@@ -123,7 +128,7 @@ fn word(word: &memory::WrongWord) -> WrongWord {
 }
 
 /// What the first failed I/O of any worker failed with.
-fn io_error(block: &ControlBlock) -> String {
+pub(super) fn io_error(block: &ControlBlock) -> String {
     let errno = slots(block).map(|slot| slot.io_errno.load(Ordering::Relaxed)).find(|errno| *errno != 0);
     match errno.map(u32::cast_signed) {
         None => String::new(),

@@ -21,7 +21,7 @@ use super::{
     outcome, result,
 };
 use crate::{
-    burn::{control::Command, memory::wrong_words},
+    burn::{control::Command, memory::wrong_words, plan::Load},
     clock,
     config::BurnersConfig,
     host::{HostRoots, RunCgroup, cpuset},
@@ -366,13 +366,28 @@ fn failure(burner: &BurnerProcess) -> Option<Ending> {
         // The verdict is certain; what tells a bad core from a bad program is still coming, within half a second.
         return None;
     }
-    if !wrong.is_empty() {
-        let message = format!("burner {kind}: core {} computed a wrong result", cpuset::list(&wrong));
-        return Some(Ending::new(Cause::WrongData, message));
-    }
-    if let Some(reason) = &burner.failure {
-        let cause = if burner.peer_lost { Cause::PeerLost } else { Cause::BurnerFailed };
-        return Some(Ending::new(cause, format!("burner {kind}: {reason}")));
+    match &burner.failure {
+        Some(reason) => {
+            let cause = if !wrong.is_empty() {
+                Cause::WrongData
+            } else if burner.peer_lost {
+                Cause::PeerLost
+            } else if result::is_full(&result::io_error(&burner.block)) {
+                Cause::DiskFull
+            } else {
+                Cause::BurnerFailed
+            };
+            return Some(Ending::new(cause, format!("burner {kind}: {reason}")));
+        }
+        // A disk burner counts what is wrong a moment before it says what, and ends.
+        None if !wrong.is_empty() && matches!(burner.plan.load, Load::Disk(_)) && !burner.is_gone() => {
+            return None;
+        }
+        None if !wrong.is_empty() => {
+            let message = format!("burner {kind}: core {} computed a wrong result", cpuset::list(&wrong));
+            return Some(Ending::new(Cause::WrongData, message));
+        }
+        None => {}
     }
     if burner.missed_the_daemon() {
         let message = format!("burner {kind} ended at its deadline: sstsd was stopped or starved");

@@ -83,7 +83,6 @@ pub(crate) struct Global {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, for as long as the program runs")]
 pub(crate) enum Command {
     /// Say what the host is, what the agent can do on it, and the mend for what it can't.
     Info,

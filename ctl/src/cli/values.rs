@@ -7,7 +7,7 @@ use std::{
 };
 
 use ssts_proto::{
-    v1::{InjectedError, memory_burner::Size, profile::Shape},
+    v1::{BlockShare, InjectedError, memory_burner::Size, profile::Shape},
     validate,
 };
 
@@ -29,6 +29,10 @@ impl fmt::Display for Host {
 /// A list of cores; a type of its own, because clap takes a bare `Vec` for a repeated argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cores(pub(crate) Vec<u32>);
+
+/// Block sizes with their shares; a type of its own as [`Cores`] is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Blocks(pub(crate) Vec<BlockShare>);
 
 pub(super) fn host(text: &str) -> Result<Host, String> {
     match text.strip_prefix("unix:") {
@@ -93,6 +97,10 @@ pub(super) fn injected_error(text: &str) -> Result<InjectedError, String> {
 
 pub(super) fn rate(text: &str) -> Result<u64, String> {
     quantity::rate_per_s(text).map_err(one_line)
+}
+
+pub(super) fn block_sizes(text: &str) -> Result<Blocks, String> {
+    quantity::block_sizes(text).map(Blocks).map_err(one_line)
 }
 
 pub(super) fn network_rate(text: &str) -> Result<u64, String> {

@@ -43,6 +43,14 @@ impl Origin {
         self.places.insert(field.into(), place);
     }
 
+    /// A field that is written where another one is.
+    pub(super) fn copy(&mut self, from: &str, to: impl Into<String>) {
+        if let Some(place) = self.places.get(from) {
+            let place = place.clone();
+            self.set(to, place);
+        }
+    }
+
     /// The violation at the place where the user wrote its cause.
     pub(super) fn problem(&self, violation: &Violation) -> Problem {
         let Violation { field, message, mend } = violation;

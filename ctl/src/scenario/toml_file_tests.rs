@@ -86,6 +86,7 @@ fn every_key_reaches_the_contract() {
         block_bytes: Some(4_096),
         depth: Some(16),
         rate_per_s: Some(2_000),
+        ..DiskBurner::default()
     };
     assert_eq!(phases[0].burners[1].kind, Some(burner::Kind::Disk(disk)));
 }
@@ -173,6 +174,17 @@ fn each_bad_value_is_reported_at_its_place_and_only_once() {
         ("kind = 'disk'\npath = '/tmp'\nsize = '1MiB'\nrate = '2k'", "9:8: the string '2k' stands here"),
         ("kind = 'disk'\npath = '/tmp'\nsize = '1MiB'\nrw = 'both'", "9:6: there is no access 'both'"),
         ("kind = 'disk'\npath = '/tmp'\nsize = '1GiB'\nblock = '32MiB'", "9:9: a block of 33554432 bytes"),
+        ("kind = 'disk'\npath = '/tmp'\nsize = '1MiB'\nblock = '4KiB:70,8KiB'", "9:9: '8KiB' has no share"),
+        (
+            "kind = 'disk'\npath = '/tmp'\nsize = '1MiB'\nblock = '4KiB:70,8KiB:20'",
+            "9:9: shares that make 90 %",
+        ),
+        ("kind = 'disk'\npath = '/tmp'\nsize = '1MiB'\nreads = 70", "9:9: a share of reads without"),
+        ("kind = 'disk'\npath = '/tmp'\nsize = '1MiB'\nverify = 1", "9:10: the number 1 stands here"),
+        ("kind = 'disk'\npath = '/tmp'\nsize = '1MiB'\njobs = 257", "9:8: 257 jobs"),
+        ("kind = 'disk'\npath = '/tmp'\nsize = '1MiB'\nfsync = 9", "9:9: there are no writes"),
+        ("kind = 'disk'\npath = '/tmp'\nrw = 'fill'\nfill = 101", "9:8: filling to 101 %"),
+        ("kind = 'disk'\npath = '/tmp'\nsize = '1MiB'\nrw = 'fill'\nfill = 90", "8:8: it means nothing"),
     ] {
         let found = problems(&with_burner(line));
         assert_eq!(found.len(), 1, "{line}: {found:?}");

@@ -1,7 +1,9 @@
 //! Bounds of the disk burner.
 
-use super::Violations;
-use crate::v1::{DiskAccess, DiskBurner};
+use std::collections::HashSet;
+
+use super::{Violations, known};
+use crate::v1::{BlockShare, DiskAccess, DiskBurner, DiskEngine};
 
 /// I/Os that a disk burner may have in flight.
 pub const MAX_DEPTH: u32 = 1_024;
@@ -11,10 +13,20 @@ pub const MAX_BLOCK_BYTES: u32 = 16 << 20;
 pub const SECTOR_BYTES: u32 = 512;
 /// I/Os a second that can be asked for.
 pub const MAX_RATE_PER_S: u64 = 100_000_000;
+/// Bytes a second that can be asked for.
+pub const MAX_RATE_BYTES_PER_S: u64 = 1 << 40;
+/// Block sizes of one burner.
+pub const MAX_BLOCK_SIZES: usize = 16;
+/// Jobs of one burner.
+pub const MAX_JOBS: u32 = 256;
+/// Writes between two fsyncs.
+pub const MAX_FSYNC_EVERY: u32 = 1_000_000;
 /// What a disk burner uses when its block size is unset.
 pub const DEFAULT_BLOCK_BYTES: u32 = 4_096;
 /// What a disk burner uses when its depth is unset.
 pub const DEFAULT_DEPTH: u32 = 32;
+/// Reads among reads and writes when their share is unset.
+pub const DEFAULT_READ_PERCENT: u32 = 50;
 
 pub(super) fn check(field: &str, disk: &DiskBurner, found: &mut Violations) {
     if !disk.path.starts_with('/') || disk.path.contains('\0') {
@@ -24,43 +36,175 @@ pub(super) fn check(field: &str, disk: &DiskBurner, found: &mut Violations) {
             "begin it with '/'",
         );
     }
-    if matches!(DiskAccess::try_from(disk.access), Err(_) | Ok(DiskAccess::Unspecified)) {
-        found.add(format!("{field}.access"), "no access is chosen", "use read, write, randread or randwrite");
+    known::<DiskEngine>(&format!("{field}.engine"), disk.engine, found);
+    match DiskAccess::try_from(disk.access) {
+        Err(_) | Ok(DiskAccess::Unspecified) => found.add(
+            format!("{field}.access"),
+            "no access is chosen",
+            "use read, write, readwrite, randread, randwrite, randrw or fill",
+        ),
+        Ok(DiskAccess::Fill) => fill(field, disk, found),
+        Ok(access) => io(field, disk, access, found),
     }
-    let block_bytes = disk.block_bytes.unwrap_or(DEFAULT_BLOCK_BYTES);
-    let block_is_good =
-        (SECTOR_BYTES..=MAX_BLOCK_BYTES).contains(&block_bytes) && block_bytes.is_multiple_of(SECTOR_BYTES);
-    if !block_is_good {
+}
+
+/// What filling needs, and what means nothing to it.
+fn fill(field: &str, disk: &DiskBurner, found: &mut Violations) {
+    let percent = disk.fill_percent.unwrap_or_default();
+    if !(percent > 0.0 && percent <= 100.0) {
         found.add(
-            format!("{field}.block_bytes"),
-            format!("a block of {block_bytes} bytes"),
-            format!("use a multiple of {SECTOR_BYTES}, at most {MAX_BLOCK_BYTES}"),
+            format!("{field}.fill_percent"),
+            format!("filling to {percent} %"),
+            "use more than 0, at most 100 %",
         );
-    } else if disk.size_bytes == 0 || !disk.size_bytes.is_multiple_of(u64::from(block_bytes)) {
+    }
+    let others = [
+        ("size_bytes", disk.size_bytes > 0),
+        ("block_bytes", disk.block_bytes.is_some()),
+        ("blocks", !disk.blocks.is_empty()),
+        ("depth", disk.depth.is_some()),
+        ("rate_per_s", disk.rate_per_s.is_some()),
+        ("rate_bytes_per_s", disk.rate_bytes_per_s.is_some()),
+        ("read_percent", disk.read_percent.is_some()),
+        ("jobs", disk.jobs.is_some_and(|jobs| jobs != 1)),
+        ("fsync_every", disk.fsync_every.is_some()),
+        ("verify", disk.verify),
+        ("inject_error", disk.inject_error),
+    ];
+    for (name, _) in others.iter().filter(|(_, is_set)| *is_set) {
+        found.add(format!("{field}.{name}"), "it means nothing to a burner that fills", "leave it out");
+    }
+}
+
+fn io(field: &str, disk: &DiskBurner, access: DiskAccess, found: &mut Violations) {
+    if disk.fill_percent.is_some() {
+        found.add(format!("{field}.fill_percent"), "only a burner that fills has one", "leave it out");
+    }
+    blocks(field, disk, found);
+    range(field, "depth", "a depth of {}", disk.depth, MAX_DEPTH, found);
+    range(field, "jobs", "{} jobs", disk.jobs, MAX_JOBS, found);
+    range(field, "fsync_every", "an fsync after {} writes", disk.fsync_every, MAX_FSYNC_EVERY, found);
+    range(field, "rate_per_s", "a rate of {} I/Os a second", disk.rate_per_s, MAX_RATE_PER_S, found);
+    range(
+        field,
+        "rate_bytes_per_s",
+        "a rate of {} bytes a second",
+        disk.rate_bytes_per_s,
+        MAX_RATE_BYTES_PER_S,
+        found,
+    );
+    if disk.rate_per_s.is_some() && disk.rate_bytes_per_s.is_some() {
+        found.add(
+            format!("{field}.rate_bytes_per_s"),
+            "a rate of I/Os and one of bytes",
+            "use one of the two",
+        );
+    }
+    let mixes = matches!(access, DiskAccess::Readwrite | DiskAccess::Randrw);
+    match disk.read_percent {
+        Some(_) if !mixes => found.add(
+            format!("{field}.read_percent"),
+            "a share of reads without both reads and writes",
+            "use it with readwrite or randrw",
+        ),
+        Some(percent) if !(1..=99).contains(&percent) => {
+            found.add(format!("{field}.read_percent"), format!("{percent} % of reads"), "use 1 to 99 %");
+        }
+        Some(_) | None => {}
+    }
+    let reads_alone = matches!(access, DiskAccess::Read | DiskAccess::Randread);
+    if disk.fsync_every.is_some() && reads_alone {
+        found.add(
+            format!("{field}.fsync_every"),
+            "there are no writes to fsync",
+            "use it with an access that writes",
+        );
+    }
+    if disk.inject_error && !disk.verify {
+        found.add(format!("{field}.inject_error"), "nothing would find the error", "use verify, too");
+    }
+    let mut seen = HashSet::new();
+    for core in disk.cores.iter().filter(|core| !seen.insert(**core)) {
+        found.add(format!("{field}.cores"), format!("core {core} is named twice"), "name each core once");
+    }
+}
+
+fn range<N: Copy + Ord + From<u8> + std::fmt::Display>(
+    field: &str,
+    name: &str,
+    what: &str,
+    value: Option<N>,
+    most: N,
+    found: &mut Violations,
+) {
+    if let Some(value) = value
+        && !(N::from(1)..=most).contains(&value)
+    {
+        found.add(
+            format!("{field}.{name}"),
+            what.replace("{}", &value.to_string()),
+            format!("use 1 to {most}"),
+        );
+    }
+}
+
+/// Block sizes, and the size that must be a multiple of each.
+fn blocks(field: &str, disk: &DiskBurner, found: &mut Violations) {
+    let single = [BlockShare { block_bytes: disk.block_bytes.unwrap_or(DEFAULT_BLOCK_BYTES), percent: 100 }];
+    let (name, blocks) =
+        if disk.blocks.is_empty() { ("block_bytes", &single[..]) } else { ("blocks", &disk.blocks[..]) };
+    let place = format!("{field}.{name}");
+    let before = found.len();
+    if disk.block_bytes.is_some() && !disk.blocks.is_empty() {
+        found.add(&*place, "one block size and several", "use one of the two");
+    }
+    if blocks.len() > MAX_BLOCK_SIZES {
+        found.add(&*place, format!("{} block sizes", blocks.len()), format!("use at most {MAX_BLOCK_SIZES}"));
+        return;
+    }
+    for BlockShare { block_bytes, .. } in blocks {
+        let is_good = (SECTOR_BYTES..=MAX_BLOCK_BYTES).contains(block_bytes)
+            && block_bytes.is_multiple_of(SECTOR_BYTES);
+        if !is_good {
+            found.add(
+                &*place,
+                format!("a block of {block_bytes} bytes"),
+                format!("use a multiple of {SECTOR_BYTES}, at most {MAX_BLOCK_BYTES}"),
+            );
+        }
+    }
+    let sum: u64 = blocks.iter().map(|block| u64::from(block.percent)).sum();
+    if sum != 100 || blocks.iter().any(|block| block.percent == 0) {
+        found.add(&*place, format!("shares that make {sum} %"), "use shares of 1 to 100 that make 100");
+    }
+    if found.len() > before {
+        return;
+    }
+    let smallest = blocks.iter().map(|block| block.block_bytes).min().unwrap_or(SECTOR_BYTES);
+    if let Some(odd) = blocks.iter().find(|block| !block.block_bytes.is_multiple_of(smallest)) {
+        found.add(
+            &*place,
+            format!("blocks of {} beside blocks of {smallest} bytes", odd.block_bytes),
+            "use multiples of the smallest",
+        );
+        return;
+    }
+    let size_bytes = disk.size_bytes;
+    let odd = blocks.iter().find(|block| !size_bytes.is_multiple_of(u64::from(block.block_bytes)));
+    if let Some(block_bytes) =
+        odd.or(blocks.first().filter(|_| size_bytes == 0)).map(|block| block.block_bytes)
+    {
         found.add(
             format!("{field}.size_bytes"),
-            format!("a size of {} bytes with blocks of {block_bytes}", disk.size_bytes),
+            format!("a size of {size_bytes} bytes with blocks of {block_bytes}"),
             "use a multiple of the block size, at least one block",
         );
     }
-    if disk.size_bytes > i64::MAX as u64 {
+    if size_bytes > i64::MAX as u64 {
         found.add(
             format!("{field}.size_bytes"),
-            format!("a size of {} bytes", disk.size_bytes),
+            format!("a size of {size_bytes} bytes"),
             "no file can be that large",
-        );
-    }
-    let depth = disk.depth.unwrap_or(DEFAULT_DEPTH);
-    if !(1..=MAX_DEPTH).contains(&depth) {
-        found.add(format!("{field}.depth"), format!("a depth of {depth}"), format!("use 1 to {MAX_DEPTH}"));
-    }
-    if let Some(rate) = disk.rate_per_s
-        && !(1..=MAX_RATE_PER_S).contains(&rate)
-    {
-        found.add(
-            format!("{field}.rate_per_s"),
-            format!("a rate of {rate} I/Os a second"),
-            format!("use 1 to {MAX_RATE_PER_S}"),
         );
     }
 }

@@ -11,7 +11,8 @@ use std::collections::HashSet;
 
 pub use cpu::DEFAULT_MEMORY_PERCENT;
 pub use disk::{
-    DEFAULT_BLOCK_BYTES, DEFAULT_DEPTH, MAX_BLOCK_BYTES, MAX_DEPTH, MAX_RATE_PER_S, SECTOR_BYTES,
+    DEFAULT_BLOCK_BYTES, DEFAULT_DEPTH, DEFAULT_READ_PERCENT, MAX_BLOCK_BYTES, MAX_BLOCK_SIZES, MAX_DEPTH,
+    MAX_FSYNC_EVERY, MAX_JOBS, MAX_RATE_BYTES_PER_S, MAX_RATE_PER_S, SECTOR_BYTES,
 };
 pub use profile::{DEFAULT_DUTY_PERCENT, DEFAULT_TOLERANCE_POINTS, MAX_STEPS, MAX_TRACE_POINTS};
 
@@ -44,6 +45,11 @@ impl Violations {
     /// All that were noted, in order.
     pub fn into_vec(self) -> Vec<Violation> {
         self.0
+    }
+
+    /// How many were noted.
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Whether none was noted.
@@ -165,7 +171,7 @@ fn limits(field: &str, limits: &Limits, found: &mut Violations) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v1::{Constant, CpuBurner, DiskAccess, DiskBurner, Profile, Ramp, profile};
+    use crate::v1::{BlockShare, Constant, CpuBurner, DiskAccess, DiskBurner, Profile, Ramp, profile};
 
     fn cpu_at(load_percent: f64) -> Scenario {
         let load = Profile {
@@ -228,7 +234,17 @@ mod tests {
     #[test]
     fn each_bad_disk_setting_is_found() {
         type Spoil = fn(&mut DiskBurner);
-        let cases: [(&str, Spoil); 10] = [
+        let shares = |sizes: &[(u32, u32)]| {
+            let share = |&(block_bytes, percent): &_| BlockShare { block_bytes, percent };
+            sizes.iter().map(share).collect::<Vec<_>>()
+        };
+        let spoiled_blocks =
+            [&[(4_096, 90)][..], &[(4_096, 100), (8_192, 0)], &[(4_096, 50), (6_144, 50)], &[(100, 100)]];
+        for blocks in spoiled_blocks {
+            let disk = DiskBurner { blocks: shares(blocks), ..good_disk() };
+            assert_eq!(fields(&with_disk(disk)), ["phases[0].burners[0].blocks"], "{blocks:?}");
+        }
+        let cases: [(&str, Spoil); 22] = [
             ("path", |d| d.path = "relative".into()),
             ("path", |d| d.path = "/nul\0".into()),
             ("access", |d| d.access = 0),
@@ -239,6 +255,24 @@ mod tests {
             ("size_bytes", |d| d.size_bytes = 4_097),
             ("depth", |d| d.depth = Some(0)),
             ("rate_per_s", |d| d.rate_per_s = Some(0)),
+            ("rate_bytes_per_s", |d| d.rate_bytes_per_s = Some(0)),
+            ("rate_bytes_per_s", |d| (d.rate_per_s, d.rate_bytes_per_s) = (Some(1), Some(1))),
+            ("read_percent", |d| d.read_percent = Some(50)),
+            ("read_percent", |d| {
+                d.set_access(DiskAccess::Randrw);
+                d.read_percent = Some(100);
+            }),
+            ("jobs", |d| d.jobs = Some(0)),
+            ("jobs", |d| d.jobs = Some(257)),
+            ("cores", |d| d.cores = vec![1, 1]),
+            ("fsync_every", |d| d.fsync_every = Some(1)),
+            ("inject_error", |d| d.inject_error = true),
+            ("engine", |d| d.engine = 99),
+            ("fill_percent", |d| d.fill_percent = Some(50.0)),
+            ("size_bytes", |d| {
+                d.set_access(DiskAccess::Fill);
+                d.fill_percent = Some(50.0);
+            }),
         ];
         for (field, spoil) in cases {
             let mut disk = good_disk();

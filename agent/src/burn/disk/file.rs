@@ -1,10 +1,9 @@
-//! The file of a disk burner. It never has a name that outlives the call that made it, so nothing is left behind whatever
-//! dies.
+//! What a disk burner burns on: a file that never has a name that outlives the call that made it, so that nothing is left
+//! behind whatever dies, or a part of a block device that configuration gives away.
 
 use std::{
     fs::File,
-    io::Write as _,
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::atomic::Ordering,
 };
@@ -12,27 +11,30 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, OFlag, fcntl},
+    sys::statfs::{TMPFS_MAGIC, fstatfs},
 };
 
 use super::{
-    super::{BurnError, random, worker::Reins},
+    buffer::{AlignedBuffer, fill_random},
     load::DiskLoad,
-    ring::AlignedBuffer,
+    verify::Verifier,
 };
+use crate::burn::{BurnError, worker::Reins};
 
 /// What is written at once while filling; also how often a stop is looked for.
 const FILL_BYTES: usize = 1 << 20;
 
-/// An unnamed file.
+/// An unnamed file, or a device.
 #[derive(Debug)]
 pub struct DiskFile {
     file: File,
-    folder: PathBuf,
+    path: PathBuf,
     direct: bool,
+    in_memory: bool,
 }
 
 impl DiskFile {
-    /// Makes one in `folder`: without a name from the start where the file system can (`O_TMPFILE`), unlinked at once
+    /// Makes a file in `folder`: without a name from the start where the file system can (`O_TMPFILE`), unlinked at once
     /// where it can't; for direct I/O where the file system has that.
     ///
     /// # Errors
@@ -46,7 +48,30 @@ impl DiskFile {
             Err(Errno::EINVAL) => false,
             Err(errno) => return Err(fail(errno.into())),
         };
-        Ok(Self { file, folder: folder.to_owned(), direct })
+        // tmpfs takes O_DIRECT since 6.6, and has no disk below it all the same.
+        let in_memory = fstatfs(&file).is_ok_and(|system| system.filesystem_type() == TMPFS_MAGIC);
+        Ok(Self { file, path: folder.to_owned(), direct, in_memory })
+    }
+
+    /// Takes a block device for this process alone: `O_EXCL` fails while it is mounted or otherwise in use (open(2)).
+    ///
+    /// # Errors
+    /// [`BurnError::Device`] with the kernel's reason.
+    pub fn claim(device: &Path) -> Result<Self, BurnError> {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_DIRECT | libc::O_EXCL)
+            .open(device)
+            .map_err(|source| BurnError::Device { path: device.to_owned(), source })?;
+        Ok(Self { file, path: device.to_owned(), direct: true, in_memory: false })
+    }
+
+    /// The same one, for another worker.
+    pub(super) fn share(&self) -> Result<Self, BurnError> {
+        let file =
+            self.file.try_clone().map_err(|source| BurnError::Device { path: self.path.clone(), source })?;
+        Ok(Self { file, path: self.path.clone(), ..*self })
     }
 
     /// Whether I/O goes past the page cache.
@@ -54,28 +79,59 @@ impl DiskFile {
         self.direct
     }
 
-    /// Fills the file with bytes that neither compress nor repeat, so that reads find data and writes find blocks.
+    /// What a reader of the result should know of it.
+    pub(super) fn notice(&self) -> Option<String> {
+        let path = self.path.display();
+        if self.in_memory {
+            Some(format!("{path}: the file system lives in memory; no disk takes part in what is measured"))
+        } else if self.direct {
+            None
+        } else {
+            Some(format!(
+                "{path}: the file system has no direct I/O; the page cache takes part in what is measured"
+            ))
+        }
+    }
+
+    /// Fills the file, or the device from `base` on: with blocks that can be verified, else with bytes that neither
+    /// compress nor repeat, so that reads find data and writes find blocks.
     ///
     /// # Errors
     /// [`BurnError::Fill`] with how far it got; [`BurnError::Block`] where the device takes no blocks that small.
-    pub(super) fn fill(&self, load: &DiskLoad, seed: u64, reins: &Reins) -> Result<(), BurnError> {
-        let fail =
-            |written_bytes, source| BurnError::Fill { path: self.folder.clone(), written_bytes, source };
-        let mut buffer = AlignedBuffer::new(FILL_BYTES).map_err(|source| fail(0, source))?;
+    pub(super) fn fill(
+        &self,
+        load: &DiskLoad,
+        base: u64,
+        seed: u64,
+        mut verifier: Option<&mut Verifier>,
+        reins: &Reins,
+    ) -> Result<(), BurnError> {
+        let fail = |written_bytes, source: std::io::Error| {
+            let errno = source.raw_os_error().unwrap_or(libc::EIO);
+            reins.slot().io_errno.store(errno.cast_unsigned(), Ordering::Relaxed);
+            BurnError::Fill { path: self.path.clone(), written_bytes, source }
+        };
+        // A whole number of blocks, whatever their size.
+        let block = load.smallest_block() as usize;
+        let chunk_bytes = (FILL_BYTES / block).max(1) * block;
+        let mut buffer = AlignedBuffer::new(chunk_bytes).map_err(|source| fail(0, source))?;
         let mut state = seed;
         let mut written = 0;
         while written < load.size_bytes {
             if !reins.go_on() {
                 return Err(BurnError::Interrupted);
             }
-            let length = usize::try_from(load.size_bytes - written).unwrap_or(FILL_BYTES).min(FILL_BYTES);
-            let chunk = &mut buffer.as_mut_slice()[..length];
-            fill_random(chunk, &mut state);
-            self.file.write_all_at(chunk, written).map_err(|source| match source.raw_os_error() {
+            let left = usize::try_from(load.size_bytes - written).unwrap_or(chunk_bytes);
+            let chunk = &mut buffer.as_mut_slice()[..left.min(chunk_bytes)];
+            match &mut verifier {
+                Some(verifier) => verifier.fill(load, chunk, written),
+                None => fill_random(chunk, &mut state),
+            }
+            self.file.write_all_at(chunk, base + written).map_err(|source| match source.raw_os_error() {
                 Some(libc::EINVAL) if self.direct => self.block_error(load),
                 _ => fail(written, source),
             })?;
-            written += length as u64;
+            written += chunk.len() as u64;
             let ppm = u128::from(written) * 1_000_000 / u128::from(load.size_bytes);
             reins.slot().prepared_ppm.store(ppm as u32, Ordering::Relaxed);
         }
@@ -84,11 +140,11 @@ impl DiskFile {
         if !self.direct {
             return Ok(());
         }
-        let block = &mut buffer.as_mut_slice()[..(load.block_bytes as usize).min(FILL_BYTES)];
-        self.file.read_exact_at(block, load.size_bytes - block.len() as u64).map_err(|source| {
+        let last = &mut buffer.as_mut_slice()[..block];
+        self.file.read_exact_at(last, base + load.size_bytes - block as u64).map_err(|source| {
             match source.raw_os_error() {
                 Some(libc::EINVAL) => self.block_error(load),
-                _ => BurnError::ReadBack { path: self.folder.clone(), source },
+                _ => BurnError::ReadBack { path: self.path.clone(), source },
             }
         })
     }
@@ -99,15 +155,6 @@ impl DiskFile {
     }
 
     fn block_error(&self, load: &DiskLoad) -> BurnError {
-        BurnError::Block { path: self.folder.clone(), block_bytes: load.block_bytes }
-    }
-}
-
-pub(super) fn fill_random(mut buffer: &mut [u8], state: &mut u64) {
-    while !buffer.is_empty() {
-        let word = random::split_mix(state).to_ne_bytes();
-        let length = word.len().min(buffer.len());
-        // Writing to a slice moves its start on and fails only when it is full.
-        let _written = buffer.write(&word[..length]);
+        BurnError::Block { path: self.path.clone(), block_bytes: load.smallest_block() }
     }
 }

@@ -1,38 +1,194 @@
 //! What a disk burner becomes on this host.
 
+use std::{
+    fs::{self, File},
+    io::{Seek as _, SeekFrom},
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
 use ssts_proto::{
-    v1::{DiskAccess, DiskBurner},
+    v1::{BlockShare, DiskAccess, DiskBurner, DiskEngine},
     validate::{self, Violations},
 };
 
 use super::{Offer, space};
 use crate::burn::{
-    disk::{Direction, DiskLoad},
+    disk::{self, DiskLoad, EngineChoice, Rate, Room, Task},
     plan::Load,
 };
 
-/// Its core and what it does there; fills in what was left open.
+/// Its cores, one for each job, and what they do; fills in what was left open.
 pub(super) fn plan(
     offer: &Offer<'_>,
     field: &str,
     disk: &mut DiskBurner,
     found: &mut Violations,
 ) -> Option<(Vec<u32>, Load)> {
-    let access = disk.access();
-    let load = DiskLoad {
-        path: disk.path.clone().into(),
-        size_bytes: disk.size_bytes,
-        direction: match access {
-            DiskAccess::Write | DiskAccess::Randwrite => Direction::Write,
-            DiskAccess::Unspecified | DiskAccess::Read | DiskAccess::Randread => Direction::Read,
-        },
-        random: matches!(access, DiskAccess::Randread | DiskAccess::Randwrite),
-        block_bytes: *disk.block_bytes.get_or_insert(validate::DEFAULT_BLOCK_BYTES),
-        depth: *disk.depth.get_or_insert(validate::DEFAULT_DEPTH),
-        rate_per_s: disk.rate_per_s,
+    let path: PathBuf = disk.path.clone().into();
+    let cores = cores(offer, field, disk, found)?;
+    let is_device = fs::metadata(&path).is_ok_and(|metadata| metadata.file_type().is_block_device());
+    if disk.access() == DiskAccess::Fill {
+        space::check_folder(&format!("{field}.path"), &path, found)?;
+        return Some((cores, Load::Disk(fill(offer, field, path, disk, found)?)));
+    }
+    if disk.blocks.is_empty() {
+        let block_bytes = *disk.block_bytes.get_or_insert(validate::DEFAULT_BLOCK_BYTES);
+        disk.blocks = vec![BlockShare { block_bytes, percent: 100 }];
+    }
+    let load = io(path, is_device, disk);
+    // Only one of the two is what was carried out.
+    if disk.block_bytes.is_some() {
+        disk.blocks.clear();
+    }
+    if is_device {
+        check_device(offer, field, &load, cores.len(), found)?;
+    } else {
+        space::check_folder(&format!("{field}.path"), &load.path, found)?;
+    }
+    Some((cores, Load::Disk(load)))
+}
+
+/// One core for each job.
+fn cores(offer: &Offer<'_>, field: &str, disk: &mut DiskBurner, found: &mut Violations) -> Option<Vec<u32>> {
+    let jobs = disk.jobs.unwrap_or((disk.cores.len() as u32).max(1));
+    let among = if disk.cores.is_empty() {
+        // The last cores: interrupts and housekeeping crowd the first ones.
+        let unused = offer.cores.len().saturating_sub(jobs as usize);
+        offer.cores[unused..].to_vec()
+    } else {
+        offer.choose_cores(field, &disk.cores, found)?
     };
-    space::check_folder(&format!("{field}.path"), &load.path, found)?;
-    // The last core: interrupts and housekeeping crowd the first ones.
-    let core = *offer.cores.last()?;
-    Some((vec![core], Load::Disk(load)))
+    disk.jobs = Some(jobs);
+    disk.cores.clone_from(&among);
+    let cores: Vec<u32> = among.iter().copied().cycle().take(jobs as usize).collect();
+    (!cores.is_empty()).then_some(cores)
+}
+
+fn io(path: PathBuf, is_device: bool, disk: &mut DiskBurner) -> DiskLoad {
+    let access = disk.access();
+    let read_percent = match access {
+        DiskAccess::Read | DiskAccess::Randread => 100,
+        DiskAccess::Write | DiskAccess::Randwrite | DiskAccess::Fill | DiskAccess::Unspecified => 0,
+        DiskAccess::Readwrite | DiskAccess::Randrw => {
+            *disk.read_percent.get_or_insert(validate::DEFAULT_READ_PERCENT)
+        }
+    };
+    let share = |share: &BlockShare| disk::BlockShare { bytes: share.block_bytes, percent: share.percent };
+    DiskLoad {
+        path,
+        is_device,
+        task: Task::Io,
+        size_bytes: disk.size_bytes,
+        random: matches!(access, DiskAccess::Randread | DiskAccess::Randwrite | DiskAccess::Randrw),
+        read_percent,
+        blocks: disk.blocks.iter().map(share).collect(),
+        depth: *disk.depth.get_or_insert(validate::DEFAULT_DEPTH),
+        rate: disk.rate_per_s.map(Rate::Operations).or(disk.rate_bytes_per_s.map(Rate::Bytes)),
+        fsync_every: disk.fsync_every.unwrap_or_default(),
+        verify: disk.verify,
+        inject_error: disk.inject_error,
+        engine: match disk.engine() {
+            DiskEngine::Unspecified => EngineChoice::Auto,
+            DiskEngine::IoUring => EngineChoice::Uring,
+            DiskEngine::Threads => EngineChoice::Threads,
+        },
+    }
+}
+
+/// A burner that fills; its size is what there is to take now.
+fn fill(
+    offer: &Offer<'_>,
+    field: &str,
+    path: PathBuf,
+    disk: &mut DiskBurner,
+    found: &mut Violations,
+) -> Option<DiskLoad> {
+    let percent = disk.fill_percent.unwrap_or_default();
+    let until_bp = (percent * 100.0).round() as u32;
+    let reserve_bytes = offer.limits.disk_reserve_bytes;
+    let room = File::open(&path).and_then(|folder| Room::of(&folder));
+    let room = match room {
+        Ok(room) => room,
+        Err(error) => {
+            found.add(
+                format!("{field}.path"),
+                format!("the free space of {} can't be read: {error}", path.display()),
+                "choose another folder",
+            );
+            return None;
+        }
+    };
+    let size_bytes = room.to_take(until_bp, reserve_bytes);
+    if size_bytes == 0 {
+        found.add(
+            format!("{field}.fill_percent"),
+            format!(
+                "{} is already filled to {percent} %, or to the agent's reserve: {} bytes are taken, {} are free, \
+                 {reserve_bytes} of them are kept in reserve",
+                path.display(),
+                room.taken,
+                room.free
+            ),
+            "fill to more, free some space, or choose another folder",
+        );
+        return None;
+    }
+    let task = Task::Fill { until_bp, reserve_bytes };
+    disk.jobs = Some(1);
+    Some(DiskLoad { task, size_bytes, blocks: Vec::new(), depth: 0, ..io(path, false, &mut disk.clone()) })
+}
+
+/// Whether the device is given away, free, and large enough for all jobs.
+fn check_device(
+    offer: &Offer<'_>,
+    field: &str,
+    load: &DiskLoad,
+    jobs: usize,
+    found: &mut Violations,
+) -> Option<()> {
+    let path = load.path.display();
+    if !is_expendable(&load.path, &offer.limits.expendable_devices) {
+        found.add(
+            format!("{field}.path"),
+            format!("{path} is a block device, and the agent's configuration does not give it away: its content would be lost"),
+            "name a folder, or list the device in limits.expendable_devices of the agent's configuration",
+        );
+        return None;
+    }
+    // As the burner will.
+    let claimed = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_EXCL)
+        .open(&load.path)
+        .and_then(|mut device| device.seek(SeekFrom::End(0)));
+    match claimed {
+        Err(error) => {
+            found.add(
+                format!("{field}.path"),
+                format!("{path} can't be had: {}", space::plain(&error)),
+                "unmount it and end whatever uses it, such as swap, LVM or RAID",
+            );
+            None
+        }
+        Ok(device_bytes) if load.size_bytes.checked_mul(jobs as u64).is_none_or(|all| all > device_bytes) => {
+            found.add(
+                format!("{field}.size_bytes"),
+                format!("{jobs} times {} bytes are more than {path} has: {device_bytes}", load.size_bytes),
+                "choose a smaller size or fewer jobs",
+            );
+            None
+        }
+        Ok(_) => Some(()),
+    }
+}
+
+/// By device number: a device has many names.
+fn is_expendable(path: &Path, listed: &[PathBuf]) -> bool {
+    let number = |path: &Path| {
+        let metadata = fs::metadata(path).ok().filter(|metadata| metadata.file_type().is_block_device())?;
+        Some(metadata.rdev())
+    };
+    number(path).is_some_and(|asked| listed.iter().any(|listed| number(listed) == Some(asked)))
 }

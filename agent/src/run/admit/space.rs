@@ -17,10 +17,10 @@ use crate::{
     host::{HostRoots, MemoryRoom},
 };
 
-/// The disk burners of a phase, with their places in it.
-fn disks(plans: &[Plan]) -> impl Iterator<Item = (usize, &DiskLoad)> {
+/// The disk burners of a phase, with their places in it and their jobs.
+fn disks(plans: &[Plan]) -> impl Iterator<Item = (usize, &DiskLoad, u64)> {
     plans.iter().enumerate().filter_map(|(index, plan)| match &plan.load {
-        Load::Disk(load) => Some((index, load)),
+        Load::Disk(load) => Some((index, load, plan.cores.len() as u64)),
         Load::Cpu(_) | Load::Memory(_) | Load::Network(_) => None,
     })
 }
@@ -28,13 +28,13 @@ fn disks(plans: &[Plan]) -> impl Iterator<Item = (usize, &DiskLoad)> {
 /// All files of a phase together must fit, with the reserve, on each file system. `phase` is its place in the message.
 pub(super) fn check_disks(phase: &str, plans: &[Plan], reserve_bytes: u64, found: &mut Violations) {
     let mut asked: Vec<(u64, u64)> = Vec::new();
-    for (index, load) in disks(plans) {
+    for (index, load, jobs) in disks(plans).filter(|(_, load, _)| !load.is_device) {
         let (Ok(metadata), Ok(space)) = (fs::metadata(&load.path), statvfs(&load.path)) else { continue };
         let before = asked.iter().position(|(device, _)| *device == metadata.dev()).unwrap_or_else(|| {
             asked.push((metadata.dev(), 0));
             asked.len() - 1
         });
-        let bytes = asked[before].1.saturating_add(load.size_bytes);
+        let bytes = asked[before].1.saturating_add(load.size_bytes.saturating_mul(jobs));
         asked[before].1 = bytes;
         let unit = space.fragment_size();
         let (whole, free) = (space.blocks() * unit, space.blocks_available() * unit);
@@ -64,7 +64,7 @@ pub(super) fn check_memory(
     let Some(left) = MemoryRoom::new(roots, None).tightest(reserve_bytes) else { return };
     let mut asked = 0u64;
     for (index, plan) in plans.iter().enumerate() {
-        let Some(want) = Want::of(&plan.load) else { continue };
+        let Some(want) = Want::of(plan) else { continue };
         asked = asked.saturating_add(want.bytes);
         if asked > left.usable_bytes() {
             found.add(
@@ -85,10 +85,10 @@ struct Want {
 }
 
 impl Want {
-    fn of(load: &Load) -> Option<Self> {
-        match load {
+    fn of(plan: &Plan) -> Option<Self> {
+        match &plan.load {
             Load::Cpu(_) | Load::Network(_) => None,
-            Load::Disk(load) => Some(Self::of_disk(load)),
+            Load::Disk(load) => Some(Self::of_disk(load, plan.cores.len() as u64)),
             // Pressure feels its way.
             Load::Memory(load) if matches!(load.method, Method::Pressure(_)) => None,
             Load::Memory(load) => Some(Self {
@@ -100,13 +100,17 @@ impl Want {
         }
     }
 
-    fn of_disk(load: &DiskLoad) -> Self {
-        let file = if lives_in_memory(&load.path) { load.size_bytes } else { 0 };
-        let buffers = u64::from(load.block_bytes) * u64::from(load.depth);
+    fn of_disk(load: &DiskLoad, jobs: u64) -> Self {
+        let in_memory = !load.is_device && lives_in_memory(&load.path);
+        let file = if in_memory { load.size_bytes.saturating_mul(jobs) } else { 0 };
+        let buffers = load.memory_bytes().saturating_mul(jobs);
         let (field, what) = if file > buffers {
-            ("size_bytes", format!("a file of {file} bytes in memory ({})", load.path.display()))
+            ("size_bytes", format!("{file} bytes of files in memory ({})", load.path.display()))
+        } else if load.verify {
+            ("size_bytes", format!("{buffers} bytes for blocks in flight and what verification remembers"))
         } else {
-            ("depth", format!("{} blocks of {} bytes in flight", load.depth, load.block_bytes))
+            let (depth, block_bytes) = (u64::from(load.depth) * jobs, load.largest_block());
+            ("depth", format!("{depth} blocks of {block_bytes} bytes in flight"))
         };
         let bytes = file.saturating_add(buffers);
         Self { bytes, field, what, mend: "choose a smaller size, depth or block size" }
@@ -145,7 +149,7 @@ pub(super) fn check_folder(field: &str, path: &Path, found: &mut Violations) -> 
 }
 
 /// The kernel's words, without what Rust adds around them.
-fn plain(error: &io::Error) -> String {
+pub(super) fn plain(error: &io::Error) -> String {
     error
         .raw_os_error()
         .map_or_else(|| error.to_string(), |errno| nix::errno::Errno::from_raw(errno).desc().to_owned())

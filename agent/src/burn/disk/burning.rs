@@ -1,0 +1,310 @@
+//! The I/Os of one worker over one phase.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use super::{
+    engine::Engine,
+    load::{DiskLoad, Io, Operation, Rate, figure},
+    mix::Mix,
+    verify::Verifier,
+};
+use crate::{
+    burn::{
+        BurnError, control,
+        worker::{Flow, Reins},
+    },
+    clock,
+};
+
+/// How often the command is looked at; the engine's waits are bounded, too.
+const LOOK: Duration = Duration::from_millis(1);
+/// How often CPU time, elapsed time and figures are published.
+const PUBLISH: Duration = Duration::from_millis(20);
+/// Nearer to the end than this, waits are bounded by it.
+const LAST_STRETCH: Duration = Duration::from_millis(4);
+
+/// An I/O that was started.
+#[derive(Debug, Clone, Copy)]
+struct Flight {
+    io: Io,
+    /// When it was submitted, or due; CLOCK_BOOTTIME.
+    since: Duration,
+}
+
+/// What a worker burns with.
+pub(super) struct Burning<'a> {
+    pub(super) load: &'a DiskLoad,
+    /// Where its part of a device begins.
+    pub(super) base: u64,
+    pub(super) engine: &'a mut Engine,
+    pub(super) verifier: Option<&'a mut Verifier>,
+    pub(super) seed: u64,
+    pub(super) reins: &'a Reins,
+}
+
+impl Burning<'_> {
+    /// To the end of the phase, or a stop.
+    ///
+    /// # Errors
+    /// The engine's; [`BurnError::WrongBlock`].
+    pub(super) fn run(self) -> Result<(), BurnError> {
+        let now = clock::boottime();
+        self.reins.slot().first_burn_ns.store(clock::ns(now), Ordering::Relaxed);
+        let (place, workers) = self.reins.place();
+        let depth = self.load.depth;
+        let nothing = Flight { io: Io { operation: Operation::Sync, bytes: 0, offset: 0 }, since: now };
+        Loop {
+            mix: Mix::new(self.load, self.seed),
+            schedule: Schedule {
+                place: place as u64,
+                workers: workers as u64,
+                rate: self.load.rate,
+                done: 0,
+            },
+            flights: vec![nothing; depth as usize],
+            free: (0..depth).rev().collect(),
+            // That of all workers, so that they share a rate from its first I/O on.
+            origin: self.reins.start(),
+            origin_cpu: clock::thread_cpu(),
+            origin_engine_cpu: self.engine.on_cpu(),
+            unsynced_writes: 0,
+            published: now,
+            with: self,
+        }
+        .run(now)
+    }
+}
+
+struct Loop<'a> {
+    with: Burning<'a>,
+    mix: Mix,
+    schedule: Schedule,
+    /// By buffer.
+    flights: Vec<Flight>,
+    free: Vec<u32>,
+    /// When the clock started; moved on by pauses.
+    origin: Duration,
+    origin_cpu: Duration,
+    origin_engine_cpu: Duration,
+    unsynced_writes: u32,
+    published: Duration,
+}
+
+impl Loop<'_> {
+    /// One reading of the clock serves everything between two waits.
+    fn run(mut self, mut now: Duration) -> Result<(), BurnError> {
+        let mut looked = Duration::ZERO;
+        loop {
+            let end = self.with.reins.end();
+            if now >= looked + LOOK || now >= end {
+                match self.with.reins.check() {
+                    Flow::Stop => break,
+                    Flow::Resumed(paused) => self.resume(paused),
+                    Flow::Burn => {}
+                }
+                now = clock::boottime();
+                looked = now;
+            }
+            let next_due = self.submit(now);
+            let left = end.saturating_sub(now);
+            let at_most = next_due.map(|due| due.saturating_sub(now).min(left));
+            if self.in_flight() {
+                let at_most = at_most.or((left < LAST_STRETCH).then_some(left));
+                self.with.engine.submit_and_wait(at_most).map_err(BurnError::Ring)?;
+                now = clock::boottime();
+                self.complete(now)?;
+            } else {
+                self.with.reins.sleep_until((now + at_most.unwrap_or(LOOK)).min(end));
+                now = clock::boottime();
+                looked = Duration::ZERO;
+            }
+            if now >= self.published + PUBLISH {
+                self.publish(now);
+            }
+        }
+        let lag = self.schedule.due(self.origin).map_or(Duration::ZERO, |due| now.saturating_sub(due));
+        // The slowest I/Os are those still in flight: without them the histogram would flatter the device. Should they
+        // hang, the daemon ends this process.
+        while self.in_flight() {
+            self.with.engine.submit_and_wait(None).map_err(BurnError::Ring)?;
+            self.complete(clock::boottime())?;
+        }
+        self.publish(clock::boottime());
+        if let Some(place) = self.with.load.lag_place() {
+            self.with.reins.slot().figures[place].store(clock::ns(lag), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn in_flight(&self) -> bool {
+        self.free.len() < self.flights.len()
+    }
+
+    /// What was in flight did not take longer for a pause.
+    fn resume(&mut self, paused: Duration) {
+        self.origin += paused;
+        self.flights.iter_mut().for_each(|flight| flight.since += paused);
+    }
+
+    /// Starts what is due, as far as buffers are free. Says when the next I/O is due, where that is what it waits for.
+    fn submit(&mut self, now: Duration) -> Option<Duration> {
+        while let Some(&buffer) = self.free.last() {
+            if self.with.load.fsync_every > 0 && self.unsynced_writes >= self.with.load.fsync_every {
+                self.unsynced_writes = 0;
+                self.start(buffer, Io { operation: Operation::Sync, bytes: 0, offset: 0 }, now);
+                continue;
+            }
+            let due = self.schedule.due(self.origin);
+            if due.is_some_and(|due| due > now) {
+                return due;
+            }
+            let io = match &mut self.with.verifier {
+                None => self.mix.deal(),
+                // What would touch something in flight waits for that.
+                Some(verifier) => verifier.next(&mut self.mix)?,
+            };
+            let mut since = now;
+            if let Some(verifier) = &mut self.with.verifier {
+                if io.operation == Operation::Write {
+                    verifier.stamp(io, self.with.engine.buffer(buffer));
+                }
+                // Making content takes a while.
+                since = clock::boottime();
+            }
+            self.unsynced_writes += u32::from(io.operation == Operation::Write);
+            self.schedule.count(io.bytes);
+            // With a rate, latency counts from when the I/O was due: a stall delays those behind it, and that shows.
+            self.start(buffer, io, due.unwrap_or(since));
+        }
+        None
+    }
+
+    fn start(&mut self, buffer: u32, io: Io, since: Duration) {
+        self.free.pop();
+        self.flights[buffer as usize] = Flight { io, since };
+        self.with.engine.start(buffer, Io { offset: self.with.base + io.offset, ..io });
+    }
+
+    fn complete(&mut self, now: Duration) -> Result<(), BurnError> {
+        let reins = self.with.reins;
+        let slot = reins.slot();
+        let (mut done, mut failed, mut moved) = (0, 0, [0; 2]);
+        let mut wrong = None;
+        let Self { flights, free, with, .. } = self;
+        let verifier = &mut with.verifier;
+        with.engine.completed(|buffer, result, content| {
+            free.push(buffer);
+            let Flight { io, since } = flights[buffer as usize];
+            let went_well = result == Ok(io.bytes);
+            if went_well {
+                reins.count_latency(io.operation.latency(), clock::ns(now.saturating_sub(since)));
+                if io.operation != Operation::Sync {
+                    done += 1;
+                    moved[io.operation.latency()] += u64::from(io.bytes);
+                }
+            } else {
+                failed += 1;
+                note_error(slot, result.err().unwrap_or(control::SHORT_TRANSFER));
+            }
+            if let Some(verifier) = verifier
+                && io.operation != Operation::Sync
+                && let Err(mismatch) = verifier.end(io, went_well, content)
+            {
+                wrong.get_or_insert(mismatch);
+            }
+        });
+        control::add(&slot.operations, done);
+        control::add(&slot.bytes, moved[0] + moved[1]);
+        control::add(&slot.figures[figure::READ_BYTES], moved[0]);
+        control::add(&slot.figures[figure::WRITTEN_BYTES], moved[1]);
+        control::add(&slot.io_errors, failed);
+        match wrong {
+            None => Ok(()),
+            Some(mismatch) => {
+                control::add(&slot.verify_errors, 1);
+                self.publish(now);
+                Err(BurnError::WrongBlock { path: self.with.load.path.clone(), mismatch: Box::new(mismatch) })
+            }
+        }
+    }
+
+    fn publish(&mut self, now: Duration) {
+        self.published = now;
+        let slot = self.with.reins.slot();
+        slot.burning_ns.store(clock::ns(now.saturating_sub(self.origin)), Ordering::Relaxed);
+        let on_cpu = clock::thread_cpu().saturating_sub(self.origin_cpu)
+            + self.with.engine.on_cpu().saturating_sub(self.origin_engine_cpu);
+        slot.on_cpu_ns.store(clock::ns(on_cpu), Ordering::Relaxed);
+        if let Some(verifier) = &self.with.verifier {
+            slot.figures[figure::VERIFIED].store(verifier.verified, Ordering::Relaxed);
+            slot.figures[figure::UNVERIFIED].store(verifier.unverified, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The first one stays.
+pub(super) fn note_error(slot: &control::Slot, errno: i32) {
+    let _was_set =
+        slot.io_errno.compare_exchange(0, errno.cast_unsigned(), Ordering::Relaxed, Ordering::Relaxed);
+}
+
+/// When I/Os are due. Absolute, so that no delay adds up; workers take turns, so that all together are as even as one.
+#[derive(Debug)]
+struct Schedule {
+    place: u64,
+    workers: u64,
+    rate: Option<Rate>,
+    /// I/Os, or bytes, that this worker started.
+    done: u64,
+}
+
+impl Schedule {
+    /// When the next one is due, at a rate.
+    fn due(&self, origin: Duration) -> Option<Duration> {
+        match self.rate? {
+            Rate::Operations(rate) => Some(origin + after(self.done * self.workers + self.place, rate)),
+            Rate::Bytes(rate) => Some(origin + after(self.done * self.workers, rate)),
+        }
+    }
+
+    fn count(&mut self, bytes: u32) {
+        self.done += match self.rate {
+            Some(Rate::Bytes(_)) => u64::from(bytes),
+            Some(Rate::Operations(_)) | None => 1,
+        };
+    }
+}
+
+/// How long `n` take at a rate.
+fn after(n: u64, rate_per_s: u64) -> Duration {
+    let ns = u128::from(n) * 1_000_000_000 / u128::from(rate_per_s);
+    Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_share_a_rate_and_take_turns() {
+        let mut due: Vec<Duration> = Vec::new();
+        for place in 0..4 {
+            let mut schedule = Schedule { place, workers: 4, rate: Some(Rate::Operations(1_000)), done: 0 };
+            for _ in 0..25 {
+                due.extend(schedule.due(Duration::ZERO));
+                schedule.count(4_096);
+            }
+        }
+        due.sort_unstable();
+        let wanted: Vec<Duration> = (0..100).map(Duration::from_millis).collect();
+        assert_eq!(due, wanted);
+    }
+
+    #[test]
+    fn a_rate_of_bytes_counts_bytes() {
+        let mut schedule = Schedule { place: 0, workers: 2, rate: Some(Rate::Bytes(1 << 20)), done: 0 };
+        schedule.count(1 << 18);
+        // A quarter of a MiB by one of two workers is half a MiB by both.
+        assert_eq!(schedule.due(Duration::ZERO), Some(Duration::from_millis(500)));
+    }
+}
