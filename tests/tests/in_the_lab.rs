@@ -1,23 +1,16 @@
 //! Another kernel, pure cgroup v2, and real hardware to torment, in a virtual machine: what the machine that runs the tests
 //! lacks. One boot for all; slow, so for behaviour and never for figures.
 
-use std::{
-    collections::HashMap,
-    fs,
-    process::{Command, Stdio},
-};
+use std::fs;
 
 use serde_json::Value;
-use ssts_tests::{Machine, Programs, note, tools};
+use ssts_tests::{Machine, lab, note, tools};
 
 /// What the laboratory's script and the story's need.
 const TOOLS: [&str; 8] =
     ["qemu-system-x86_64", "busybox", "cpio", "modprobe", "i2cset", "mkfs.ext4", "setpriv", "timeout"];
 
-/// Prints a section for each command: a head line with its name, what it printed, a last line with its exit status.
 const SCRIPT: &str = r#"
-export XDG_STATE_HOME=/tmp/state HOME=/tmp
-section() { local name=$1 status=0; shift; echo "=== $name"; "$@" 2>"/tmp/$name.err" || status=$?; echo "=== $status"; ((status == 0)) || cat "/tmp/$name.err" >&2; }
 state() { uname -r; ls -d /sys/fs/cgroup/ssts-* /tmp/disk/* 2>/dev/null | grep -v lost+found; pgrep sstsd; true; }
 
 truncate -s 160M /tmp/image && mkfs.ext4 -q /tmp/image && mkdir /tmp/disk && mount -o loop /tmp/image /tmp/disk || exit 99
@@ -60,57 +53,6 @@ section heat heat
 section after state
 "#;
 
-struct Section {
-    text: String,
-    status: i32,
-}
-
-impl Section {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.text).expect(&self.text)
-    }
-}
-
-/// What the script said on standard output and error, and the status of the laboratory.
-fn boot() -> (String, String, Option<i32>) {
-    let programs = Programs::built();
-    // The machine has an environment of its own: what the script is to know stands in it.
-    let known = format!("SSTSD='{}' SSTSCTL='{}'\n", programs.sstsd.display(), programs.sstsctl.display());
-    let output = Command::new(Programs::repository().join("tests/lab/vm"))
-        .arg(known + SCRIPT)
-        .env("LAB_SECONDS", "120")
-        .current_dir(Programs::repository())
-        .stdin(Stdio::null())
-        .output()
-        .expect("it can be executed");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (text(&output.stdout), text(&output.stderr), output.status.code())
-}
-
-/// The sections of a boot that came to its end. A machine whose emulated processor stalled proves nothing about what runs
-/// in it, and is booted once more.
-fn carried_out() -> HashMap<String, Section> {
-    let (mut stdout, mut stderr, mut status) = boot();
-    if status == Some(124) && stderr.contains("detected stall") {
-        note(format_args!("the emulated processor stalled, booting once more: {stderr}"));
-        (stdout, stderr, status) = boot();
-    }
-    note(format_args!("{stderr}"));
-    assert_eq!(status, Some(0), "{stdout}\n{stderr}");
-    sections(&stdout)
-}
-
-fn sections(text: &str) -> HashMap<String, Section> {
-    let mut found = HashMap::new();
-    let mut parts = text.split("=== ").skip(1);
-    while let (Some(begin), Some(end)) = (parts.next(), parts.next()) {
-        let (name, text) = begin.split_once('\n').expect("a head line ends");
-        let status = end.trim().parse().expect(end);
-        found.insert(name.to_owned(), Section { text: text.to_owned(), status });
-    }
-    found
-}
-
 /// Whether the host can do it, as `sstsd check` found out by trying.
 fn works(check: &Value, name: &str) -> bool {
     let all = check["capabilities"].as_array().expect("capabilities are a list");
@@ -124,7 +66,7 @@ fn probes_a_run_and_a_guard_work_on_another_kernel() {
         return;
     }
     let _machine = Machine::exclusive();
-    let sections = carried_out();
+    let sections = lab::carry_out(SCRIPT);
     let section = |name: &str| sections.get(name).unwrap_or_else(|| panic!("section {name} is missing"));
 
     let after = &section("after").text;

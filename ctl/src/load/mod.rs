@@ -9,7 +9,7 @@ use ssts_proto::v1::{Constant, Ramp, RandomWalk, Sawtooth, Sine, Square, Step, S
 use crate::{error::Problem, quantity};
 
 /// How a load is written, for messages and help.
-pub(crate) const FORMS: &str = "write percent of each core: 50, a ramp 10..90, steps:10@5s,50@10s,0, sine:10..90/10s, \
+pub(crate) const FORMS: &str = "write 1 to 100 percent of each core: 50, a ramp 10..90, steps:10@5s,50@10s,0, sine:10..90/10s, \
                                 square:0..100/1s@25%, sawtooth:0..100/10s, walk:10..90/5/100ms, or trace:FILE";
 
 /// `50`, `10..90`, `sine:10..90/10s` and so on; `folder` is where the path of a trace begins.

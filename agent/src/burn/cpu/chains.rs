@@ -21,20 +21,21 @@ use crate::{
     clock,
 };
 
-/// 1 + 2^-13: over 4,096 steps distances grow by e^0.5.
-pub(super) const A: f64 = 1.0 + 1.0 / 8_192.0;
+/// 1 + 2^-14: over 8,192 steps distances grow by e^0.5.
+pub(super) const A: f64 = 1.0 + 1.0 / 16_384.0;
 /// Puts the fixed point at 1.5.
-pub(super) const B: f64 = -1.5 / 8_192.0;
-/// 341 units in the last place of binary32 between 1 and 2, 2^-23: some 2^-14.6.
-pub(super) const C: f64 = 341.0 / 8_388_608.0;
+pub(super) const B: f64 = -1.5 / 16_384.0;
+/// 171 units in the last place of binary32 between 1 and 2, 2^-23: some 2^-15.6, so that a unit's sum stays below 2.
+pub(super) const C: f64 = 171.0 / 8_388_608.0;
 
 /// Multiply-add chains alone: latency (4 to 5 cycles) times pipes (2), and some to spare.
 pub(super) const FMA_CHAINS: usize = 12;
 /// Where 32 registers allow it: 12 chains of multiply-adds and 12 of additions, so that pipes for additions alone
 /// (Zen 3 and later) have work beside those for multiply-adds.
 pub(super) const WIDE_CHAINS: usize = 24;
-/// Steps of a unit of 12 chains: some 8 µs on two pipes at 3 GHz, short against a duty cycle's period.
-const STEPS: usize = 4_096;
+/// Steps of a unit of 12 chains: some 16 µs on two pipes at 3 GHz, short against a duty cycle's period and long against
+/// what surrounds them (filling and draining the pipes, comparing).
+const STEPS: usize = 8_192;
 /// Looks at each mix of `power` before choosing; the best one counts.
 const LOOKS: usize = 12;
 

@@ -400,7 +400,7 @@ mod tests {
             Recipe { kernel, isa, precision, memory_percent, level, caches, seed }.build().unwrap().work()
         };
         // Chains x lanes x steps, two each.
-        let lane_steps = 12 * 4 * 4_096;
+        let lane_steps = 12 * 4 * 8_192;
         let fma = Work { operations: lane_steps, bytes: 0, flops: 2 * lane_steps };
         assert_eq!(work(KernelName::Fma, Precision::Double, 0), fma);
         assert_eq!(work(KernelName::Fma, Precision::Single, 0).flops, 4 * lane_steps);
@@ -411,7 +411,7 @@ mod tests {
         assert_eq!(work(KernelName::Crypto, Precision::Double, 0).operations, 32 + 16);
         assert_eq!(work(KernelName::Cache, Precision::Double, 0).bytes, 4_096 * 64);
         assert_eq!(work(KernelName::ContextSwitch, Precision::Double, 0).operations, 16);
-        // Every tenth of 4,000 steps: a whole number of rounds of 16.
-        assert_eq!(work(KernelName::Power, Precision::Double, 10).bytes, 400 * 128);
+        // Every tenth of 8,160 steps: a whole number of rounds of 16.
+        assert_eq!(work(KernelName::Power, Precision::Double, 10).bytes, 816 * 128);
     }
 }
