@@ -25,6 +25,10 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(5);
 /// How long the last counts may take to come, at the end.
 const GOODBYE: Duration = Duration::from_millis(600);
+/// A sink that was heard so shortly before may be alive, with its last word stuck behind data in a slow link's queue.
+const LATELY: Duration = Duration::from_secs(1);
+/// Words taken in at once, so that a sink that floods does not keep a worker from its commands.
+const MOST_WORDS: usize = 64;
 
 /// An accepted session.
 #[derive(Debug)]
@@ -171,7 +175,8 @@ impl Session {
 
     /// Takes in what the sink said, without waiting.
     pub(super) fn listen(&mut self) -> Result<(), NetworkError> {
-        while let Some(word) = self.next_word()? {
+        for _ in 0..MOST_WORDS {
+            let Some(word) = self.next_word()? else { break };
             match word {
                 Word::Ready => {
                     self.ready = true;
@@ -197,12 +202,18 @@ impl Session {
         }
     }
 
-    /// Says that no more data comes, and takes the sink's last counts.
-    pub(super) fn finish(mut self, datagrams: u64, reins: &Reins) -> Result<Counts, NetworkError> {
+    /// Says that no more data comes, and takes the sink's last counts; calls `meanwhile` every few milliseconds.
+    pub(super) fn finish(
+        &mut self,
+        datagrams: u64,
+        reins: &Reins,
+        mut meanwhile: impl FnMut(),
+    ) -> Result<Counts, NetworkError> {
         self.tell(&Order::Done(datagrams).encode())?;
         let end = clock::boottime() + GOODBYE;
         while clock::boottime() < end && reins.go_on() {
             wait_for(self.control.as_fd(), PollFlags::POLLIN, LOOK);
+            meanwhile();
             match self.next_word()? {
                 Some(Word::Final(counts)) => return Ok(counts),
                 Some(Word::Progress(counts)) => self.counts = counts,
@@ -210,8 +221,13 @@ impl Session {
                 None => {}
             }
         }
-        // Stopped, or the word is stuck behind data in a slow link's queue: what was told last stands.
-        Ok(self.counts)
+        let silence = clock::boottime().saturating_sub(self.heard);
+        if reins.go_on() && silence >= LATELY {
+            return Err(NetworkError::Silent { peer: self.peer, silence });
+        }
+        // Stopped, or the word is stuck: what was told last stands, and what did not come by then did not come.
+        let lost = self.counts.lost.max(datagrams.saturating_sub(self.counts.received));
+        Ok(Counts { lost, ..self.counts })
     }
 
     /// For `poll`.
