@@ -111,8 +111,6 @@ impl Session {
             Ok(())
         })?;
         let _best_effort = stream.set_nodelay(load.protocol == Protocol::RequestResponse);
-        // A path that swallows everything must not keep data connections forever.
-        let _best_effort = SockRef::from(&stream).set_tcp_user_timeout(Some(SILENCE));
         (&stream).write_all(&self.token).map_err(|source| NetworkError::Gone { peer: self.peer, source })?;
         Ok(stream)
     }
@@ -230,6 +228,12 @@ impl Session {
         Ok(Counts { lost, ..self.counts })
     }
 
+    /// Tells of pauses from another thread.
+    pub(super) fn herald(&self) -> Result<Herald, NetworkError> {
+        let control = self.control.try_clone();
+        Ok(Herald(control.map_err(NetworkError::local("no further descriptor"))?))
+    }
+
     /// For `poll`.
     pub(super) fn control(&self) -> BorrowedFd<'_> {
         self.control.as_fd()
@@ -289,6 +293,17 @@ impl Session {
                 NetworkError::Ended { peer: self.peer, reason: "it answered out of turn".into() }
             }
         }
+    }
+}
+
+/// See [`Session::herald`].
+#[derive(Debug)]
+pub(super) struct Herald(TcpStream);
+
+impl Herald {
+    /// Begins or ends a pause.
+    pub(super) fn tell(&mut self, paused: bool) -> io::Result<()> {
+        self.0.write_all(&if paused { Order::Pause } else { Order::Resume }.encode())
     }
 }
 

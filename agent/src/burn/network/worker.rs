@@ -1,6 +1,12 @@
 //! What all workers of a network burner do alike, whatever flows: session, clock, counting, end.
 
-use std::{io, os::fd::BorrowedFd, sync::atomic::Ordering, time::Duration};
+use std::{
+    io,
+    os::fd::BorrowedFd,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
 use nix::{
     poll::{PollFd, PollFlags, ppoll},
@@ -29,6 +35,8 @@ use crate::{
 const LONGEST_WAIT: Duration = Duration::from_millis(2);
 /// How often the sink is listened to and counters are published.
 const PUBLISH: Duration = Duration::from_millis(10);
+/// How often it is looked whether a pause has begun or ended.
+const HERALD: Duration = Duration::from_millis(10);
 /// How long answers may take to come after the end.
 const DRAIN: Duration = Duration::from_millis(200);
 /// Groups in which operations that were never begun are counted at the end.
@@ -160,7 +168,7 @@ impl Burning {
         reins.slot().first_burn_ns.store(clock::ns(self.origin), Ordering::Relaxed);
         self.session.start()?;
         self.traffic.start(self.origin);
-        let outcome = self.follow(reins);
+        let outcome = self.follow_and_tell_pauses(reins);
         let is_natural = outcome.is_ok() && clock::boottime() >= reins.end();
         let outcome = if is_natural { self.drain(reins) } else { outcome };
         // However it ended: requests that are under way are the slowest.
@@ -169,6 +177,33 @@ impl Burning {
         self.publish(reins);
         outcome?;
         if is_natural { self.finish(reins) } else { Ok(()) }
+    }
+
+    /// [`Self::follow`], while a thread tells the sink of pauses: this one sleeps in them.
+    fn follow_and_tell_pauses(&mut self, reins: &Reins) -> Result<(), BurnError> {
+        let mut herald = self.session.herald()?;
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let told = || {
+                let mut is_paused = false;
+                while !over.load(Ordering::Relaxed) {
+                    // Taken first: only in a pause does burning count to an instant before it.
+                    let now = clock::boottime().min(reins.end());
+                    if (reins.until() < now) != is_paused {
+                        is_paused = !is_paused;
+                        // Where it fails, the burning thread finds out and knows why.
+                        let _best_effort = herald.tell(is_paused);
+                    }
+                    thread::park_timeout(HERALD);
+                }
+            };
+            let spawned = thread::Builder::new().name("pauses".into()).spawn_scoped(scope, told);
+            let herald = spawned.map_err(NetworkError::local("no further thread"))?;
+            let outcome = self.follow(reins);
+            over.store(true, Ordering::Relaxed);
+            herald.thread().unpark();
+            outcome
+        })
     }
 
     /// Until the phase's end, or a stop.
