@@ -318,21 +318,66 @@ fn a_halt_closes_the_sink_and_a_killed_daemon_takes_it_along() {
 #[test]
 fn a_stop_takes_milliseconds_and_a_pause_sends_nothing() {
     let Some(lab) = Lab::new(OPEN) else { return };
-    let running = lab.burn("--rate 100M --duration 60s --output json").spawn();
+    let running = lab.burn("--rate 100M --both --duration 60s --output json").spawn();
     lab.near_daemon.burning(1);
+    thread::sleep(Duration::from_millis(500));
     Ctl::new(&lab.near).words("pause").run().assert_status(0);
     thread::sleep(Duration::from_millis(300));
     let before = lab.wire.counter(Side::Far, "rx", "bytes");
+    let back = lab.wire.counter(Side::Near, "rx", "bytes");
     // Longer than either side waits for a word of the other.
-    thread::sleep(Duration::from_secs(6));
+    thread::sleep(Duration::from_secs(8));
     let meanwhile = lab.wire.counter(Side::Far, "rx", "bytes") - before;
     assert!(meanwhile < 50_000, "{meanwhile} bytes in a pause");
+    let meanwhile = lab.wire.counter(Side::Near, "rx", "bytes") - back;
+    assert!(meanwhile < 50_000, "{meanwhile} bytes from the sink in a pause");
     Ctl::new(&lab.near).words("resume").run().assert_status(0);
     thread::sleep(Duration::from_millis(500));
     assert!(lab.wire.counter(Side::Far, "rx", "bytes") - before > 2_000_000);
+    assert!(lab.wire.counter(Side::Near, "rx", "bytes") - back > 2_000_000);
+    let begin = Instant::now();
     Ctl::new(&lab.near).words("stop").run().assert_status(0);
     let outcome = running.outcome();
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
     outcome.assert_status(4);
     assert_eq!(outcome.json()["cause"], "stopped_by_user");
     assert_eq!(lab.near_daemon.burners(), []);
+}
+
+#[test]
+fn sessions_share_a_range_of_data_ports() {
+    let Some(lab) = Lab::new(&format!("{OPEN}data_ports = [7500, 7507]\n")) else { return };
+    for _ in 0..3 {
+        let burner = lab.burner("--protocol udp --rate 8M --streams 4 --cores 0,1 --duration 500ms");
+        assert_eq!(figure(&burner, "sink_received"), figure(&burner, "sent"), "{burner:#}");
+    }
+    lab.burner("--rate 8M --streams 4 --cores 0,1 --duration 500ms");
+}
+
+#[test]
+fn what_never_comes_back_is_lost() {
+    let Some(lab) = Lab::new(OPEN) else { return };
+    // Datagrams that the sink sends; its words are TCP.
+    let drops = "tc qdisc add dev wire root handle 1: prio && tc qdisc add dev wire parent 1:3 netem loss 100% && \
+                 tc filter add dev wire parent 1: protocol ip u32 match ip protocol 17 0xff flowid 1:3";
+    let set = lab.wire.shell(Side::Far, drops);
+    if !set.status.success() {
+        note(format_args!("NOT TESTED: {set:?}"));
+        return;
+    }
+    let burner = lab.burner("--protocol udp --rate 20M --both --duration 1s");
+    assert_eq!(figure(&burner, "returned_received"), 0, "{burner:#}");
+    assert!(near(figure(&burner, "returned_lost"), 1_726, 15.0), "{burner:#}");
+}
+
+#[test]
+fn a_cable_that_is_pulled_just_before_the_end_does_not_pass() {
+    let Some(lab) = Lab::new(OPEN) else { return };
+    let running = lab.burn("--protocol udp --rate 20M --duration 4s --output json").spawn();
+    lab.near_daemon.burning(1);
+    thread::sleep(Duration::from_millis(2_300));
+    lab.wire.set_up(false);
+    let outcome = running.outcome();
+    outcome.assert_status(5);
+    assert_eq!(outcome.json()["cause"], "peer_lost");
 }

@@ -353,6 +353,7 @@ mod tests {
             "[network]\nallowed_peers = [\"10.0.0.0/33\"]\n",
             "[network.sink]\nlisten = [\"10.0.0.1\"]\n",
             "[network.sink]\nmax_streams = 0\n",
+            "[network.sink]\ncores = [1024]\n",
             "[network.sink]\ndata_ports = [9, 8]\n",
             "[network.sink]\nmax_duration = \"0s\"\n",
             "[network.sink]\nmax_rate_bits_per_s = 0\n",

@@ -11,6 +11,9 @@ use serde::Deserialize;
 use super::{ConfigError, duration};
 use crate::sink::SinkPlan;
 
+/// What an affinity mask of the C library holds: sched_setaffinity(2), CPU_SETSIZE.
+const MOST_CORES: u32 = 1_024;
+
 /// What the network may do with this host.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -109,6 +112,12 @@ impl SinkConfig {
             format!("{:?}", self.max_duration),
             (Duration::from_secs(1)..=Duration::from_secs(366 * 24 * 3_600)).contains(&self.max_duration),
             "use 1s to a year",
+        )?;
+        bounds(
+            "network.sink.cores",
+            format!("{:?}", self.cores),
+            self.cores.iter().all(|core| *core < MOST_CORES),
+            "use numbers of cores below 1024",
         )
     }
 }

@@ -2,12 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::burn::network::{protocol::Counts, sequence::Sequence};
+use crate::burn::network::{protocol::Counts, udp::UdpReceiver};
 
 /// One stream's counters, each written by one thread.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) received_bytes: AtomicU64,
+    /// Of datagrams: those that are none of the stream's, too.
+    pub(super) all_bytes: AtomicU64,
     pub(super) received: AtomicU64,
     pub(super) lost: AtomicU64,
     pub(super) reordered: AtomicU64,
@@ -21,8 +23,10 @@ pub(super) struct Tally {
 
 impl Tally {
     /// Takes over what a datagram stream's receiver knows.
-    pub(super) fn follow(&self, sequence: &Sequence, bytes: u64) {
-        self.received_bytes.store(bytes, Ordering::Relaxed);
+    pub(super) fn follow(&self, receiver: &UdpReceiver) {
+        let sequence = &receiver.sequence;
+        self.received_bytes.store(receiver.bytes, Ordering::Relaxed);
+        self.all_bytes.store(receiver.all_bytes, Ordering::Relaxed);
         self.received.store(sequence.received, Ordering::Relaxed);
         self.lost.store(sequence.lost(None), Ordering::Relaxed);
         self.reordered.store(sequence.reordered, Ordering::Relaxed);
@@ -37,6 +41,8 @@ pub(super) struct Flow {
     pub(super) tallies: Vec<Tally>,
     /// Data flows: senders begin.
     pub(super) started: AtomicBool,
+    /// The burner does not take anything: senders wait.
+    pub(super) paused: AtomicBool,
     /// Everything ends.
     pub(super) stop: AtomicBool,
 }
@@ -46,6 +52,7 @@ impl Flow {
         Self {
             tallies: (0..streams).map(|_| Tally::default()).collect(),
             started: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         }
     }
@@ -54,11 +61,18 @@ impl Flow {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// Whatever came, of use or not.
+    pub(super) fn all_bytes(&self) -> u64 {
+        let each = self.tallies.iter().map(|tally| tally.all_bytes.load(Ordering::Relaxed));
+        each.fold(0, u64::saturating_add)
+    }
+
     /// All streams together. `sent` is how many datagrams the burner says it sent: what came after the last that arrived
     /// is lost too.
     pub(super) fn counts(&self, sent: Option<u64>) -> Counts {
         let sum = |of: fn(&Tally) -> &AtomicU64| -> u64 {
-            self.tallies.iter().map(|tally| of(tally).load(Ordering::Relaxed)).sum()
+            let each = self.tallies.iter().map(|tally| of(tally).load(Ordering::Relaxed));
+            each.fold(0, u64::saturating_add)
         };
         let received = sum(|tally| &tally.received);
         let lost = sum(|tally| &tally.lost);
@@ -76,7 +90,22 @@ impl Flow {
                 .unwrap_or_default(),
             sent_bytes: sum(|tally| &tally.sent_bytes),
             sent: sum(|tally| &tally.sent),
-            cpu_ns: sum(|tally| &tally.receiver_cpu_ns) + sum(|tally| &tally.sender_cpu_ns),
+            cpu_ns: sum(|tally| &tally.receiver_cpu_ns).saturating_add(sum(|tally| &tally.sender_cpu_ns)),
+        }
+    }
+}
+
+/// Ends a session's threads when whoever holds this is gone, by a panic too: the session would wait for them for ever.
+pub(super) struct Ends<'a> {
+    pub(super) flow: &'a Flow,
+    /// Only a panic does.
+    pub(super) only_panics: bool,
+}
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        if !self.only_panics || std::thread::panicking() {
+            self.flow.stop.store(true, Ordering::Relaxed);
         }
     }
 }

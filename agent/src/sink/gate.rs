@@ -47,14 +47,7 @@ impl Gate {
         if self.closed.load(Ordering::Relaxed) {
             return Err("its host is halted".into());
         }
-        // A dual-stack socket shows IPv4 peers as mapped addresses.
-        let peer = peer.to_canonical();
-        if !plan.allowed_peers.iter().any(|net| net.contains(&peer)) {
-            return Err(format!(
-                "{peer} is in none of its networks ({}); add it to network.sink.allowed_peers there",
-                list(&plan.allowed_peers)
-            ));
-        }
+        self.lets_in(peer)?;
         let duration = Duration::from_millis(hello.duration_ms);
         if duration > plan.max_duration {
             return Err(format!(
@@ -110,6 +103,28 @@ impl Gate {
         };
         let share = u128::from(whole) * u128::from(hello.streams) / u128::from(hello.all_streams);
         u64::try_from(share).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// What one receiver may take off a TCP stream at once, of `most` bytes: what the cap allows it in 50 ms. Were it more, a
+    /// stream would stand still for as long as it costs.
+    pub(super) fn most_at_once(&self, most: usize) -> usize {
+        let streams = self.streams.load(Ordering::Relaxed).max(1);
+        let share = self.plan.max_rate_bits_per_s / 8 / 20 / streams;
+        usize::try_from(share).unwrap_or(most).clamp(1, most)
+    }
+
+    /// Whether burners may come from there; else the reason.
+    pub(super) fn lets_in(&self, peer: IpAddr) -> Result<(), String> {
+        // A dual-stack socket shows IPv4 peers as mapped addresses.
+        let peer = peer.to_canonical();
+        let nets = &self.plan.allowed_peers;
+        if nets.iter().any(|net| net.contains(&peer)) {
+            return Ok(());
+        }
+        Err(format!(
+            "{peer} is in none of its networks ({}); add it to network.sink.allowed_peers there",
+            list(nets)
+        ))
     }
 
     /// The core for the next receiver.
@@ -221,6 +236,7 @@ mod tests {
         let gate = gate();
         let pass = gate.admit(peer(), &Hello { rate_bits_per_s: 0, ..hello() }).unwrap();
         assert_eq!(pass.granted_bits_per_s, 500);
+        assert_eq!(gate.most_at_once(1 << 20), 6, "50 ms of 125 bytes a second");
         assert_eq!([gate.next_core(), gate.next_core(), gate.next_core()], [Some(3), Some(5), Some(3)]);
     }
 

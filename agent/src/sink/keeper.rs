@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use super::{News, SinkPlan};
 use crate::{
     burn::{
-        control::{self, ControlBlock},
+        control::{Command, ControlBlock},
         inherit::Inheritance,
         launch::{Launched, launch},
     },
@@ -92,7 +92,7 @@ impl Drop for Keeper {
 
 fn keep(plan: &SinkPlan, deadline: Duration, engine: &Engine, stop: &AtomicBool, first: &mpsc::Sender<News>) {
     while !stop.load(Ordering::Relaxed) {
-        match start(plan, deadline) {
+        match start(plan, deadline, engine.halt_state().is_some()) {
             Ok((child, block)) => {
                 engine.hold_sink(Some(block.clone()));
                 follow(&child, &block, stop, first);
@@ -109,9 +109,10 @@ fn keep(plan: &SinkPlan, deadline: Duration, engine: &Engine, stop: &AtomicBool,
     }
 }
 
-fn start(plan: &SinkPlan, deadline: Duration) -> io::Result<(Launched, Arc<ControlBlock>)> {
+fn start(plan: &SinkPlan, deadline: Duration, halted: bool) -> io::Result<(Launched, Arc<ControlBlock>)> {
     let block = Arc::new(ControlBlock::create(1, 0, deadline)?);
-    block.set_command(control::Command::Burn);
+    // Closed from its first moment where the host is halted; the next tick follows what changes.
+    block.set_command(if halted { Command::Pause } else { Command::Burn });
     let mut file = File::from(memfd_create(c"ssts-sink-plan", MFdFlags::MFD_CLOEXEC)?);
     file.write_all(&serde_json::to_vec(plan)?)?;
     file.rewind()?;
@@ -136,7 +137,7 @@ fn follow(child: &Launched, block: &Arc<ControlBlock>, stop: &AtomicBool, first:
         while !stop.load(Ordering::Relaxed) && !reader.is_finished() {
             thread::sleep(Duration::from_millis(10));
         }
-        block.set_command(control::Command::Stop);
+        block.set_command(Command::Stop);
         let end = clock::boottime() + GRACE;
         while !reader.is_finished() && clock::boottime() < end {
             thread::sleep(Duration::from_millis(5));

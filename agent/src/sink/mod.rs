@@ -9,6 +9,9 @@ mod keeper;
 mod paths;
 mod process;
 mod session;
+#[cfg(test)]
+mod strangers;
+mod traffic;
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -11,12 +11,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::burn::network::{
-    protocol::{KNOCK_BYTES, SILENCE, STEP, Token, knocked},
+    protocol::{KNOCK_BYTES, STEP, Token, knocked},
     set_buffers,
 };
 
 /// Ports that are tried before "whichever is free" is taken for used up.
 const TRIES: u16 = 1_024;
+/// How long all of a session's connections may take; each of them may take [`STEP`].
+const MOST_TIME: Duration = Duration::from_secs(60);
 /// How long a connection may take to say its token. It is said at once, and others wait meanwhile.
 const TOKEN_TIME: Duration = Duration::from_millis(250);
 /// A stream's thread looks so often whether everything ends.
@@ -41,9 +43,13 @@ pub(super) fn listener(
     Ok(socket.into())
 }
 
-/// A datagram socket on the first free port of the range, which more of ours may share.
+/// A datagram socket on the first port of the range that no other session has; its own streams may join it there.
 pub(super) fn door(ip: IpAddr, ports: Option<(u16, u16)>) -> io::Result<UdpSocket> {
-    first_free(ports, |port| datagram_socket(SocketAddr::new(ip, port), None))
+    let door = first_free(ports, |port| UdpSocket::bind((ip, port)))?;
+    door.set_nonblocking(true)?;
+    // Not before the port is taken: two doors on one port would take each other's knocks.
+    SockRef::from(&door).set_reuse_port(true)?;
+    Ok(door)
 }
 
 fn datagram_socket(at: SocketAddr, buffer: Option<u32>) -> io::Result<UdpSocket> {
@@ -75,10 +81,11 @@ pub(super) fn streams(
     count: u16,
     gone: impl Fn() -> bool,
 ) -> io::Result<Vec<TcpStream>> {
-    let end = Instant::now() + STEP;
+    let last_end = Instant::now() + MOST_TIME;
+    let mut end = Instant::now() + STEP;
     let mut streams = Vec::new();
     while streams.len() < usize::from(count) {
-        if Instant::now() >= end || gone() {
+        if Instant::now() >= end.min(last_end) || gone() {
             return Err(io::ErrorKind::TimedOut.into());
         }
         if !readable(listener, LOOK) {
@@ -94,8 +101,9 @@ pub(super) fn streams(
             stream.set_read_timeout(Some(LOOK))?;
             stream.set_write_timeout(Some(LOOK))?;
             stream.set_nodelay(true)?;
-            SockRef::from(&stream).set_tcp_user_timeout(Some(SILENCE))?;
             streams.push(stream);
+            // Over a long path many streams take their time.
+            end = Instant::now() + STEP;
         }
     }
     Ok(streams)
@@ -136,4 +144,26 @@ pub(super) fn datagram_streams(
 pub(super) fn readable(socket: &impl AsFd, timeout: Duration) -> bool {
     let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
     poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], timeout).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn each_session_has_a_port_of_its_own_which_its_streams_share() {
+        let ip = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let first = door(ip, None).unwrap();
+        let port = first.local_addr().unwrap().port();
+        let range = Some((port, port.saturating_add(20)));
+        let second = door(ip, range).unwrap();
+        assert_ne!(second.local_addr().unwrap().port(), port);
+        let stream = datagram_socket(first.local_addr().unwrap(), None).unwrap();
+        drop(first);
+        assert_ne!(door(ip, range).unwrap().local_addr().unwrap().port(), port, "its stream is there");
+        drop(stream);
+        assert_eq!(door(ip, range).unwrap().local_addr().unwrap().port(), port);
+    }
 }

@@ -11,6 +11,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -20,6 +21,7 @@ use crate::{
     burn::{
         control::{Command, ControlBlock},
         inherit::{self, Inheritance},
+        network::protocol::Word,
         process::{DEADLINE_PASSED, follow},
     },
     clock,
@@ -27,6 +29,8 @@ use crate::{
 
 /// How often the deadline and the command are looked at.
 const WATCH_MS: u8 = 50;
+/// After a connection that could not be taken.
+const AFTER_ERROR: Duration = Duration::from_millis(50);
 /// Sessions beyond those that have streams: handshakes, and those that will be refused.
 const SPARE_SESSIONS: usize = 64;
 
@@ -71,6 +75,7 @@ fn listen(address: &SocketAddr) -> Result<TcpListener, String> {
 fn serve(block: &ControlBlock, gate: &Arc<Gate>, listeners: &[TcpListener]) -> ExitCode {
     let sessions = Arc::new(AtomicUsize::new(0));
     let most = usize::from(gate.plan.max_streams) + SPARE_SESSIONS;
+    let mut refusals = Limited::default();
     loop {
         if clock::boottime() >= block.deadline() {
             return ExitCode::from(DEADLINE_PASSED);
@@ -86,7 +91,22 @@ fn serve(block: &ControlBlock, gate: &Arc<Gate>, listeners: &[TcpListener]) -> E
             continue;
         }
         for listener in listeners {
-            let Ok((control, from)) = listener.accept() else { continue };
+            let (control, from) = match listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => {
+                    // Such as EMFILE: whoever waits makes the socket readable all the while.
+                    refusals.tell(|| format!("a connection could not be taken: {error}"));
+                    thread::sleep(AFTER_ERROR);
+                    continue;
+                }
+            };
+            if let Err(reason) = gate.lets_in(from.ip()) {
+                // No thread, no place and no patience for strangers.
+                let _best_effort = (&control).write_all(&Word::Refused(reason.clone()).encode());
+                refusals.tell(|| format!("a session of {from}: refused: {reason}"));
+                continue;
+            }
             if sessions.load(Ordering::Relaxed) >= most {
                 // Closed at once: those who knock too often wait.
                 continue;
@@ -104,6 +124,28 @@ fn serve(block: &ControlBlock, gate: &Arc<Gate>, listeners: &[TcpListener]) -> E
                 tell(&News::Told(format!("no thread for {from}: {error}")));
             }
         }
+    }
+}
+
+/// What strangers can cause, told once a second at most.
+#[derive(Default)]
+struct Limited {
+    told: Option<Instant>,
+    left_out: u64,
+}
+
+impl Limited {
+    fn tell(&mut self, text: impl FnOnce() -> String) {
+        if self.told.is_some_and(|told| told.elapsed() < Duration::from_secs(1)) {
+            self.left_out += 1;
+            return;
+        }
+        self.told = Some(Instant::now());
+        let more = match std::mem::take(&mut self.left_out) {
+            0 => String::new(),
+            left_out => format!("; {left_out} more such were not told"),
+        };
+        tell(&News::Told(text() + &more));
     }
 }
 

@@ -1,9 +1,9 @@
 //! One worker of a burner, served from its hello to its last counts.
 
 use std::{
+    collections::VecDeque,
     io::{self, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    os::fd::AsFd as _,
     sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
@@ -12,33 +12,32 @@ use std::{
 use socket2::{SockRef, TcpKeepalive};
 
 use super::{
-    count::{Flow, Tally},
+    count::{Ends, Flow},
     gate::{Gate, Pass},
     paths::{self, LOOK, readable},
+    traffic::{accept, answer, receive, receive_datagrams, send, send_datagrams, waits},
 };
-use crate::{
-    burn::network::{
-        Protocol,
-        protocol::{
-            HELLO_BYTES, Hello, ORDER_BYTES, Order, PROGRESS, SILENCE, STEP, Token, Word, stream_number,
-        },
-        socket::discard,
-        udp::{DEFAULT_BUFFER_BYTES, Sent, UdpReceiver, UdpSender},
+use crate::burn::network::{
+    Protocol,
+    protocol::{
+        HELLO_BYTES, Hello, KNOCK_BYTES, ORDER_BYTES, Order, PROGRESS, SILENCE, STEP, Token, Word,
+        stream_number,
     },
-    clock,
+    udp::{DEFAULT_BUFFER_BYTES, UdpSender},
 };
 
-/// Bytes taken off a TCP socket at once.
-const READ_BYTES: usize = 4 << 20;
-/// A receiver of a steady stream is woken when so much is there, not for each segment; what is less is taken when the
-/// timeout ends.
-const LOW_WATER_BYTES: i32 = 256 << 10;
 /// A burner may take so long from its hello to its start: others of its phase make ready meanwhile.
 const LONGEST_READY: Duration = Duration::from_secs(600);
 /// How long datagrams may still be under way when the burner has sent its last.
 const STRAGGLERS: Duration = Duration::from_millis(100);
-/// What a UDP sender may be above what it was granted, over the whole session: bursts, and clocks that differ.
+/// What a UDP sender may be above what it was granted: bursts, and clocks that differ.
 const TOLERANCE: f64 = 1.1;
+/// The latest part of a session, in which a UDP sender is judged for itself: quiet time is not saved up.
+const WINDOW: Duration = Duration::from_secs(1);
+/// What may come at once beyond that: what a stalled sender makes up for, and a receiver that waited for its core.
+const SLACK: Duration = Duration::from_millis(300);
+/// Of each stream before the start: its knocks, which go on until the burner hears that all are there.
+const KNOCKS: u64 = 256 * KNOCK_BYTES as u64;
 
 /// Why a session ended without its last counts.
 #[derive(Debug, thiserror::Error)]
@@ -104,10 +103,9 @@ impl Session {
         let data = self.invite()?;
         let flow = Flow::new(self.hello.streams);
         thread::scope(|scope| {
+            let _ends = Ends { flow: &flow, only_panics: false };
             let started = self.start_threads(scope, &flow, &data);
-            let outcome = started.map_err(End::Gone).and_then(|()| self.follow(&flow));
-            flow.stop.store(true, Ordering::Relaxed);
-            outcome
+            started.map_err(End::Gone).and_then(|()| self.follow(&flow))
         })
     }
 
@@ -172,6 +170,7 @@ impl Session {
                     let _best_effort =
                         core_affinity::set_for_current(core_affinity::CoreId { id: id as usize });
                 }
+                let _ends = Ends { flow, only_panics: true };
                 body();
             };
             thread::Builder::new().name(name.into()).spawn_scoped(scope, pinned).map(drop)
@@ -218,43 +217,74 @@ impl Session {
 
     /// From Ready to Final.
     fn follow(&mut self, flow: &Flow) -> Result<(), End> {
-        match self.next_order(flow, Instant::now() + LONGEST_READY)? {
-            Some(Order::Start) => {}
-            Some(Order::Done(_)) => return Err(End::Told("it was done before it started".into())),
-            None => return Err(End::Told(format!("it did not start within {LONGEST_READY:?}"))),
-        }
+        self.wait_for_start(flow)?;
         flow.started.store(true, Ordering::Relaxed);
         let started = Instant::now();
         let longest = self.pass.gate.plan.max_duration;
+        let mut recent = VecDeque::from([(started, flow.all_bytes())]);
+        let mut paused = false;
+        let mut next_word = started + PROGRESS;
         loop {
-            match self.next_order(flow, Instant::now() + PROGRESS)? {
+            match self.next_order(flow, next_word)? {
                 Some(Order::Done(sent)) => return self.finish(flow, sent),
                 Some(Order::Start) => return Err(End::Told("it started twice".into())),
-                None => {}
+                Some(order @ (Order::Pause | Order::Resume)) => {
+                    paused = order == Order::Pause;
+                    flow.paused.store(paused, Ordering::Relaxed);
+                    continue;
+                }
+                None => next_word = Instant::now() + PROGRESS,
             }
-            let counts = flow.counts(None);
-            self.line.say(&Word::Progress(counts))?;
+            if !paused {
+                // A paused burner reads nothing: words would fill its socket, and then end the connection.
+                self.line.say(&Word::Progress(flow.counts(None)))?;
+            }
             // A pause of the burner counts here: the sink can't tell it from a burner that does as it likes.
             let elapsed = started.elapsed();
             if elapsed > longest + SILENCE {
                 return Err(End::Told(format!("its network.sink.max_duration of {longest:?} is over")));
             }
-            self.check_rate(counts.received_bytes, elapsed)?;
+            let bytes = flow.all_bytes();
+            self.check_rate(bytes, elapsed)?;
+            recent.push_back((Instant::now(), bytes));
+            while recent.len() > 1 && recent[0].0.elapsed() > WINDOW {
+                recent.pop_front();
+            }
+            let (since, before) = recent[0];
+            self.check_rate(bytes - before, since.elapsed())?;
         }
     }
 
-    /// A receiver can't slow UDP down; it can refuse to go on.
-    fn check_rate(&self, received_bytes: u64, elapsed: Duration) -> Result<(), End> {
+    /// Nothing but knocks may come meanwhile: it would pass by every cap.
+    fn wait_for_start(&mut self, flow: &Flow) -> Result<(), End> {
+        let end = Instant::now() + LONGEST_READY;
+        while Instant::now() < end {
+            match self.next_order(flow, Instant::now() + PROGRESS)? {
+                Some(Order::Start) => return Ok(()),
+                Some(_) => return Err(End::Told("it gave another order before it started".into())),
+                None if flow.all_bytes() > KNOCKS * u64::from(self.hello.streams) => {
+                    return Err(End::Told("it sends datagrams and has not started".into()));
+                }
+                None => {}
+            }
+        }
+        Err(End::Told(format!("it did not start within {LONGEST_READY:?}")))
+    }
+
+    /// A receiver can't slow UDP down; it can refuse to go on. `bytes` of `elapsed`.
+    fn check_rate(&self, bytes: u64, elapsed: Duration) -> Result<(), End> {
         let granted = self.pass.granted_bits_per_s as f64;
-        let allowed = granted * TOLERANCE * (elapsed + PROGRESS).as_secs_f64() / 8.0 + 65_536.0;
-        if self.hello.protocol == Protocol::Udp && received_bytes as f64 > allowed {
-            let rate = received_bytes as f64 * 8.0 / elapsed.as_secs_f64().max(0.001);
+        let allowed = granted * TOLERANCE * (elapsed + SLACK).as_secs_f64() / 8.0 + 65_536.0;
+        if self.hello.protocol == Protocol::Udp && bytes as f64 > allowed {
+            let rate = bytes as f64 * 8.0 / elapsed.as_secs_f64().max(0.001);
             return Err(End::Told(format!("{rate:.0} bit/s arrive, and {granted:.0} bit/s were granted")));
         }
         Ok(())
     }
 
     fn finish(&mut self, flow: &Flow, sent: u64) -> Result<(), End> {
+        // Nothing of ours shall be under way when the last counts are told.
+        flow.paused.store(true, Ordering::Relaxed);
         let sent = (self.hello.protocol == Protocol::Udp).then_some(sent);
         let end = Instant::now() + STRAGGLERS;
         while sent.is_some_and(|sent| flow.counts(None).received < sent) && Instant::now() < end {
@@ -279,7 +309,7 @@ impl Session {
                 return Ok(Some(Order::decode(&bytes)?));
             }
             if flow.is_over() {
-                return Ok(None);
+                return Err(End::Told("a bug in the sink ended it: its log has more".into()));
             }
         }
         Ok(None)
@@ -316,162 +346,6 @@ impl Line {
         let mut byte = [0];
         readable(&self.control, Duration::ZERO) && matches!(self.control.peek(&mut byte), Ok(0) | Err(_))
     }
-}
-
-/// Takes a TCP stream's bytes, no faster than the cap allows.
-fn receive(stream: &TcpStream, gate: &Gate, flow: &Flow, tally: &Tally) {
-    let _best_effort = set_low_water(stream);
-    while !flow.is_over() {
-        match discard(stream, READ_BYTES) {
-            Ok(0) => return,
-            Ok(taken) => {
-                tally.received_bytes.fetch_add(taken as u64, Ordering::Relaxed);
-                tally.received.fetch_add(1, Ordering::Relaxed);
-                sleep(gate.inward.take(taken as u64), flow);
-            }
-            Err(error) if waits(&error) => {}
-            // The control connection tells why, or ends too.
-            Err(_) => return,
-        }
-        tally.receiver_cpu_ns.store(clock::ns(clock::thread_cpu()), Ordering::Relaxed);
-    }
-}
-
-/// Fills a TCP stream, no faster than asked and than the cap allows.
-fn send(
-    stream: &TcpStream,
-    rate_bits_per_s: f64,
-    block_bytes: usize,
-    gate: &Gate,
-    flow: &Flow,
-    tally: &Tally,
-) {
-    let data = vec![0xa5; block_bytes.min((rate_bits_per_s / 8.0 / 1_000.0) as usize).max(1)];
-    wait_for_start(flow);
-    let origin = Instant::now();
-    let mut sent = 0;
-    while !flow.is_over() {
-        match (&*stream).write(&data) {
-            Ok(written) => {
-                sent += written as u64;
-                tally.sent_bytes.store(sent, Ordering::Relaxed);
-                let due = Duration::from_secs_f64(sent as f64 * 8.0 / rate_bits_per_s);
-                sleep(gate.outward.take(written as u64).max(due.saturating_sub(origin.elapsed())), flow);
-            }
-            Err(error) if waits(&error) => {}
-            Err(_) => return,
-        }
-        tally.sender_cpu_ns.store(clock::ns(clock::thread_cpu()), Ordering::Relaxed);
-    }
-}
-
-/// Gives back what comes.
-fn answer(stream: &TcpStream, gate: &Gate, flow: &Flow, tally: &Tally) {
-    let mut buffer = vec![0; 64 << 10];
-    while !flow.is_over() {
-        match (&*stream).read(&mut buffer) {
-            Ok(0) => return,
-            Ok(read) => {
-                tally.received_bytes.fetch_add(read as u64, Ordering::Relaxed);
-                let mut given = 0;
-                while given < read && !flow.is_over() {
-                    match (&*stream).write(&buffer[given..read]) {
-                        Ok(written) => given += written,
-                        Err(error) if waits(&error) => {}
-                        Err(_) => return,
-                    }
-                }
-                tally.sent_bytes.fetch_add(given as u64, Ordering::Relaxed);
-                sleep(gate.inward.take(read as u64), flow);
-            }
-            Err(error) if waits(&error) => {}
-            Err(_) => return,
-        }
-        tally.receiver_cpu_ns.store(clock::ns(clock::thread_cpu()), Ordering::Relaxed);
-    }
-}
-
-/// Takes connections, proves each with a byte, and closes it.
-fn accept(listener: &TcpListener, peer: IpAddr, flow: &Flow) {
-    let Some(tally) = flow.tallies.first() else { return };
-    while !flow.is_over() {
-        if readable(listener, LOOK) {
-            while let Ok((mut stream, from)) = listener.accept() {
-                if from.ip() == peer && stream.write_all(&[1]).is_ok() {
-                    tally.received.fetch_add(1, Ordering::Relaxed);
-                }
-                if flow.is_over() {
-                    break;
-                }
-            }
-        }
-        tally.receiver_cpu_ns.store(clock::ns(clock::thread_cpu()), Ordering::Relaxed);
-    }
-}
-
-/// Follows a stream of datagrams.
-fn receive_datagrams(socket: &UdpSocket, number: u32, flow: &Flow, tally: &Tally) {
-    let Ok(mut receiver) = UdpReceiver::new(socket.as_fd(), number) else { return };
-    while !flow.is_over() {
-        if readable(socket, LOOK) {
-            // An error is an ICMP message that belongs to what was sent; more datagrams may come.
-            while receiver.receive(socket).is_ok_and(|messages| messages > 0) {
-                tally.follow(&receiver.sequence, receiver.bytes);
-                if flow.is_over() {
-                    break;
-                }
-            }
-        }
-        tally.receiver_cpu_ns.store(clock::ns(clock::thread_cpu()), Ordering::Relaxed);
-    }
-}
-
-fn send_datagrams(socket: &UdpSocket, mut sender: UdpSender, gate: &Gate, flow: &Flow, tally: &Tally) {
-    wait_for_start(flow);
-    sender.start(clock::boottime());
-    while !flow.is_over() {
-        let now = clock::boottime();
-        match sender.send_due(socket, now) {
-            Ok(Sent::Datagrams(_)) => {
-                let bytes = sender.sent_bytes();
-                let gain = bytes - tally.sent_bytes.swap(bytes, Ordering::Relaxed);
-                tally.sent.store(sender.sent, Ordering::Relaxed);
-                sleep(gate.outward.take(gain), flow);
-            }
-            Ok(Sent::NextDue(due)) => sleep(due.saturating_sub(now), flow),
-            Ok(Sent::Full) => sleep(Duration::from_micros(100), flow),
-            Err(_) => sleep(LOOK, flow),
-        }
-        tally.sender_cpu_ns.store(clock::ns(clock::thread_cpu()), Ordering::Relaxed);
-    }
-}
-
-fn wait_for_start(flow: &Flow) {
-    while !flow.started.load(Ordering::Relaxed) && !flow.is_over() {
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Sleeps, less when everything ends.
-fn sleep(time: Duration, flow: &Flow) {
-    let end = Instant::now() + time;
-    while !flow.is_over() {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return;
-        }
-        thread::sleep(left.min(LOOK));
-    }
-}
-
-/// Nothing came or went within the socket's timeout.
-fn waits(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
-}
-
-/// SO_RCVLOWAT: socket(7). Without it every segment wakes the receiver.
-fn set_low_water(stream: &TcpStream) -> io::Result<()> {
-    crate::burn::network::socket::set_low_water(stream, LOW_WATER_BYTES)
 }
 
 /// Not to be guessed: from the kernel's generator.

@@ -30,13 +30,19 @@ const BACKOFF: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(super) struct Connects {
     data: SocketAddr,
-    /// In the making, with the instant each was due.
-    open: Vec<(TcpStream, Duration)>,
+    open: Vec<InTheMaking>,
     most: usize,
     rate_per_s: Option<f64>,
     origin: Duration,
     asked: u64,
     not_before: Duration,
+}
+
+#[derive(Debug)]
+struct InTheMaking {
+    socket: TcpStream,
+    due: Duration,
+    begun: Duration,
 }
 
 impl Connects {
@@ -61,7 +67,7 @@ impl Connects {
     fn begin(&mut self, due: Duration, reins: &Reins) {
         self.asked += 1;
         match begin(self.data) {
-            Ok(socket) => self.open.push((socket, due)),
+            Ok(socket) => self.open.push(InTheMaking { socket, due, begun: clock::boottime() }),
             Err(error) => self.failed(&error, reins),
         }
     }
@@ -81,7 +87,7 @@ impl Connects {
         let mut n = 0;
         while n < self.open.len() {
             let mut byte = [0];
-            let (socket, due) = &mut self.open[n];
+            let InTheMaking { socket, due, begun } = &mut self.open[n];
             let now = clock::boottime();
             match socket.read(&mut byte) {
                 Ok(1) => {
@@ -90,7 +96,7 @@ impl Connects {
                 }
                 Ok(_) => self.failed(&io::ErrorKind::UnexpectedEof.into(), reins),
                 Err(error) if is_under_way(&error) => {
-                    if now.saturating_sub(*due) < STEP {
+                    if now.saturating_sub(*begun) < STEP {
                         n += 1;
                         continue;
                     }
@@ -112,7 +118,10 @@ impl Traffic for Connects {
 
     fn resumed(&mut self, paused: Duration) {
         self.origin += paused;
-        self.open.iter_mut().for_each(|(_, due)| *due += paused);
+        for connection in &mut self.open {
+            connection.due += paused;
+            connection.begun += paused;
+        }
     }
 
     fn turn(&mut self, now: Duration, reins: &Reins) -> io::Result<Turn> {
@@ -136,16 +145,19 @@ impl Traffic for Connects {
     }
 
     fn end(&mut self, ledger: &Ledger<'_>) {
-        let reins = ledger.reins;
-        let now = clock::boottime();
-        ledger.tell(Count::Unanswered, self.open.len() as u64);
-        for (_, due) in self.open.drain(..) {
-            reins.count_latency(0, clock::ns(now.saturating_sub(due)));
+        let (_, now) = ledger.ages();
+        let mut unanswered = self.open.len() as u64;
+        for InTheMaking { due, .. } in self.open.drain(..) {
+            ledger.reins.count_latency(0, clock::ns(now.saturating_sub(due)));
         }
+        if let Some(rate) = self.rate_per_s {
+            unanswered += ledger.count_never_begun(self.origin, self.asked, rate);
+        }
+        ledger.tell(Count::Unanswered, unanswered);
     }
 
     fn waits_for<'a>(&'a self, polled: &mut Vec<PollFd<'a>>) {
-        polled.extend(self.open.iter().map(|(socket, _)| poll_for(socket.as_fd(), true, false)));
+        polled.extend(self.open.iter().map(|one| poll_for(one.socket.as_fd(), true, false)));
     }
 
     fn publish(&mut self, ledger: &Ledger<'_>) {

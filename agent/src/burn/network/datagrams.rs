@@ -7,18 +7,23 @@ use nix::poll::PollFd;
 use super::{
     error::NetworkError,
     load::{Count, NetworkLoad},
-    protocol::{KNOCK_BYTES, knock, stream_number},
+    protocol::{Counts, KNOCK_BYTES, knock, stream_number},
     session::Session,
     udp::{Sent, UdpReceiver, UdpSender},
     worker::{Ledger, Traffic, Turn, poll_for},
 };
 use crate::burn::{BurnError, worker::Reins};
 
+/// Batches that are taken of a stream before its worker does something else.
+const MOST_BATCHES: usize = 64;
+
 /// One worker's streams.
 #[derive(Debug)]
 pub(super) struct Datagrams {
     streams: Vec<Stream>,
     packet_bytes: u64,
+    /// Datagrams that the sink sent, once it has told.
+    sink_sent: u64,
 }
 
 #[derive(Debug)]
@@ -58,7 +63,7 @@ impl Datagrams {
         let streams = streams.map_err(NetworkError::local(
             "UDP_SEGMENT or SO_TIMESTAMPNS can't be set; Linux 4.18 and later have both",
         ))?;
-        Ok(Self { streams, packet_bytes: load.block_bytes.into() })
+        Ok(Self { streams, packet_bytes: load.block_bytes.into(), sink_sent: 0 })
     }
 
     fn sum(&self, of: impl Fn(&UdpReceiver) -> u64) -> u64 {
@@ -96,10 +101,18 @@ impl Traffic for Datagrams {
     fn drain(&mut self, _reins: &Reins) -> io::Result<bool> {
         for Stream { socket, returned, .. } in &mut self.streams {
             if let Some(returned) = returned {
-                while returned.receive(socket)? > 0 {}
+                for _ in 0..MOST_BATCHES {
+                    if returned.receive(socket)? == 0 {
+                        break;
+                    }
+                }
             }
         }
         Ok(false)
+    }
+
+    fn told(&mut self, counts: &Counts) {
+        self.sink_sent = counts.sent;
     }
 
     fn waits_for<'a>(&'a self, polled: &mut Vec<PollFd<'a>>) {
@@ -113,13 +126,16 @@ impl Traffic for Datagrams {
     fn publish(&mut self, ledger: &Ledger<'_>) {
         let sent = self.datagrams();
         let slot = ledger.reins.slot();
+        let returned = self.sum(|of| of.sequence.received);
+        // Gaps show only where a later one came; not at the very end, nor where none came at all.
+        let lost = self.sum(|of| of.sequence.lost(None)).max(self.sink_sent.saturating_sub(returned));
         slot.operations.store(sent, Ordering::Relaxed);
         slot.bytes.store(sent * self.packet_bytes + self.sum(|of| of.bytes), Ordering::Relaxed);
         ledger.tell(Count::Sent, sent);
         for (count, number) in [
             (Count::ReturnedBytes, self.sum(|of| of.bytes)),
-            (Count::ReturnedReceived, self.sum(|of| of.sequence.received)),
-            (Count::ReturnedLost, self.sum(|of| of.sequence.lost(None))),
+            (Count::ReturnedReceived, returned),
+            (Count::ReturnedLost, lost),
             (Count::ReturnedReordered, self.sum(|of| of.sequence.reordered)),
         ] {
             ledger.tell(count, number);

@@ -1,7 +1,7 @@
 //! What a network burner and a sink say to each other on the control connection, and the head of each datagram.
 //!
 //! Every message is a length (u32) and so many bytes, all numbers big-endian, of a size fixed by its type: whoever reads
-//! knows beforehand how much may come, and what is not exactly that is refused. Version 1:
+//! knows beforehand how much may come, and what is not exactly that is refused. Version 2:
 //!
 //! ```text
 //! burner → sink   Hello     what it wants                              once, first
@@ -10,6 +10,7 @@
 //! sink → burner   Word      Ready                                      once all are there
 //! burner → sink   Order     Start
 //! sink → burner   Word      Progress (counts so far)                   every 200 ms | Ended (reason)
+//! burner → sink   Order     Pause | Resume: in between neither sends  as often as there is one
 //! burner → sink   Order     Done (datagrams sent)
 //! sink → burner   Word      Final (counts)                             then both close
 //! ```
@@ -19,7 +20,7 @@ use std::{array, time::Duration};
 use serde::{Deserialize, Serialize};
 
 /// "SSTSNET" and the version: what any other program sends first differs in the first bytes.
-const MAGIC: u64 = u64::from_be_bytes(*b"SSTSNET\x01");
+const MAGIC: u64 = u64::from_be_bytes(*b"SSTSNET\x02");
 
 /// The control port of a sink, unless configured: in no registry of assigned ports.
 pub const DEFAULT_PORT: u16 = 7471;
@@ -72,7 +73,7 @@ impl Protocol {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Garbled {
     /// Not of this protocol.
-    #[error("it is no message of sstsd's network protocol, version 1")]
+    #[error("it is no message of sstsd's network protocol, version 2")]
     Foreign,
     /// A value that has no meaning.
     #[error("its {0} is outside what the protocol knows")]
@@ -173,6 +174,10 @@ pub enum Order {
     Start,
     /// No more data comes; so many datagrams were sent.
     Done(u64),
+    /// Nothing is sent nor read on this side for a while.
+    Pause,
+    /// The while is over.
+    Resume,
 }
 
 impl Order {
@@ -182,6 +187,8 @@ impl Order {
         let (kind, datagrams) = match self {
             Self::Start => (1, 0),
             Self::Done(datagrams) => (2, datagrams),
+            Self::Pause => (3, 0),
+            Self::Resume => (4, 0),
         };
         out.u64(MAGIC).u64(kind).u64(datagrams);
         out.finish()
@@ -199,6 +206,8 @@ impl Order {
         match (input.u64(), input.u64()) {
             (1, 0) => Ok(Self::Start),
             (2, datagrams) => Ok(Self::Done(datagrams)),
+            (3, 0) => Ok(Self::Pause),
+            (4, 0) => Ok(Self::Resume),
             _ => Err(Garbled::Field("order")),
         }
     }
@@ -497,7 +506,7 @@ mod tests {
     #[test]
     fn what_is_said_is_what_is_heard() {
         assert_eq!(Hello::decode(&hello().encode()), Ok(hello()));
-        for order in [Order::Start, Order::Done(u64::MAX)] {
+        for order in [Order::Start, Order::Done(u64::MAX), Order::Pause, Order::Resume] {
             assert_eq!(Order::decode(&order.encode()), Ok(order));
         }
         for word in words() {

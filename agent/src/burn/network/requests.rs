@@ -25,11 +25,11 @@ use crate::{
 
 /// What a burner without a rate asks, requests a second.
 pub const DEFAULT_RATE_PER_S: u64 = 1_000;
-/// Unanswered requests of a stream; more wait on this side, and their latency counts meanwhile.
+/// Unanswered requests of a worker; more wait on this side, and their latency counts meanwhile.
 const MOST_OUTSTANDING: usize = 65_536;
 const READ_BYTES: usize = 1 << 20;
-/// Groups in which requests that were never sent are counted at the end.
-const STEPS: u64 = 10_000;
+/// Requests taken up before the sockets are looked at again.
+const MOST_AT_ONCE: usize = 4_096;
 
 /// One worker's requests.
 #[derive(Debug)]
@@ -129,17 +129,21 @@ impl Traffic for Requests {
     }
 
     fn turn(&mut self, now: Duration, reins: &Reins) -> io::Result<Turn> {
+        let outstanding: usize = self.streams.iter().map(|stream| stream.outstanding.len()).sum();
+        let room = MOST_OUTSTANDING.saturating_sub(outstanding).min(MOST_AT_ONCE);
+        let mut taken_up = 0;
         let next_due = loop {
             let due = self.due_at(self.asked);
-            let stream = (self.asked % self.streams.len() as u64) as usize;
-            if due > now || self.streams[stream].outstanding.len() >= MOST_OUTSTANDING {
+            if due > now || taken_up == room {
                 break due;
             }
+            taken_up += 1;
+            let stream = (self.asked % self.streams.len() as u64) as usize;
             self.asked += 1;
             self.streams[stream].outstanding.push_back(due);
             self.streams[stream].to_write += self.size;
         };
-        let moved = self.exchange(reins)?;
+        let moved = self.exchange(reins)? || taken_up == MOST_AT_ONCE;
         Ok(if moved { Turn::Busy } else { Turn::Idle(Some(next_due).filter(|due| *due > now)) })
     }
 
@@ -151,25 +155,13 @@ impl Traffic for Requests {
     /// The slowest requests are those still under way: without them the histogram would flatter the path. Each counts with
     /// the time that it has taken so far.
     fn end(&mut self, ledger: &Ledger<'_>) {
-        let reins = ledger.reins;
-        let now = clock::boottime();
-        let end = reins.end();
+        let (_, now) = ledger.ages();
         let mut unanswered = 0;
         for due in self.streams.iter_mut().flat_map(|stream| stream.outstanding.drain(..)) {
-            reins.count_latency(0, clock::ns(now.saturating_sub(due)));
+            ledger.reins.count_latency(0, clock::ns(now.saturating_sub(due)));
             unanswered += 1;
         }
-        // Nor were those asked that waited on this side; at a rate far beyond the path's they are too many to go through
-        // one by one.
-        let due = ((end.saturating_sub(self.origin)).as_secs_f64() * self.rate_per_s) as u64;
-        let left = due.saturating_sub(self.asked);
-        let step = (left / STEPS).max(1);
-        for first in (self.asked..due).step_by(usize::try_from(step).unwrap_or(usize::MAX)) {
-            let count = step.min(due - first);
-            let age = now.saturating_sub(self.due_at(first + count / 2));
-            reins.count_latencies(0, clock::ns(age), count);
-        }
-        unanswered += left;
+        unanswered += ledger.count_never_begun(self.origin, self.asked, self.rate_per_s);
         ledger.tell(Count::Unanswered, unanswered);
     }
 

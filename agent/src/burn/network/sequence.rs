@@ -2,6 +2,8 @@
 
 /// How far back a late datagram is told from one that came twice; a power of two.
 const WINDOW: u64 = 1 << 16;
+/// No outage is so long: what jumps further is no number of a burner's, and would count as so many lost.
+const MOST_JUMP: u64 = 1 << 32;
 
 /// Follows one stream.
 #[derive(Debug)]
@@ -33,6 +35,9 @@ impl Sequence {
     /// A datagram came.
     pub(crate) fn arrived(&mut self, sequence: u64) {
         if sequence >= self.next {
+            if sequence - self.next > MOST_JUMP {
+                return;
+            }
             if sequence == self.next {
                 self.clear(sequence);
             } else {
@@ -89,11 +94,16 @@ fn place(sequence: u64) -> (usize, u64) {
 #[derive(Debug, Default)]
 struct Jitter {
     last_transit_ns: Option<i64>,
+    last_sent_ns: Option<u64>,
     mean_ns: f64,
 }
 
 impl Jitter {
     fn add(&mut self, arrived_ns: u64, sent_ns: u64) {
+        // Those of one burst were sent at one instant, and come as the path spaces them.
+        if self.last_sent_ns.replace(sent_ns) == Some(sent_ns) {
+            return;
+        }
         let transit = arrived_ns.wrapping_sub(sent_ns).cast_signed();
         if let Some(last) = self.last_transit_ns.replace(transit) {
             let difference = transit.wrapping_sub(last).unsigned_abs() as f64;
@@ -141,7 +151,11 @@ mod tests {
         assert_eq!((sequence.reordered, sequence.duplicates), (1, 0));
         sequence.arrived(2 * WINDOW + 9);
         assert_eq!((sequence.reordered, sequence.duplicates), (1, 1));
-        sequence.arrived(u64::MAX);
+    }
+
+    #[test]
+    fn a_number_that_no_burner_can_have_reached_is_not_followed() {
+        assert_eq!(follow(&[0, u64::MAX, 2 * MOST_JUMP, 1]), (2, 0, 0, 0));
     }
 
     #[test]
@@ -152,5 +166,7 @@ mod tests {
         assert_eq!(sequence.jitter_ns(), 0, "a constant delay is none");
         sequence.timed(1_002_000 + 1_600, 2_000);
         assert_eq!(sequence.jitter_ns(), 100);
+        sequence.timed(1_900_000, 2_000);
+        assert_eq!(sequence.jitter_ns(), 100, "the rest of a burst tells nothing");
     }
 }

@@ -25,6 +25,10 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(5);
 /// How long the last counts may take to come, at the end.
 const GOODBYE: Duration = Duration::from_millis(600);
+/// A sink that was heard so shortly before may be alive, with its last word stuck behind data in a slow link's queue.
+const LATELY: Duration = Duration::from_secs(1);
+/// Words taken in at once, so that a sink that floods does not keep a worker from its commands.
+const MOST_WORDS: usize = 64;
 
 /// An accepted session.
 #[derive(Debug)]
@@ -107,8 +111,6 @@ impl Session {
             Ok(())
         })?;
         let _best_effort = stream.set_nodelay(load.protocol == Protocol::RequestResponse);
-        // A path that swallows everything must not keep data connections forever.
-        let _best_effort = SockRef::from(&stream).set_tcp_user_timeout(Some(SILENCE));
         (&stream).write_all(&self.token).map_err(|source| NetworkError::Gone { peer: self.peer, source })?;
         Ok(stream)
     }
@@ -171,7 +173,8 @@ impl Session {
 
     /// Takes in what the sink said, without waiting.
     pub(super) fn listen(&mut self) -> Result<(), NetworkError> {
-        while let Some(word) = self.next_word()? {
+        for _ in 0..MOST_WORDS {
+            let Some(word) = self.next_word()? else { break };
             match word {
                 Word::Ready => {
                     self.ready = true;
@@ -197,12 +200,18 @@ impl Session {
         }
     }
 
-    /// Says that no more data comes, and takes the sink's last counts.
-    pub(super) fn finish(mut self, datagrams: u64, reins: &Reins) -> Result<Counts, NetworkError> {
+    /// Says that no more data comes, and takes the sink's last counts; calls `meanwhile` every few milliseconds.
+    pub(super) fn finish(
+        &mut self,
+        datagrams: u64,
+        reins: &Reins,
+        mut meanwhile: impl FnMut(),
+    ) -> Result<Counts, NetworkError> {
         self.tell(&Order::Done(datagrams).encode())?;
         let end = clock::boottime() + GOODBYE;
         while clock::boottime() < end && reins.go_on() {
             wait_for(self.control.as_fd(), PollFlags::POLLIN, LOOK);
+            meanwhile();
             match self.next_word()? {
                 Some(Word::Final(counts)) => return Ok(counts),
                 Some(Word::Progress(counts)) => self.counts = counts,
@@ -210,8 +219,19 @@ impl Session {
                 None => {}
             }
         }
-        // Stopped, or the word is stuck behind data in a slow link's queue: what was told last stands.
-        Ok(self.counts)
+        let silence = clock::boottime().saturating_sub(self.heard);
+        if reins.go_on() && silence >= LATELY {
+            return Err(NetworkError::Silent { peer: self.peer, silence });
+        }
+        // Stopped, or the word is stuck: what was told last stands, and what did not come by then did not come.
+        let lost = self.counts.lost.max(datagrams.saturating_sub(self.counts.received));
+        Ok(Counts { lost, ..self.counts })
+    }
+
+    /// Tells of pauses from another thread.
+    pub(super) fn herald(&self) -> Result<Herald, NetworkError> {
+        let control = self.control.try_clone();
+        Ok(Herald(control.map_err(NetworkError::local("no further descriptor"))?))
     }
 
     /// For `poll`.
@@ -273,6 +293,17 @@ impl Session {
                 NetworkError::Ended { peer: self.peer, reason: "it answered out of turn".into() }
             }
         }
+    }
+}
+
+/// See [`Session::herald`].
+#[derive(Debug)]
+pub(super) struct Herald(TcpStream);
+
+impl Herald {
+    /// Begins or ends a pause.
+    pub(super) fn tell(&mut self, paused: bool) -> io::Result<()> {
+        self.0.write_all(&if paused { Order::Pause } else { Order::Resume }.encode())
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Streams {
     /// Writes that the kernel took.
     writes: u64,
     returned_bytes: u64,
+    /// The stream that is served first: with a rate there is seldom enough for a second one.
+    first: usize,
     /// The next write waits for its time, not for room.
     waits_for_time: bool,
 }
@@ -74,8 +76,18 @@ impl Streams {
             origin: Duration::ZERO,
             forgiven: 0.0,
         });
-        let both = load.both;
-        Ok(Self { streams, data, pages, both, rate, writes: 0, returned_bytes: 0, waits_for_time: false })
+        Ok(Self::over(streams, data, pages, rate, load.both))
+    }
+
+    fn over(
+        streams: Vec<Stream>,
+        data: Vec<u8>,
+        pages: Option<Pages>,
+        rate: Option<Rate>,
+        both: bool,
+    ) -> Self {
+        let (writes, returned_bytes, first, waits_for_time) = (0, 0, 0, false);
+        Self { streams, data, pages, both, rate, writes, returned_bytes, first, waits_for_time }
     }
 
     fn written(&self) -> u64 {
@@ -96,6 +108,39 @@ impl Streams {
         }
         (0, Some(now + Duration::from_secs_f64((chunk - owed) / rate.bytes_per_s)))
     }
+
+    /// Writes and reads what goes.
+    fn move_on(&mut self, now: Duration) -> io::Result<Turn> {
+        let mut moved = false;
+        let mut due = None;
+        let (first, count) = (self.first, self.streams.len());
+        for index in (0..count).map(|n| (first + n) % count) {
+            let (open, next_due) = self.open_now(now);
+            self.waits_for_time = open == 0;
+            due = next_due;
+            let stream = &mut self.streams[index];
+            if open > 0 {
+                let sent = match &self.pages {
+                    Some(pages) => unless_full(pages.send(&stream.socket, open))?,
+                    None => unless_full((&stream.socket).write(&self.data[..open]))?,
+                };
+                stream.written += sent as u64;
+                self.writes += u64::from(sent > 0);
+                self.first = (index + 1) % count;
+                // A short write has filled the socket: to try again at once would only tell so.
+                moved |= sent == open;
+            }
+            if self.both {
+                let taken = match discard(&stream.socket, READ_BYTES) {
+                    Ok(0) => return Err(io::ErrorKind::ConnectionAborted.into()),
+                    taken => unless_full(taken)?,
+                };
+                self.returned_bytes += taken as u64;
+                moved |= taken > 0;
+            }
+        }
+        Ok(if moved { Turn::Busy } else { Turn::Idle(due) })
+    }
 }
 
 impl Traffic for Streams {
@@ -112,33 +157,7 @@ impl Traffic for Streams {
     }
 
     fn turn(&mut self, now: Duration, _reins: &Reins) -> io::Result<Turn> {
-        let mut moved = false;
-        let mut due = None;
-        for index in 0..self.streams.len() {
-            let (open, next_due) = self.open_now(now);
-            self.waits_for_time = open == 0;
-            due = next_due;
-            let stream = &mut self.streams[index];
-            if open > 0 {
-                let sent = match &self.pages {
-                    Some(pages) => unless_full(pages.send(&stream.socket, open))?,
-                    None => unless_full((&stream.socket).write(&self.data[..open]))?,
-                };
-                stream.written += sent as u64;
-                self.writes += u64::from(sent > 0);
-                // A short write has filled the socket: to try again at once would only tell so.
-                moved |= sent == open;
-            }
-            if self.both {
-                let taken = match discard(&stream.socket, READ_BYTES) {
-                    Ok(0) => return Err(io::ErrorKind::ConnectionAborted.into()),
-                    taken => unless_full(taken)?,
-                };
-                self.returned_bytes += taken as u64;
-                moved |= taken > 0;
-            }
-        }
-        Ok(if moved { Turn::Busy } else { Turn::Idle(due) })
+        self.move_on(now)
     }
 
     fn waits_for<'a>(&'a self, polled: &mut Vec<PollFd<'a>>) {
@@ -175,5 +194,33 @@ pub(super) fn unless_full(outcome: io::Result<usize>) -> io::Result<usize> {
     match outcome {
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
         outcome => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_rate_is_shared_out_among_all_streams() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut taken = Vec::new();
+        let stream = |taken: &mut Vec<TcpStream>| {
+            let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            taken.push(listener.accept().unwrap().0);
+            Stream { socket, written: 0 }
+        };
+        let open = (0..4).map(|_| stream(&mut taken)).collect();
+        let rate = Rate { bytes_per_s: 1e6, origin: Duration::ZERO, forgiven: 0.0 };
+        let mut streams = Streams::over(open, vec![0; 100_000], None, Some(rate), false);
+        for ms in 0..41 {
+            streams.move_on(Duration::from_millis(ms)).unwrap();
+        }
+        let written: Vec<_> = streams.streams.iter().map(|stream| stream.written).collect();
+        assert_eq!(streams.written(), 40_000);
+        assert!(written.iter().all(|bytes| (8_000..=12_000).contains(bytes)), "{written:?}");
     }
 }

@@ -185,6 +185,8 @@ pub(crate) struct UdpReceiver {
     pub(crate) sequence: Sequence,
     /// Payload, duplicates included.
     pub(crate) bytes: u64,
+    /// All that came, whatever it was.
+    pub(crate) all_bytes: u64,
 }
 
 impl UdpReceiver {
@@ -196,7 +198,13 @@ impl UdpReceiver {
         // Without it (before Linux 5.0) datagrams come one by one, nothing more.
         let _best_effort = setsockopt(&socket, sockopt::UdpGroSegment, &true);
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
-        Ok(Self { stream, batch: BatchReceiver::new(32), sequence: Sequence::default(), bytes: 0 })
+        Ok(Self {
+            stream,
+            batch: BatchReceiver::new(32),
+            sequence: Sequence::default(),
+            bytes: 0,
+            all_bytes: 0,
+        })
     }
 
     /// Takes what is there; gives how many messages that were.
@@ -204,8 +212,9 @@ impl UdpReceiver {
     /// # Errors
     /// The kernel's. `ConnectionRefused` tells that the other end has closed.
     pub(crate) fn receive(&mut self, socket: &impl AsFd) -> io::Result<usize> {
-        let Self { stream, batch, sequence, bytes } = self;
+        let Self { stream, batch, sequence, bytes, all_bytes } = self;
         batch.receive(socket, |message| {
+            *all_bytes += message.bytes.len() as u64;
             let mut timed = false;
             for datagram in message.bytes.chunks(message.segment_bytes) {
                 let Some(head) = DatagramHead::read(datagram).filter(|head| head.stream == *stream) else {

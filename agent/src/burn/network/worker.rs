@@ -1,6 +1,12 @@
 //! What all workers of a network burner do alike, whatever flows: session, clock, counting, end.
 
-use std::{io, os::fd::BorrowedFd, sync::atomic::Ordering, time::Duration};
+use std::{
+    io,
+    os::fd::BorrowedFd,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
 use nix::{
     poll::{PollFd, PollFlags, ppoll},
@@ -29,8 +35,12 @@ use crate::{
 const LONGEST_WAIT: Duration = Duration::from_millis(2);
 /// How often the sink is listened to and counters are published.
 const PUBLISH: Duration = Duration::from_millis(10);
+/// How often it is looked whether a pause has begun or ended.
+const HERALD: Duration = Duration::from_millis(10);
 /// How long answers may take to come after the end.
 const DRAIN: Duration = Duration::from_millis(200);
+/// Groups in which operations that were never begun are counted at the end.
+const STEPS: u64 = 10_000;
 
 /// What flows over the data connections.
 pub(super) trait Traffic: Send {
@@ -40,12 +50,14 @@ pub(super) trait Traffic: Send {
     fn resumed(&mut self, paused: Duration);
     /// Sends and receives what can be, without waiting.
     fn turn(&mut self, now: Duration, reins: &Reins) -> io::Result<Turn>;
-    /// Receives what is still to come: whether there may be more.
+    /// Receives what is still to come, without waiting: whether there may be more.
     fn drain(&mut self, _reins: &Reins) -> io::Result<bool> {
         Ok(false)
     }
-    /// No more comes.
+    /// No more comes: what is still under way is counted as that.
     fn end(&mut self, _ledger: &Ledger<'_>) {}
+    /// What the sink counted in the end.
+    fn told(&mut self, _counts: &Counts) {}
     /// What is waited for when there is nothing to do.
     fn waits_for<'a>(&'a self, polled: &mut Vec<PollFd<'a>>);
     /// Publishes what was counted here.
@@ -156,10 +168,50 @@ impl Burning {
         reins.slot().first_burn_ns.store(clock::ns(self.origin), Ordering::Relaxed);
         self.session.start()?;
         self.traffic.start(self.origin);
+        let outcome = self.follow_and_tell_pauses(reins);
+        let is_natural = outcome.is_ok() && clock::boottime() >= reins.end();
+        let outcome = if is_natural { self.drain(reins) } else { outcome };
+        // However it ended: requests that are under way are the slowest.
+        let ledger = Ledger { reins, counts: self.counts };
+        self.traffic.end(&ledger);
+        self.publish(reins);
+        outcome?;
+        if is_natural { self.finish(reins) } else { Ok(()) }
+    }
+
+    /// [`Self::follow`], while a thread tells the sink of pauses: this one sleeps in them.
+    fn follow_and_tell_pauses(&mut self, reins: &Reins) -> Result<(), BurnError> {
+        let mut herald = self.session.herald()?;
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let told = || {
+                let mut is_paused = false;
+                while !over.load(Ordering::Relaxed) {
+                    // Taken first: only in a pause does burning count to an instant before it.
+                    let now = clock::boottime().min(reins.end());
+                    if (reins.until() < now) != is_paused {
+                        is_paused = !is_paused;
+                        // Where it fails, the burning thread finds out and knows why.
+                        let _best_effort = herald.tell(is_paused);
+                    }
+                    thread::park_timeout(HERALD);
+                }
+            };
+            let spawned = thread::Builder::new().name("pauses".into()).spawn_scoped(scope, told);
+            let herald = spawned.map_err(NetworkError::local("no further thread"))?;
+            let outcome = self.follow(reins);
+            over.store(true, Ordering::Relaxed);
+            herald.thread().unpark();
+            outcome
+        })
+    }
+
+    /// Until the phase's end, or a stop.
+    fn follow(&mut self, reins: &Reins) -> Result<(), BurnError> {
         let mut next_look = self.origin;
         loop {
             match reins.check() {
-                Flow::Stop => break,
+                Flow::Stop => return Ok(()),
                 Flow::Resumed(paused) => {
                     self.origin += paused;
                     self.session.resumed(paused);
@@ -183,13 +235,10 @@ impl Burning {
                 Err(error) => return Err(self.session.reason_for(error).into()),
             }
         }
-        self.publish(reins);
-        let is_natural = clock::boottime() >= reins.end();
-        if is_natural { self.finish(reins) } else { Ok(()) }
     }
 
-    /// Takes in what is still under way, and the sink's last counts.
-    fn finish(mut self, reins: &Reins) -> Result<(), BurnError> {
+    /// Takes in what is still under way.
+    fn drain(&mut self, reins: &Reins) -> Result<(), BurnError> {
         let end = clock::boottime() + DRAIN;
         while clock::boottime() < end && reins.go_on() {
             match self.traffic.drain(reins) {
@@ -198,10 +247,20 @@ impl Burning {
                 Err(error) => return Err(self.session.reason_for(error).into()),
             }
         }
-        let ledger = Ledger { reins, counts: self.counts };
-        self.traffic.end(&ledger);
-        self.traffic.publish(&ledger);
-        let counts = self.session.finish(self.traffic.datagrams(), reins).map_err(BurnError::from)?;
+        Ok(())
+    }
+
+    /// Takes in the sink's last counts, and what it sent before them.
+    fn finish(mut self, reins: &Reins) -> Result<(), BurnError> {
+        let Self { session, traffic, counts: places, .. } = &mut self;
+        let counts = session.finish(traffic.datagrams(), reins, || {
+            // What fails here shows in the counts: nothing is sent any more.
+            let _best_effort = traffic.drain(reins);
+        })?;
+        let _best_effort = traffic.drain(reins);
+        traffic.told(&counts);
+        let ledger = Ledger { reins, counts: places };
+        traffic.publish(&ledger);
         ledger.take_over(&counts);
         Ok(())
     }
@@ -232,6 +291,28 @@ pub(super) struct Ledger<'a> {
 }
 
 impl Ledger<'_> {
+    /// When burning ended, and up to when what is under way has aged; a pause that a stop ended makes nothing older.
+    pub(super) fn ages(&self) -> (Duration, Duration) {
+        let until = self.reins.until();
+        (until, if until < self.reins.end() { until } else { clock::boottime() })
+    }
+
+    /// Counts those that were due and never begun, of so many a second since `origin` of which `asked` were: without them
+    /// the histogram would flatter the path. Gives their number.
+    pub(super) fn count_never_begun(&self, origin: Duration, asked: u64, rate_per_s: f64) -> u64 {
+        let (until, now) = self.ages();
+        let due = (until.saturating_sub(origin).as_secs_f64() * rate_per_s) as u64;
+        let left = due.saturating_sub(asked);
+        // At a rate far beyond the path's they are too many to go through one by one.
+        let step = (left / STEPS).max(1);
+        for first in (asked..due).step_by(usize::try_from(step).unwrap_or(usize::MAX)) {
+            let count = step.min(due - first);
+            let due_at = origin + Duration::from_secs_f64((first + count / 2) as f64 / rate_per_s);
+            self.reins.count_latencies(0, clock::ns(now.saturating_sub(due_at)), count);
+        }
+        left
+    }
+
     /// Puts a number in its place, where the load has one for it.
     pub(super) fn tell(&self, count: Count, number: u64) {
         if let Some(place) = self.counts.iter().position(|other| *other == count) {
