@@ -18,7 +18,7 @@ use std::{
 
 use nix::{
     errno::Errno,
-    fcntl::{FcntlArg, OFlag, fcntl},
+    fcntl::{FcntlArg, fcntl},
     sys::{
         signal::{Signal, kill},
         wait::{WaitStatus, waitpid},
@@ -49,7 +49,7 @@ pub struct Cgroup<'a> {
 #[derive(Debug)]
 pub struct Launched {
     pid: Pid,
-    /// What it writes to standard output. Reading does not wait.
+    /// What it writes to standard output.
     pub reports: PipeReader,
 }
 
@@ -94,7 +94,6 @@ pub fn launch(
     cgroup: Option<Cgroup<'_>>,
 ) -> io::Result<Launched> {
     let (reports, output) = io::pipe()?;
-    fcntl(&reports, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     let nothing = File::open("/dev/null")?;
     let Inheritance { control, plan, core_busy } = *inheritance;
     let mut handed = vec![

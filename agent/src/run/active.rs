@@ -345,6 +345,11 @@ impl PhaseClock {
         self.paused_since.is_some()
     }
 
+    /// When a phase of that length ends, unless it is paused again. Its start may lie ahead.
+    pub(super) fn end_of(&self, length: Duration) -> Duration {
+        self.started + self.paused + length
+    }
+
     /// Time since it was started, pauses left out.
     pub(super) fn elapsed(&self, now: Duration) -> Duration {
         self.paused_since.unwrap_or(now).saturating_sub(self.started).saturating_sub(self.paused)

@@ -247,9 +247,9 @@ impl<'a> Supervisor<'a> {
             }
             match (burning, phase_clock.is_paused()) {
                 (true, true) => command(burners, Command::Pause),
-                (false, false) => burn_until(burners, now + left),
+                (false, false) => burn_until(burners, phase_clock.end_of(phase.duration)),
                 // A pause and its end may both have come since the last look.
-                (true, false) => set_end(burners, now + left),
+                (true, false) => set_end(burners, phase_clock.end_of(phase.duration)),
                 (false, true) => {}
             }
             burning = !phase_clock.is_paused();
