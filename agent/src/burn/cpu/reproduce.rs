@@ -44,6 +44,8 @@ pub enum Placement {
     OtherCore,
     /// Where it failed, with other instructions.
     OtherIsa,
+    /// The known answer itself, computed anew on another core: of its one unit, 1 mismatch says that it was wrong.
+    Reference,
 }
 
 impl Placement {
@@ -54,6 +56,7 @@ impl Placement {
             Self::Sibling => "sibling",
             Self::OtherCore => "other_core",
             Self::OtherIsa => "other_isa",
+            Self::Reference => "reference",
         }
     }
 }
@@ -118,6 +121,13 @@ impl Finder<'_> {
             on(Placement::Sibling, sibling, "no other thread of this core is among the burner's cores"),
             on(Placement::OtherCore, other, "no other core is among the burner's"),
             Rerun { placement: Placement::OtherIsa, outcome: self.with_other_isa(recipe) },
+            Rerun {
+                placement: Placement::Reference,
+                outcome: other
+                    .or(sibling)
+                    .ok_or_else(|| "no other core is among the burner's".into())
+                    .and_then(|core| learn_again(core, recipe, prototype).map_err(|error| error.to_string())),
+            },
         ];
         // What follows on this thread is where it was told to be.
         pin(self.core);
@@ -131,6 +141,8 @@ impl Finder<'_> {
         let isa = available.iter().rfind(|isa| **isa < recipe.isa).or(available.first());
         let isa = *isa.ok_or("this host has no other instructions for the kernel")?;
         let build = || -> Result<Counted, BurnError> {
+            // Its answer, too, is to be that of this core: the thread was on another one.
+            pin_to(self.core)?;
             let mut prototype = Recipe { isa, ..recipe.clone() }.build()?;
             prototype.learn();
             self.repeat(self.core, isa, &*prototype)
@@ -139,9 +151,7 @@ impl Finder<'_> {
     }
 
     fn repeat(&self, core: u32, isa: Isa, prototype: &dyn Kernel) -> Result<Counted, BurnError> {
-        if !pin(core) {
-            return Err(BurnError::Pin { core });
-        }
+        pin_to(core)?;
         // Memory and threads of its own are made where they are used.
         let mut kernel = prototype.fork()?;
         let mut counted = Counted { core, isa, units: 0, mismatches: 0 };
@@ -163,6 +173,21 @@ impl Finder<'_> {
         let list = core_folder(&self.load.sys, self.core).join("topology/thread_siblings_list");
         fs::read_to_string(list).map(|text| parse_list(&text)).unwrap_or_default()
     }
+}
+
+/// Whether the answer that all workers compare with is what another core computes: the one that learnt it may be the bad
+/// one, and then every good core seems wrong.
+fn learn_again(core: u32, recipe: &Recipe, prototype: &dyn Kernel) -> Result<Counted, BurnError> {
+    pin_to(core)?;
+    let mut anew = recipe.build()?;
+    anew.learn();
+    let mut known = prototype.fork()?;
+    let mismatches = u64::from(anew.outcome().1 != known.outcome().1);
+    Ok(Counted { core, isa: recipe.isa, units: 1, mismatches })
+}
+
+fn pin_to(core: u32) -> Result<(), BurnError> {
+    if pin(core) { Ok(()) } else { Err(BurnError::Pin { core }) }
 }
 
 fn pin(core: u32) -> bool {
