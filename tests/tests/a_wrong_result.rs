@@ -54,6 +54,7 @@ fn an_injected_error_fails_the_run_and_is_not_reproduced() {
     assert_eq!((&mismatch["wrong_words"], &mismatch["wrong_bits"]), (&1.into(), &1.into()));
     assert_clean(mismatch, "same_core");
     assert_clean(mismatch, "other_core");
+    assert_clean(mismatch, "reference");
     // The sound worker's results stand.
     assert!(burner["figures"]["verified_units"]["value"].as_f64() > Some(0.0), "{burner:#}");
 }

@@ -9,6 +9,10 @@ use super::HostRoots;
 
 /// On top of the reserve: what other processes take while this one grows, and the kernel's own tables for it.
 const SLACK_BYTES: u64 = 32 << 20;
+/// Of a NUMA node, so many times the watermarks at which the kernel's own reclaim rests stay free.
+const TIMES_WATERMARK: u64 = 2;
+/// The unit of `/proc/zoneinfo`.
+const PAGE_BYTES: u64 = 4_096;
 /// Of a cgroup's limit, at least this part stays free, for what is counted late (per-CPU charges, page tables).
 const CGROUP_RESERVE: u64 = 16;
 /// Limits above this are none: version 1 writes `PAGE_COUNTER_MAX` pages.
@@ -18,7 +22,8 @@ const NO_LIMIT_BYTES: u64 = 1 << 60;
 #[derive(Debug, Clone)]
 pub struct MemoryRoom {
     meminfo: PathBuf,
-    node_meminfo: Option<PathBuf>,
+    /// Its meminfo, and bytes that have to stay free on it.
+    node: Option<(PathBuf, u64)>,
     cgroups: Vec<Limited>,
 }
 
@@ -68,7 +73,7 @@ impl MemoryRoom {
         let several = folder(1).exists();
         Self {
             meminfo: roots.proc("meminfo"),
-            node_meminfo: node.filter(|_| several).map(folder),
+            node: node.filter(|_| several).map(|node| (folder(node), node_reserve(roots, node))),
             cgroups: limited(roots),
         }
     }
@@ -76,7 +81,7 @@ impl MemoryRoom {
     /// Whoever has the least to give when `floor_bytes` of the host must stay available. None where nobody tells.
     pub fn tightest(&self, floor_bytes: u64) -> Option<Left> {
         let host = host_left(&self.meminfo, floor_bytes);
-        let node = self.node_meminfo.as_deref().and_then(node_left);
+        let node = self.node.as_ref().and_then(|(path, reserve_bytes)| node_left(path, *reserve_bytes));
         let cgroups = self.cgroups.iter().filter_map(|cgroup| cgroup.left(floor_bytes));
         cgroups.chain(host).chain(node).min_by_key(Left::usable_bytes)
     }
@@ -93,15 +98,32 @@ fn host_left(meminfo: &Path, floor_bytes: u64) -> Option<Left> {
 }
 
 /// Free memory and what of the page cache is taken back first: `Node 0 MemFree: 1 kB`.
-fn node_left(path: &Path) -> Option<Left> {
+fn node_left(path: &Path, reserve_bytes: u64) -> Option<Left> {
     let text = fs::read_to_string(path).ok()?;
     let available_bytes =
         field_bytes(&text, "MemFree:")? + field_bytes(&text, "Inactive(file):").unwrap_or(0);
-    Some(Left {
-        whose: format!("the NUMA node of {}", path.display()),
-        available_bytes,
-        reserve_bytes: SLACK_BYTES,
-    })
+    Some(Left { whose: format!("the NUMA node of {}", path.display()), available_bytes, reserve_bytes })
+}
+
+/// What free memory of a node can't be used without waking its reclaim: it grows with the node, unlike the slack.
+fn node_reserve(roots: &HostRoots, node: u32) -> u64 {
+    let zoneinfo = fs::read_to_string(roots.proc("zoneinfo")).unwrap_or_default();
+    SLACK_BYTES.max(TIMES_WATERMARK * PAGE_BYTES * high_pages(&zoneinfo, node))
+}
+
+/// The sum of the `high` watermarks of a node's zones, in pages: `Node 0, zone   Normal`, then lines such as `high     16`.
+fn high_pages(zoneinfo: &str, node: u32) -> u64 {
+    let head = format!("Node {node},");
+    let mut inside = false;
+    let mut pages = 0;
+    for line in zoneinfo.lines() {
+        if line.starts_with("Node ") {
+            inside = line.starts_with(&head);
+        } else if inside && let Some(high) = line.trim().strip_prefix("high ") {
+            pages += high.trim().parse::<u64>().unwrap_or(0);
+        }
+    }
+    pages
 }
 
 /// Of a line such as `MemFree: 1 kB` or `Node 0 MemFree: 1 kB`: proc_meminfo(5).
@@ -221,6 +243,19 @@ mod tests {
         let node = "Node 1 MemTotal:  8000 kB\nNode 1 MemFree:  1000 kB\nNode 1 Inactive(file):  500 kB\n";
         let tree = TestTree::new(&[("sys/devices/system/node/node1/meminfo", node)]);
         let left = MemoryRoom::new(&tree.roots(), Some(1)).tightest(0).unwrap();
-        assert_eq!(left.available_bytes, 1_500 << 10);
+        assert_eq!((left.available_bytes, left.reserve_bytes), (1_500 << 10, SLACK_BYTES));
+    }
+
+    #[test]
+    fn a_node_keeps_twice_its_watermarks() {
+        let zones = "Node 0, zone   Normal\n  pages free 9\n        high     7\n\
+                     Node 1, zone    DMA32\n        high     1000\n  pagesets\n              high: 378\n\
+                     Node 1, zone   Normal\n        low      1\n        high     20000\n";
+        assert_eq!(high_pages(zones, 1), 21_000);
+        let node = "Node 1 MemTotal:  8000 kB\nNode 1 MemFree:  1000 kB\n";
+        let tree =
+            TestTree::new(&[("sys/devices/system/node/node1/meminfo", node), ("proc/zoneinfo", zones)]);
+        let left = MemoryRoom::new(&tree.roots(), Some(1)).tightest(0).unwrap();
+        assert_eq!(left.reserve_bytes, 2 * 21_000 * 4_096);
     }
 }

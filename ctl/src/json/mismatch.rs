@@ -61,7 +61,7 @@ struct TemperatureOut {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Rerun")]
 struct RerunOut {
-    /// `same_core`, `sibling`, `other_core` or `other_isa`.
+    /// `same_core`, `sibling`, `other_core`, `other_isa`, or `reference`: the known answer, computed once more.
     placement: String,
     /// Why it was not done; the rest is absent then.
     #[serde(skip_serializing_if = "Option::is_none")]

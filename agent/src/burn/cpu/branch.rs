@@ -13,7 +13,7 @@ use crate::burn::{BurnError, random::split_mix};
 /// Branches of a unit: some 10 µs when half of them are mispredicted.
 pub(super) const BRANCHES: usize = 4_096;
 /// Units that differ: 65,536 branches are more than a predictor keeps.
-const SEQUENCES: usize = 16;
+pub(super) const SEQUENCES: usize = 16;
 /// 32-bit words of the widest register.
 pub(super) const LANES: usize = 16;
 

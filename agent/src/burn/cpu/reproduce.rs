@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CpuLoad, Isa,
-    kernel::{Kernel, Recipe, run_unit},
+    branch::SEQUENCES,
+    kernel::{Kernel, KernelName, Recipe, run_unit},
     mismatch::core_folder,
 };
 use crate::{
@@ -44,6 +45,8 @@ pub enum Placement {
     OtherCore,
     /// Where it failed, with other instructions.
     OtherIsa,
+    /// The known answer itself, computed anew on another core: of its one unit, 1 mismatch says that it was wrong.
+    Reference,
 }
 
 impl Placement {
@@ -54,6 +57,7 @@ impl Placement {
             Self::Sibling => "sibling",
             Self::OtherCore => "other_core",
             Self::OtherIsa => "other_isa",
+            Self::Reference => "reference",
         }
     }
 }
@@ -118,6 +122,10 @@ impl Finder<'_> {
             on(Placement::Sibling, sibling, "no other thread of this core is among the burner's cores"),
             on(Placement::OtherCore, other, "no other core is among the burner's"),
             Rerun { placement: Placement::OtherIsa, outcome: self.with_other_isa(recipe) },
+            Rerun {
+                placement: Placement::Reference,
+                outcome: reference(other.or(sibling), recipe, prototype),
+            },
         ];
         // What follows on this thread is where it was told to be.
         pin(self.core);
@@ -131,6 +139,8 @@ impl Finder<'_> {
         let isa = available.iter().rfind(|isa| **isa < recipe.isa).or(available.first());
         let isa = *isa.ok_or("this host has no other instructions for the kernel")?;
         let build = || -> Result<Counted, BurnError> {
+            // Its answer, too, is to be that of this core: the thread was on another one.
+            pin_to(self.core)?;
             let mut prototype = Recipe { isa, ..recipe.clone() }.build()?;
             prototype.learn();
             self.repeat(self.core, isa, &*prototype)
@@ -139,9 +149,7 @@ impl Finder<'_> {
     }
 
     fn repeat(&self, core: u32, isa: Isa, prototype: &dyn Kernel) -> Result<Counted, BurnError> {
-        if !pin(core) {
-            return Err(BurnError::Pin { core });
-        }
+        pin_to(core)?;
         // Memory and threads of its own are made where they are used.
         let mut kernel = prototype.fork()?;
         let mut counted = Counted { core, isa, units: 0, mismatches: 0 };
@@ -165,6 +173,34 @@ impl Finder<'_> {
     }
 }
 
+/// Whether the answer that all workers compare with is what another core computes: the one that learnt it may be the bad
+/// one, and then every good core seems wrong.
+fn reference(core: Option<u32>, recipe: &Recipe, prototype: &dyn Kernel) -> Result<Counted, String> {
+    if recipe.kernel == KernelName::Cache {
+        return Err("workers compute this kernel's answers themselves, unit by unit".into());
+    }
+    let core = core.ok_or("no other core is among the burner's")?;
+    learn_again(core, recipe.isa, prototype).map_err(|error| error.to_string())
+}
+
+fn learn_again(core: u32, isa: Isa, prototype: &dyn Kernel) -> Result<Counted, BurnError> {
+    pin_to(core)?;
+    let (mut anew, mut known) = (prototype.fork()?, prototype.fork()?);
+    anew.learn();
+    let mut is_same = true;
+    // Units of some kernels take turns, each with an answer of its own.
+    for _ in 0..SEQUENCES {
+        anew.compute()?;
+        known.compute()?;
+        is_same &= anew.outcome().1 == known.outcome().1;
+    }
+    Ok(Counted { core, isa, units: 1, mismatches: u64::from(!is_same) })
+}
+
+fn pin_to(core: u32) -> Result<(), BurnError> {
+    if pin(core) { Ok(()) } else { Err(BurnError::Pin { core }) }
+}
+
 fn pin(core: u32) -> bool {
     core_affinity::set_for_current(core_affinity::CoreId { id: core as usize })
 }
@@ -180,7 +216,9 @@ fn parse_list(text: &str) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::slice;
+
+    use super::{super::kernel::Work, *};
 
     fn counted(units: u64, mismatches: u64) -> Counted {
         Counted { core: 0, isa: Isa::Portable, units, mismatches }
@@ -201,6 +239,47 @@ mod tests {
         }
         assert_eq!(counted(5, 5).rate().unwrap().2, 1.0);
         assert_eq!(counted(0, 0).rate(), None);
+    }
+
+    /// Its answer is `learnt`, and `right` once it learns again.
+    #[derive(Debug, Clone)]
+    struct Known {
+        learnt: u64,
+        right: u64,
+        got: u64,
+    }
+
+    impl Kernel for Known {
+        fn work(&self) -> Work {
+            Work::default()
+        }
+
+        fn fork(&self) -> Result<Box<dyn Kernel>, BurnError> {
+            Ok(Box::new(self.clone()))
+        }
+
+        fn learn(&mut self) {
+            self.learnt = self.right;
+        }
+
+        fn compute(&mut self) -> Result<(), BurnError> {
+            self.got = self.right;
+            Ok(())
+        }
+
+        fn outcome(&mut self) -> (&mut [u64], &[u64]) {
+            (slice::from_mut(&mut self.got), slice::from_ref(&self.learnt))
+        }
+    }
+
+    #[test]
+    fn an_answer_that_was_learnt_wrongly_is_found() {
+        let core = core_affinity::get_core_ids().unwrap()[0].id as u32;
+        for (learnt, mismatches) in [(7, 0), (6, 1)] {
+            let prototype = Known { learnt, right: 7, got: 0 };
+            let told = learn_again(core, Isa::Portable, &prototype).unwrap();
+            assert_eq!(told, Counted { core, isa: Isa::Portable, units: 1, mismatches });
+        }
     }
 
     #[test]

@@ -88,6 +88,7 @@ pub(super) struct Chain {
 }
 
 impl Chain {
+    /// The region is not empty.
     pub(super) fn new(mut region: Region, seed: u64, reins: &Reins) -> Result<Self, BurnError> {
         let lines = region.words().len() / LINE_WORDS;
         let order = Order::new(lines as u64, seed);
@@ -102,9 +103,6 @@ impl Chain {
 
     /// Until the end. An operation is an access, and moves a line.
     pub(super) fn burn(&mut self, mut pacer: Pacer, reins: &Reins) {
-        if self.region.words().is_empty() {
-            return;
-        }
         while pacer.step(reins, |units| {
             for _ in 0..units {
                 let begin = clock::boottime();

@@ -77,7 +77,9 @@ pub(super) fn fill(
         let piece = piece.min(bytes - region.resident_bytes());
         // Other workers take as much at the same time.
         let wanted = (piece * workers) as u64;
-        if let Some(left) = room.tightest(load.floor_bytes).filter(|left| left.usable_bytes() < wanted) {
+        // Pages of the pool were taken from the host before: what it has left says nothing about them.
+        let left = if region.pages() == Pages::Huge { None } else { room.tightest(load.floor_bytes) };
+        if let Some(left) = left.filter(|left| left.usable_bytes() < wanted) {
             let shortage = short(&region, bytes, &left.to_string());
             return Ok(Filled { region, shortage: Some(shortage) });
         }

@@ -106,6 +106,8 @@ impl Worker for MemoryWorker {
         variant = format!("{variant}, {pages}");
         let seed = self.plan.seed.wrapping_add(self.index as u64);
         self.ready = Some(match &load.method {
+            // With nothing to work on it waits for the end: one that returned early would be told as stopped.
+            _ if region.blocks().is_empty() => Ready::Hold(region),
             Method::Stream(loops) => {
                 Ready::Stream(stream::Streamer::new(load.isa, loops.clone(), region, reins)?)
             }
@@ -138,8 +140,59 @@ impl Worker for MemoryWorker {
                 Ok(())
             }
             Ready::Verify(verifier) => verifier.burn(pacer(), reins),
-            Ready::Fault => fault::burn(self.share_bytes, self.load.pages, reins),
+            Ready::Fault => fault::burn(&self.load, self.share_bytes, reins),
             Ready::Pressure(grower) => grower.burn(self.share_bytes, reins),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        burn::{
+            control::{Command, ControlBlock},
+            cpu::Isa,
+            plan::Load,
+            profile::LoadProfile,
+        },
+        clock,
+        host::HostRoots,
+    };
+
+    #[test]
+    fn a_worker_that_could_have_nothing_stays_to_the_end() {
+        let patterns = Pattern::ALL.into();
+        let verify = Method::Verify { patterns, delay: Duration::ZERO, exceeds_caches: true };
+        for method in [verify, Method::Latency, Method::Read, Method::Fault] {
+            let load = MemoryLoad {
+                size_bytes: 8 << 20,
+                method,
+                pages: Pages::Small,
+                nodes: Vec::new(),
+                fill_bytes_per_s: None,
+                // No host has so much left.
+                floor_bytes: u64::MAX / 2,
+                profile: LoadProfile::FULL,
+                isa: Isa::Portable,
+                inject_error: None,
+                roots: HostRoots::default(),
+            };
+            let name = load.method.name();
+            let loads = Load::Memory(load.clone());
+            let plan = Plan { cores: vec![0], phase: Duration::from_secs(1), seed: 1, load: loads };
+            let control = Arc::new(ControlBlock::create(1, 0, Duration::from_secs(60)).unwrap());
+            let reins = Reins::new(control.clone(), 0, 0, None);
+            let mut worker = crew(&Arc::new(plan), &load).remove(0);
+            let told = worker.prepare(&reins).unwrap();
+            assert_eq!(told.notices.is_empty(), name == "fault", "{name}: {:?}", told.notices);
+            control.set_end(clock::boottime() + Duration::from_millis(200));
+            control.set_command(Command::Burn);
+            worker.burn(&reins).unwrap();
+            assert!(clock::boottime() >= reins.end(), "{name} returned before the end");
+            assert_eq!(reins.slot().figures[RESIDENT].load(Ordering::Relaxed), 0, "{name}");
         }
     }
 }

@@ -132,13 +132,18 @@ impl Region {
         Ok(())
     }
 
-    /// Gives back what is resident beyond `bytes`.
+    /// Gives back what is resident beyond `bytes`, as far as it is whole pages of the pool where it is of such.
     ///
     /// # Errors
     /// The kernel's; none is known for memory of one's own.
     pub(super) fn shrink_to(&mut self, bytes: usize) -> io::Result<()> {
-        let keep = bytes.div_ceil(BLOCK_BYTES).min(self.resident_blocks);
-        let range = keep..self.resident_blocks;
+        let page_blocks = self.page_blocks();
+        let keep = bytes.div_ceil(BLOCK_BYTES).next_multiple_of(page_blocks);
+        if keep >= self.resident_blocks {
+            return Ok(());
+        }
+        // The last page is there as a whole, and madvise(2) takes none of the pool in parts.
+        let range = keep..self.resident_blocks.next_multiple_of(page_blocks);
         self.resident_blocks = keep;
         self.advise(range, libc::MADV_DONTNEED)
     }
@@ -215,9 +220,14 @@ impl Region {
         }
     }
 
-    /// Writes one word of each page of the mapping, whether it is there or not; gives how many pages that were.
+    /// Of the least page that this mapping may be made of: transparent huge pages may be missing anywhere.
+    pub(super) fn page_blocks(&self) -> usize {
+        if self.pages == Pages::Huge { HUGE_BYTES / BLOCK_BYTES } else { 1 }
+    }
+
+    /// Writes one word of each of the least pages of the mapping, whether it is there or not; gives how many that were.
     pub(super) fn touch(&mut self) -> usize {
-        let page_blocks = if self.pages == Pages::Small { 1 } else { HUGE_BYTES / BLOCK_BYTES };
+        let page_blocks = self.page_blocks();
         self.resident_blocks = self.blocks;
         let pages = self.blocks_mut().iter_mut().step_by(page_blocks);
         pages.map(|page| std::hint::black_box(&mut page.0[0])).map(|word| *word = 1).count()

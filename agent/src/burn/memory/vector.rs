@@ -102,11 +102,15 @@ pub(super) fn fence() {
 /// Takes a block out of this core's caches, so that the next look at it is one at memory.
 pub(super) fn flush(block: &Block) {
     #[cfg(target_arch = "x86_64")]
-    for line in block.0.chunks_exact(LINE_WORDS) {
-        // SAFETY: every x86-64 has SSE2; the line is valid memory.
-        unsafe { std::arch::x86_64::_mm_clflush(line.as_ptr().cast()) };
+    {
+        for line in block.0.chunks_exact(LINE_WORDS) {
+            // SAFETY: every x86-64 has SSE2; the line is valid memory.
+            unsafe { std::arch::x86_64::_mm_clflush(line.as_ptr().cast()) };
+        }
+        // Loads may pass a store fence, and so be served from the lines that are about to leave.
+        // SAFETY: as above.
+        unsafe { std::arch::x86_64::_mm_mfence() };
     }
-    fence();
     let _ = block;
 }
 

@@ -103,7 +103,7 @@ pub(super) struct Verifier {
 }
 
 impl Verifier {
-    /// Writes the first pattern. `inject` is whether to flip a bit of it.
+    /// Writes the first pattern to a region that is not empty. `inject` is whether to flip a bit of it.
     pub(super) fn new(
         load: &MemoryLoad,
         mut region: Region,
@@ -151,9 +151,6 @@ impl Verifier {
         if let Some(at) = self.inject_at.take() {
             self.region.words_mut()[at] ^= 1 << (at % 64);
         }
-        if self.region.blocks().is_empty() {
-            return Ok(());
-        }
         loop {
             let mut sweep_ended = false;
             let flow = pacer.step(reins, |units| {
@@ -170,7 +167,7 @@ impl Verifier {
             if flow == Flow::Stop {
                 return Ok(());
             }
-            if sweep_ended && !self.delay.is_zero() && self.rest(reins) == Flow::Stop {
+            if sweep_ended && !self.delay.is_zero() && self.rest(&mut pacer, reins) == Flow::Stop {
                 // Publishes what was done.
                 pacer.step(reins, |_| {});
                 return Ok(());
@@ -206,13 +203,16 @@ impl Verifier {
         true
     }
 
-    /// Leaves the memory alone for the delay.
-    fn rest(&self, reins: &Reins) -> Flow {
+    /// Leaves the memory alone for the delay, which a pause does not shorten.
+    fn rest(&self, pacer: &mut Pacer, reins: &Reins) -> Flow {
         let mut due = clock::boottime() + self.delay;
         loop {
             reins.sleep_until(due.min(reins.end()));
             match reins.check() {
-                Flow::Resumed(paused) => due += paused,
+                Flow::Resumed(paused) => {
+                    due += paused;
+                    pacer.forget(paused);
+                }
                 Flow::Burn if clock::boottime() < due => {}
                 flow => return flow,
             }

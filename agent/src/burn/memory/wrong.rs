@@ -8,6 +8,8 @@ use super::region::BLOCK_BYTES;
 
 /// Bits 0 to 54 of an entry: Documentation/admin-guide/mm/pagemap.rst.
 const FRAME_MASK: u64 = (1 << 55) - 1;
+/// The page is in RAM; else the bits above say where in swap it is.
+const PRESENT: u64 = 1 << 63;
 
 /// A word that was wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,12 +69,28 @@ pub(super) fn page_frame(address: u64) -> Option<u64> {
         File::open("/proc/self/pagemap")?.read_exact_at(&mut entry, offset)?;
         Ok(u64::from_ne_bytes(entry))
     };
-    read().ok().map(|entry| entry & FRAME_MASK).filter(|frame| *frame > 0)
+    frame_of(read().ok()?)
+}
+
+/// The kernel writes a frame of 0 for those who may not know.
+fn frame_of(entry: u64) -> Option<u64> {
+    Some(entry)
+        .filter(|entry| entry & PRESENT != 0)
+        .map(|entry| entry & FRAME_MASK)
+        .filter(|frame| *frame > 0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_page_in_ram_has_a_frame() {
+        assert_eq!(frame_of(PRESENT | 0x1234), Some(0x1234));
+        assert_eq!(frame_of(PRESENT), None);
+        // In swap: bit 62, type and offset below.
+        assert_eq!(frame_of(1 << 62 | 0x1234), None);
+    }
 
     #[test]
     fn all_that_is_known_is_said() {

@@ -44,7 +44,7 @@ pub(super) fn plan(
         return None;
     }
     let nodes = nodes(offer.roots, field, memory.numa_node, &cores, found)?;
-    let method = method(offer.roots, field, memory, size_bytes, found)?;
+    let method = method(offer.roots, field, memory, (size_bytes, &cores), found)?;
     if memory.pages() == MemoryPages::Unspecified {
         let pages = if method == Method::Fault { MemoryPages::Small } else { MemoryPages::Transparent };
         memory.set_pages(pages);
@@ -153,7 +153,7 @@ fn method(
     roots: &HostRoots,
     field: &str,
     memory: &mut MemoryBurner,
-    size_bytes: u64,
+    (size_bytes, cores): (u64, &[u32]),
     found: &mut Violations,
 ) -> Option<Method> {
     if memory.method() == MemoryMethod::Unspecified {
@@ -168,8 +168,7 @@ fn method(
         MemoryMethod::Verify => Method::Verify {
             patterns: patterns(memory),
             delay: Duration::from_millis(memory.delay_ms.unwrap_or(0)),
-            exceeds_caches: last_cache_bytes(roots)
-                .is_some_and(|cache| size_bytes >= cache.saturating_mul(TIMES_CACHE)),
+            exceeds_caches: exceeds_caches(roots, size_bytes, cores),
         },
         MemoryMethod::Fault => Method::Fault,
         MemoryMethod::Pressure => Method::Pressure(target(roots, field, memory.target?, found)?),
@@ -229,14 +228,29 @@ fn target(roots: &HostRoots, field: &str, wanted: WantedTarget, found: &mut Viol
     Some(target)
 }
 
-/// Of the largest cache that the kernel knows: `/sys/devices/system/cpu/cpu0/cache/index*/size`, such as `266240K`.
-fn last_cache_bytes(roots: &HostRoots) -> Option<u64> {
-    let folder = roots.sys("devices/system/cpu/cpu0/cache");
-    let size = |index: u32| -> Option<u64> {
-        let text = fs::read_to_string(folder.join(format!("index{index}/size"))).ok()?;
-        text.trim().strip_suffix('K')?.parse::<u64>().ok().map(|kib| kib << 10)
+/// Whether the workers behind each last cache have so much memory between them that a sweep empties it.
+fn exceeds_caches(roots: &HostRoots, size_bytes: u64, cores: &[u32]) -> bool {
+    let Some(caches) = cores.iter().map(|core| last_cache(roots, *core)).collect::<Option<Vec<_>>>() else {
+        return false;
     };
-    numbers_after("index", &folder).into_iter().filter_map(size).max()
+    let share_bytes = size_bytes / cores.len().max(1) as u64;
+    caches.iter().all(|(sharers, cache_bytes)| {
+        let workers = caches.iter().filter(|(others, _)| others == sharers).count() as u64;
+        share_bytes.saturating_mul(workers) >= cache_bytes.saturating_mul(TIMES_CACHE)
+    })
+}
+
+/// Who shares the largest cache that a core has, and its bytes: `/sys/devices/system/cpu/cpu0/cache/index*/size`, such as
+/// `266240K`, and `shared_cpu_list`. A host may have several of them.
+fn last_cache(roots: &HostRoots, core: u32) -> Option<(String, u64)> {
+    let folder = roots.sys(format!("devices/system/cpu/cpu{core}/cache"));
+    let read = |index: u32, name: &str| fs::read_to_string(folder.join(format!("index{index}/{name}"))).ok();
+    let size = |index: u32| -> Option<(u64, u32)> {
+        let kib = read(index, "size")?.trim().strip_suffix('K')?.parse::<u64>().ok()?;
+        Some((kib << 10, index))
+    };
+    let (bytes, index) = numbers_after("index", &folder).into_iter().filter_map(size).max()?;
+    Some((read(index, "shared_cpu_list").unwrap_or_else(|| core.to_string()), bytes))
 }
 
 #[cfg(test)]
@@ -263,12 +277,25 @@ mod tests {
     }
 
     #[test]
-    fn the_last_cache_is_the_largest() {
+    fn each_last_cache_has_to_be_exceeded_by_those_behind_it() {
         let tree = TestTree::new(&[
             ("sys/devices/system/cpu/cpu0/cache/index0/size", "48K\n"),
-            ("sys/devices/system/cpu/cpu0/cache/index3/size", "266240K\n"),
+            ("sys/devices/system/cpu/cpu0/cache/index3/size", "32768K\n"),
+            ("sys/devices/system/cpu/cpu0/cache/index3/shared_cpu_list", "0-1\n"),
+            ("sys/devices/system/cpu/cpu1/cache/index3/size", "32768K\n"),
+            ("sys/devices/system/cpu/cpu1/cache/index3/shared_cpu_list", "0-1\n"),
+            ("sys/devices/system/cpu/cpu2/cache/index3/size", "32768K\n"),
+            ("sys/devices/system/cpu/cpu2/cache/index3/shared_cpu_list", "2-3\n"),
         ]);
-        assert_eq!(last_cache_bytes(&tree.roots()), Some(260 << 20));
+        let roots = tree.roots();
+        assert_eq!(last_cache(&roots, 0), Some(("0-1\n".into(), 32 << 20)));
+        let exceeds = |mib: u64, cores: &[u32]| exceeds_caches(&roots, mib << 20, cores);
+        assert!(exceeds(128, &[0, 1]) && !exceeds(127, &[0, 1]));
+        // Two caches take twice as much, more where the memory is not shared out evenly between them.
+        assert!(exceeds(256, &[0, 2]) && !exceeds(255, &[0, 2]));
+        assert!(exceeds(384, &[0, 1, 2]) && !exceeds(383, &[0, 1, 2]));
+        // A core of which nothing is known.
+        assert!(!exceeds(1 << 20, &[0, 9]));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use ssts_proto::validate::Violations;
 use crate::{
     burn::{
         disk::DiskLoad,
-        memory::Method,
+        memory::{HUGE_BYTES, Method, Pages},
         plan::{Load, Plan},
     },
     host::{HostRoots, MemoryRoom},
@@ -63,8 +63,12 @@ pub(super) fn check_memory(
 ) {
     let Some(left) = MemoryRoom::new(roots, None).tightest(reserve_bytes) else { return };
     let mut asked = 0u64;
+    let mut pool_bytes = free_pool_bytes(roots);
     for (index, plan) in plans.iter().enumerate() {
-        let Some(want) = Want::of(plan) else { continue };
+        let Some(mut want) = Want::of(plan) else { continue };
+        let pooled = from_pool(plan, pool_bytes);
+        pool_bytes -= pooled;
+        want.bytes = want.bytes.saturating_sub(pooled);
         asked = asked.saturating_add(want.bytes);
         if asked > left.usable_bytes() {
             found.add(
@@ -74,6 +78,29 @@ pub(super) fn check_memory(
             );
         }
     }
+}
+
+/// Huge pages that the burners of this host may take: they are no part of what is available otherwise.
+fn free_pool_bytes(roots: &HostRoots) -> u64 {
+    let free = roots.sys("kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
+    let pages = fs::read_to_string(free).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    pages.unwrap_or(0).saturating_mul(HUGE_BYTES as u64)
+}
+
+/// What a burner takes out of a pool with so much left. A worker takes all of its part there or, where that doesn't fit,
+/// none.
+fn from_pool(plan: &Plan, mut pool_bytes: u64) -> u64 {
+    let Load::Memory(load) = &plan.load else { return 0 };
+    if load.pages != Pages::Huge {
+        return 0;
+    }
+    let before = pool_bytes;
+    let workers = plan.cores.len();
+    for worker in 0..workers {
+        let part = load.share_bytes(worker, workers).next_multiple_of(HUGE_BYTES as u64);
+        pool_bytes = pool_bytes.checked_sub(part).unwrap_or(pool_bytes);
+    }
+    before - pool_bytes
 }
 
 /// What a burner needs of the host's memory.
@@ -153,4 +180,48 @@ pub(super) fn plain(error: &io::Error) -> String {
     error
         .raw_os_error()
         .map_or_else(|| error.to_string(), |errno| nix::errno::Errno::from_raw(errno).desc().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        burn::{cpu::Isa, memory::MemoryLoad, profile::LoadProfile},
+        observe::procfs::test_tree::TestTree,
+    };
+
+    #[test]
+    fn huge_pages_come_out_of_their_pool_as_far_as_it_goes() {
+        // 40 MiB are available, and 10 pages in the pool.
+        let tree = TestTree::new(&[
+            ("proc/meminfo", "MemAvailable: 73728 kB\n"),
+            ("sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "10\n"),
+        ]);
+        let refused = |pages, mib: u64| {
+            let load = MemoryLoad {
+                size_bytes: mib << 20,
+                method: Method::Fill,
+                pages,
+                nodes: Vec::new(),
+                fill_bytes_per_s: None,
+                floor_bytes: 0,
+                profile: LoadProfile::FULL,
+                isa: Isa::Portable,
+                inject_error: None,
+                roots: tree.roots(),
+            };
+            let load = Load::Memory(load);
+            let plan = Plan { cores: vec![0, 1], phase: Duration::from_secs(1), seed: 1, load };
+            let mut found = Violations::default();
+            check_memory("p", &[plan], 0, &tree.roots(), &mut found);
+            !found.into_vec().is_empty()
+        };
+        assert!(!refused(Pages::Small, 40) && refused(Pages::Small, 41));
+        // One of the two workers finds its part in the pool.
+        assert!(!refused(Pages::Huge, 20) && !refused(Pages::Huge, 40));
+        // None does: transparent pages are what it becomes.
+        assert!(refused(Pages::Huge, 44));
+    }
 }
