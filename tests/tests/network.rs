@@ -374,8 +374,8 @@ fn what_never_comes_back_is_lost() {
 fn a_cable_that_is_pulled_just_before_the_end_does_not_pass() {
     let Some(lab) = Lab::new(OPEN) else { return };
     let running = lab.burn("--protocol udp --rate 20M --duration 4s --output json").spawn();
-    lab.near_daemon.burning(1);
-    thread::sleep(Duration::from_millis(2_300));
+    assert!(outside::within(Duration::from_secs(10), || lab.near_daemon.burners().len() == 1).is_some());
+    thread::sleep(Duration::from_millis(2_500));
     lab.wire.set_up(false);
     let outcome = running.outcome();
     outcome.assert_status(5);

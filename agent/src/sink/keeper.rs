@@ -14,7 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl},
+    sys::memfd::{MFdFlags, memfd_create},
+};
 use tracing::{info, warn};
 
 use super::{News, SinkPlan};
@@ -118,7 +121,10 @@ fn start(plan: &SinkPlan, deadline: Duration, halted: bool) -> io::Result<(Launc
     file.rewind()?;
     let arguments = [c"sink".into(), c"--daemon".into(), CString::new(std::process::id().to_string())?];
     let inheritance = Inheritance { control: block.fd(), plan: file.as_fd(), core_busy: None };
-    Ok((launch(&arguments, &inheritance, None)?, block))
+    let child = launch(&arguments, &inheritance, None)?;
+    // A thread of its own waits for what it says.
+    fcntl(&child.reports, FcntlArg::F_SETFL(OFlag::empty()))?;
+    Ok((child, block))
 }
 
 /// Until the process is gone.
