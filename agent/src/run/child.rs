@@ -13,9 +13,12 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::{
-    memfd::{MFdFlags, memfd_create},
-    signal::Signal,
+use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl},
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        signal::Signal,
+    },
 };
 
 use crate::{
@@ -76,6 +79,11 @@ impl BurnerProcess {
         let arguments = [c"burn".into(), c"--daemon".into(), CString::new(std::process::id().to_string())?];
         let inheritance = Inheritance { control: block.fd(), plan: plan_file.as_fd(), core_busy };
         let child = launch(&arguments, &inheritance, cgroup.map(RunCgroup::place))?;
+        if let Err(errno) = fcntl(&child.reports, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)) {
+            child.kill();
+            let _reaped = child.wait();
+            return Err(errno.into());
+        }
         Ok(Self {
             plan,
             block,
