@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -28,7 +29,10 @@ impl MemoryCgroup {
             let _best_effort = fs::write(version_2.join("cgroup.subtree_control"), "+memory");
             (version_2, "memory.max", "memory.events")
         };
-        let folder = parent.join(format!("ssts-story-{}", std::process::id()));
+        // Stories of one program run side by side.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = parent.join(format!("ssts-story-{}-{count}", std::process::id()));
         fs::create_dir(&folder).ok()?;
         let cgroup = Self { folder, limit, kills };
         fs::write(cgroup.folder.join(limit), limit_bytes.to_string()).ok()?;

@@ -109,7 +109,8 @@ fn a_burner_that_the_kernel_killed_for_memory_is_told_as_that() {
     let result = outcome.json();
     assert_eq!((&result["verdict"], cause(&result)), (&"error".into(), "out_of_memory"), "{result:#}");
     assert_eq!(result["hosts"][0]["burners"].as_array().map(Vec::len), Some(1), "it is not started again");
-    assert_eq!(short.cgroup.oom_kills(), 1, "once, not over and over");
+    // Its neighbour may have been taken as well, in the moment before its memory was free.
+    assert!((1..=2).contains(&short.cgroup.oom_kills()), "not over and over");
     assert!(short.daemon.process().is_alive());
 }
 
