@@ -75,6 +75,23 @@ fn a_listed_device_is_used_as_far_as_was_asked() {
     assert_eq!(daemon.burners(), []);
 }
 
+/// The kernel lets go of a burner's device some time after the burner is gone.
+#[test]
+fn a_device_can_be_burned_on_again_at_once() {
+    if !privileged() || !tools(&["losetup"]) {
+        return;
+    }
+    let ground = Ground::new();
+    let Some(device) = device(&ground) else { return };
+    let node = device.path().display().to_string();
+    ground.configure(&format!("[limits]\nexpendable_devices = [\"{node}\"]\n"));
+    let _daemon = Daemon::start(&ground);
+    for _ in 0..10 {
+        let words = format!("burn disk --path {node} --size 1MiB --jobs 2 --depth 32 --duration 0.1s");
+        Ctl::new(&ground).words(&words).run().assert_status(0);
+    }
+}
+
 #[test]
 fn a_device_in_use_is_refused_even_when_it_is_listed() {
     if !privileged() || !tools(&["losetup", "mkfs.ext4"]) {

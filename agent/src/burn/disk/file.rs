@@ -3,9 +3,12 @@
 
 use std::{
     fs::File,
+    io,
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::atomic::Ordering,
+    thread,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -33,6 +36,30 @@ pub struct DiskFile {
     in_memory: bool,
 }
 
+/// How long a device may still be held by one who is gone.
+///
+/// The kernel drops the files registered with an io_uring from a work queue, after their process has been reaped
+/// (`io_ring_exit_work` in io_uring/io_uring.c), so the next run can come before the last one's claim is gone.
+const CLAIM_LASTS_AT_MOST: Duration = Duration::from_secs(1);
+
+/// Opens the device past the page cache and for its opener alone, as soon as who has just left it has let go.
+///
+/// # Errors
+/// What open(2) says; `EBUSY` while it is mounted or otherwise in use.
+pub fn open_claimed(device: &Path) -> io::Result<File> {
+    let give_up = Instant::now() + CLAIM_LASTS_AT_MOST;
+    loop {
+        let opened =
+            File::options().read(true).write(true).custom_flags(libc::O_DIRECT | libc::O_EXCL).open(device);
+        match opened {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy && Instant::now() < give_up => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened,
+        }
+    }
+}
+
 impl DiskFile {
     /// Makes a file in `folder`: without a name from the start where the file system can (`O_TMPFILE`), unlinked at once
     /// where it can't; for direct I/O where the file system has that.
@@ -58,12 +85,8 @@ impl DiskFile {
     /// # Errors
     /// [`BurnError::Device`] with the kernel's reason.
     pub fn claim(device: &Path) -> Result<Self, BurnError> {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_DIRECT | libc::O_EXCL)
-            .open(device)
-            .map_err(|source| BurnError::Device { path: device.to_owned(), source })?;
+        let file =
+            open_claimed(device).map_err(|source| BurnError::Device { path: device.to_owned(), source })?;
         Ok(Self { file, path: device.to_owned(), direct: true, in_memory: false })
     }
 
@@ -106,7 +129,7 @@ impl DiskFile {
         mut verifier: Option<&mut Verifier>,
         reins: &Reins,
     ) -> Result<(), BurnError> {
-        let fail = |written_bytes, source: std::io::Error| {
+        let fail = |written_bytes, source: io::Error| {
             let errno = source.raw_os_error().unwrap_or(libc::EIO);
             reins.slot().io_errno.store(errno.cast_unsigned(), Ordering::Relaxed);
             BurnError::Fill { path: self.path.clone(), written_bytes, source }

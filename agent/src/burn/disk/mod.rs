@@ -14,7 +14,7 @@ mod ring;
 mod verify;
 
 pub use block::Mismatch;
-pub use file::DiskFile;
+pub use file::{DiskFile, open_claimed};
 pub use fill::Room;
 pub use load::{BlockShare, DiskLoad, EngineChoice, Io, Operation, Rate, Task};
 pub use ring::Ring;

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{Seek as _, SeekFrom},
-    os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -157,12 +157,7 @@ fn check_device(
         return None;
     }
     // As the burner will.
-    let claimed = File::options()
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_EXCL)
-        .open(&load.path)
-        .and_then(|mut device| device.seek(SeekFrom::End(0)));
+    let claimed = disk::open_claimed(&load.path).and_then(|mut device| device.seek(SeekFrom::End(0)));
     match claimed {
         Err(error) => {
             found.add(
