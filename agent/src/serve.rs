@@ -16,15 +16,16 @@ use ssts_agent::{
     host::{self, HostRoots},
     observe::{
         burners::Burners,
+        kernel_log::KernelLog,
         own::{Own, TickCost},
         probes::{self, ProbeSettings, Probes},
         procfs,
         ring::FrameRing,
-        sensors::Sensors,
         source::Source,
+        sysfs,
     },
     rpc::{self, Address, AgentService, Inventory, Listener},
-    run::{Ending, Engine},
+    run::{Ending, Engine, KernelMessages},
     sink::Keeper,
     tick::{Tick, TickThread},
 };
@@ -135,14 +136,14 @@ fn start_tick(
     probe_sources: Vec<Box<dyn Source>>,
 ) -> Result<TickThread, Failure> {
     let cost = Arc::new(TickCost::default());
-    let mut sources = procfs::sources(roots);
-    sources.push(Box::new(Sensors::new(roots)));
+    let no_tick = |source| Failure::Io { what: "the tick could not be started", source };
+    let mut sources = procfs::sources(roots, &config.observe.cgroups);
+    sources.extend(sysfs::sources(roots, config.tick(), config.limits.stale_after).map_err(no_tick)?);
+    sources.push(Box::new(KernelLog::start(roots, Box::new(KernelMessages::new(engine.clone())))));
     sources.extend(probe_sources);
     sources.push(Box::new(Burners::new(engine.board())));
     sources.push(Box::new(Own::new(cost.clone())));
-    Tick { period: config.tick(), sources, engine, ring, cost }
-        .start()
-        .map_err(|source| Failure::Io { what: "the tick could not be started", source })
+    Tick { period: config.tick(), sources, engine, ring, cost }.start().map_err(no_tick)
 }
 
 /// Answers on one socket until told to stop.

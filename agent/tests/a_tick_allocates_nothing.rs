@@ -22,7 +22,7 @@ use ssts_agent::{
         procfs,
         ring::FrameRing,
         schema::Schema,
-        sensors::Sensors,
+        sysfs,
     },
 };
 
@@ -59,14 +59,20 @@ fn sampling_and_publishing_allocate_nothing_in_steady_state() {
         latencies: &["read", "write"],
         block: block.clone(),
     }]);
-    let mut sources = procfs::sources(&roots);
-    sources.push(Box::new(Sensors::new(&roots)));
+    let mut sources = procfs::sources(&roots, &["".into()]);
+    let second = Duration::from_secs(1);
+    sources.extend(sysfs::sources(&roots, Duration::from_millis(100), second).unwrap());
     // Without privileges there are none, and then there is nothing of them to test.
     sources.extend(probes::load(&roots, &ProbeSettings::default()).sources);
     sources.push(Box::new(Burners::new(board)));
     sources.push(Box::new(Own::new(Arc::new(TickCost::default()))));
     let mut schema = Schema::new(1);
-    sources.iter_mut().for_each(|source| source.describe(&mut schema));
+    // Those with threads of their own find out beside the tick what there is.
+    while schema.columns.is_empty() || sources.iter().any(|source| source.changed()) {
+        schema = Schema::new(1);
+        sources.iter_mut().for_each(|source| source.describe(&mut schema));
+        std::thread::sleep(Duration::from_millis(50));
+    }
     let schema = Arc::new(schema);
     let ring = FrameRing::default();
     let mut frame = Frame::default();

@@ -115,8 +115,12 @@ impl Telemetry {
         if !frame.histograms.iter().all(|delta| self.fits(delta)) {
             return Err(Malformed::Buckets);
         }
-        for (scalar, value) in self.scalars.iter_mut().zip(values) {
-            scalar.accept(value, frame.end_ns);
+        for ((index, scalar), value) in self.scalars.iter_mut().enumerate().zip(values) {
+            match held_ns(frame, index) {
+                // Shown again, not read again: the rate that was known still holds.
+                Some(read_ns) if value.is_some() && scalar.value.is_some() && read_ns == scalar.read_ns => {}
+                read_ns => scalar.accept(value, read_ns.unwrap_or(frame.end_ns)),
+            }
         }
         for histogram in &mut self.histograms {
             histogram.counts.clear();
@@ -192,6 +196,13 @@ impl Telemetry {
     }
 }
 
+/// When a column was read, if before the frame's window.
+fn held_ns(frame: &Frame, column: usize) -> Option<u64> {
+    let at = frame.held.partition_point(|held| held.first_column as usize <= column);
+    let held = at.checked_sub(1).map(|index| &frame.held[index]);
+    held.filter(|held| column < held.first_column as usize + held.columns as usize).map(|held| held.read_ns)
+}
+
 impl Scalar {
     fn accept(&mut self, value: Option<f64>, read_ns: u64) {
         if self.is_counter {
@@ -242,7 +253,7 @@ fn quantile(counts: impl Iterator<Item = (u32, u64)> + Clone, upper_bounds: &[u6
 pub(crate) mod tests {
     use ssts_proto::{
         catalogue,
-        v1::{Column, HistogramColumn, HistogramLayout},
+        v1::{Column, HeldColumns, HistogramColumn, HistogramLayout},
     };
 
     use super::*;
@@ -287,7 +298,7 @@ pub(crate) mod tests {
         telemetry.accept_schema(Schema {
             id: 1,
             columns: vec![
-                column(&catalogue::HOST_TEMPERATURE, &["hwmon0/temp1", "cpu"]),
+                column(&catalogue::HOST_TEMPERATURE, &["hwmon0/temp1", "cpu", "", ""]),
                 column(&catalogue::BURNER_OPERATIONS, &["0.0", "cpu"]),
             ],
             histograms: vec![histogram(&catalogue::BURNER_LATENCY, &["0.0", "disk", "read"])],
@@ -310,6 +321,20 @@ pub(crate) mod tests {
         assert_eq!(rate(&telemetry), Some(100.0));
         let (labels, value) = telemetry.values(&catalogue::HOST_TEMPERATURE).next().unwrap();
         assert_eq!((labels.get("sensor"), labels.get("none"), value), ("hwmon0/temp1", "", 41.5));
+    }
+
+    #[test]
+    fn a_counter_that_is_read_less_often_than_shown_keeps_its_rate() {
+        let mut telemetry = two_columns();
+        let mut shown = |end_s, operations, read_s: u64| {
+            let held = vec![HeldColumns { first_column: 1, columns: 1, read_ns: read_s * 1_000_000_000 }];
+            telemetry.accept_frame(&Frame { held, ..frame(end_s, &[40.0, operations], &[]) }).unwrap();
+            rate(&telemetry)
+        };
+        assert_eq!(shown(11, 100.0, 10), None);
+        assert_eq!(shown(14, 300.0, 12), Some(100.0));
+        assert_eq!(shown(15, 300.0, 12), Some(100.0));
+        assert_eq!(shown(16, 340.0, 16), Some(10.0));
     }
 
     #[test]

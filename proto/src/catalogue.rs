@@ -104,8 +104,81 @@ catalogue! {
     HOST_PRESSURE_STALLED = "host.pressure.stalled", "s", Counter, ["resource", "share"],
         "Time that some or all (full) tasks waited for a resource: /proc/pressure.";
 
-    HOST_TEMPERATURE = "host.temperature", "Cel", Gauge, ["sensor", "label"],
-        "A thermal zone or hwmon sensor of /sys/class.";
+    HOST_TEMPERATURE = "host.temperature", "Cel", Gauge, ["sensor", "label", "package", "core"],
+        "A thermal zone or hwmon sensor of /sys/class; package and core are empty where the driver does not say.";
+    HOST_FAN_SPEED = "host.fan.speed", "r/min", Gauge, ["sensor", "label"], "fan*_input of /sys/class/hwmon.";
+    HOST_SENSOR_POWER = "host.sensor.power", "W", Gauge, ["sensor", "label"],
+        "power*_average, or power*_input where there is none, of /sys/class/hwmon.";
+    HOST_COOLING_STATE = "host.cooling.state", "1", Gauge, ["device", "type"],
+        "How far a cooling device is engaged, 0 for not at all: cur_state of /sys/class/thermal/cooling_device*.";
+
+    HOST_CPU_THROTTLES = "host.cpu.throttles", "1", Counter, ["cpu", "package", "core"],
+        "Times a core was slowed for heat: core_throttle_count of /sys/devices/system/cpu.";
+    HOST_CPU_THROTTLED_TIME = "host.cpu.throttled_time", "s", Counter, ["cpu", "package", "core"],
+        "Time a core was slowed for heat, counted when it ends: core_throttle_total_time_ms.";
+    HOST_CPU_THROTTLED = "host.cpu.throttled", "1", Gauge, ["cpu", "package", "core"],
+        "1 while the counts of a core's throttling rose within the last second, else 0.";
+    HOST_PACKAGE_THROTTLES = "host.package.throttles", "1", Counter, ["package", "die"],
+        "Times a package was slowed for heat: package_throttle_count.";
+    HOST_PACKAGE_THROTTLED_TIME = "host.package.throttled_time", "s", Counter, ["package", "die"],
+        "Time a package was slowed for heat, counted when it ends: package_throttle_total_time_ms.";
+    HOST_PACKAGE_THROTTLED = "host.package.throttled", "1", Gauge, ["package", "die"],
+        "1 while the counts of a package's throttling rose within the last second, else 0.";
+
+    HOST_CPU_FREQUENCY = "host.cpu.frequency", "Hz", Gauge, ["cpu"],
+        "What cpufreq has for a core now: scaling_cur_freq.";
+    HOST_CPU_FREQUENCY_LIMIT = "host.cpu.frequency_limit", "Hz", Gauge, ["cpu"],
+        "The highest that cpufreq may choose now: scaling_max_freq.";
+    HOST_CPU_CLOCK_RATIO = "host.cpu.clock_ratio", "1", Gauge, ["cpu"],
+        "Mean clock of a core while it was not idle over its nominal one: APERF over MPERF of /dev/cpu/*/msr.";
+    HOST_ENERGY = "host.energy", "J", Counter, ["zone", "name", "package"],
+        "Energy since the agent began: energy_uj of /sys/class/powercap, unwrapped.";
+    HOST_POWER = "host.power", "W", Gauge, ["zone", "name", "package"],
+        "Mean power between two readings of energy_uj.";
+
+    HOST_EDAC_CORRECTED = "host.edac.corrected", "1", Counter, ["controller", "dimm"],
+        "Memory errors that ECC corrected, of a controller or of one DIMM: ce_count of /sys/devices/system/edac.";
+    HOST_EDAC_UNCORRECTED = "host.edac.uncorrected", "1", Counter, ["controller", "dimm"],
+        "Memory errors that ECC could not correct: ue_count of /sys/devices/system/edac.";
+    HOST_PCIE_ERRORS = "host.pcie.errors", "1", Counter, ["device", "severity"],
+        "Errors that a PCIe device reported (correctable, nonfatal, fatal): aer_dev_* of /sys/bus/pci/devices.";
+    HOST_NETWORK_FAULTS = "host.network.faults", "1", Counter, ["interface", "fault"],
+        "What a NIC found wrong on its link: rx_crc_errors and others of /sys/class/net/*/statistics.";
+    HOST_NETWORK_CARRIER_CHANGES = "host.network.carrier_changes", "1", Counter, ["interface"],
+        "Times a NIC's link went up or down: carrier_changes of /sys/class/net.";
+    HOST_NVME_MEDIA_ERRORS = "host.nvme.media_errors", "1", Counter, ["device"],
+        "Unrecovered data integrity errors of an NVMe drive: SMART log, bytes 160 to 175.";
+    HOST_NVME_LOG_ENTRIES = "host.nvme.error_log_entries", "1", Counter, ["device"],
+        "Entries that an NVMe drive's error log ever had: SMART log, bytes 176 to 191.";
+    HOST_NVME_WARNINGS = "host.nvme.critical_warnings", "1", Gauge, ["device"],
+        "How many critical warnings an NVMe drive raises now: bits of byte 0 of the SMART log.";
+    HOST_NVME_TEMPERATURE = "host.nvme.temperature", "Cel", Gauge, ["device"],
+        "Composite temperature of an NVMe drive: SMART log, bytes 1 and 2.";
+    HOST_NVME_USED = "host.nvme.used", "1", Gauge, ["device"],
+        "How much of an NVMe drive's life is used, 1 for all of it, and more: SMART log, byte 5.";
+
+    HOST_NUMA_MEMORY_TOTAL = "host.numa.memory_total", "By", Gauge, ["node"],
+        "MemTotal of /sys/devices/system/node/node*/meminfo.";
+    HOST_NUMA_MEMORY_FREE = "host.numa.memory_free", "By", Gauge, ["node"],
+        "MemFree of /sys/devices/system/node/node*/meminfo.";
+    HOST_NUMA_MISSES = "host.numa.misses", "1", Counter, ["node"],
+        "Pages that a node gave though another was wanted: numa_miss of node*/numastat.";
+    HOST_NUMA_FOREIGN = "host.numa.foreign", "1", Counter, ["node"],
+        "Pages that were wanted of a node and came from another: numa_foreign of node*/numastat.";
+
+    HOST_INTERRUPTS = "host.interrupts", "1", Counter, ["cpu"], "Interrupts of a core: /proc/interrupts.";
+    HOST_INTERRUPTS_BY_KIND = "host.interrupts_by_kind", "1", Counter, ["kind"],
+        "Interrupts of all cores: the kernel's own kinds, such as LOC and TRM, and `device` for all others.";
+    HOST_FILES_OPEN = "host.files.open", "1", Gauge, [], "Open file descriptions: /proc/sys/fs/file-nr.";
+    HOST_FILES_MAX = "host.files.max", "1", Gauge, [], "How many there may be: /proc/sys/fs/file-nr.";
+    CGROUP_PRESSURE_STALLED = "cgroup.pressure.stalled", "s", Counter, ["cgroup", "resource", "share"],
+        "Time that some or all (full) tasks of a cgroup waited for a resource; `run` is the run's own.";
+
+    KERNEL_LOG_MESSAGES = "kernel_log.messages", "1", Counter, ["level"],
+        "What the kernel logged since the agent began, by level (emerg to warning): /dev/kmsg.";
+    KERNEL_LOG_MATCHES = "kernel_log.matches", "1", Counter, ["kind"],
+        "Messages of the kernel's log that tell of trouble, such as hung_task, link_reset, io_error.";
+    KERNEL_LOG_LOST = "kernel_log.lost", "1", Counter, [], "Messages that were overwritten before they were read.";
 
     BLOCK_LATENCY = "block.latency", "ns", Histogram, ["device", "operation"],
         "From a request's issue to the device to its completion: block probe.";
@@ -132,6 +205,8 @@ catalogue! {
     AGENT_CPU_TIME = "agent.cpu_time", "s", Counter, [], "CPU time of the agent's process, burners left out.";
     AGENT_RESIDENT = "agent.resident", "By", Gauge, [], "Resident memory of the agent's process.";
     AGENT_TICK_TIME = "agent.tick_time", "s", Gauge, [], "What the previous tick took, reading and guarding.";
+    AGENT_SOURCE_AGE = "agent.source_age", "s", Gauge, ["source"],
+        "How long ago the oldest reading was taken that a source beside the tick shows.";
     AGENT_TICKS_MISSED = "agent.ticks_missed", "1", Counter, [], "Ticks that began a whole period late or more.";
 }
 

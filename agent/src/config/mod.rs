@@ -6,7 +6,7 @@ mod network;
 
 use std::{
     fs, io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     time::Duration,
 };
 
@@ -17,6 +17,9 @@ use crate::{host::HostRoots, observe::probes::HookChoice};
 
 /// Where the daemon looks for its configuration when it is told nothing.
 pub const DEFAULT_PATH: &str = "/etc/ssts/sstsd.toml";
+
+/// Each is some four more files to read at every tick.
+const MAX_CGROUPS: usize = 16;
 
 /// Why a configuration can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +113,8 @@ pub struct ObserveConfig {
     pub probes: bool,
     /// How probes are attached.
     pub hooks: HookChoice,
+    /// Cgroups, below the version 2 hierarchy's mount point, whose pressure is observed: at most 16.
+    pub cgroups: Vec<PathBuf>,
 }
 
 /// What no run may exceed.
@@ -154,6 +159,8 @@ pub struct RootsConfig {
     pub sys: PathBuf,
     /// A tracefs.
     pub tracefs: PathBuf,
+    /// Device nodes.
+    pub dev: PathBuf,
 }
 
 impl Default for LogConfig {
@@ -164,7 +171,7 @@ impl Default for LogConfig {
 
 impl Default for ObserveConfig {
     fn default() -> Self {
-        Self { rate_hz: 10.0, probes: true, hooks: HookChoice::Auto }
+        Self { rate_hz: 10.0, probes: true, hooks: HookChoice::Auto, cgroups: Vec::new() }
     }
 }
 
@@ -189,14 +196,14 @@ impl Default for BurnersConfig {
 
 impl Default for RootsConfig {
     fn default() -> Self {
-        let HostRoots { proc, sys, tracefs } = HostRoots::default();
-        Self { proc, sys, tracefs }
+        let HostRoots { proc, sys, tracefs, dev } = HostRoots::default();
+        Self { proc, sys, tracefs, dev }
     }
 }
 
 impl From<RootsConfig> for HostRoots {
     fn from(config: RootsConfig) -> Self {
-        Self { proc: config.proc, sys: config.sys, tracefs: config.tracefs }
+        Self { proc: config.proc, sys: config.sys, tracefs: config.tracefs, dev: config.dev }
     }
 }
 
@@ -240,6 +247,18 @@ impl Config {
             (1.0..=100.0).contains(&observe.rate_hz),
             "use 1 to 100 ticks a second",
         )?;
+        bounds(
+            "observe.cgroups",
+            format!("{} of them", observe.cgroups.len()),
+            observe.cgroups.len() <= MAX_CGROUPS,
+            "name at most 16",
+        )?;
+        let outside = |path: &&PathBuf| !path.components().all(|part| matches!(part, Component::Normal(_)));
+        if let Some(path) = observe.cgroups.iter().find(outside) {
+            let value = path.display().to_string();
+            let mend = "name it as below the cgroup2 mount point, such as system.slice";
+            return Err(ConfigError::Bounds { key: "observe.cgroups", value, mend });
+        }
         bounds(
             "limits.max_duration",
             format!("{:?}", limits.max_duration),
@@ -310,7 +329,7 @@ mod tests {
         let keys = "listen state_dir filter format rate_hz probes hooks max_duration \
                     min_available_memory_bytes max_temperature_celsius stale_after disk_reserve_bytes \
                     expendable_devices deadline stop_grace \
-                    allowed_peers data_ports max_rate_bits_per_s max_streams cores proc sys tracefs";
+                    allowed_peers data_ports max_rate_bits_per_s max_streams cores proc sys tracefs dev cgroups";
         for key in keys.split_whitespace() {
             assert!(EXAMPLE.contains(&format!("#: {key} = ")), "{key}");
         }

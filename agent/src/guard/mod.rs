@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use ssts_proto::{
     catalogue::{HOST_MEMORY_AVAILABLE, HOST_TEMPERATURE},
-    v1,
+    v1::{self, AbsenceReason},
 };
 
 use crate::observe::{
@@ -166,14 +166,17 @@ impl Watched {
     }
 
     fn look(&mut self, frame: &Frame, stale_after: Duration) -> Look {
-        let reading =
-            self.column.and_then(|column| frame.reading(column).ok()).filter(|value| value.is_finite());
-        match reading {
+        let reading = self.column.map(|column| frame.reading(column));
+        // Its source has waited for as long before it says so.
+        let is_stale = reading == Some(Err(AbsenceReason::Stale));
+        match reading.and_then(Result::ok).filter(|value| value.is_finite()) {
             Some(value) => {
                 (self.fresh, self.seen) = (frame.end, true);
                 Look::Value(value)
             }
-            None if self.seen && frame.end.saturating_sub(self.fresh) >= stale_after => Look::Stale,
+            None if self.seen && (is_stale || frame.end.saturating_sub(self.fresh) >= stale_after) => {
+                Look::Stale
+            }
             None => Look::Unknown,
         }
     }
@@ -185,8 +188,6 @@ fn mib(bytes: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use ssts_proto::v1::AbsenceReason;
-
     use super::*;
 
     const BOUNDS: Bounds = Bounds {
@@ -207,7 +208,7 @@ mod tests {
         fn new() -> Self {
             let mut schema = Schema::new(1);
             let memory = schema.column(&HOST_MEMORY_AVAILABLE, &[]);
-            let sensors = ["a", "b"].map(|id| schema.column(&HOST_TEMPERATURE, &[id, ""]));
+            let sensors = ["a", "b"].map(|id| schema.column(&HOST_TEMPERATURE, &[id, "", "", ""]));
             Self { schema: Arc::new(schema), memory, sensors, guards: Guards::new(BOUNDS, Duration::ZERO) }
         }
 
@@ -253,6 +254,14 @@ mod tests {
     }
 
     #[test]
+    fn a_reading_that_is_too_old_trips_at_once() {
+        let mut host = Host::new();
+        let stale = Err(AbsenceReason::Stale);
+        assert_eq!(host.tick(0, MUCH, [Ok(20.0), stale]), None, "it was never seen");
+        assert_eq!(host.tick(100, MUCH, [stale, stale]), Some("max_temperature"));
+    }
+
+    #[test]
     fn a_sensor_that_never_could_be_read_is_not_relied_on() {
         let mut host = Host::new();
         assert_eq!(host.tick(0, MUCH, [Ok(20.0), GONE]), None);
@@ -266,7 +275,7 @@ mod tests {
         assert_eq!(host.tick(0, MUCH, [Ok(20.0); 2]), None);
         let mut schema = Schema::new(2);
         host.memory = schema.column(&HOST_MEMORY_AVAILABLE, &[]);
-        let only = schema.column(&HOST_TEMPERATURE, &["a", ""]);
+        let only = schema.column(&HOST_TEMPERATURE, &["a", "", "", ""]);
         (host.schema, host.sensors) = (Arc::new(schema), [only, only]);
         assert_eq!(host.tick(500, MUCH, [Ok(20.0); 2]), None);
         assert_eq!(host.tick(1_000, MUCH, [Ok(20.0); 2]), Some("max_temperature"));

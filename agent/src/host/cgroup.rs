@@ -15,6 +15,9 @@ use crate::burn::launch::Cgroup;
 /// Every cgroup of ours is named so, then the daemon's pid and the run's id.
 const PREFIX: &str = "ssts-";
 
+/// What a check of the host calls the one that it tries to make: no run can have such an id.
+pub(super) const CHECK: &str = "check_";
+
 /// Why there is no cgroup for a run. The other ways to stop a burner remain.
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
@@ -48,6 +51,25 @@ pub fn own_folder(roots: &HostRoots) -> Result<PathBuf, CgroupError> {
     // In a container the mount may show only a part of the tree.
     let below = Path::new(&own).strip_prefix(&root).unwrap_or(Path::new(""));
     Ok(mount.join(below.strip_prefix("/").unwrap_or(below)))
+}
+
+/// Where version 2 is mounted.
+///
+/// # Errors
+/// [`CgroupError::NotMounted`].
+pub fn cgroup_mount(roots: &HostRoots) -> Result<PathBuf, CgroupError> {
+    let mountinfo = fs::read_to_string(roots.proc("self/mountinfo")).unwrap_or_default();
+    mount_of(&mountinfo).map(|(_, mount)| mount).ok_or(CgroupError::NotMounted)
+}
+
+/// The folder of the cgroup that the run of this daemon is in, while there is one.
+pub fn current_run_folder(roots: &HostRoots) -> Option<PathBuf> {
+    let prefix = format!("{PREFIX}{}-", std::process::id());
+    let entries = fs::read_dir(own_folder(roots).ok()?).ok()?;
+    entries.flatten().map(|entry| entry.path()).find(|path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.and_then(|name| name.strip_prefix(&prefix)).is_some_and(|id| !id.starts_with(CHECK))
+    })
 }
 
 /// Root and mount point of the first cgroup2 in a `mountinfo`: proc_pid_mountinfo(5).

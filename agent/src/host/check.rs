@@ -9,8 +9,8 @@ use std::{
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use ssts_proto::v1::{Capability, CapabilityState, ProbeStatus};
 
-use super::{CgroupError, HostRoots, RunCgroup, cpuset};
-use crate::{burn::disk::Ring, observe::sensors};
+use super::{CgroupError, HostRoots, RunCgroup, cgroup::CHECK, cpuset};
+use crate::{burn::disk::Ring, observe::sysfs::sensors};
 
 use CapabilityState::{Degraded, Missing, Works};
 
@@ -86,7 +86,7 @@ fn io_uring() -> Capability {
 fn cgroup(roots: &HostRoots) -> Capability {
     // Two may check at once, and names are taken.
     static CHECKS: AtomicU32 = AtomicU32::new(0);
-    let name = format!("check-{}", CHECKS.fetch_add(1, Ordering::Relaxed));
+    let name = format!("{CHECK}{}", CHECKS.fetch_add(1, Ordering::Relaxed));
     match RunCgroup::create(roots, &name) {
         Ok(_) => {
             let folder = super::own_folder(roots).unwrap_or_default();

@@ -5,8 +5,11 @@ use std::{fs, path::Path};
 use procfs::FromRead as _;
 use ssts_proto::v1::{Cache, Core, Disk, Host, Nic, NumaNode, Sensor};
 
-use super::{HostRoots, cpuset};
-use crate::{burn::cpu::Isa, observe::sensors};
+use super::{
+    HostRoots, cpuset,
+    listing::{entries, line, number, numbered},
+};
+use crate::{burn::cpu::Isa, observe::sysfs::sensors};
 
 /// What this machine is.
 pub fn describe(roots: &HostRoots) -> Host {
@@ -146,34 +149,10 @@ fn sensors_of(roots: &HostRoots) -> Vec<Sensor> {
             critical_celsius: sensor.critical.as_deref().and_then(read),
             id: sensor.id,
             label: sensor.label,
+            package_id: sensor.package,
+            core_id: sensor.core,
         })
         .collect()
-}
-
-/// Folders named by a prefix and a number, by number.
-fn numbered(folder: &Path, prefix: &str) -> Vec<(u32, std::path::PathBuf)> {
-    let mut found: Vec<_> = entries(folder)
-        .into_iter()
-        .filter_map(|(name, path)| Some((name.strip_prefix(prefix)?.parse().ok()?, path)))
-        .collect();
-    found.sort_unstable();
-    found
-}
-
-fn entries(folder: &Path) -> Vec<(String, std::path::PathBuf)> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut found: Vec<_> =
-        entries.filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path()))).collect();
-    found.sort_unstable();
-    found
-}
-
-fn line(path: &Path) -> Option<String> {
-    fs::read_to_string(path).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
-}
-
-fn number<T: std::str::FromStr>(path: &Path) -> Option<T> {
-    line(path)?.parse().ok()
 }
 
 #[cfg(test)]

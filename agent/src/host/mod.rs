@@ -4,10 +4,11 @@ mod cgroup;
 mod check;
 pub mod cpuset;
 mod describe;
+pub(crate) mod listing;
 mod room;
 mod roots;
 
-pub use cgroup::{CgroupError, RunCgroup, own_folder, sweep};
+pub use cgroup::{CgroupError, RunCgroup, cgroup_mount, current_run_folder, own_folder, sweep};
 pub use check::{check, is_complete};
 pub use describe::{caches, describe};
 pub(crate) use room::field_bytes;

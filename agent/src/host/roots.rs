@@ -13,11 +13,18 @@ pub struct HostRoots {
     pub sys: PathBuf,
     /// A tracefs; it need not be mounted.
     pub tracefs: PathBuf,
+    /// Device nodes.
+    pub dev: PathBuf,
 }
 
 impl Default for HostRoots {
     fn default() -> Self {
-        Self { proc: "/proc".into(), sys: "/sys".into(), tracefs: "/sys/kernel/tracing".into() }
+        Self {
+            proc: "/proc".into(),
+            sys: "/sys".into(),
+            tracefs: "/sys/kernel/tracing".into(),
+            dev: "/dev".into(),
+        }
     }
 }
 
@@ -30,6 +37,11 @@ impl HostRoots {
     /// A path below the sysfs.
     pub fn sys(&self, below: impl AsRef<Path>) -> PathBuf {
         self.sys.join(below)
+    }
+
+    /// A path below the device nodes.
+    pub fn dev(&self, below: impl AsRef<Path>) -> PathBuf {
+        self.dev.join(below)
     }
 
     /// A path below the tracefs.

@@ -38,6 +38,8 @@ pub struct Frame {
     /// Unix time less CLOCK_MONOTONIC, in ns.
     pub wall_offset_ns: i64,
     readings: Vec<Reading>,
+    /// For each reading when it was taken, if before this frame's window; else zero.
+    read_before: Vec<Duration>,
     gains: Vec<BucketGain>,
 }
 
@@ -48,6 +50,8 @@ impl Frame {
         self.sequence = sequence;
         self.readings.clear();
         self.readings.resize(schema.columns.len(), Err(AbsenceReason::Pending));
+        self.read_before.clear();
+        self.read_before.resize(schema.columns.len(), Duration::ZERO);
         self.gains.clear();
         self.gains.reserve(schema.histograms.len() * GAINS_A_HISTOGRAM);
     }
@@ -55,6 +59,12 @@ impl Frame {
     /// Notes a scalar reading, or why there is none.
     pub fn set(&mut self, column: Column, reading: Reading) {
         self.readings[column.0 as usize] = reading;
+    }
+
+    /// Notes a reading that was taken before this frame's window, at `read` of CLOCK_MONOTONIC.
+    pub fn hold(&mut self, column: Column, reading: Reading, read: Duration) {
+        self.set(column, reading);
+        self.read_before[column.0 as usize] = read;
     }
 
     /// Notes what a histogram gained. Each source notes its histograms column by column, buckets rising.
@@ -70,6 +80,12 @@ impl Frame {
     /// All scalar readings, in the schema's order.
     pub fn readings(&self) -> &[Reading] {
         &self.readings
+    }
+
+    /// All scalar readings with when they were taken, CLOCK_MONOTONIC.
+    pub fn readings_in_time(&self) -> impl Iterator<Item = (Reading, Duration)> {
+        let times = self.read_before.iter().map(|read| if read.is_zero() { self.end } else { *read });
+        self.readings.iter().copied().zip(times)
     }
 
     /// What the histograms gained.
@@ -92,10 +108,11 @@ impl Frame {
 
     /// Takes over another frame's content, keeping this one's buffers.
     pub fn copy_from(&mut self, other: &Self) {
-        let Self { schema_id, sequence, begin, end, wall_offset_ns, readings, gains } = self;
+        let Self { schema_id, sequence, begin, end, wall_offset_ns, readings, read_before, gains } = self;
         (*schema_id, *sequence) = (other.schema_id, other.sequence);
         (*begin, *end, *wall_offset_ns) = (other.begin, other.end, other.wall_offset_ns);
         readings.clone_from(&other.readings);
+        read_before.clone_from(&other.read_before);
         gains.clear();
         // As much as the other has room for: frames of one schema then differ without an allocation.
         gains.reserve(other.gains.capacity());

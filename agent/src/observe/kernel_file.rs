@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io,
     os::unix::fs::{FileExt as _, MetadataExt as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use ssts_proto::v1::AbsenceReason;
@@ -28,27 +28,58 @@ impl KernelFile {
 
     /// Its whole content as of now.
     pub(crate) fn read(&mut self) -> Result<&[u8], AbsenceReason> {
-        let file = self.file.as_ref().map_err(|reason| *reason)?;
-        if self.buffer.is_empty() {
-            self.buffer.resize(FIRST_BYTES, 0);
-        }
-        let mut length = 0;
-        loop {
-            match file.read_at(&mut self.buffer[length..], length as u64) {
-                Ok(0) => return Ok(&self.buffer[..length]),
-                Ok(read) => length += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(absence(&error)),
-            }
-            if length == self.buffer.len() {
-                self.buffer.resize(length * 2, 0);
-            }
-        }
+        read_whole(self.file.as_ref().map_err(|reason| *reason)?, &mut self.buffer)
     }
 
     /// Whether it still has a name. A file of sysfs loses it with its device; so does one of a test's tree.
     pub(crate) fn is_there(&self) -> bool {
         self.file.as_ref().is_ok_and(|file| file.metadata().is_ok_and(|metadata| metadata.nlink() > 0))
+    }
+}
+
+/// A file among very many, which share a buffer, and of which only the first few are held open.
+#[derive(Debug)]
+pub(crate) struct KernelPath {
+    path: PathBuf,
+    file: Option<File>,
+    was_there: bool,
+}
+
+impl KernelPath {
+    /// Holds it open where `kept`.
+    pub(crate) fn new(path: PathBuf, kept: bool) -> Self {
+        let file = if kept { File::open(&path).ok() } else { None };
+        Self { was_there: file.is_some() || path.exists(), path, file }
+    }
+
+    /// Its whole content as of now. One that was there when it was found and no longer is, is gone.
+    pub(crate) fn read<'a>(&self, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], AbsenceReason> {
+        let opened = match &self.file {
+            Some(file) => return read_whole(file, buffer),
+            None => File::open(&self.path).map_err(|error| match error.raw_os_error() {
+                Some(libc::ENOENT) if self.was_there => AbsenceReason::Gone,
+                _ => absence(&error),
+            }),
+        };
+        read_whole(&opened?, buffer)
+    }
+}
+
+fn read_whole<'a>(file: &File, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], AbsenceReason> {
+    if buffer.is_empty() {
+        buffer.resize(FIRST_BYTES, 0);
+    }
+    let mut length = 0;
+    loop {
+        match file.read_at(&mut buffer[length..], length as u64) {
+            Ok(0) => return Ok(&buffer[..length]),
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(absence(&error)),
+        }
+        if length == buffer.len() {
+            buffer.resize(length * 2, 0);
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 //! Watches the host: sources read procfs, sysfs, probes and burners once a tick, into frames.
 
+pub mod aside;
 pub mod burners;
 pub mod frame;
 pub(crate) mod kernel_file;
+pub mod kernel_log;
 pub mod own;
 pub mod probes;
 pub mod procfs;
 pub mod ring;
 pub mod schema;
-pub mod sensors;
 pub mod source;
+pub mod sysfs;

@@ -8,6 +8,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use crate::{
+    clock,
     observe::{frame::Frame, ring::FrameRing, schema::Schema},
     run::ActiveRun,
 };
@@ -220,14 +221,17 @@ impl View {
 
     fn message(&mut self, frame: &Frame) -> v1::Frame {
         let mut message = frame.header();
-        let seen = frame.readings().iter().zip(&self.columns).filter(|(_, seen)| **seen);
-        for (index, (reading, _)) in seen.enumerate() {
+        let seen = frame.readings_in_time().zip(&self.columns).filter(|(_, seen)| **seen);
+        for (index, ((reading, read), _)) in (0..).zip(seen) {
             match reading {
-                Ok(value) => message.values.push(*value),
+                Ok(value) => message.values.push(value),
                 Err(reason) => {
-                    message.absent_columns.push(index as u32);
-                    message.absent_reasons.push((*reason).into());
+                    message.absent_columns.push(index);
+                    message.absent_reasons.push(reason.into());
                 }
+            }
+            if read < frame.begin {
+                hold(&mut message.held, index, clock::ns(read));
             }
         }
         for ((column, bucket), count) in std::mem::take(&mut self.gained) {
@@ -240,6 +244,16 @@ impl View {
             }
         }
         message
+    }
+}
+
+/// Adds a column to those that were read at the same instant and stand beside it, or begins anew with it.
+fn hold(held: &mut Vec<v1::HeldColumns>, column: u32, read_ns: u64) {
+    match held.last_mut() {
+        Some(last) if last.read_ns == read_ns && last.first_column + last.columns == column => {
+            last.columns += 1;
+        }
+        _ => held.push(v1::HeldColumns { first_column: column, columns: 1, read_ns }),
     }
 }
 
@@ -278,5 +292,32 @@ mod tests {
         assert_eq!(message.histograms.len(), 1);
         assert_eq!((message.histograms[0].column, &message.histograms[0].counts[..]), (0, &[4][..]));
         assert!(view.message(&frame).histograms.is_empty());
+    }
+
+    #[test]
+    fn what_was_read_before_the_window_is_told_in_ranges() {
+        let mut schema = Schema::new(1);
+        let columns = [
+            &metrics::HOST_MEMORY_FREE,
+            &metrics::HOST_MEMORY_DIRTY,
+            &metrics::HOST_MEMORY_CACHED,
+            &metrics::HOST_MEMORY_TOTAL,
+        ]
+        .map(|metric| schema.column(metric, &[]));
+        let mut frame = Frame::default();
+        frame.reset(&schema, 1);
+        (frame.begin, frame.end) = (Duration::from_nanos(900), Duration::from_nanos(950));
+        for (column, read_ns) in columns.into_iter().zip([500, 500, 0, 700]) {
+            frame.hold(column, Ok(1.0), Duration::from_nanos(read_ns));
+        }
+        let mut view = View::default();
+        view.follow(&schema, &[]).unwrap();
+        let held: Vec<_> = view
+            .message(&frame)
+            .held
+            .iter()
+            .map(|held| (held.first_column, held.columns, held.read_ns))
+            .collect();
+        assert_eq!(held, [(0, 2, 500), (3, 1, 700)]);
     }
 }

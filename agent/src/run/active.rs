@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use super::{
     admit::Admitted,
     ending::Ending,
+    hardware_errors::HardwareErrors,
     lease::Lease,
     state::{self, Illegal, Step},
     telemetry::Telemetry,
@@ -73,6 +74,7 @@ pub(super) struct PhaseClock {
 #[derive(Debug)]
 struct Guarded {
     guards: Guards,
+    errors: HardwareErrors,
     told_of_sensors: bool,
 }
 
@@ -102,7 +104,11 @@ impl ActiveRun {
             }),
             wake: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             changes: watch::Sender::new(0),
-            guarded: Mutex::new(Guarded { guards, told_of_sensors: false }),
+            guarded: Mutex::new(Guarded {
+                guards,
+                errors: HardwareErrors::default(),
+                told_of_sensors: false,
+            }),
             telemetry: Mutex::default(),
         };
         run.tell(
@@ -212,6 +218,16 @@ impl ActiveRun {
             let message = "the client that started the run no longer renews its lease";
             self.stop(Ending::new(Cause::LeaseExpired, message));
         }
+        let rises = lock(&self.guarded).errors.check(schema, frame);
+        for rise in rises {
+            let message = rise.message();
+            let fields = [
+                ("metric", rise.metric.to_owned()),
+                ("place", rise.place),
+                ("increase", rise.by.to_string()),
+            ];
+            self.tell(EventKind::HardwareError, message, fields);
+        }
         // After the reaction. Nobody else takes this lock before the run is over.
         if state != RunState::Pending {
             lock(&self.telemetry).add(schema, frame);
@@ -237,7 +253,7 @@ impl ActiveRun {
     ) {
         let message = message.into();
         match kind {
-            EventKind::GuardTripped => warn!(run = self.id, "{message}"),
+            EventKind::GuardTripped | EventKind::HardwareError => warn!(run = self.id, "{message}"),
             _ => info!(run = self.id, "{message}"),
         }
         let fields: HashMap<_, _> =

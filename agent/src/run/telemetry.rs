@@ -42,9 +42,9 @@ impl Telemetry {
         if self.schema_id != Some(schema.id) {
             self.follow(schema);
         }
-        for (place, reading) in self.columns.iter().zip(frame.readings()) {
+        for (place, (reading, read)) in self.columns.iter().zip(frame.readings_in_time()) {
             if let Some(series) = self.series.get_mut(*place) {
-                series.add(reading.ok(), frame.end);
+                series.add(reading.ok(), read);
             }
         }
         for gain in frame.gains() {
@@ -100,6 +100,10 @@ struct Series {
     labels: Vec<Label>,
     /// Of a counter: its value at the previous sample, and when.
     previous: Option<(f64, Duration)>,
+    /// Of a counter: its last value, gaps or not, and what it gained.
+    gained: Option<(f64, f64)>,
+    /// When the latest reading was taken: one that is shown again counts once.
+    latest: Option<Duration>,
     samples: u64,
     sum: f64,
     min: f64,
@@ -117,6 +121,8 @@ impl Series {
             metric: column.metric,
             labels: column.v1_labels(),
             previous: None,
+            gained: None,
+            latest: None,
             samples: 0,
             sum: 0.0,
             min: f64::INFINITY,
@@ -128,6 +134,13 @@ impl Series {
     }
 
     fn add(&mut self, reading: Option<f64>, at: Duration) {
+        if reading.is_some() && self.latest.replace(at) == Some(at) {
+            return;
+        }
+        if let (Kind::Counter, Some(value)) = (self.metric.kind, reading) {
+            let (before, gained) = self.gained.unwrap_or((value, 0.0));
+            self.gained = Some((value, gained + (value - before).max(0.0)));
+        }
         match (self.metric.kind, reading) {
             (Kind::Counter, None) => self.previous = None,
             (Kind::Counter, Some(value)) => {
@@ -187,6 +200,7 @@ impl Series {
             p99: percentile(0.99),
             max: self.max,
             last: Some(self.last),
+            increase: self.gained.map(|(_, gained)| gained),
         })
     }
 }
@@ -227,6 +241,7 @@ impl HistogramSeries {
             p99: quantile(0.99),
             max,
             last: None,
+            increase: None,
         })
     }
 }
@@ -283,6 +298,35 @@ mod tests {
         );
         assert_eq!((summary.samples, summary.min, summary.max, summary.last), (3, 4.0, 20.0, Some(4.0)));
         assert_eq!(summary.unit, "1/s");
+    }
+
+    #[test]
+    fn what_a_counter_gained_is_told_across_gaps() {
+        let missing = Err(AbsenceReason::ReadFailed);
+        let summary = run(
+            [(0.0, Ok(5.0)), (1.0, Ok(6.0)), (2.0, missing), (3.0, Ok(9.0)), (4.0, Ok(2.0)), (5.0, Ok(3.0))],
+            &HOST_CPU_FORKS,
+        );
+        assert_eq!(summary.increase, Some(5.0));
+    }
+
+    #[test]
+    fn a_reading_that_is_shown_again_counts_once_and_its_rate_is_over_the_time_between_readings() {
+        let mut schema = Schema::new(1);
+        let column = schema.column(&HOST_CPU_FORKS, &[]);
+        let schema = Arc::new(schema);
+        let mut telemetry = Telemetry::default();
+        let mut frame = Frame::default();
+        for tick in 0..30u64 {
+            frame.reset(&schema, tick);
+            frame.end = Duration::from_millis(5_000 + tick * 100);
+            // Read once a second: 0, 10, 20.
+            let second = tick / 10;
+            frame.hold(column, Ok(second as f64 * 10.0), Duration::from_secs(4 + second));
+            telemetry.add(&schema, &frame);
+        }
+        let summary = telemetry.summaries().remove(0);
+        assert_eq!((summary.samples, summary.min, summary.max), (2, 10.0, 10.0));
     }
 
     #[test]

@@ -103,6 +103,12 @@ struct SensorOut {
     celsius: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     critical_celsius: Option<f64>,
+    /// The physical package that it measures, where the driver says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    package_id: Option<u32>,
+    /// The core in it, where it is one's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    core_id: Option<u32>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -235,12 +241,14 @@ impl From<Nic> for NicOut {
 }
 
 impl From<Sensor> for SensorOut {
-    fn from(Sensor { id, label, celsius, critical_celsius }: Sensor) -> Self {
+    fn from(Sensor { id, label, celsius, critical_celsius, package_id, core_id }: Sensor) -> Self {
         Self {
             id,
             label,
             celsius: celsius.and_then(known),
             critical_celsius: critical_celsius.and_then(known),
+            package_id,
+            core_id,
         }
     }
 }

@@ -309,6 +309,9 @@ struct SummaryOut {
     max: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<f64>,
+    /// Of a counter: by how much it rose during the run, in the metric's own unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    increase: Option<f64>,
 }
 
 impl From<&MetricSummary> for SummaryOut {
@@ -324,6 +327,7 @@ impl From<&MetricSummary> for SummaryOut {
             p99: known(summary.p99),
             max: known(summary.max),
             last: summary.last.and_then(known),
+            increase: summary.increase.and_then(known),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{
     kernel::{Difference, Recipe},
     reproduce::Rerun,
 };
-use crate::{clock, host::HostRoots, observe::sensors};
+use crate::{clock, host::HostRoots, observe::sysfs::sensors};
 
 /// A result that was wrong.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

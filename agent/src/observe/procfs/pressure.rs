@@ -12,8 +12,8 @@ use crate::{
     },
 };
 
-const RESOURCES: [&str; 4] = ["cpu", "memory", "io", "irq"];
-const SHARES: [&str; 2] = ["some", "full"];
+pub(super) const RESOURCES: [&str; 4] = ["cpu", "memory", "io", "irq"];
+pub(super) const SHARES: [&str; 2] = ["some", "full"];
 
 /// Reads `/proc/pressure`.
 #[derive(Debug)]
@@ -41,16 +41,20 @@ impl Source for Pressure {
 
     fn sample(&mut self, frame: &mut Frame) {
         for (file, columns) in &mut self.files {
-            let content = file.read();
-            let missing = content.err().unwrap_or(AbsenceReason::Unsupported);
-            for column in columns.iter() {
-                frame.set(*column, Err(missing));
-            }
-            for line in lines(content.unwrap_or_default()) {
-                if let Some(share) = SHARES.iter().position(|share| line.starts_with(share.as_bytes())) {
-                    frame.set(columns[share], total(line).ok_or(AbsenceReason::Malformed));
-                }
-            }
+            note(file.read(), columns, frame);
+        }
+    }
+}
+
+/// Notes both shares of a resource.
+pub(super) fn note(content: Result<&[u8], AbsenceReason>, columns: &[Column], frame: &mut Frame) {
+    let missing = content.err().unwrap_or(AbsenceReason::Unsupported);
+    for column in columns {
+        frame.set(*column, Err(missing));
+    }
+    for line in lines(content.unwrap_or_default()) {
+        if let Some(share) = SHARES.iter().position(|share| line.starts_with(share.as_bytes())) {
+            frame.set(columns[share], total(line).ok_or(AbsenceReason::Malformed));
         }
     }
 }

@@ -35,7 +35,7 @@ impl TestTree {
 
     pub(crate) fn roots(&self) -> HostRoots {
         let below = |name| self.0.path().join(name);
-        HostRoots { proc: below("proc"), sys: below("sys"), tracefs: below("tracing") }
+        HostRoots { proc: below("proc"), sys: below("sys"), tracefs: below("tracing"), dev: below("dev") }
     }
 
     /// A first schema and frame of one source.

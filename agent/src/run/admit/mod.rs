@@ -21,7 +21,7 @@ use crate::{
     config::LimitsConfig,
     guard::Bounds,
     host::{HostRoots, cpuset},
-    observe::sensors,
+    observe::sysfs::sensors,
 };
 
 /// A run that can be carried out.
