@@ -53,7 +53,8 @@ fn what_the_kernel_logs_during_a_run_is_an_event_of_it() {
     assert_eq!((&reset["fields"]["level"], &reset["fields"]["kind"]), (&"info".into(), &"link_reset".into()));
     assert_eq!(find("nothing to be told"), None);
     let counted = &result["hosts"][0]["telemetry"]["kernel_log.messages"];
-    let warnings = counted.as_array().expect("it is a list").iter().find(|one| one["labels"]["level"] == "warning");
+    let warnings =
+        counted.as_array().expect("it is a list").iter().find(|one| one["labels"]["level"] == "warning");
     assert!(warnings.is_some_and(|one| one["increase"].as_f64() >= Some(1.0)), "{counted:#}");
 }
 
@@ -63,7 +64,8 @@ fn an_error_that_hardware_counts_during_a_run_is_an_event_with_what_it_rose_by()
     let ground = Ground::new();
     let controller = ground.path("sys/devices/system/edac/mc/mc0");
     fs::create_dir_all(&controller).expect("the folder is new");
-    let count = |name: &str, value: u32| fs::write(controller.join(name), format!("{value}\n")).expect("it is ours");
+    let count =
+        |name: &str, value: u32| fs::write(controller.join(name), format!("{value}\n")).expect("it is ours");
     count("ce_count", 40);
     count("ue_count", 0);
     ground.configure(&format!("[roots]\nsys = \"{}\"\n", ground.path("sys").display()));
@@ -119,5 +121,8 @@ fn a_device_that_goes_away_takes_its_columns_and_not_the_run() {
     let series = reads.iter().find(|series| series["labels"]["device"] == name.as_str());
     let own = reads.iter().filter_map(|series| series["samples"].as_u64()).max();
     let samples = series.and_then(|series| series["samples"].as_u64());
-    assert!(samples >= Some(1) && samples < own, "{name} should have been seen, and not to the end: {reads:#?}");
+    assert!(
+        samples >= Some(1) && samples < own,
+        "{name} should have been seen, and not to the end: {reads:#?}"
+    );
 }

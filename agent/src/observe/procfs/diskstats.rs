@@ -1,7 +1,5 @@
 //! `/proc/diskstats`: what each whole disk did. Documentation/admin-guide/iostats.rst of the kernel.
 
-use std::fs;
-
 use ssts_proto::{catalogue as metrics, catalogue::Metric, v1::AbsenceReason};
 
 use super::table::Table;
@@ -27,20 +25,36 @@ static COLUMNS: [&Metric; 6] = [
     &metrics::HOST_DISK_BUSY_TIME,
 ];
 
+/// Samples between two looks at what takes a file of sysfs each: whether a disk lost its medium, or another got one.
+const LOOK_AGAIN: u64 = 10;
+
 /// Reads `/proc/diskstats`.
 #[derive(Debug)]
 pub struct Diskstats {
     roots: HostRoots,
     file: KernelFile,
     table: Table,
+    disks: Vec<Disk>,
+    samples: u64,
     changed: bool,
+}
+
+/// A device of the file.
+#[derive(Debug)]
+struct Disk {
+    name: Vec<u8>,
+    /// Its size in sysfs. Nothing for a partition, which is not looked at.
+    size: Option<KernelFile>,
+    /// Whether it has columns. A loop device without a file is listed too, with what it once did.
+    is_shown: bool,
 }
 
 impl Diskstats {
     /// Of the procfs among `roots`.
     pub fn new(roots: &HostRoots) -> Self {
         let file = KernelFile::open(roots.proc("diskstats"));
-        Self { roots: roots.clone(), file, table: Table::default(), changed: false }
+        let (table, disks) = (Table::default(), Vec::new());
+        Self { roots: roots.clone(), file, table, disks, samples: 0, changed: false }
     }
 }
 
@@ -48,26 +62,41 @@ impl Source for Diskstats {
     fn describe(&mut self, schema: &mut Schema) {
         self.changed = false;
         self.table = Table::default();
-        for (name, counters) in lines(self.file.read().unwrap_or_default()).filter_map(device_line) {
-            if is_whole_disk(&self.roots, name) && (counters.has_worked() || has_medium(&self.roots, name)) {
+        self.disks.clear();
+        for (name, _) in lines(self.file.read().unwrap_or_default()).filter_map(device_line) {
+            // Partitions are not in `/sys/block`.
+            let folder = self.roots.sys("block").join(as_path(name));
+            let size = folder.exists().then(|| KernelFile::open(folder.join("size")));
+            let mut disk = Disk { name: name.to_owned(), size, is_shown: false };
+            disk.is_shown = disk.has_medium();
+            if disk.is_shown {
                 self.table.add(name, &COLUMNS, schema);
             }
+            self.disks.push(disk);
         }
     }
 
     fn sample(&mut self, frame: &mut Frame) {
+        self.samples += 1;
+        let looks = self.samples.is_multiple_of(LOOK_AGAIN);
         let content = self.file.read();
         let gone = content.err().unwrap_or(AbsenceReason::Gone);
+        let mut next = 0;
         for (name, counters) in lines(content.unwrap_or_default()).filter_map(device_line) {
-            match self.table.find(name) {
-                Some(columns) => {
-                    for (column, value) in columns.iter().zip(counters.values()) {
-                        frame.set(*column, Ok(value));
-                    }
-                }
-                None => {
-                    self.changed |= counters.has_worked() && is_whole_disk(&self.roots, name);
-                }
+            // Lines keep their order; a device that went leaves a hole.
+            let Some(skipped) = self.disks[next..].iter().position(|disk| disk.name == name) else {
+                self.changed = true;
+                continue;
+            };
+            next += skipped + 1;
+            let disk = &mut self.disks[next - 1];
+            if looks && disk.has_medium() != disk.is_shown {
+                self.changed = true;
+                disk.is_shown = false;
+            }
+            let columns = if disk.is_shown { self.table.find(name) } else { None };
+            for (column, value) in columns.into_iter().flatten().zip(counters.values()) {
+                frame.set(*column, Ok(value));
             }
         }
         self.changed |= self.table.finish(gone, frame) && content_was_read(gone);
@@ -75,6 +104,13 @@ impl Source for Diskstats {
 
     fn changed(&self) -> bool {
         self.changed
+    }
+}
+
+impl Disk {
+    fn has_medium(&mut self) -> bool {
+        let text = self.size.as_mut().and_then(|size| size.read().ok());
+        text.and_then(|text| numbers(text).next()).is_some_and(|sectors| sectors > 0)
     }
 }
 
@@ -93,10 +129,6 @@ struct Counters {
 }
 
 impl Counters {
-    fn has_worked(&self) -> bool {
-        self.reads + self.writes > 0
-    }
-
     /// In the order of [`COLUMNS`].
     fn values(&self) -> [f64; COLUMNS.len()] {
         [
@@ -125,17 +157,6 @@ fn device_line(line: &[u8]) -> Option<(&[u8], Counters)> {
         busy_ms: field(0)?,
     };
     Some((name, counters))
-}
-
-/// Partitions are not in `/sys/block`.
-fn is_whole_disk(roots: &HostRoots, name: &[u8]) -> bool {
-    roots.sys("block").join(as_path(name)).exists()
-}
-
-/// Loop devices without a file have no size.
-fn has_medium(roots: &HostRoots, name: &[u8]) -> bool {
-    fs::read_to_string(roots.sys("block").join(as_path(name)).join("size"))
-        .is_ok_and(|size| size.trim().parse::<u64>().is_ok_and(|sectors| sectors > 0))
 }
 
 fn as_path(name: &[u8]) -> &std::path::Path {
@@ -167,6 +188,35 @@ mod tests {
         assert_eq!(value(&schema, &frame, "host.disk.in_flight", &["vda"]), Ok(5.0));
         assert_eq!(value(&schema, &frame, "host.disk.busy_time", &["vda"]), Ok(0.6));
         assert_eq!(schema.columns.len(), COLUMNS.len());
+    }
+
+    #[test]
+    fn a_loop_device_that_loses_its_file_is_gone_though_it_is_still_listed() {
+        let tree = TestTree::new(&[
+            ("proc/diskstats", &(LOOP.replace("loop0 0", "loop0 7") + VDA)),
+            ("sys/block/vda/size", "1000\n"),
+            ("sys/block/loop0/size", "8\n"),
+        ]);
+        let mut source = Diskstats::new(&tree.roots());
+        let (schema, mut frame) = tree.sample(&mut source);
+        let read = |frame: &Frame, disk| value(&schema, frame, "host.disk.reads", &[disk]);
+        assert_eq!(read(&frame, "loop0"), Ok(7.0));
+        tree.write("sys/block/loop0/size", "0\n");
+        for _ in 0..LOOK_AGAIN {
+            frame.reset(&schema, 2);
+            source.sample(&mut frame);
+        }
+        assert_eq!((read(&frame, "loop0"), read(&frame, "vda")), (Err(AbsenceReason::Gone), Ok(10.0)));
+        assert!(source.changed());
+        let (schema, _) = tree.sample(&mut source);
+        assert_eq!(schema.columns.len(), COLUMNS.len());
+        assert!(!source.changed());
+        tree.write("sys/block/loop0/size", "8\n");
+        for _ in 0..LOOK_AGAIN {
+            frame.reset(&schema, 3);
+            source.sample(&mut frame);
+        }
+        assert!(source.changed(), "it has a file again");
     }
 
     #[test]
