@@ -71,7 +71,7 @@ fn sampling_and_publishing_allocate_nothing_in_steady_state() {
     while schema.columns.is_empty() || sources.iter().any(|source| source.changed()) {
         schema = Schema::new(1);
         sources.iter_mut().for_each(|source| source.describe(&mut schema));
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(300));
     }
     let schema = Arc::new(schema);
     let ring = FrameRing::default();

@@ -96,6 +96,14 @@ fn probes_a_run_and_a_guard_work_on_another_kernel() {
     assert!(reads["samples"].as_u64() > Some(50), "{reads:#}");
     assert!(host["burners"][1]["operations"].as_u64() > Some(50), "{host:#}");
 
+    // The drive's own answer to the admin command.
+    let telemetry = &host["telemetry"];
+    let nvme = |metric: &str| &telemetry[metric][0];
+    assert_eq!(nvme("host.nvme.temperature")["labels"]["device"], "nvme0", "{telemetry:#}");
+    // 323 K, says qemu: NVME_TEMPERATURE of hw/nvme/ctrl.c.
+    assert_eq!(nvme("host.nvme.temperature")["last"], 50.0, "{telemetry:#}");
+    assert_eq!(nvme("host.nvme.critical_warnings")["max"], 0.0);
+
     let heat = section("heat");
     assert_eq!(heat.status, 4, "{}", heat.text);
     let result = heat.json();

@@ -1,8 +1,9 @@
 //! What works on this host and what doesn't, found out by trying, with the mend.
 
 use std::{
-    fs, io,
-    path::Path,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -18,6 +19,7 @@ use CapabilityState::{Degraded, Missing, Works};
 pub fn check(roots: &HostRoots, state_dir: &Path, probes: &[ProbeStatus]) -> Vec<Capability> {
     let mut found =
         vec![cpus(), state_folder(state_dir), io_uring(), cgroup(roots), pressure(roots), temperature(roots)];
+    found.extend(hardware(roots));
     found.push(btf(roots));
     found.push(tracefs(roots, probes));
     found.extend(probes.iter().map(probe));
@@ -134,6 +136,42 @@ fn temperature(roots: &HostRoots) -> Capability {
             "",
         ),
     }
+}
+
+/// What of the hardware can be followed beside its temperature. Virtual machines have little of it.
+fn hardware(roots: &HostRoots) -> [Capability; 4] {
+    let tried = |name, path: PathBuf, what: &str, mend: &str| match File::open(&path) {
+        Ok(_) => capability(name, Works, format!("{what} can be read"), ""),
+        Err(error) => {
+            capability(name, Degraded, format!("{}: {error}; {what} can't be read", path.display()), mend)
+        }
+    };
+    [
+        tried(
+            "kernel-log",
+            roots.dev("kmsg"),
+            "what the kernel logs",
+            "run as root or with CAP_SYSLOG, or set sysctl kernel.dmesg_restrict=0",
+        ),
+        tried(
+            "energy",
+            roots.sys("class/powercap/intel-rapl:0/energy_uj"),
+            "the processor's energy",
+            "run as root, and load intel_rapl_msr; virtual machines have none",
+        ),
+        tried(
+            "frequency",
+            roots.sys("devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"),
+            "the cores' frequency",
+            "load a cpufreq driver; virtual machines have none",
+        ),
+        tried(
+            "memory-errors",
+            roots.sys("devices/system/edac/mc/mc0/ce_count"),
+            "what ECC corrects",
+            "load the EDAC driver of the memory controller; virtual machines and memory without ECC have none",
+        ),
+    ]
 }
 
 fn btf(roots: &HostRoots) -> Capability {

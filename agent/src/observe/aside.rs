@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{clock, realtime};
 
-/// How long a start waits for the first readings, so that the first frame has what is quick.
+/// How long a start waits for readings that guards rely on, so that the first frame has what is quick.
 const PATIENCE: Duration = Duration::from_millis(10);
 
 /// How a thread reads.
@@ -32,8 +32,8 @@ pub struct Pace {
     pub period: Duration,
     /// A reading older than this is no longer shown.
     pub stale_after: Duration,
-    /// Burners can't starve it: for readings that guards rely on.
-    pub realtime: bool,
+    /// Guards rely on it: burners can't starve it, and its start waits some milliseconds for the first readings.
+    pub guarded: bool,
 }
 
 /// Sources with a thread of their own. It ends by itself when this is dropped, after the read that it hangs in.
@@ -79,7 +79,7 @@ struct Cell {
 }
 
 impl Aside {
-    /// Starts the thread, and waits some milliseconds for its first readings.
+    /// Starts the thread.
     ///
     /// # Errors
     /// The kernel's, when it has no thread left.
@@ -94,7 +94,7 @@ impl Aside {
         let starter = thread::current();
         // Linux keeps 15 bytes of it.
         let handle = thread::Builder::new().name(name.chars().take(15).collect()).spawn(move || {
-            if pace.realtime
+            if pace.guarded
                 && let Err(error) = realtime::enter()
             {
                 warn!(%error, "a sensors' thread has no real-time priority: under full load it may be late");
@@ -102,7 +102,7 @@ impl Aside {
             theirs.read_on(&mut sources, pace.period, &starter);
         })?;
         let begin = clock::monotonic();
-        while shared.rounds.load(Ordering::Acquire) == 0 {
+        while pace.guarded && shared.rounds.load(Ordering::Acquire) == 0 {
             let Some(left) = PATIENCE.checked_sub(clock::monotonic().saturating_sub(begin)) else { break };
             thread::park_timeout(left);
         }
@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     const PACE: Pace =
-        Pace { period: Duration::from_millis(2), stale_after: Duration::from_millis(300), realtime: false };
+        Pace { period: Duration::from_millis(2), stale_after: Duration::from_millis(300), guarded: false };
 
     /// Reads what it is sent; hangs while nothing comes.
     #[derive(Debug)]

@@ -21,6 +21,7 @@ use tracing::error;
 use super::{
     active::ActiveRun,
     admit::Offer,
+    busiest::Busiest,
     ending::Ending,
     halt::HaltLatch,
     state::Illegal,
@@ -365,6 +366,7 @@ impl Engine {
         // What a panic unwinds through kills its burners; what it leaves behind is settled here.
         // At ordinary priority, unlike the tick: this thread reaps children, and there the kernel spins until a preempted reader
         // of their /proc has gone on (release_task, shrink_dcache_parent). A real-time thread would keep it from that.
+        let busiest = Busiest::start(&self.roots);
         let burners = panic::catch_unwind(AssertUnwindSafe(|| {
             let settings = Settings {
                 config: self.burners.clone(),
@@ -380,6 +382,7 @@ impl Engine {
         let recorded = panic::catch_unwind(AssertUnwindSafe(|| {
             *self.host.lock().unwrap_or_else(PoisonError::into_inner) = self.describe.host();
             let mut record = self.record(run, burners);
+            record.processes = busiest.finish();
             record.telemetry = run.with_telemetry(super::telemetry::Telemetry::summaries);
             if let Some(summary) = &mut record.summary {
                 summary.set_state(RunState::Finished);
@@ -406,6 +409,7 @@ impl Engine {
             telemetry: Vec::new(),
             events: run.events_from(0),
             probes: self.describe.probes(),
+            processes: Vec::new(),
         }
     }
 

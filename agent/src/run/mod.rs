@@ -2,6 +2,7 @@
 
 mod active;
 mod admit;
+mod busiest;
 mod child;
 mod culprits;
 mod ending;

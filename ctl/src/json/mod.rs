@@ -5,6 +5,7 @@
 
 mod host;
 mod mismatch;
+mod process;
 mod run;
 mod wrong_word;
 
@@ -14,6 +15,7 @@ use ssts_proto::v1::{RunState, RunSummary, Verdict};
 
 pub(crate) use self::{
     host::{InfoOut, ProbeOut},
+    process::ProcessOut,
     run::{BurnerOut, ResultOut},
     wrong_word::WrongWordOut,
 };

@@ -7,7 +7,8 @@ use serde::Serialize;
 use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run, WorkerLoad};
 
 use super::{
-    ProbeOut, WrongWordOut, cause, known, mismatch::MismatchOut, plain, present, rfc3339, seconds, verdict,
+    ProbeOut, ProcessOut, WrongWordOut, cause, known, mismatch::MismatchOut, plain, present, rfc3339,
+    seconds, verdict,
 };
 
 /// Of `burn`, `run`, `watch RUN` and `report`.
@@ -50,6 +51,9 @@ struct HostOut {
     telemetry: BTreeMap<String, Vec<SummaryOut>>,
     events: Vec<EventOut>,
     probes: Vec<ProbeOut>,
+    /// Other processes that used the host: the busiest by CPU time first, then others by I/O.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    processes: Vec<ProcessOut>,
     /// The limits that were enforced.
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<LimitsOut>,
@@ -406,6 +410,7 @@ impl From<&Run> for ResultOut {
             telemetry,
             events: run.events.iter().map(EventOut::from).collect(),
             probes: run.probes.iter().map(ProbeOut::from).collect(),
+            processes: run.processes.iter().map(ProcessOut::from).collect(),
             limits: run.limits.as_ref().map(LimitsOut::from),
         };
         Self {

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ssts_proto::{catalogue::CGROUP_PRESSURE_STALLED, v1::AbsenceReason};
+use ssts_proto::catalogue::CGROUP_PRESSURE_STALLED;
 
 use super::pressure::{RESOURCES, SHARES, note};
 use crate::{
@@ -55,19 +55,15 @@ impl Source for CgroupPressure {
 
     fn sample(&mut self, frame: &mut Frame) {
         for (file, columns) in &mut self.files {
-            let reading = file.read();
-            // The cgroup was removed: it had the file when it was opened.
-            let gone = reading.map_err(|reason| match reason {
-                AbsenceReason::ReadFailed => AbsenceReason::Gone,
-                other => other,
-            });
-            note(gone, columns, frame);
+            note(file.read(), columns, frame);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use ssts_proto::v1::AbsenceReason;
+
     use super::*;
     use crate::observe::procfs::test_tree::{TestTree, value};
 

@@ -167,4 +167,23 @@ mod tests {
         assert_eq!(value(&schema, &frame, "host.cpu.time", &["1", "user"]), Ok(0.01));
         assert!(stat.changed());
     }
+
+    #[test]
+    fn a_thousand_cores_are_read_each_in_its_place() {
+        let line = |core: u64| format!("cpu{core} {core} 0 50 800 20 5 5 20 0 0\n");
+        let text = (0..1_024).fold("cpu  9 9\n".to_owned(), |text, core| text + &line(core)) + "ctxt 77\n";
+        let tree = TestTree::new(&[("proc/stat", &text)]);
+        let mut stat = Stat::new(&tree.roots());
+        let (schema, mut frame) = tree.sample(&mut stat);
+        for core in [0, 511, 1_023] {
+            let user = value(&schema, &frame, "host.cpu.time", &[&core.to_string(), "user"]);
+            assert_eq!(user, Ok(f64::from(core) / 100.0));
+        }
+        assert_eq!(schema.columns.len(), 1_024 * MODES.len() + SINGLES.len());
+        frame.reset(&schema, 2);
+        stat.sample(&mut frame);
+        assert!(
+            !stat.changed() && frame.readings().iter().filter(|reading| reading.is_ok()).count() == 8_193
+        );
+    }
 }

@@ -59,5 +59,5 @@ pub fn sources(roots: &HostRoots, tick: Duration, stale_after: Duration) -> io::
 }
 
 fn pace(period: Duration) -> Pace {
-    Pace { period, stale_after: (period * 3).max(Duration::from_secs(5)), realtime: false }
+    Pace { period, stale_after: (period * 3).max(Duration::from_secs(5)), guarded: false }
 }

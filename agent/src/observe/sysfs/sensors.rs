@@ -139,7 +139,7 @@ impl Sensors {
     /// `stale_after` are not shown.
     pub fn new(roots: &HostRoots, tick: Duration, stale_after: Duration) -> Self {
         let period = tick / 2;
-        let pace = Pace { period, stale_after: stale_after.max(period * 4), realtime: true };
+        let pace = Pace { period, stale_after: stale_after.max(period * 4), guarded: true };
         Self { roots: roots.clone(), pace, groups: BTreeMap::new() }
     }
 
