@@ -83,6 +83,12 @@ pub trait Describe: Send + Sync + std::fmt::Debug {
     fn probes(&self) -> Vec<ProbeStatus>;
 }
 
+/// Who wants to know of each run as it begins.
+pub trait Herald: Send + Sync + std::fmt::Debug {
+    /// It was accepted; nothing burns yet. Must not wait.
+    fn run_started(&self, run: &Arc<ActiveRun>);
+}
+
 /// The runs of this host.
 #[derive(Debug)]
 pub struct Engine {
@@ -104,6 +110,7 @@ pub struct Engine {
     /// The sink that is there now: held like a burner.
     sink: Mutex<Option<Arc<ControlBlock>>>,
     core_busy: Option<OwnedFd>,
+    herald: Option<Box<dyn Herald>>,
     /// As of the end of the latest run: looking takes milliseconds, and a start is to take few.
     host: Mutex<Host>,
 }
@@ -143,6 +150,7 @@ impl Engine {
             closed: AtomicBool::new(false),
             sink: Mutex::default(),
             core_busy: None,
+            herald: None,
             host,
         })
     }
@@ -151,6 +159,13 @@ impl Engine {
     #[must_use]
     pub fn with_core_busy(mut self, core_busy: Option<OwnedFd>) -> Self {
         self.core_busy = core_busy;
+        self
+    }
+
+    /// With somebody to be told of each run.
+    #[must_use]
+    pub fn with_herald(mut self, herald: Box<dyn Herald>) -> Self {
+        self.herald = Some(herald);
         self
     }
 
@@ -218,6 +233,9 @@ impl Engine {
             return Err(error);
         }
         *active = Some(run.clone());
+        if let Some(herald) = &self.herald {
+            herald.run_started(&run);
+        }
         Ok(run)
     }
 
@@ -260,6 +278,11 @@ impl Engine {
         if let Err(error) = self.store.write(record) {
             error!(%error, "the record of a run could not be written; it is kept in memory");
         }
+    }
+
+    /// Whether a run of that id is on or was.
+    pub fn knows(&self, id: &str) -> bool {
+        self.store.contains(id) || self.lock().as_ref().is_some_and(|run| run.id == id)
     }
 
     /// A run that is on, or the last one that was.

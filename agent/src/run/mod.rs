@@ -18,5 +18,5 @@ mod telemetry;
 
 pub use active::ActiveRun;
 pub use ending::Ending;
-pub use engine::{Describe, Engine, EngineError};
+pub use engine::{Describe, Engine, EngineError, Herald};
 pub use store::StoreError;
