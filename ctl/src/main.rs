@@ -11,6 +11,7 @@ mod load;
 mod local;
 mod output;
 mod quantity;
+mod record;
 mod report;
 mod scenario;
 mod status;

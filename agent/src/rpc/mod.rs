@@ -297,7 +297,7 @@ impl Agent for AgentService {
         }
         let words = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         self.recording.freeze(format!("asked for by {caller}{words}"));
-        Ok(Response::new(v1::FreezeRecordResponse {}))
+        Ok(Response::new(v1::FreezeRecordResponse { run: Some(run.summary()) }))
     }
 }
 
