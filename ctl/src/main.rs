@@ -10,6 +10,7 @@ mod json;
 mod load;
 mod local;
 mod output;
+mod page;
 mod quantity;
 mod record;
 mod report;

@@ -289,6 +289,13 @@ pub(crate) struct Counts<'a> {
 }
 
 impl Counts<'_> {
+    /// Upper bound of a bucket and how many values lie in it, rising.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.counts
+            .iter()
+            .filter_map(|(bucket, count)| Some((*self.upper_bounds.get(*bucket as usize)?, *count)))
+    }
+
     /// How many values.
     pub(crate) fn total(&self) -> u64 {
         self.counts.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))

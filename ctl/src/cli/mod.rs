@@ -234,7 +234,7 @@ pub(crate) struct RunOptions {
     /// Return at once; the run ends by itself.
     #[arg(long, conflicts_with = "report")]
     pub(crate) detach: bool,
-    /// Write report.md and report.json into this folder; made if it is missing.
+    /// Write report.html, report.md and report.json into this folder; made if it is missing.
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
     /// Start of every pseudo-random sequence, to repeat a run; without it, one is drawn and reported.
@@ -266,6 +266,8 @@ pub(crate) enum ReportFormat {
     Md,
     /// As `--output json`.
     Json,
+    /// One page with plots, for a browser; it needs no network.
+    Html,
 }
 
 #[cfg(test)]
