@@ -150,7 +150,7 @@ impl Pacer {
     }
 
     fn begin_period(&mut self, length: Duration, reins: &Reins) {
-        let load = self.curve.mean(self.asked.end, length);
+        let load = self.curve.mean(self.asked.end, length) * reins.part();
         reins.slot().target_ppm.store((load * 1e6) as u32, Ordering::Relaxed);
         self.asked.begin_period(length, load);
     }

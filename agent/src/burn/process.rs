@@ -121,7 +121,8 @@ fn work(
 ) -> Result<ExitCode, BurnError> {
     let (sender, news) = mpsc::channel();
     for (index, (mut worker, &core)) in crew(plan)?.into_iter().zip(&plan.cores).enumerate() {
-        let reins = Reins::new(block.clone(), index, core, core_busy.cloned());
+        let reins =
+            Reins::new(block.clone(), index, core, core_busy.cloned()).shared_by(plan.workers_on(core));
         let sender = sender.clone();
         let body = move || {
             let outcome = worker_thread(&mut *worker, core, &reins, &sender);

@@ -35,15 +35,11 @@ fn start_and_stop(ground: &Ground, table: &mut Table, workers: usize, start_ms: 
         .build()
         .unwrap_or_else(|error| panic!("no runtime: {error}"));
     let mut client = AgentClient::new(runtime.block_on(ssts_tests::connect(ground)));
-    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     for round in 0..ROUNDS {
         let run_id = format!("times-{workers}-{round}");
-        let burner = Burner { kind: Some(burner::Kind::Cpu(CpuBurner::default())) };
-        let phase = Phase {
-            name: "burn".into(),
-            duration_ms: 60_000,
-            burners: vec![burner; workers.div_ceil(cores)],
-        };
+        let cpu = CpuBurner { workers: Some(workers as u32), ..CpuBurner::default() };
+        let burners = vec![Burner { kind: Some(burner::Kind::Cpu(cpu)) }];
+        let phase = Phase { name: "burn".into(), duration_ms: 60_000, burners };
         let scenario = Scenario { name: "times".into(), phases: vec![phase], ..Scenario::default() };
         let request =
             StartRequest { run_id: run_id.clone(), scenario: Some(scenario), ..StartRequest::default() };

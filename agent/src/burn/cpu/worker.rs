@@ -30,10 +30,10 @@ const TURN: u64 = 64;
 /// What all workers share: the recipes, and of each a kernel that knows its answer.
 type Prototypes = Arc<[(Recipe, Box<dyn Kernel>)]>;
 
-/// A worker for each core of the plan. Answers are computed once, here.
+/// A worker for each entry of the plan's cores. Answers are computed once, here.
 pub(in crate::burn) fn crew(plan: &Arc<Plan>, load: &CpuLoad) -> Result<Vec<Box<dyn Worker>>, BurnError> {
     let recipes = match load.choice {
-        Choice::Auto => vec![auto::hottest(load, &plan.cores)?],
+        Choice::Auto => vec![auto::hottest(load, &plan.distinct_cores())?],
         Choice::Named | Choice::Mixed => load.recipes(),
     };
     let prototype = |recipe: Recipe| -> Result<_, BurnError> {
