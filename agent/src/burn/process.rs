@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     BurnError,
     control::{Command, ControlBlock},
-    cpu::Mismatch,
+    cpu::{Found, Mismatch},
     crew::crew,
     inherit,
     memory::{self, WrongWord},
@@ -37,6 +37,8 @@ pub enum Report {
     Ready(Prepared),
     /// It can't go on, and ends.
     Failed(String),
+    /// What a search for the hottest kernel found.
+    Found(Found),
     /// A worker computed a wrong result: once when it is found, once when it was tried again.
     Mismatch(Box<Mismatch>),
     /// Words of memory were not what had been written. The burner ends.

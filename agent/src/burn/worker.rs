@@ -130,6 +130,12 @@ impl Reins {
         self.beat(clock::boottime()) && self.block.command() != Command::Stop
     }
 
+    /// Whether the daemon wants an end.
+    #[inline]
+    pub(super) fn is_stopped(&self) -> bool {
+        self.block.command() == Command::Stop
+    }
+
     /// Waits for the start.
     pub fn wait_for_start(&self) -> Flow {
         loop {

@@ -12,9 +12,9 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Isa, chains_vector,
+    Isa, chains_reference, chains_vector,
     kernel::{Kernel, Precision, Recipe, Work},
-    sweep::{LINE_BYTES, LINE_WORDS, Line, ROUND, Sweep},
+    sweep::{LINE_BYTES, Line, ROUND, Sweep},
 };
 use crate::{
     burn::{BurnError, random::split_mix},
@@ -67,7 +67,7 @@ impl Shape {
     }
 
     /// Whether a chain adds only: half of them, never the first or the third.
-    fn adds_only(&self, chain: usize) -> bool {
+    pub(super) fn adds_only(&self, chain: usize) -> bool {
         self.adds && if self.chains == WIDE_CHAINS { chain >= FMA_CHAINS } else { chain % 2 == 1 }
     }
 
@@ -123,7 +123,8 @@ impl Chains {
             let bare = Shape { gap: 0, ..shape(adds) };
             Self::of_shape(bare, recipe.seed, recipe.caches).flops_per_s()
         };
-        Self::of_shape(shape(rate(true) > rate(false)), recipe.seed, recipe.caches)
+        let adds = recipe.adds.unwrap_or_else(|| rate(true) > rate(false));
+        Self::of_shape(shape(adds), recipe.seed, recipe.caches)
     }
 
     fn of_shape(shape: Shape, seed: u64, caches: super::kernel::Caches) -> Self {
@@ -144,44 +145,6 @@ impl Chains {
             best = best.min(clock::thread_cpu().saturating_sub(begin));
         }
         self.shape.work().flops as f64 / best.as_secs_f64().max(f64::MIN_POSITIVE)
-    }
-
-    /// One lane's end, by scalar operations.
-    fn end_of_lane(&self, chain: usize, word: usize, half: usize) -> u64 {
-        let Shape { precision, steps, isa, gap, .. } = self.shape;
-        let fused = isa != Isa::Portable;
-        let lane = |word: u64| match precision {
-            Precision::Double => f64::from_bits(word),
-            Precision::Single => f64::from(f32::from_bits((word >> (32 * half)) as u32)),
-        };
-        let bits = |x: f64| match precision {
-            Precision::Double => x.to_bits(),
-            // Exact: what comes here is a binary32.
-            Precision::Single => u64::from((x as f32).to_bits()) << (32 * half),
-        };
-        let start = lane(self.start[chain * self.shape.words() + word]);
-        if self.shape.adds_only(chain) {
-            return bits(start + C * steps as f64);
-        }
-        let step = |x: f64, addend: f64| match (precision, fused) {
-            (Precision::Double, true) => x.mul_add(A, addend),
-            (Precision::Double, false) => x * A + addend,
-            (Precision::Single, true) => f64::from((x as f32).mul_add(A as f32, addend as f32)),
-            (Precision::Single, false) => f64::from(x as f32 * A as f32 + addend as f32),
-        };
-        // The first chain takes its addend from the first register's worth of the line, the third from the second.
-        let part = match chain {
-            0 => Some(0),
-            2 if self.shape.words() < LINE_WORDS => Some(self.shape.words()),
-            _ => None,
-        };
-        let addend = |at: usize| match part {
-            Some(part) if gap > 0 && (at + 1).is_multiple_of(gap) => {
-                lane(self.lines[at / gap].0[part + word])
-            }
-            _ => B,
-        };
-        bits((0..steps).fold(start, |x, at| step(x, addend(at))))
     }
 }
 
@@ -204,13 +167,7 @@ impl Kernel for Chains {
     }
 
     fn learn(&mut self) {
-        let words = self.shape.words();
-        self.expected = (0..self.start.len())
-            .map(|at| {
-                let of_half = |half| self.end_of_lane(at / words, at % words, half);
-                (0..self.shape.precision.per_word()).map(of_half).fold(0, |word, lane| word | lane)
-            })
-            .collect();
+        self.expected = chains_reference::ends(&self.shape, &self.start, &self.lines).into();
     }
 
     fn compute(&mut self) -> Result<(), BurnError> {
@@ -220,6 +177,10 @@ impl Kernel for Chains {
 
     fn outcome(&mut self) -> (&mut [u64], &[u64]) {
         (&mut self.got, &self.expected)
+    }
+
+    fn adds(&self) -> Option<bool> {
+        Some(self.shape.adds)
     }
 
     fn variant(&self) -> Option<String> {

@@ -20,7 +20,7 @@ use super::{
 use crate::burn::BurnError;
 
 /// One kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KernelName {
     /// Multiply-adds in registers.
@@ -79,7 +79,7 @@ impl KernelName {
 }
 
 /// Of floating-point numbers: IEEE 754 binary64 or binary32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// 64 bits.
@@ -163,6 +163,8 @@ pub struct Recipe {
     pub caches: Caches,
     /// Where pseudo-random numbers start.
     pub seed: u64,
+    /// Of `power`: whether additions go with the multiply-adds, where it is known which does more here.
+    pub adds: Option<bool>,
 }
 
 /// What one unit of work is, exactly.
@@ -201,6 +203,11 @@ pub trait Kernel: Debug + Send + Sync {
 
     /// What it chose itself, in words.
     fn variant(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether additions go with its multiply-adds, where it chose that.
+    fn adds(&self) -> Option<bool> {
         None
     }
 
@@ -320,6 +327,7 @@ mod tests {
                     level: Level::L1,
                     caches: CACHES,
                     seed,
+                    adds: None,
                 };
                 if kernel.has_precision() {
                     recipes.push(Recipe { precision: Precision::Single, ..plain.clone() });
@@ -396,8 +404,11 @@ mod tests {
     fn work_is_stated_as_documented() {
         let work = |kernel, precision, memory_percent| {
             let isa = Isa::Portable;
-            let (level, caches, seed) = (Level::L1, CACHES, 0);
-            Recipe { kernel, isa, precision, memory_percent, level, caches, seed }.build().unwrap().work()
+            let (level, caches, seed, adds) = (Level::L1, CACHES, 0, None);
+            Recipe { kernel, isa, precision, memory_percent, level, caches, seed, adds }
+                .build()
+                .unwrap()
+                .work()
         };
         // Chains x lanes x steps, two each.
         let lane_steps = 12 * 4 * 8_192;

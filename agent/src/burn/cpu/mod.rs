@@ -7,6 +7,7 @@ mod branch_vector;
 mod cache;
 mod cache_vector;
 mod chains;
+mod chains_reference;
 mod chains_vector;
 mod crypto;
 mod crypto_reference;
@@ -29,7 +30,7 @@ mod worker;
 
 pub use isa::Isa;
 pub use kernel::{Caches, Difference, KernelName, Level, Precision, Recipe};
-pub use load::{Choice, CpuLoad, InjectedError};
+pub use load::{Choice, CpuLoad, Found, InjectedError};
 pub use mismatch::{Mismatch, Place};
 pub use reproduce::{Counted, Placement, Rerun};
 pub(super) use worker::crew;

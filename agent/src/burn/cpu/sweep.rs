@@ -1,6 +1,9 @@
 //! The memory that the `power` kernel sweeps: in each level of the hierarchy two areas. Every access loads a line from one,
 //! computes with it and stores it to the other; at the end of an area the two swap. So a line that was stored or loaded
 //! wrongly once comes back as an operand and shows in the answer.
+//!
+//! Areas fill as they are stored to: the first round reads one unit's lines again and again. Ten megabytes a worker that were
+//! made before would be most of what a start takes.
 
 use super::kernel::{Caches, Level};
 
@@ -36,7 +39,23 @@ pub(super) struct Sweep {
 struct Areas {
     from: Vec<Line>,
     to: Vec<Line>,
+    /// Lines of each, once it is full: whole units.
+    full: usize,
     position: usize,
+}
+
+impl Areas {
+    /// In the first round `from` holds one unit.
+    #[cold]
+    fn begun(&self) -> usize {
+        self.position % self.from.len()
+    }
+
+    /// Room for the next line: in the first two rounds areas grow, within what was reserved for them.
+    #[cold]
+    fn grow(&mut self) {
+        self.to.push(Line([0; LINE_WORDS]));
+    }
 }
 
 impl Sweep {
@@ -52,8 +71,10 @@ impl Sweep {
                 .collect();
             // Whole units only, so that each unit begins with the same line.
             let units = (area_bytes(caches, level) / LINE_BYTES / of_unit.len()).max(1);
-            let from = of_unit.repeat(units);
-            Areas { to: from.clone(), from, position: 0 }
+            let full = units * of_unit.len();
+            let (mut from, to) = (Vec::with_capacity(full), Vec::with_capacity(full));
+            from.extend(of_unit);
+            Areas { from, to, full, position: 0 }
         };
         debug_assert!(lines.len().is_multiple_of(ORDER.len()));
         Self { levels: Level::ALL.map(areas) }
@@ -67,14 +88,26 @@ impl Sweep {
     /// The next line of a level, and where it is to be stored.
     #[inline(always)]
     pub(super) fn next(&mut self, level: Level) -> (&Line, &mut Line) {
-        let Areas { from, to, position } = &mut self.levels[level as usize];
-        if *position == from.len() {
-            *position = 0;
-            std::mem::swap(from, to);
+        let areas = &mut self.levels[level as usize];
+        if areas.position == areas.full {
+            areas.position = 0;
+            std::mem::swap(&mut areas.from, &mut areas.to);
         }
-        let at = *position;
-        *position = at + 1;
-        (&from[at], &mut to[at])
+        let at = areas.position;
+        if at == areas.to.len() {
+            areas.grow();
+        }
+        let source = if at < areas.from.len() { at } else { areas.begun() };
+        areas.position = at + 1;
+        (&areas.from[source], &mut areas.to[at])
+    }
+
+    /// What is coming in a level, some accesses ahead, to be had in time: loads far apart in time are beyond what a core's
+    /// own prefetchers see.
+    #[inline(always)]
+    pub(super) fn coming(&self, level: Level) -> (Option<&Line>, Option<&Line>) {
+        let Areas { from, to, position, .. } = &self.levels[level as usize];
+        (from.get(position + AHEAD), to.get(position + AHEAD))
     }
 }
 
@@ -96,6 +129,9 @@ fn area_bytes(caches: &Caches, level: Level) -> usize {
     };
     bytes as usize
 }
+
+/// Accesses to a level between the look ahead and the load.
+const AHEAD: usize = 4;
 
 /// Accesses of a unit must be a multiple of this.
 pub(super) const ROUND: usize = ORDER.len();
@@ -127,7 +163,7 @@ mod tests {
         let lines = lines(16);
         let mut sweep = Sweep::new(&Caches { l1_bytes: 0, l2_bytes: 0, l3_bytes: 0 }, &lines);
         *sweep.next(Level::L1).1 = Line([99; LINE_WORDS]);
-        let len = sweep.levels[Level::L1 as usize].from.len();
+        let len = sweep.levels[Level::L1 as usize].full;
         let comes_back = (0..2 * len).any(|_| sweep.next(Level::L1).0.0[0] == 99);
         assert!(comes_back);
     }

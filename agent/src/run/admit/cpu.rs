@@ -45,7 +45,8 @@ pub(super) fn plan(
     let load = CpuLoad {
         profile: LoadProfile::from_message(cpu.load.as_ref()),
         choice,
-        recipe: Recipe { kernel, isa, precision, memory_percent, level, caches, seed },
+        recipe: Recipe { kernel, isa, precision, memory_percent, level, caches, seed, adds: None },
+        known: None,
         inject,
         proc: offer.roots.proc.clone(),
         sys: offer.roots.sys.clone(),
