@@ -27,7 +27,7 @@ use super::{
     plan::Plan,
     worker::{Flow, Prepared, Reins, Worker},
 };
-use crate::clock;
+use crate::{clock, realtime};
 
 /// One line from the burner process to the daemon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,6 +72,8 @@ pub fn main(daemon: i32) -> ExitCode {
 fn run(daemon: i32) -> Result<ExitCode, BurnError> {
     follow(daemon)?;
     be_the_first_to_go();
+    // What its workers tell must not wait behind them.
+    realtime::wake_soon();
     let instructions = |error: io::Error| BurnError::Instructions(error.to_string());
     let inherit::Inheritance { control, plan, core_busy } = inherit::take_over().map_err(instructions)?;
     let block = Arc::new(ControlBlock::open(control).map_err(instructions)?);

@@ -34,6 +34,7 @@ use crate::{
     config::{BurnersConfig, LimitsConfig},
     host::{HostRoots, cpuset},
     observe::{burners::BurnerBoard, frame::Frame, schema::Schema},
+    realtime,
 };
 
 /// Why a command can't be carried out.
@@ -362,6 +363,7 @@ impl Engine {
         // What a panic unwinds through kills its burners; what it leaves behind is settled here.
         // At ordinary priority, unlike the tick: this thread reaps children, and there the kernel spins until a preempted reader
         // of their /proc has gone on (release_task, shrink_dcache_parent). A real-time thread would keep it from that.
+        realtime::wake_soon();
         let burners = panic::catch_unwind(AssertUnwindSafe(|| {
             let settings = Settings {
                 config: self.burners.clone(),

@@ -47,9 +47,12 @@ impl FoundKernels {
 impl Sought {
     fn of(plan: &Plan) -> Option<Self> {
         let Load::Cpu(load @ CpuLoad { choice, recipe, .. }) = &plan.load else { return None };
+        if !load.searches() {
+            return None;
+        }
         let mut cores = plan.distinct_cores();
         cores.sort_unstable();
-        load.searches().then(|| Self {
+        Some(Self {
             choice: *choice,
             kernel: recipe.kernel,
             isa: recipe.isa,
@@ -73,8 +76,17 @@ mod tests {
     fn plan(choice: Choice, kernel: KernelName, precision: Precision, cores: &[u32]) -> Plan {
         let caches = Caches { l1_bytes: 0, l2_bytes: 0, l3_bytes: 0 };
         let (isa, level) = (Isa::Portable, Level::L2);
-        let recipe =
-            Recipe { kernel, isa, precision, memory_percent: 10, level, caches, seed: 1, adds: None };
+        let recipe = Recipe {
+            kernel,
+            isa,
+            precision,
+            memory_percent: 10,
+            level,
+            caches,
+            seed: 1,
+            adds: None,
+            sharers: 1,
+        };
         let load = CpuLoad {
             profile: LoadProfile::FULL,
             choice,

@@ -129,7 +129,7 @@ fn by_core(loads: &[WorkerLoad]) -> Vec<WorkerLoad> {
                 // They also waited for each other: what all of them did.
                 core.waited_percent = core.waited_percent.min(load.waited_percent);
             }
-            None => cores.push(load.clone()),
+            None => cores.push(*load),
         }
     }
     cores

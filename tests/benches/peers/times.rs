@@ -14,7 +14,7 @@ use ssts_tests::{Ctl, Daemon, Ground, outside::Process};
 use crate::{
     BURNS, ROUNDS,
     measure::{SURVIVAL, since},
-    peer::StressNg,
+    peer::{self, StressNg},
     table::{Figure, Pair, Table},
 };
 
@@ -31,6 +31,8 @@ fn start_and_stop(ground: &Ground, table: &mut Table, workers: usize, start_ms: 
     let daemon = Daemon::start(ground);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
+        // A signal is sent by a thread that does not wait for a core, and so is the command.
+        .on_thread_start(peer::look_first)
         .enable_all()
         .build()
         .unwrap_or_else(|error| panic!("no runtime: {error}"));

@@ -7,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    CpuLoad,
-    kernel::{Kernel, Recipe},
-};
+use super::{CpuLoad, kernel::Kernel, recipe::Recipe};
 use crate::{burn::BurnError, clock};
 
 /// For each kernel: the counters move once a millisecond.

@@ -13,7 +13,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Isa, chains_reference, chains_vector,
-    kernel::{Kernel, Precision, Recipe, Work},
+    kernel::{Kernel, Work},
+    recipe::{Caches, Precision, Recipe},
     sweep::{LINE_BYTES, Line, ROUND, Sweep},
 };
 use crate::{
@@ -93,16 +94,18 @@ pub(super) struct Chains {
     lines: Arc<[Line]>,
     expected: Arc<[u64]>,
     got: Vec<u64>,
+    /// Made when the first unit is computed, on the worker's own core.
     sweep: Option<Sweep>,
-    caches: super::kernel::Caches,
+    caches: Caches,
+    sharers: u32,
 }
 
 impl Chains {
     /// Registers alone.
     pub(super) fn fma(isa: Isa, precision: Precision, seed: u64) -> Self {
         let shape = Shape { isa, precision, chains: FMA_CHAINS, adds: false, steps: STEPS, gap: 0 };
-        let caches = super::kernel::Caches { l1_bytes: 0, l2_bytes: 0, l3_bytes: 0 };
-        Self::of_shape(shape, seed, caches)
+        let caches = Caches { l1_bytes: 0, l2_bytes: 0, l3_bytes: 0 };
+        Self::of_shape(shape, seed, caches, 1)
     }
 
     /// Whichever of multiply-adds alone and multiply-adds with additions does more here, and a share of memory.
@@ -121,19 +124,28 @@ impl Chains {
         // Without memory: its time would blur which pipes are there.
         let rate = |adds| {
             let bare = Shape { gap: 0, ..shape(adds) };
-            Self::of_shape(bare, recipe.seed, recipe.caches).flops_per_s()
+            Self::of_shape(bare, recipe.seed, recipe.caches, 1).flops_per_s()
         };
         let adds = recipe.adds.unwrap_or_else(|| rate(true) > rate(false));
-        Self::of_shape(shape(adds), recipe.seed, recipe.caches)
+        Self::of_shape(shape(adds), recipe.seed, recipe.caches, recipe.sharers)
     }
 
-    fn of_shape(shape: Shape, seed: u64, caches: super::kernel::Caches) -> Self {
+    fn of_shape(shape: Shape, seed: u64, caches: Caches, sharers: u32) -> Self {
         let mut state = seed;
         let words = shape.chains * shape.words();
         let start: Arc<[u64]> = (0..words).map(|_| word_near_middle(shape.precision, &mut state)).collect();
         let addend = |state: &mut u64| addend_word(shape.precision, state);
         let lines = (0..shape.lines()).map(|_| Line(std::array::from_fn(|_| addend(&mut state)))).collect();
-        Self { shape, got: start.to_vec(), start, lines, expected: Arc::new([]), sweep: None, caches }
+        Self {
+            shape,
+            got: start.to_vec(),
+            start,
+            lines,
+            expected: Arc::new([]),
+            sweep: None,
+            caches,
+            sharers,
+        }
     }
 
     /// By this thread's CPU clock, the best of some units.
@@ -154,15 +166,15 @@ impl Kernel for Chains {
     }
 
     fn fork(&self) -> Result<Box<dyn Kernel>, BurnError> {
-        let sweep = (self.shape.gap > 0).then(|| Sweep::new(&self.caches, &self.lines));
         Ok(Box::new(Self {
             shape: self.shape,
             start: self.start.clone(),
             lines: self.lines.clone(),
             expected: self.expected.clone(),
             got: self.start.to_vec(),
-            sweep,
+            sweep: None,
             caches: self.caches,
+            sharers: self.sharers,
         }))
     }
 
@@ -171,7 +183,9 @@ impl Kernel for Chains {
     }
 
     fn compute(&mut self) -> Result<(), BurnError> {
-        chains_vector::compute(&self.shape, &self.start, &mut self.got, self.sweep.as_mut());
+        let make = || Sweep::new(&self.caches, self.sharers, &self.lines);
+        let sweep = (self.shape.gap > 0).then(|| self.sweep.get_or_insert_with(make));
+        chains_vector::compute(&self.shape, &self.start, &mut self.got, sweep);
         Ok(())
     }
 

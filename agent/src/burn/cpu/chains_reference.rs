@@ -5,7 +5,7 @@
 use super::{
     Isa,
     chains::{A, B, C, Shape},
-    kernel::Precision,
+    recipe::Precision,
     sweep::{LINE_WORDS, Line},
 };
 

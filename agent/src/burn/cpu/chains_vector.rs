@@ -6,7 +6,7 @@ use std::hint::black_box;
 use super::{
     Isa,
     chains::{A, B, C, FMA_CHAINS, Shape, WIDE_CHAINS},
-    kernel::{Level, Precision},
+    recipe::{Level, Precision},
     sweep::{LINE_WORDS, Line, ORDER, Sweep},
 };
 

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::kernel::{KernelName, Recipe};
+use super::recipe::{KernelName, Recipe};
 use crate::burn::{
     plan::{Figure, Sum},
     profile::LoadProfile,

@@ -5,8 +5,8 @@ use std::hint::black_box;
 
 use super::{
     Isa,
-    kernel::Precision,
     matrix::{COLUMN_WORDS, Cut, Factors, ROWS, cut},
+    recipe::Precision,
     sweep::LINE_WORDS,
 };
 

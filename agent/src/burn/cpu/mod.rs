@@ -20,6 +20,7 @@ mod load;
 mod matrix;
 mod matrix_vector;
 mod mismatch;
+mod recipe;
 mod reproduce;
 mod root;
 mod root_vector;
@@ -29,8 +30,9 @@ mod switch_vector;
 mod worker;
 
 pub use isa::Isa;
-pub use kernel::{Caches, Difference, KernelName, Level, Precision, Recipe};
+pub use kernel::Difference;
 pub use load::{Choice, CpuLoad, Found, InjectedError};
 pub use mismatch::{Mismatch, Place};
+pub use recipe::{Caches, KernelName, Level, Precision, Recipe};
 pub use reproduce::{Counted, Placement, Rerun};
 pub(super) use worker::crew;

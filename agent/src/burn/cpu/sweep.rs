@@ -5,7 +5,7 @@
 //! Areas fill as they are stored to: the first round reads one unit's lines again and again. Ten megabytes a worker that were
 //! made before would be most of what a start takes.
 
-use super::kernel::{Caches, Level};
+use super::recipe::{Caches, Level};
 
 /// A cache line of every x86 and most others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Areas {
 impl Sweep {
     /// For units that move `lines`, a multiple of 16, each time the same: level by level the areas repeat what one unit finds
     /// there.
-    pub(super) fn new(caches: &Caches, lines: &[Line]) -> Self {
+    pub(super) fn new(caches: &Caches, sharers: u32, lines: &[Line]) -> Self {
         let areas = |level: Level| {
             let of_unit: Vec<Line> = lines
                 .iter()
@@ -70,7 +70,7 @@ impl Sweep {
                 .map(|(line, _)| *line)
                 .collect();
             // Whole units only, so that each unit begins with the same line.
-            let units = (area_bytes(caches, level) / LINE_BYTES / of_unit.len()).max(1);
+            let units = (area_bytes(caches, level, sharers) / LINE_BYTES / of_unit.len()).max(1);
             let full = units * of_unit.len();
             let (mut from, to) = (Vec::with_capacity(full), Vec::with_capacity(full));
             from.extend(of_unit);
@@ -81,8 +81,8 @@ impl Sweep {
     }
 
     /// What it takes, about: two areas a level.
-    pub(super) fn bytes(caches: &Caches) -> u64 {
-        Level::ALL.iter().map(|level| 2 * area_bytes(caches, *level) as u64).sum()
+    pub(super) fn bytes(caches: &Caches, sharers: u32) -> u64 {
+        Level::ALL.iter().map(|level| 2 * area_bytes(caches, *level, sharers) as u64).sum()
     }
 
     /// The next line of a level, and where it is to be stored.
@@ -111,21 +111,23 @@ impl Sweep {
     }
 }
 
-/// Of one of the two: both together fit their level and overflow the one before. Stores to DRAM pass the caches and
-/// take their line out of them, so that area need not be larger than they are.
-fn area_bytes(caches: &Caches, level: Level) -> usize {
+/// Of one of the two: both together fit their level and overflow the one before. Stores to DRAM pass the caches and take
+/// their line out of them, so that area need not be larger than they are. Workers that take turns on a core overflow its
+/// caches together: behind the first one each has a part of the area.
+fn area_bytes(caches: &Caches, level: Level, sharers: u32) -> usize {
     let Caches { l1_bytes, l2_bytes, l3_bytes } = *caches;
     // Where the host does not tell: the smallest of the last fifteen years.
     let known = |bytes: u64, otherwise: u64| if bytes == 0 { otherwise } else { bytes };
     let l1 = known(l1_bytes, 32 << 10);
     let l2 = known(l2_bytes, 256 << 10);
     let l3 = known(l3_bytes, 2 << 20);
+    let part = |bytes: u64| (bytes / u64::from(sharers.max(1))).max(l1);
     let bytes = match level {
         Level::L1 => l1 / 6,
-        Level::L2 => (l2 / 6).max(l1),
+        Level::L2 => part(l2 / 6),
         // A core's part of what is shared, as far as that goes.
-        Level::L3 => l2.min(l3 / 4),
-        Level::Dram => 4 << 20,
+        Level::L3 => part(l2.min(l3 / 4)),
+        Level::Dram => part(1 << 20),
     };
     bytes as usize
 }
@@ -148,7 +150,7 @@ mod tests {
     fn every_unit_finds_the_same_lines_also_after_the_areas_swapped() {
         let caches = Caches { l1_bytes: 48 << 10, l2_bytes: 1 << 20, l3_bytes: 32 << 20 };
         let lines = lines(48);
-        let mut sweep = Sweep::new(&caches, &lines);
+        let mut sweep = Sweep::new(&caches, 1, &lines);
         for _ in 0..50_000 {
             for (line, level) in lines.iter().zip(ORDER.iter().cycle()) {
                 let (from, to) = sweep.next(*level);
@@ -161,7 +163,7 @@ mod tests {
     #[test]
     fn a_line_that_was_stored_wrongly_comes_back() {
         let lines = lines(16);
-        let mut sweep = Sweep::new(&Caches { l1_bytes: 0, l2_bytes: 0, l3_bytes: 0 }, &lines);
+        let mut sweep = Sweep::new(&Caches { l1_bytes: 0, l2_bytes: 0, l3_bytes: 0 }, 1, &lines);
         *sweep.next(Level::L1).1 = Line([99; LINE_WORDS]);
         let len = sweep.levels[Level::L1 as usize].full;
         let comes_back = (0..2 * len).any(|_| sweep.next(Level::L1).0.0[0] == 99);

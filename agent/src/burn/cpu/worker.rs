@@ -8,9 +8,10 @@ use std::{
 
 use super::{
     auto,
-    kernel::{Difference, Kernel, Recipe, Work, run_unit},
+    kernel::{Difference, Kernel, Work, run_unit},
     load::{Choice, CpuLoad, Found},
     mismatch::Mismatch,
+    recipe::Recipe,
     reproduce::Finder,
 };
 use crate::{
@@ -169,7 +170,9 @@ impl CpuWorker {
     }
 
     /// Reports a wrong result as soon as it is known, and again with what became of the repetitions.
-    fn tell(&self, wrong: &Wrong, reins: &Reins) {
+    fn tell(&mut self, wrong: &Wrong, reins: &Reins) {
+        // What repetitions keep takes its place: no more was admitted.
+        self.kernels.clear();
         let (recipe, prototype) = &self.prototypes[wrong.turn];
         let mut mismatch =
             Mismatch::of(&self.load, self.index, self.core, recipe, self.units, wrong.difference);

@@ -42,10 +42,11 @@ pub(super) fn plan(
         None if uses_memory => validate::DEFAULT_MEMORY_PERCENT,
         percent => percent.unwrap_or_default(),
     };
+    let sharers = workers.len().div_ceil(cpu.cores.len().max(1)) as u32;
     let load = CpuLoad {
         profile: LoadProfile::from_message(cpu.load.as_ref()),
         choice,
-        recipe: Recipe { kernel, isa, precision, memory_percent, level, caches, seed, adds: None },
+        recipe: Recipe { kernel, isa, precision, memory_percent, level, caches, seed, adds: None, sharers },
         known: None,
         inject,
         proc: offer.roots.proc.clone(),
@@ -353,10 +354,10 @@ mod tests {
 
     #[test]
     fn memory_is_counted_by_worker() {
-        // Some 10 MiB a worker; 232 MiB are free to be used.
+        // Some 2 MiB a worker by itself on its core, and never less than half of one; 232 MiB are free to be used.
         let mut cpu = CpuBurner { workers: Some(3), ..of(CpuKernel::Power) };
         admit(&mut cpu).unwrap();
-        let (field, message) = admit(&mut CpuBurner { workers: Some(300), ..cpu }).unwrap_err();
+        let (field, message) = admit(&mut CpuBurner { workers: Some(1_000), ..cpu }).unwrap_err();
         assert!(field == "cpu.memory_percent" && message.contains("are available"), "{message}");
     }
 
