@@ -150,6 +150,9 @@ fn worker_thread(
     }
     // Without it duty cycles are less exact, nothing more.
     let _best_effort = prctl::set_timerslack(TIMER_SLACK_NS);
+    if reins.shares_its_core() {
+        realtime::take_turns();
+    }
     let prepared = worker.prepare(reins)?;
     reins.slot().prepared_ppm.store(1_000_000, std::sync::atomic::Ordering::Relaxed);
     let _main_has_gone = news.send(News::Ready(prepared));

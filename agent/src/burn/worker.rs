@@ -94,6 +94,11 @@ impl Reins {
         Self { sharers: sharers.max(1), ..self }
     }
 
+    /// Whether others of this burner are on its core.
+    pub(super) fn shares_its_core(&self) -> bool {
+        self.sharers > 1
+    }
+
     /// This worker's part of its core's load.
     pub(super) fn part(&self) -> f64 {
         1.0 / f64::from(self.sharers)
