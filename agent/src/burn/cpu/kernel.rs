@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(work(KernelName::Power, Precision::Double, 10).bytes, 816 * 128);
     }
 
-    /// The table of docs/burners/cpu.md.
+    /// How much of a unit's time goes into comparing it, by kernel and instructions.
     #[test]
     #[ignore = "a measurement: cargo test --release -p ssts-agent --lib -- --ignored --nocapture share_of_comparing"]
     fn the_share_of_comparing() {
