@@ -23,6 +23,7 @@ use ssts_agent::{
         sensors::Sensors,
         source::Source,
     },
+    realtime,
     record::{FLIGHT, Flight, Recorder, Shelf},
     rpc::{self, Address, AgentService, Inventory, Listener},
     run::{Ending, Engine},
@@ -62,6 +63,7 @@ pub(crate) fn serve(args: Serve) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("rpc")
+        .on_thread_start(realtime::wake_soon)
         .enable_all()
         .build()
         .map_err(|source| Failure::Io { what: "the runtime could not be started", source })?;

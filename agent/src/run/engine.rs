@@ -19,9 +19,10 @@ use ssts_proto::v1::{
 use tracing::error;
 
 use super::{
-    active::ActiveRun,
+    active::{ActiveRun, Recording},
     admit::Offer,
     ending::Ending,
+    found::FoundKernels,
     halt::HaltLatch,
     state::Illegal,
     store::{Store, StoreError},
@@ -33,6 +34,7 @@ use crate::{
     config::{BurnersConfig, LimitsConfig},
     host::{HostRoots, cpuset},
     observe::{burners::BurnerBoard, frame::Frame, schema::Schema},
+    realtime,
 };
 
 /// Why a command can't be carried out.
@@ -111,6 +113,7 @@ pub struct Engine {
     sink: Mutex<Option<Arc<ControlBlock>>>,
     core_busy: Option<OwnedFd>,
     herald: Option<Box<dyn Herald>>,
+    found: FoundKernels,
     /// As of the end of the latest run: looking takes milliseconds, and a start is to take few.
     host: Mutex<Host>,
 }
@@ -151,6 +154,7 @@ impl Engine {
             sink: Mutex::default(),
             core_busy: None,
             herald: None,
+            found: FoundKernels::default(),
             host,
         })
     }
@@ -213,29 +217,30 @@ impl Engine {
             EngineError::Kernel { what: "the run could not be set up", source: errno.into() }
         })?;
         let run = Arc::new(run);
-        // Before anything burns: a run that a crash cut off must be known afterwards.
-        self.store.write(self.record(&run, Vec::new()))?;
+        let first_record = self.record(&run, Vec::new());
         let (engine, supervised) = (self.clone(), run.clone());
         let mut active = self.lock();
-        // The disk may have taken its time: a halt may have come, and the lease must not have run meanwhile.
-        if let Err(error) = self.still_open(&active) {
-            drop(active);
-            self.discard(&run, &error);
-            return Err(error);
-        }
-        run.renew_lease();
-        let spawned =
-            thread::Builder::new().name("run".into()).spawn(move || engine.supervise_to_the_end(&supervised));
-        if let Err(source) = spawned {
-            drop(active);
-            let error = EngineError::Kernel { what: "the supervisor could not be started", source };
-            self.discard(&run, &error);
-            return Err(error);
-        }
+        // A halt may have come meanwhile.
+        self.still_open(&active)?;
+        thread::Builder::new()
+            .name("run".into())
+            .spawn(move || engine.supervise_to_the_end(&supervised))
+            .map_err(|source| EngineError::Kernel { what: "the supervisor could not be started", source })?;
         *active = Some(run.clone());
         if let Some(herald) = &self.herald {
             herald.run_started(&run);
         }
+        drop(active);
+        // While its burners make ready, and before anything burns: a run that a crash cut off must be known afterwards.
+        let recording = Recording(&run);
+        let written = self.store.write(first_record);
+        if let Err(error) = &written {
+            run.stop(Ending::new(Cause::AgentStopped, error.to_string()));
+        }
+        // The disk may have taken its time, and the lease must not have run meanwhile.
+        run.renew_lease();
+        drop(recording);
+        written?;
         Ok(run)
     }
 
@@ -265,13 +270,6 @@ impl Engine {
             Some(run) => Err(EngineError::Busy(run.id.clone())),
             None => Ok(()),
         }
-    }
-
-    /// Ends the record of a run that never began.
-    fn discard(&self, run: &ActiveRun, error: &EngineError) {
-        run.stop(Ending::new(Cause::AgentStopped, error.to_string()));
-        run.finish();
-        self.keep(self.record(run, Vec::new()));
     }
 
     fn keep(&self, record: Run) {
@@ -388,10 +386,12 @@ impl Engine {
         // What a panic unwinds through kills its burners; what it leaves behind is settled here.
         // At ordinary priority, unlike the tick: this thread reaps children, and there the kernel spins until a preempted reader
         // of their /proc has gone on (release_task, shrink_dcache_parent). A real-time thread would keep it from that.
+        realtime::wake_soon();
         let burners = panic::catch_unwind(AssertUnwindSafe(|| {
             let settings = Settings {
                 config: self.burners.clone(),
                 core_busy: self.core_busy.as_ref().map(|map| map.as_fd()),
+                found: &self.found,
             };
             Supervisor::new(run.clone(), self.board.clone(), settings, &self.roots).carry_out()
         }));
@@ -400,6 +400,7 @@ impl Engine {
             run.stop(Ending::new(Cause::Unspecified, "a bug in the supervisor, see the agent's log"));
             Vec::new()
         });
+        run.wait_for_record();
         let recorded = panic::catch_unwind(AssertUnwindSafe(|| {
             *self.host.lock().unwrap_or_else(PoisonError::into_inner) = self.describe.host();
             let mut record = self.record(run, burners);

@@ -6,6 +6,7 @@ mod child;
 mod culprits;
 mod ending;
 mod engine;
+mod found;
 mod halt;
 mod lease;
 mod oom;
