@@ -19,10 +19,11 @@ use ssts_proto::v1::{
 use tracing::error;
 
 use super::{
-    active::ActiveRun,
+    active::{ActiveRun, Recording},
     admit::Offer,
     busiest::Busiest,
     ending::Ending,
+    found::FoundKernels,
     halt::HaltLatch,
     state::Illegal,
     store::{Store, StoreError},
@@ -34,6 +35,7 @@ use crate::{
     config::{BurnersConfig, LimitsConfig},
     host::{HostRoots, cpuset},
     observe::{burners::BurnerBoard, frame::Frame, schema::Schema},
+    realtime,
 };
 
 /// Why a command can't be carried out.
@@ -84,6 +86,12 @@ pub trait Describe: Send + Sync + std::fmt::Debug {
     fn probes(&self) -> Vec<ProbeStatus>;
 }
 
+/// Who wants to know of each run as it begins.
+pub trait Herald: Send + Sync + std::fmt::Debug {
+    /// It was accepted; nothing burns yet. Must not wait.
+    fn run_started(&self, run: &Arc<ActiveRun>);
+}
+
 /// The runs of this host.
 #[derive(Debug)]
 pub struct Engine {
@@ -105,6 +113,8 @@ pub struct Engine {
     /// The sink that is there now: held like a burner.
     sink: Mutex<Option<Arc<ControlBlock>>>,
     core_busy: Option<OwnedFd>,
+    herald: Option<Box<dyn Herald>>,
+    found: FoundKernels,
     /// As of the end of the latest run: looking takes milliseconds, and a start is to take few.
     host: Mutex<Host>,
 }
@@ -144,6 +154,8 @@ impl Engine {
             closed: AtomicBool::new(false),
             sink: Mutex::default(),
             core_busy: None,
+            herald: None,
+            found: FoundKernels::default(),
             host,
         })
     }
@@ -152,6 +164,13 @@ impl Engine {
     #[must_use]
     pub fn with_core_busy(mut self, core_busy: Option<OwnedFd>) -> Self {
         self.core_busy = core_busy;
+        self
+    }
+
+    /// With somebody to be told of each run.
+    #[must_use]
+    pub fn with_herald(mut self, herald: Box<dyn Herald>) -> Self {
+        self.herald = Some(herald);
         self
     }
 
@@ -199,26 +218,30 @@ impl Engine {
             EngineError::Kernel { what: "the run could not be set up", source: errno.into() }
         })?;
         let run = Arc::new(run);
-        // Before anything burns: a run that a crash cut off must be known afterwards.
-        self.store.write(self.record(&run, Vec::new()))?;
+        let first_record = self.record(&run, Vec::new());
         let (engine, supervised) = (self.clone(), run.clone());
         let mut active = self.lock();
-        // The disk may have taken its time: a halt may have come, and the lease must not have run meanwhile.
-        if let Err(error) = self.still_open(&active) {
-            drop(active);
-            self.discard(&run, &error);
-            return Err(error);
-        }
-        run.renew_lease();
-        let spawned =
-            thread::Builder::new().name("run".into()).spawn(move || engine.supervise_to_the_end(&supervised));
-        if let Err(source) = spawned {
-            drop(active);
-            let error = EngineError::Kernel { what: "the supervisor could not be started", source };
-            self.discard(&run, &error);
-            return Err(error);
-        }
+        // A halt may have come meanwhile.
+        self.still_open(&active)?;
+        thread::Builder::new()
+            .name("run".into())
+            .spawn(move || engine.supervise_to_the_end(&supervised))
+            .map_err(|source| EngineError::Kernel { what: "the supervisor could not be started", source })?;
         *active = Some(run.clone());
+        if let Some(herald) = &self.herald {
+            herald.run_started(&run);
+        }
+        drop(active);
+        // While its burners make ready, and before anything burns: a run that a crash cut off must be known afterwards.
+        let recording = Recording(&run);
+        let written = self.store.write(first_record);
+        if let Err(error) = &written {
+            run.stop(Ending::new(Cause::AgentStopped, error.to_string()));
+        }
+        // The disk may have taken its time, and the lease must not have run meanwhile.
+        run.renew_lease();
+        drop(recording);
+        written?;
         Ok(run)
     }
 
@@ -250,17 +273,15 @@ impl Engine {
         }
     }
 
-    /// Ends the record of a run that never began.
-    fn discard(&self, run: &ActiveRun, error: &EngineError) {
-        run.stop(Ending::new(Cause::AgentStopped, error.to_string()));
-        run.finish();
-        self.keep(self.record(run, Vec::new()));
-    }
-
     fn keep(&self, record: Run) {
         if let Err(error) = self.store.write(record) {
             error!(%error, "the record of a run could not be written; it is kept in memory");
         }
+    }
+
+    /// Whether a run of that id is on or was.
+    pub fn knows(&self, id: &str) -> bool {
+        self.store.contains(id) || self.lock().as_ref().is_some_and(|run| run.id == id)
     }
 
     /// A run that is on, or the last one that was.
@@ -367,10 +388,12 @@ impl Engine {
         // At ordinary priority, unlike the tick: this thread reaps children, and there the kernel spins until a preempted reader
         // of their /proc has gone on (release_task, shrink_dcache_parent). A real-time thread would keep it from that.
         let busiest = Busiest::start(&self.roots);
+        realtime::wake_soon();
         let burners = panic::catch_unwind(AssertUnwindSafe(|| {
             let settings = Settings {
                 config: self.burners.clone(),
                 core_busy: self.core_busy.as_ref().map(|map| map.as_fd()),
+                found: &self.found,
             };
             Supervisor::new(run.clone(), self.board.clone(), settings, &self.roots).carry_out()
         }));
@@ -379,6 +402,7 @@ impl Engine {
             run.stop(Ending::new(Cause::Unspecified, "a bug in the supervisor, see the agent's log"));
             Vec::new()
         });
+        run.wait_for_record();
         let recorded = panic::catch_unwind(AssertUnwindSafe(|| {
             *self.host.lock().unwrap_or_else(PoisonError::into_inner) = self.describe.host();
             let mut record = self.record(run, burners);

@@ -7,6 +7,7 @@ mod child;
 mod culprits;
 mod ending;
 mod engine;
+mod found;
 mod halt;
 mod hardware_errors;
 mod kernel_messages;
@@ -21,6 +22,6 @@ mod telemetry;
 
 pub use active::ActiveRun;
 pub use ending::Ending;
-pub use engine::{Describe, Engine, EngineError};
+pub use engine::{Describe, Engine, EngineError, Herald};
 pub use kernel_messages::KernelMessages;
 pub use store::StoreError;

@@ -17,6 +17,7 @@ use super::{
     child::{BurnerProcess, until},
     culprits::Culprits,
     ending::Ending,
+    found::FoundKernels,
     oom::OomKills,
     outcome, result,
 };
@@ -47,6 +48,8 @@ pub(super) struct Settings<'a> {
     pub config: BurnersConfig,
     /// The scheduler probe's count of core time.
     pub core_busy: Option<BorrowedFd<'a>>,
+    /// The hottest kernels, as far as they are known.
+    pub found: &'a FoundKernels,
 }
 
 /// Carries out one run.
@@ -136,12 +139,10 @@ impl<'a> Supervisor<'a> {
                     "the scheduler probe is not there: the cores' load is held by /proc/stat, less evenly";
                 self.run.tell(EventKind::Notice, message, []);
             }
-            let burner = BurnerProcess::start(
-                plan.clone(),
-                self.settings.config.deadline,
-                self.cgroup.as_ref(),
-                core_busy,
-            );
+            let mut plan = plan.clone();
+            self.settings.found.recall(&mut plan);
+            let burner =
+                BurnerProcess::start(plan, self.settings.config.deadline, self.cgroup.as_ref(), core_busy);
             burners.push(burner.map_err(|error| {
                 Ending::new(Cause::BurnerFailed, format!("a burner could not be started: {error}"))
             })?);
@@ -153,14 +154,14 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    /// Until every burner waits for its start, and the run is not paused.
+    /// Until every burner waits for its start, the run is on record and not paused.
     fn make_ready(&self, burners: &mut [BurnerProcess]) -> Option<Ending> {
         loop {
             if let Some(ending) = self.untimely_end(burners) {
                 return Some(ending);
             }
-            if burners.iter().all(|burner| burner.prepared.is_some()) && self.run.state() != RunState::Paused
-            {
+            let is_ready = burners.iter().all(|burner| burner.prepared.is_some());
+            if is_ready && self.run.state() != RunState::Paused && self.run.is_recorded() {
                 return None;
             }
             self.wait(burners, None);
@@ -186,6 +187,10 @@ impl<'a> Supervisor<'a> {
                 burn_until(burners, start + phase.duration);
                 break;
             }
+        }
+        // What was found while other burners made ready beside it may be their doing.
+        if let [BurnerProcess { plan, found: Some(found), .. }] = burners {
+            self.settings.found.keep(plan, *found);
         }
         let fields = [("phase", phase.name.clone()), ("index", index.to_string())];
         self.run.tell(EventKind::PhaseStarted, format!("phase {} started", phase.name), fields);
