@@ -6,7 +6,9 @@ mod bucket;
 mod count;
 mod gate;
 mod keeper;
+mod news;
 mod paths;
+mod places;
 mod process;
 mod session;
 #[cfg(test)]

@@ -52,6 +52,20 @@ pub(super) enum End {
     Gone(#[from] io::Error),
 }
 
+fn no_port(error: &io::Error) -> End {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        return End::Told("no port of its network.sink.data_ports is free".into());
+    }
+    End::Told(format!("it has no socket for data: {error}"))
+}
+
+fn missing(error: &io::Error) -> End {
+    if error.kind() == io::ErrorKind::TimedOut {
+        return End::Told(format!("its data connections did not come within {STEP:?}"));
+    }
+    End::Told(format!("its data connections could not be taken: {error}"))
+}
+
 /// Serves whoever connected to the control port.
 pub(super) fn serve(control: TcpStream, gate: &Arc<Gate>) -> Result<(), End> {
     control.set_nonblocking(false)?;
@@ -63,17 +77,20 @@ pub(super) fn serve(control: TcpStream, gate: &Arc<Gate>) -> Result<(), End> {
         TcpKeepalive::new().with_time(SILENCE).with_interval(Duration::from_secs(1)).with_retries(3);
     SockRef::from(&control).set_tcp_keepalive(&keepalive)?;
     SockRef::from(&control).set_tcp_user_timeout(Some(SILENCE))?;
-    let mut line = Line { control };
+    let mut line = Line { control, begun: Vec::with_capacity(ORDER_BYTES), since: None };
     let mut bytes = [0; HELLO_BYTES];
     line.read_whole(&mut bytes, STEP)?;
     let hello = Hello::decode(&bytes)?;
     let peer = line.control.peer_addr()?.ip();
-    let outcome = gate.admit(peer, &hello);
-    let pass = outcome.map_err(|reason| {
+    let admitted = gate.admit(peer, &hello).and_then(|pass| {
+        let token = token().map_err(|error| format!("it can't draw a token: {error}"))?;
+        Ok((pass, token))
+    });
+    let (pass, token) = admitted.map_err(|reason| {
         let _best_effort = line.say(&Word::Refused(reason.clone()));
         End::Refused(reason)
     })?;
-    let mut session = Session { line, hello, pass, peer, token: token()? };
+    let mut session = Session { line, hello, pass, peer, token };
     match session.carry_out() {
         Err(End::Told(reason)) => {
             let _best_effort = session.line.say(&Word::Ended(reason.clone()));
@@ -116,34 +133,33 @@ impl Session {
         let datagram_buffer = buffer.or(Some(DEFAULT_BUFFER_BYTES));
         let ip = self.line.control.local_addr()?.ip();
         let ports = self.pass.gate.plan.data_ports;
-        let no_port = |error: io::Error| End::Told(format!("no port for data is free: {error}"));
         let accepted = |at: SocketAddr| Word::Accepted {
             port: at.port(),
             token: self.token,
             rate_bits_per_s: self.pass.granted_bits_per_s,
         };
-        let missing = |_| End::Told(format!("its data connections did not come within {STEP:?}"));
         let data = match protocol {
             Protocol::Udp => {
-                let door = paths::door(ip, ports).map_err(no_port)?;
+                let door = paths::door(ip, ports).map_err(|error| no_port(&error))?;
                 let word = accepted(door.local_addr()?);
                 self.line.say(&word)?;
                 let gone = || self.line.is_gone();
                 let sockets =
                     paths::datagram_streams(&door, self.peer, &self.token, (streams, datagram_buffer), gone);
-                Data::Datagrams(sockets.map_err(missing)?)
+                Data::Datagrams(sockets.map_err(|error| missing(&error))?)
             }
             Protocol::Tcp | Protocol::RequestResponse => {
-                let listener = paths::listener(ip, ports, buffer).map_err(no_port)?;
+                let listener = paths::listener(ip, ports, buffer).map_err(|error| no_port(&error))?;
                 let word = accepted(listener.local_addr()?);
                 self.line.say(&word)?;
                 let gone = || self.line.is_gone();
                 Data::Streams(
-                    paths::streams(&listener, self.peer, &self.token, streams, gone).map_err(missing)?,
+                    paths::streams(&listener, self.peer, &self.token, streams, gone)
+                        .map_err(|error| missing(&error))?,
                 )
             }
             Protocol::Connect => {
-                let listener = paths::listener(ip, ports, buffer).map_err(no_port)?;
+                let listener = paths::listener(ip, ports, buffer).map_err(|error| no_port(&error))?;
                 let word = accepted(listener.local_addr()?);
                 self.line.say(&word)?;
                 Data::Connections(listener)
@@ -303,10 +319,14 @@ impl Session {
             if self.pass.gate.closed.load(Ordering::Relaxed) {
                 return Err(End::Told("its host was halted".into()));
             }
-            if readable(&self.line.control, LOOK.min(end.saturating_duration_since(Instant::now()))) {
-                let mut bytes = [0; ORDER_BYTES];
-                self.line.read_whole(&mut bytes, STEP)?;
-                return Ok(Some(Order::decode(&bytes)?));
+            let patience = LOOK.min(end.saturating_duration_since(Instant::now()));
+            if readable(&self.line.control, patience)
+                && let Some(order) = self.line.take_order()?
+            {
+                return Ok(Some(order));
+            }
+            if self.line.since.is_some_and(|since| since.elapsed() >= STEP) {
+                return Err(End::Told(format!("half an order came, and not the rest within {STEP:?}")));
             }
             if flow.is_over() {
                 return Err(End::Told("a bug in the sink ended it: its log has more".into()));
@@ -319,11 +339,36 @@ impl Session {
 /// The control connection.
 struct Line {
     control: TcpStream,
+    /// Of an order that has begun to come, and since when.
+    begun: Vec<u8>,
+    since: Option<Instant>,
 }
 
 impl Line {
     fn say(&mut self, word: &Word) -> io::Result<()> {
         self.control.write_all(&word.encode())
+    }
+
+    /// Takes what is there of the next order, without waiting for the rest: caps are looked at meanwhile.
+    fn take_order(&mut self) -> Result<Option<Order>, End> {
+        let mut bytes = [0; ORDER_BYTES];
+        match self.control.read(&mut bytes[self.begun.len()..]) {
+            Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            Ok(read) => {
+                let from = self.begun.len();
+                self.begun.extend_from_slice(&bytes[from..from + read]);
+            }
+            Err(error) if waits(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if self.begun.len() < ORDER_BYTES {
+            self.since.get_or_insert_with(Instant::now);
+            return Ok(None);
+        }
+        bytes.copy_from_slice(&self.begun);
+        self.begun.clear();
+        self.since = None;
+        Ok(Some(Order::decode(&bytes)?))
     }
 
     /// Fills `bytes`, however few come at once, within a time for all of them.
@@ -333,6 +378,7 @@ impl Line {
         while filled < bytes.len() {
             match self.control.read(&mut bytes[filled..]) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) if Instant::now() >= end => return Err(io::ErrorKind::TimedOut.into()),
                 Ok(read) => filled += read,
                 Err(error) if waits(&error) && Instant::now() < end => {}
                 Err(error) => return Err(error),
