@@ -27,6 +27,8 @@ mod memory;
 mod network;
 #[path = "peers/peer.rs"]
 mod peer;
+#[path = "peers/round_trip.rs"]
+mod round_trip;
 #[path = "peers/table.rs"]
 mod table;
 #[path = "peers/times.rs"]

@@ -6,6 +6,7 @@ mod bucket;
 mod count;
 mod gate;
 mod keeper;
+mod line;
 mod news;
 mod paths;
 mod places;

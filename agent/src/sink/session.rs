@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{Arc, atomic::Ordering},
     thread,
@@ -14,15 +14,13 @@ use socket2::{SockRef, TcpKeepalive};
 use super::{
     count::{Ends, Flow},
     gate::{Gate, Pass},
+    line::Line,
     paths::{self, LOOK, readable},
-    traffic::{accept, answer, receive, receive_datagrams, send, send_datagrams, waits},
+    traffic::{accept, answer, receive, receive_datagrams, send, send_datagrams},
 };
 use crate::burn::network::{
     Protocol,
-    protocol::{
-        HELLO_BYTES, Hello, KNOCK_BYTES, ORDER_BYTES, Order, PROGRESS, SILENCE, STEP, Token, Word,
-        stream_number,
-    },
+    protocol::{HELLO_BYTES, Hello, KNOCK_BYTES, Order, PROGRESS, SILENCE, STEP, Token, Word, stream_number},
     udp::{DEFAULT_BUFFER_BYTES, UdpSender},
 };
 
@@ -70,14 +68,15 @@ fn missing(error: &io::Error) -> End {
 pub(super) fn serve(control: TcpStream, gate: &Arc<Gate>) -> Result<(), End> {
     control.set_nonblocking(false)?;
     control.set_read_timeout(Some(LOOK))?;
-    control.set_write_timeout(Some(STEP))?;
+    // Words are small: one that finds no room for so long has hundreds before it that nobody read.
+    control.set_write_timeout(Some(PROGRESS))?;
     control.set_nodelay(true)?;
     // The kernel asks for us whether a silent burner, which may be paused for hours, is still there.
     let keepalive =
         TcpKeepalive::new().with_time(SILENCE).with_interval(Duration::from_secs(1)).with_retries(3);
     SockRef::from(&control).set_tcp_keepalive(&keepalive)?;
     SockRef::from(&control).set_tcp_user_timeout(Some(SILENCE))?;
-    let mut line = Line { control, begun: Vec::with_capacity(ORDER_BYTES), since: None };
+    let mut line = Line::new(control);
     let mut bytes = [0; HELLO_BYTES];
     line.read_whole(&mut bytes, STEP)?;
     let hello = Hello::decode(&bytes)?;
@@ -325,7 +324,7 @@ impl Session {
             {
                 return Ok(Some(order));
             }
-            if self.line.since.is_some_and(|since| since.elapsed() >= STEP) {
+            if self.line.is_stuck() {
                 return Err(End::Told(format!("half an order came, and not the rest within {STEP:?}")));
             }
             if flow.is_over() {
@@ -333,64 +332,6 @@ impl Session {
             }
         }
         Ok(None)
-    }
-}
-
-/// The control connection.
-struct Line {
-    control: TcpStream,
-    /// Of an order that has begun to come, and since when.
-    begun: Vec<u8>,
-    since: Option<Instant>,
-}
-
-impl Line {
-    fn say(&mut self, word: &Word) -> io::Result<()> {
-        self.control.write_all(&word.encode())
-    }
-
-    /// Takes what is there of the next order, without waiting for the rest: caps are looked at meanwhile.
-    fn take_order(&mut self) -> Result<Option<Order>, End> {
-        let mut bytes = [0; ORDER_BYTES];
-        match self.control.read(&mut bytes[self.begun.len()..]) {
-            Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-            Ok(read) => {
-                let from = self.begun.len();
-                self.begun.extend_from_slice(&bytes[from..from + read]);
-            }
-            Err(error) if waits(&error) => {}
-            Err(error) => return Err(error.into()),
-        }
-        if self.begun.len() < ORDER_BYTES {
-            self.since.get_or_insert_with(Instant::now);
-            return Ok(None);
-        }
-        bytes.copy_from_slice(&self.begun);
-        self.begun.clear();
-        self.since = None;
-        Ok(Some(Order::decode(&bytes)?))
-    }
-
-    /// Fills `bytes`, however few come at once, within a time for all of them.
-    fn read_whole(&mut self, bytes: &mut [u8], time: Duration) -> io::Result<()> {
-        let end = Instant::now() + time;
-        let mut filled = 0;
-        while filled < bytes.len() {
-            match self.control.read(&mut bytes[filled..]) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) if Instant::now() >= end => return Err(io::ErrorKind::TimedOut.into()),
-                Ok(read) => filled += read,
-                Err(error) if waits(&error) && Instant::now() < end => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the burner has left.
-    fn is_gone(&self) -> bool {
-        let mut byte = [0];
-        readable(&self.control, Duration::ZERO) && matches!(self.control.peek(&mut byte), Ok(0) | Err(_))
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     burn::network::{
+        queue::keep_short,
         socket::discard,
         udp::{Sent, UdpReceiver, UdpSender},
     },
@@ -60,6 +61,7 @@ pub(super) fn send(
 ) {
     let ms = (rate_bits_per_s / 8.0 / 1_000.0) as usize;
     let data = vec![0xa5; block_bytes.min(ms).clamp(1, MOST_WRITE_BYTES)];
+    keep_short(stream);
     wait_for_start(flow);
     let mut origin = Instant::now();
     let mut sent = 0;

@@ -5,6 +5,7 @@ mod datagrams;
 mod error;
 mod load;
 pub mod protocol;
+pub(crate) mod queue;
 mod requests;
 pub(crate) mod sequence;
 mod session;

@@ -9,11 +9,10 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags};
 
-use socket2::SockRef;
-
 use super::{
     error::NetworkError,
     load::{Count, NetworkLoad, ZeroCopyMethod},
+    queue::keep_short,
     session::{LOOK, Session, wait_for},
     socket::{Pages, discard, tcp_health, unacknowledged},
     worker::{Ledger, Traffic, Turn, poll_for},
@@ -30,12 +29,6 @@ const READ_BYTES: usize = 4 << 20;
 const BURST: Duration = Duration::from_millis(1);
 /// What a stalled connection could not send for longer than this is given up.
 const MEMORY: Duration = Duration::from_secs(1);
-/// What a stream that BBR paces may hold that it has not sent: TCP_NOTSENT_LOWAT, tcp(7). BBR lets each segment of a queue wait
-/// for a timer; what is written when its time has come needs none. From 128 to 192 KiB a virtual cable carries over three
-/// times of what it does with the kernel's unlimited queue, with less or more the gain is smaller or none.
-const UNSENT_BYTES: u32 = 160 << 10;
-/// Only over frames of usual length: loopback's segments are half of that already.
-const LONGEST_SEGMENT_BYTES: u32 = 9_216;
 /// How long the kernel may take to tell what became of the first bytes.
 const FIRST_NEWS: Duration = Duration::from_millis(100);
 
@@ -245,26 +238,17 @@ impl Stream {
     fn open(load: &NetworkLoad, session: &Session, reins: &Reins) -> Result<Self, BurnError> {
         if load.zerocopy != Some(ZeroCopyMethod::Msg) {
             let socket = session.data_connection(load, reins)?;
-            keep_queue_short(&socket);
+            keep_short(&socket);
             return Ok(Self { socket, written: 0, zero_copy: None });
         }
         let socket = session.silent_connection(load, reins)?;
-        keep_queue_short(&socket);
+        keep_short(&socket);
         let mut zero_copy = ZeroCopy::of(&socket).map_err(NetworkError::local("no MSG_ZEROCOPY here"))?;
         // The token goes that way too: what becomes of it tells whether the path copies.
         let token: &'static [u8] = session.token.to_vec().leak();
         let sent = zero_copy.send(&socket, token);
         sent.map_err(|source| NetworkError::Gone { peer: session.peer, source })?;
         Ok(Self { socket, written: 0, zero_copy: Some(zero_copy) })
-    }
-}
-
-/// Where BBR paces a stream: see [`UNSENT_BYTES`]. Best effort: without it a stream is slower, nothing more.
-fn keep_queue_short(stream: &TcpStream) {
-    let socket = SockRef::from(stream);
-    let is_paced = socket.tcp_congestion().is_ok_and(|name| name.starts_with(b"bbr"));
-    if is_paced && socket.tcp_mss().is_ok_and(|bytes| bytes <= LONGEST_SEGMENT_BYTES) {
-        let _best_effort = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
     }
 }
 
