@@ -37,7 +37,9 @@ mod tests {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
             // A kernel without it can't show anything.
             socket.set_tcp_congestion(congestion.as_bytes()).ok()?;
-            segment_bytes.map(|bytes| socket.set_tcp_mss(bytes).unwrap());
+            if let Some(bytes) = segment_bytes {
+                socket.set_tcp_mss(bytes).unwrap();
+            }
             socket.connect(&SockAddr::from(listener.local_addr().unwrap())).unwrap();
             let stream = TcpStream::from(socket);
             let before = SockRef::from(&stream).tcp_notsent_lowat().unwrap();
