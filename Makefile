@@ -45,7 +45,7 @@ lint: ## check format, lints, scripts, and the dependencies' licences and adviso
 	  printf '%s\n' "$$fetch" '' 'NOT CHECKED: security advisories. Their database, github.com/RustSec/advisory-db, cannot be reached (above).' '' >&2; \
 	fi
 
-bench: build ## measure the burners against stress-ng, stressapptest, fio and iperf3
+bench: build ## measure the burners against stress-ng, stressapptest, fio, iperf3 and sockperf
 	@.ci/setup bench
 	$(CARGO) bench --locked -p ssts-tests --bench peers -- $(BENCH)
 

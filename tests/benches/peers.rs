@@ -29,6 +29,8 @@ mod network;
 mod peer;
 #[path = "peers/record.rs"]
 mod record;
+#[path = "peers/round_trip.rs"]
+mod round_trip;
 #[path = "peers/table.rs"]
 mod table;
 #[path = "peers/times.rs"]
