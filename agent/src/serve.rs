@@ -89,7 +89,8 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
         describe,
         &state_dir,
     )?
-    .with_core_busy(core_busy);
+    .with_core_busy(core_busy)
+    .with_http(config.http.clone());
     let engine = Arc::new(engine);
     // Only now: whoever finds the socket finds an agent that has its state folder to itself.
     let listeners = addresses.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
