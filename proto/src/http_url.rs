@@ -188,7 +188,7 @@ fn host_of(host: &str) -> Result<UrlHost, String> {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    if host.len() > 253 || !labels.iter().all(|label| good(&label)) {
+    if host.len() > 253 || !labels.iter().all(good) {
         return Err(format!("names '{host}', which is no host"));
     }
     Ok(UrlHost::Name(host.to_ascii_lowercase()))

@@ -116,15 +116,18 @@ impl Link {
     }
 }
 
+type Connection = http1::Connection<TokioIo<Stream>, Full<Bytes>>;
+
 /// A connection that answers one request after the other. Its lane drives it: no other task has to be woken.
 pub(super) struct Http1 {
     sender: http1::SendRequest<Full<Bytes>>,
-    connection: Option<Pin<Box<http1::Connection<TokioIo<Stream>, Full<Bytes>>>>>,
+    connection: Option<Pin<Box<Connection>>>,
 }
 
 impl Http1 {
     pub(super) async fn open(stream: Stream) -> Result<Self, Failure> {
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
         Ok(Self { sender, connection: Some(Box::pin(connection)) })
     }
 
@@ -196,8 +199,10 @@ impl Http2 {
 }
 
 async fn shake_hands(stream: Stream) -> Result<http2::SendRequest<Full<Bytes>>, Failure> {
-    let (sender, connection) =
-        http2::Builder::new(OnThisThread).handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let (sender, connection) = http2::Builder::new(OnThisThread)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| broken(&error))?;
     task::spawn_local(async {
         // What it ended with reaches the exchanges.
         let _told_there = connection.await;
@@ -232,8 +237,8 @@ fn lost(error: hyper::Error) -> Lost {
     if error.is_canceled() || refused { Lost::Unsent(error) } else { Lost::Broken(error) }
 }
 
-fn broken(error: hyper::Error) -> Failure {
-    Failure::Broken(in_words(&error))
+fn broken(error: &hyper::Error) -> Failure {
+    Failure::Broken(in_words(error))
 }
 
 /// With what lies beneath.

@@ -61,12 +61,18 @@ impl Service {
         };
         let mut reasons = Vec::new();
         for address in &load.addresses {
-            let resets = load.new_connection;
-            let mut service =
-                Self { address: *address, version: load.version, tls: tls.clone(), tls_name: None, resets };
+            let mut service = Self {
+                address: *address,
+                version: load.version,
+                tls: tls.clone(),
+                tls_name: None,
+                // This first one is closed as usual.
+                resets: false,
+            };
             match within(load.timeout, service.connect(reins)).await {
                 Ok(stream) => {
                     service.settle(&stream, load)?;
+                    service.resets = load.new_connection;
                     return Ok((service, stream));
                 }
                 Err(Failure::Handshake(reason)) => {
