@@ -195,9 +195,11 @@ async fn burn(
         trouble: Trouble::default(),
     });
     let mut streams = streams.into_iter();
-    let origin = clock::boottime();
+    let now = clock::boottime();
+    // Of all workers: what was due before this one had its core is due all the same.
+    let origin = reins.start().min(now);
     let origin_cpu = clock::thread_cpu();
-    reins.slot().first_burn_ns.store(clock::ns(origin), Ordering::Relaxed);
+    reins.slot().first_burn_ns.store(clock::ns(now), Ordering::Relaxed);
     shared.lanes.start(origin);
     for connection in 0..connections {
         let links = links(shared.service.version, streams.next(), by_connection).await;
