@@ -8,6 +8,7 @@ pub mod cpu;
 mod crew;
 pub mod disk;
 mod futex;
+pub mod http;
 pub mod inherit;
 pub mod launch;
 mod map;
@@ -118,6 +119,9 @@ pub enum BurnError {
     /// The other end of a network burner, or the way there.
     #[error(transparent)]
     Network(#[from] network::NetworkError),
+    /// The service under test, or the way there.
+    #[error(transparent)]
+    Http(#[from] http::HttpError),
     /// Stopped, or past its deadline, while it made ready.
     #[error("stopped while it made ready")]
     Interrupted,

@@ -31,7 +31,7 @@ use super::{
 use crate::{
     burn::control::{Command, ControlBlock},
     clock,
-    config::{BurnersConfig, LimitsConfig},
+    config::{BurnersConfig, HttpConfig, LimitsConfig},
     host::{HostRoots, cpuset},
     observe::{burners::BurnerBoard, frame::Frame, schema::Schema},
     realtime,
@@ -100,6 +100,8 @@ pub struct Engine {
     cores: Vec<u32>,
     /// Networks that network burners may load.
     allowed_peers: Vec<IpNet>,
+    /// Services that HTTP burners may load.
+    http: HttpConfig,
     describe: Box<dyn Describe>,
     store: Store,
     halt: HaltLatch,
@@ -144,6 +146,7 @@ impl Engine {
             burners,
             cores,
             allowed_peers,
+            http: HttpConfig::default(),
             describe,
             store,
             halt,
@@ -170,6 +173,13 @@ impl Engine {
     #[must_use]
     pub fn with_herald(mut self, herald: Box<dyn Herald>) -> Self {
         self.herald = Some(herald);
+        self
+    }
+
+    /// With the services that HTTP burners may load.
+    #[must_use]
+    pub fn with_http(mut self, http: HttpConfig) -> Self {
+        self.http = http;
         self
     }
 
@@ -207,6 +217,7 @@ impl Engine {
             limits: &self.limits,
             cores: &self.cores,
             allowed_peers: &self.allowed_peers,
+            http: &self.http,
         };
         let mut admitted = offer.admit(scenario).map_err(EngineError::Refused)?;
         admitted.start_at = start_at

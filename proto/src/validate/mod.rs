@@ -3,6 +3,7 @@
 
 mod cpu;
 mod disk;
+mod http;
 mod memory;
 mod network;
 mod profile;
@@ -13,6 +14,10 @@ pub use cpu::{DEFAULT_MEMORY_PERCENT, MAX_CPU_WORKERS};
 pub use disk::{
     DEFAULT_BLOCK_BYTES, DEFAULT_DEPTH, DEFAULT_READ_PERCENT, MAX_BLOCK_BYTES, MAX_BLOCK_SIZES, MAX_DEPTH,
     MAX_FSYNC_EVERY, MAX_JOBS, MAX_RATE_BYTES_PER_S, MAX_RATE_PER_S, SECTOR_BYTES,
+};
+pub use http::{
+    DEFAULT_MAX_ERRORS_PERCENT, MAX_BODY_BYTES, MAX_CONNECTIONS, MAX_GENERATED_BODY_BYTES, MAX_HTTP_STREAMS,
+    MAX_RETRIES, is_secret, method_name,
 };
 pub use profile::{DEFAULT_DUTY_PERCENT, DEFAULT_TOLERANCE_POINTS, MAX_STEPS, MAX_TRACE_POINTS};
 
@@ -137,6 +142,7 @@ fn burner_kind(field: &str, burner: &Burner, found: &mut Violations) {
         None => found.add(field, "a burner without a kind", "set one, such as cpu or disk"),
         Some(burner::Kind::Cpu(cpu)) => cpu::check(field, cpu, found),
         Some(burner::Kind::Disk(disk)) => disk::check(field, disk, found),
+        Some(burner::Kind::Http(http)) => http::check(field, http, found),
         Some(burner::Kind::Memory(memory)) => memory::check(field, memory, found),
         Some(burner::Kind::Network(network)) => network::check(field, network, found),
     }

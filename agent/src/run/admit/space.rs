@@ -21,7 +21,7 @@ use crate::{
 fn disks(plans: &[Plan]) -> impl Iterator<Item = (usize, &DiskLoad, u64)> {
     plans.iter().enumerate().filter_map(|(index, plan)| match &plan.load {
         Load::Disk(load) => Some((index, load, plan.cores.len() as u64)),
-        Load::Cpu(_) | Load::Memory(_) | Load::Network(_) => None,
+        Load::Cpu(_) | Load::Memory(_) | Load::Network(_) | Load::Http(_) => None,
     })
 }
 
@@ -114,7 +114,7 @@ struct Want {
 impl Want {
     fn of(plan: &Plan) -> Option<Self> {
         match &plan.load {
-            Load::Cpu(_) | Load::Network(_) => None,
+            Load::Cpu(_) | Load::Network(_) | Load::Http(_) => None,
             Load::Disk(load) => Some(Self::of_disk(load, plan.cores.len() as u64)),
             // Pressure feels its way.
             Load::Memory(load) if matches!(load.method, Method::Pressure(_)) => None,
