@@ -130,6 +130,8 @@ pub struct LimitsConfig {
     pub disk_reserve_bytes: u64,
     /// Block devices that disk burners may overwrite.
     pub expendable_devices: Vec<PathBuf>,
+    /// Block devices whose file systems disk burners may mount, and unmount, and make files on.
+    pub mountable_devices: Vec<PathBuf>,
 }
 
 /// How burners are held.
@@ -177,6 +179,7 @@ impl Default for LimitsConfig {
             stale_after: Duration::from_secs(1),
             disk_reserve_bytes: 64 << 20,
             expendable_devices: Vec::new(),
+            mountable_devices: Vec::new(),
         }
     }
 }
@@ -309,7 +312,7 @@ mod tests {
         assert_eq!(load(EXAMPLE, &[]).unwrap(), Config::default());
         let keys = "listen state_dir filter format rate_hz probes hooks max_duration \
                     min_available_memory_bytes max_temperature_celsius stale_after disk_reserve_bytes \
-                    expendable_devices deadline stop_grace \
+                    expendable_devices mountable_devices deadline stop_grace \
                     allowed_peers data_ports max_rate_bits_per_s max_streams cores proc sys tracefs";
         for key in keys.split_whitespace() {
             assert!(EXAMPLE.contains(&format!("#: {key} = ")), "{key}");

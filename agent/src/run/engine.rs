@@ -26,6 +26,7 @@ use super::{
     state::Illegal,
     store::{Store, StoreError},
     supervisor::{Settings, Supervisor},
+    undo::UndoJournal,
 };
 use crate::{
     burn::control::{Command, ControlBlock},
@@ -95,6 +96,7 @@ pub struct Engine {
     describe: Box<dyn Describe>,
     store: Store,
     halt: HaltLatch,
+    undo: UndoJournal,
     board: Arc<BurnerBoard>,
     /// Held for moments only: the tick asks for the run that is on.
     active: Mutex<Option<Arc<ActiveRun>>>,
@@ -128,6 +130,7 @@ impl Engine {
         let store = Store::open(state_dir)?;
         let host = Mutex::new(describe.host());
         let halt = HaltLatch::open(state_dir)?;
+        let undo = UndoJournal::open(state_dir)?;
         Ok(Self {
             roots,
             limits,
@@ -137,6 +140,7 @@ impl Engine {
             describe,
             store,
             halt,
+            undo,
             board: Arc::default(),
             active: Mutex::default(),
             starting: Mutex::default(),
@@ -369,6 +373,7 @@ impl Engine {
             let settings = Settings {
                 config: self.burners.clone(),
                 core_busy: self.core_busy.as_ref().map(|map| map.as_fd()),
+                undo: &self.undo,
             };
             Supervisor::new(run.clone(), self.board.clone(), settings, &self.roots).carry_out()
         }));

@@ -43,6 +43,9 @@ pub(super) fn judge(
         (BurnerOutcome::NothingDone, format!("the worker of core {core} never ran"))
     } else if result.operations == 0 && !may_rest(burner.plan.load.profile()) {
         (BurnerOutcome::NothingDone, "not a single operation was done".into())
+    } else if result::never_remounted(burner) {
+        let reason = "the phase ended before all was read back from the file system that was mounted anew";
+        (BurnerOutcome::NothingDone, reason.into())
     } else if let Some(reason) = missed(result, burner.plan.load.profile(), culprits) {
         (BurnerOutcome::Missed, reason)
     } else {

@@ -13,7 +13,7 @@ use crate::{
     burn::{
         control::{ControlBlock, LATENCY, SHORT_TRANSFER, Slot},
         cpu::{Mismatch, Rerun},
-        memory, plan,
+        disk, memory, plan,
     },
     clock,
 };
@@ -113,6 +113,13 @@ pub(super) fn memory_shortage(burner: &BurnerProcess) -> Option<String> {
     }
     (load.must_be_resident() && resident < asked)
         .then(|| format!("held {resident} bytes of {asked} that were asked for"))
+}
+
+/// Whether a burner was to mount its file system anew, and never came to read all back.
+pub(super) fn never_remounted(burner: &BurnerProcess) -> bool {
+    let plan::Load::Disk(load) = &burner.plan.load else { return false };
+    load.remount().is_some()
+        && sum(&burner.block, |slot| slot.figures[disk::REMOUNTS_FIGURE].load(Ordering::Relaxed)) == 0
 }
 
 fn word(word: &memory::WrongWord) -> WrongWord {

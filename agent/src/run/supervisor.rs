@@ -19,6 +19,7 @@ use super::{
     ending::Ending,
     oom::OomKills,
     outcome, result,
+    undo::UndoJournal,
 };
 use crate::{
     burn::{control::Command, memory::wrong_words, plan::Load},
@@ -47,6 +48,8 @@ pub(super) struct Settings<'a> {
     pub config: BurnersConfig,
     /// The scheduler probe's count of core time.
     pub core_busy: Option<BorrowedFd<'a>>,
+    /// What burners may leave behind.
+    pub undo: &'a UndoJournal,
 }
 
 /// Carries out one run.
@@ -112,6 +115,9 @@ impl<'a> Supervisor<'a> {
             self.run.stop(self.oom.explain(ending, &burners));
         }
         self.end(&mut burners);
+        for burner in &burners {
+            self.settings.undo.settle(&burner.plan.load, burner.ended_well());
+        }
         for (burner_index, burner) in burners.iter().enumerate() {
             let mut result = result::of_burner(burner, index, burner_index, &phase.name, asked);
             outcome::judge(&mut result, burner, self.run.ending().as_ref(), &culprits);
@@ -136,6 +142,10 @@ impl<'a> Supervisor<'a> {
                     "the scheduler probe is not there: the cores' load is held by /proc/stat, less evenly";
                 self.run.tell(EventKind::Notice, message, []);
             }
+            self.settings
+                .undo
+                .note(&plan.load)
+                .map_err(|error| Ending::new(Cause::BurnerFailed, error.to_string()))?;
             let burner = BurnerProcess::start(
                 plan.clone(),
                 self.settings.config.deadline,
