@@ -83,11 +83,23 @@ pub enum BurnError {
         /// The kernel's reason.
         source: io::Error,
     },
+    /// The file system can't be mounted, or unmounted.
+    #[error("the file system of {} could not be {what}: {source}", path.display())]
+    Mount {
+        /// The device.
+        path: PathBuf,
+        /// Such as `unmounted`.
+        what: &'static str,
+        /// The kernel's reason.
+        source: io::Error,
+    },
     /// What was read is not what was written.
-    #[error("wrong data in {}: {mismatch}", path.display())]
+    #[error("wrong data in {}{}: {mismatch}", path.display(), after_remounts(*remounts))]
     WrongBlock {
         /// The folder, or the device.
         path: PathBuf,
+        /// How often its file system was mounted anew before.
+        remounts: u64,
         /// How it differs.
         mismatch: Box<disk::Mismatch>,
     },
@@ -131,4 +143,11 @@ pub enum BurnError {
     /// The daemon died before this process began.
     #[error("the daemon is gone")]
     Orphaned,
+}
+
+fn after_remounts(count: u64) -> String {
+    match count {
+        0 => String::new(),
+        count => format!(", after remount {count}"),
+    }
 }

@@ -140,6 +140,8 @@ pub struct LimitsConfig {
     pub disk_reserve_bytes: u64,
     /// Block devices that disk burners may overwrite.
     pub expendable_devices: Vec<PathBuf>,
+    /// Block devices whose file systems disk burners may mount, and unmount, and make files on.
+    pub mountable_devices: Vec<PathBuf>,
 }
 
 /// How burners are held.
@@ -187,6 +189,7 @@ impl Default for LimitsConfig {
             stale_after: Duration::from_secs(1),
             disk_reserve_bytes: 64 << 20,
             expendable_devices: Vec::new(),
+            mountable_devices: Vec::new(),
         }
     }
 }
@@ -321,7 +324,8 @@ mod tests {
         assert_eq!(load(EXAMPLE, &[]).unwrap(), Config::default());
         let keys = "listen state_dir filter format rate_hz probes hooks max_duration \
                     min_available_memory_bytes max_temperature_celsius stale_after disk_reserve_bytes \
-                    expendable_devices deadline stop_grace max_run_bytes max_total_bytes flight_bytes frozen_before \
+                    expendable_devices mountable_devices deadline stop_grace \
+                    max_run_bytes max_total_bytes flight_bytes frozen_before \
                     allowed_peers data_ports max_rate_bits_per_s max_streams cores allow methods max_rate_per_s max_connections \
                     allow_insecure ca_files proc sys tracefs";
         for key in keys.split_whitespace() {

@@ -27,6 +27,7 @@ use super::{
     state::Illegal,
     store::{Store, StoreError},
     supervisor::{Settings, Supervisor},
+    undo::UndoJournal,
 };
 use crate::{
     burn::control::{Command, ControlBlock},
@@ -105,6 +106,7 @@ pub struct Engine {
     describe: Box<dyn Describe>,
     store: Store,
     halt: HaltLatch,
+    undo: UndoJournal,
     board: Arc<BurnerBoard>,
     /// Held for moments only: the tick asks for the run that is on.
     active: Mutex<Option<Arc<ActiveRun>>>,
@@ -140,6 +142,7 @@ impl Engine {
         let store = Store::open(state_dir)?;
         let host = Mutex::new(describe.host());
         let halt = HaltLatch::open(state_dir)?;
+        let undo = UndoJournal::open(state_dir)?;
         Ok(Self {
             roots,
             limits,
@@ -150,6 +153,7 @@ impl Engine {
             describe,
             store,
             halt,
+            undo,
             board: Arc::default(),
             active: Mutex::default(),
             starting: Mutex::default(),
@@ -403,6 +407,7 @@ impl Engine {
                 config: self.burners.clone(),
                 core_busy: self.core_busy.as_ref().map(|map| map.as_fd()),
                 found: &self.found,
+                undo: &self.undo,
             };
             Supervisor::new(run.clone(), self.board.clone(), settings, &self.roots).carry_out()
         }));

@@ -45,6 +45,9 @@ pub(super) fn judge(
         (BurnerOutcome::NothingDone, "not a single operation was done".into())
     } else if let Some(reason) = result::failed_requests(result, burner) {
         (BurnerOutcome::RequestsFailed, reason)
+    } else if result::never_remounted(burner) {
+        let reason = "the phase ended before all was read back from the file system that was mounted anew";
+        (BurnerOutcome::NothingDone, reason.into())
     } else if let Some(reason) = missed(result, burner.plan.load.profile(), culprits) {
         (BurnerOutcome::Missed, reason)
     } else {

@@ -14,7 +14,7 @@ use crate::{
     burn::{
         control::{ControlBlock, LATENCY, SHORT_TRANSFER, Slot},
         cpu::{Mismatch, Rerun},
-        http, memory, plan,
+        disk, http, memory, plan,
     },
     clock,
 };
@@ -148,6 +148,13 @@ pub(super) fn failed_requests(result: &BurnerResult, burner: &BurnerProcess) -> 
         load.max_errors_percent,
         parts.join(", ")
     ))
+}
+
+/// Whether a burner was to mount its file system anew, and never came to read all back.
+pub(super) fn never_remounted(burner: &BurnerProcess) -> bool {
+    let plan::Load::Disk(load) = &burner.plan.load else { return false };
+    load.remount().is_some()
+        && sum(&burner.block, |slot| slot.figures[disk::REMOUNTS_FIGURE].load(Ordering::Relaxed)) == 0
 }
 
 fn word(word: &memory::WrongWord) -> WrongWord {

@@ -250,7 +250,7 @@ mod tests {
             let disk = DiskBurner { blocks: shares(blocks), ..good_disk() };
             assert_eq!(fields(&with_disk(disk)), ["phases[0].burners[0].blocks"], "{blocks:?}");
         }
-        let cases: [(&str, Spoil); 22] = [
+        let cases: [(&str, Spoil); 26] = [
             ("path", |d| d.path = "relative".into()),
             ("path", |d| d.path = "/nul\0".into()),
             ("access", |d| d.access = 0),
@@ -278,6 +278,12 @@ mod tests {
             ("size_bytes", |d| {
                 d.set_access(DiskAccess::Fill);
                 d.fill_percent = Some(50.0);
+            }),
+            ("remount_every_ms", |d| d.remount_every_ms = Some(1_000)),
+            ("remount_every_ms", |d| (d.verify, d.remount_every_ms) = (true, Some(99))),
+            ("remount_every_ms", |d| (d.verify, d.remount_every_ms) = (true, Some(u64::MAX))),
+            ("remount_every_ms", |d| {
+                (d.verify, d.remount_every_ms, d.jobs) = (true, Some(1_000), Some(2));
             }),
         ];
         for (field, spoil) in cases {

@@ -3,6 +3,7 @@
 
 mod cpu;
 mod disk;
+mod file_system;
 mod http;
 mod memory;
 mod network;
@@ -93,6 +94,7 @@ impl Offer<'_> {
             memory::keep_floor(&mut plans, bounds.min_available_memory_bytes);
             let place = format!("phases[{phase_index}]");
             http::keep_limits(&place, &mut plans, self.http, &mut found);
+            file_system::check_shared(&place, &plans, &mut found);
             space::check_disks(&place, &plans, self.limits.disk_reserve_bytes, &mut found);
             space::check_memory(&place, &plans, bounds.min_available_memory_bytes, self.roots, &mut found);
             phases.push(PlannedPhase { name: phase.name.clone(), duration, plans });
@@ -229,7 +231,7 @@ impl Offer<'_> {
     ) -> Option<Plan> {
         match burner.kind.as_mut()? {
             burner::Kind::Cpu(cpu) => cpu::plan(self, field, cpu, seed, found),
-            burner::Kind::Disk(disk) => disk::plan(self, field, disk, found),
+            burner::Kind::Disk(disk) => disk::plan(self, field, disk, phase, found),
             burner::Kind::Memory(memory) => memory::plan(self, field, memory, found),
             burner::Kind::Network(network) => network::plan(self, field, network, found),
             burner::Kind::Http(http) => http::plan(self, field, http, found),
