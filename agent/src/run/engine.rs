@@ -28,11 +28,12 @@ use super::{
     state::Illegal,
     store::{Store, StoreError},
     supervisor::{Settings, Supervisor},
+    undo::UndoJournal,
 };
 use crate::{
     burn::control::{Command, ControlBlock},
     clock,
-    config::{BurnersConfig, LimitsConfig},
+    config::{BurnersConfig, HttpConfig, LimitsConfig},
     host::{HostRoots, cpuset},
     observe::{burners::BurnerBoard, frame::Frame, schema::Schema},
     realtime,
@@ -101,9 +102,12 @@ pub struct Engine {
     cores: Vec<u32>,
     /// Networks that network burners may load.
     allowed_peers: Vec<IpNet>,
+    /// Services that HTTP burners may load.
+    http: HttpConfig,
     describe: Box<dyn Describe>,
     store: Store,
     halt: HaltLatch,
+    undo: UndoJournal,
     board: Arc<BurnerBoard>,
     /// Held for moments only: the tick asks for the run that is on.
     active: Mutex<Option<Arc<ActiveRun>>>,
@@ -139,15 +143,18 @@ impl Engine {
         let store = Store::open(state_dir)?;
         let host = Mutex::new(describe.host());
         let halt = HaltLatch::open(state_dir)?;
+        let undo = UndoJournal::open(state_dir)?;
         Ok(Self {
             roots,
             limits,
             burners,
             cores,
             allowed_peers,
+            http: HttpConfig::default(),
             describe,
             store,
             halt,
+            undo,
             board: Arc::default(),
             active: Mutex::default(),
             starting: Mutex::default(),
@@ -171,6 +178,13 @@ impl Engine {
     #[must_use]
     pub fn with_herald(mut self, herald: Box<dyn Herald>) -> Self {
         self.herald = Some(herald);
+        self
+    }
+
+    /// With the services that HTTP burners may load.
+    #[must_use]
+    pub fn with_http(mut self, http: HttpConfig) -> Self {
+        self.http = http;
         self
     }
 
@@ -208,6 +222,7 @@ impl Engine {
             limits: &self.limits,
             cores: &self.cores,
             allowed_peers: &self.allowed_peers,
+            http: &self.http,
         };
         let mut admitted = offer.admit(scenario).map_err(EngineError::Refused)?;
         admitted.start_at = start_at
@@ -394,6 +409,7 @@ impl Engine {
                 config: self.burners.clone(),
                 core_busy: self.core_busy.as_ref().map(|map| map.as_fd()),
                 found: &self.found,
+                undo: &self.undo,
             };
             Supervisor::new(run.clone(), self.board.clone(), settings, &self.roots).carry_out()
         }));

@@ -20,6 +20,7 @@ use super::{
     found::FoundKernels,
     oom::OomKills,
     outcome, result,
+    undo::UndoJournal,
 };
 use crate::{
     burn::{control::Command, memory::wrong_words, plan::Load},
@@ -50,6 +51,8 @@ pub(super) struct Settings<'a> {
     pub core_busy: Option<BorrowedFd<'a>>,
     /// The hottest kernels, as far as they are known.
     pub found: &'a FoundKernels,
+    /// What burners may leave behind.
+    pub undo: &'a UndoJournal,
 }
 
 /// Carries out one run.
@@ -115,6 +118,9 @@ impl<'a> Supervisor<'a> {
             self.run.stop(self.oom.explain(ending, &burners));
         }
         self.end(&mut burners);
+        for burner in &burners {
+            self.settings.undo.settle(&burner.plan.load, burner.ended_well());
+        }
         for (burner_index, burner) in burners.iter().enumerate() {
             let mut result = result::of_burner(burner, index, burner_index, &phase.name, asked);
             outcome::judge(&mut result, burner, self.run.ending().as_ref(), &culprits);
@@ -141,6 +147,10 @@ impl<'a> Supervisor<'a> {
             }
             let mut plan = plan.clone();
             self.settings.found.recall(&mut plan);
+            self.settings
+                .undo
+                .note(&plan.load)
+                .map_err(|error| Ending::new(Cause::BurnerFailed, error.to_string()))?;
             let burner =
                 BurnerProcess::start(plan, self.settings.config.deadline, self.cgroup.as_ref(), core_busy);
             burners.push(burner.map_err(|error| {
