@@ -110,6 +110,10 @@ pub struct ObserveConfig {
     pub probes: bool,
     /// How probes are attached.
     pub hooks: HookChoice,
+    /// What all probes together may cost, in percent of one core.
+    pub probe_budget_core_percent: f64,
+    /// The same, in percent of the host's cores; the smaller of the two holds.
+    pub probe_budget_host_percent: f64,
 }
 
 /// What no run may exceed.
@@ -164,7 +168,13 @@ impl Default for LogConfig {
 
 impl Default for ObserveConfig {
     fn default() -> Self {
-        Self { rate_hz: 10.0, probes: true, hooks: HookChoice::Auto }
+        Self {
+            rate_hz: 10.0,
+            probes: true,
+            hooks: HookChoice::Auto,
+            probe_budget_core_percent: 1.0,
+            probe_budget_host_percent: 0.5,
+        }
     }
 }
 
@@ -240,6 +250,13 @@ impl Config {
             (1.0..=100.0).contains(&observe.rate_hz),
             "use 1 to 100 ticks a second",
         )?;
+        for (key, percent) in [
+            ("observe.probe_budget_core_percent", observe.probe_budget_core_percent),
+            ("observe.probe_budget_host_percent", observe.probe_budget_host_percent),
+        ] {
+            let good = percent > 0.0 && percent <= 100.0;
+            bounds(key, percent.to_string(), good, "use more than 0 and at most 100 percent")?;
+        }
         bounds(
             "limits.max_duration",
             format!("{:?}", limits.max_duration),
@@ -307,7 +324,8 @@ mod tests {
         (config.listen, config.state_dir) = (Vec::new(), None);
         assert_eq!(config, Config::default());
         assert_eq!(load(EXAMPLE, &[]).unwrap(), Config::default());
-        let keys = "listen state_dir filter format rate_hz probes hooks max_duration \
+        let keys = "listen state_dir filter format rate_hz probes hooks \
+                    probe_budget_core_percent probe_budget_host_percent max_duration \
                     min_available_memory_bytes max_temperature_celsius stale_after disk_reserve_bytes \
                     expendable_devices deadline stop_grace \
                     allowed_peers data_ports max_rate_bits_per_s max_streams cores proc sys tracefs";
@@ -347,6 +365,8 @@ mod tests {
         for text in [
             "[observe]\nrate_hz = 0\n",
             "[observe]\nrate_hz = 101\n",
+            "[observe]\nprobe_budget_core_percent = 0\n",
+            "[observe]\nprobe_budget_host_percent = 101\n",
             "[limits]\nmax_duration = \"0s\"\n",
             "[limits]\nmax_temperature_celsius = nan\n",
             "[burners]\ndeadline = \"10ms\"\n",

@@ -1,7 +1,6 @@
 //! The runs of this host: admits, starts, stops, halts, remembers. One at a time for now.
 
 use std::{
-    os::fd::{AsFd as _, OwnedFd},
     panic::{self, AssertUnwindSafe},
     path::Path,
     sync::{
@@ -32,7 +31,7 @@ use crate::{
     clock,
     config::{BurnersConfig, LimitsConfig},
     host::{HostRoots, cpuset},
-    observe::{burners::BurnerBoard, frame::Frame, schema::Schema},
+    observe::{burners::BurnerBoard, frame::Frame, probes::BurnerWatch, schema::Schema},
 };
 
 /// Why a command can't be carried out.
@@ -103,7 +102,7 @@ pub struct Engine {
     closed: AtomicBool,
     /// The sink that is there now: held like a burner.
     sink: Mutex<Option<Arc<ControlBlock>>>,
-    core_busy: Option<OwnedFd>,
+    watch: Arc<BurnerWatch>,
     /// As of the end of the latest run: looking takes milliseconds, and a start is to take few.
     host: Mutex<Host>,
 }
@@ -142,15 +141,15 @@ impl Engine {
             starting: Mutex::default(),
             closed: AtomicBool::new(false),
             sink: Mutex::default(),
-            core_busy: None,
+            watch: Arc::default(),
             host,
         })
     }
 
-    /// With the scheduler probe's count of core time, for burners that hold a core's load.
+    /// With what the probes have for burners: the count of core time, for those that hold a core's load.
     #[must_use]
-    pub fn with_core_busy(mut self, core_busy: Option<OwnedFd>) -> Self {
-        self.core_busy = core_busy;
+    pub fn with_burner_watch(mut self, watch: Arc<BurnerWatch>) -> Self {
+        self.watch = watch;
         self
     }
 
@@ -366,10 +365,7 @@ impl Engine {
         // At ordinary priority, unlike the tick: this thread reaps children, and there the kernel spins until a preempted reader
         // of their /proc has gone on (release_task, shrink_dcache_parent). A real-time thread would keep it from that.
         let burners = panic::catch_unwind(AssertUnwindSafe(|| {
-            let settings = Settings {
-                config: self.burners.clone(),
-                core_busy: self.core_busy.as_ref().map(|map| map.as_fd()),
-            };
+            let settings = Settings { config: self.burners.clone(), watch: self.watch.clone() };
             Supervisor::new(run.clone(), self.board.clone(), settings, &self.roots).carry_out()
         }));
         let burners = burners.unwrap_or_else(|_| {
