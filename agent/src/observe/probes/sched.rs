@@ -24,7 +24,7 @@ use super::{
     cpus,
     error::ProbeError,
     gains::Gains,
-    preemptions::PreemptionReader,
+    preemptions::{PreemptionReader, Taken},
     program::{Constants, Definition, Hook, Programs},
     tracefs::Tracefs,
     types::KernelTypes,
@@ -286,7 +286,7 @@ impl Source for Scheduler {
             (count, schema.column(&catalogue::SCHED_BURNER_PREEMPTED_TIME, &[task]))
         };
         let names: Vec<_> =
-            self.preemptions.board().lock().iter().take(MOST_TASKS).map(|taken| taken.task()).collect();
+            self.preemptions.board().lock().iter().take(MOST_TASKS).map(Taken::task).collect();
         self.tasks = names.iter().map(String::as_str).map(column).collect();
     }
 
