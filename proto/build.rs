@@ -5,7 +5,8 @@ use std::{env, error::Error, fs, path::PathBuf};
 use prost::Message as _;
 
 // With all that these import.
-const FILES: [&str; 3] = ["ssts/v1/scenario.proto", "ssts/v1/telemetry.proto", "ssts/v1/agent.proto"];
+const FILES: [&str; 4] =
+    ["ssts/v1/scenario.proto", "ssts/v1/telemetry.proto", "ssts/v1/agent.proto", "ssts/v1/record.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=ssts");

@@ -7,6 +7,7 @@ pub mod guard;
 pub mod host;
 pub mod observe;
 pub mod realtime;
+pub mod record;
 pub mod rpc;
 pub mod run;
 pub mod sink;

@@ -23,6 +23,8 @@ use ssts_agent::{
         sensors::Sensors,
         source::Source,
     },
+    realtime,
+    record::{FLIGHT, Flight, Recorder, Shelf},
     rpc::{self, Address, AgentService, Inventory, Listener},
     run::{Ending, Engine},
     sink::Keeper,
@@ -61,6 +63,7 @@ pub(crate) fn serve(args: Serve) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("rpc")
+        .on_thread_start(realtime::wake_soon)
         .enable_all()
         .build()
         .map_err(|source| Failure::Io { what: "the runtime could not be started", source })?;
@@ -85,6 +88,13 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
     let Probes { sources: probe_sources, statuses, watch } = probes::load(&roots, &probe_settings(&config));
     let inventory = Inventory { roots: roots.clone(), probes: statuses, state_dir: state_dir.clone() };
     let describe = Box::new(inventory.clone());
+    let ring = Arc::new(FrameRing::default());
+    let shelf = Arc::new(Shelf::new(state_dir.join("runs"), config.record.max_total_bytes));
+    let flight_bytes = usize::try_from(config.record.flight_bytes).unwrap_or(usize::MAX);
+    let flight = Arc::new(Flight::new(flight_bytes, FLIGHT));
+    let (recorder, recording) =
+        Recorder::start(config.record.settings(), ring.clone(), shelf.clone(), flight.clone())
+            .map_err(|source| Failure::Io { what: "the recorder could not be started", source })?;
     let engine = Engine::open(
         roots.clone(),
         config.limits.clone(),
@@ -93,15 +103,23 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
         describe,
         &state_dir,
     )?
-    .with_burner_watch(watch);
+    .with_burner_watch(watch)
+    .with_herald(Box::new(recording.clone()));
     let engine = Arc::new(engine);
     // Only now: whoever finds the socket finds an agent that has its state folder to itself.
     let listeners = addresses.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
-    let ring = Arc::new(FrameRing::default());
     let plan = config.network.sink.plan();
     let sink = plan.map(|plan| Keeper::start(plan, config.burners.deadline, engine.clone())).transpose()?;
     let tick = start_tick(&config, &roots, engine.clone(), ring.clone(), probe_sources)?;
-    let service = AgentService { engine: engine.clone(), ring, inventory, tick: config.tick() };
+    let service = AgentService {
+        engine: engine.clone(),
+        ring,
+        flight,
+        shelf,
+        recording,
+        inventory,
+        tick: config.tick(),
+    };
     let (stop, stopped) = watch::channel(false);
     let serving: Vec<_> = listeners
         .into_iter()
@@ -127,6 +145,7 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
     }
     drop(sink);
     drop(tick);
+    drop(recorder);
     info!("stopped");
     Ok(())
 }

@@ -10,9 +10,12 @@ mod json;
 mod load;
 mod local;
 mod output;
+mod page;
 mod quantity;
+mod record;
 mod report;
 mod scenario;
+mod slices;
 mod status;
 mod telemetry;
 mod text;
@@ -30,6 +33,7 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    slices::ask();
     let Cli { global, command } = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(refusal) => {
@@ -40,7 +44,11 @@ fn main() -> ExitCode {
     };
     let mut output = Output::standard(global.color);
     // The worker renews leases and reads sockets; commands run on this thread, which private agents depend on.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .on_thread_start(slices::ask)
+        .enable_all()
+        .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -97,10 +97,15 @@ impl Output {
 
     /// Prints a result.
     pub(crate) fn result(&mut self, text: &str) -> Result<(), Failure> {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Prints a part of a result.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         if self.results_closed {
             return Ok(());
         }
-        let written = self.results.write_all(text.as_bytes()).and_then(|()| self.results.flush());
+        let written = self.results.write_all(bytes).and_then(|()| self.results.flush());
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 self.results_closed = true;

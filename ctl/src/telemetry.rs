@@ -1,7 +1,7 @@
 //! Turns the schema and the frames of a watch into readings by metric and labels: values of gauges, rates of counters,
 //! quantiles of histograms. What is absent stays absent.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use ssts_proto::{
     catalogue::Metric,
@@ -36,6 +36,7 @@ pub(crate) struct Telemetry {
 #[derive(Debug)]
 struct Scalar {
     metric: String,
+    unit: String,
     labels: Labels,
     is_counter: bool,
     value: Option<f64>,
@@ -47,6 +48,7 @@ struct Scalar {
 #[derive(Debug)]
 struct Histogram {
     metric: String,
+    unit: String,
     labels: Labels,
     layout: usize,
     counts: Vec<(u32, u64)>,
@@ -60,6 +62,17 @@ impl Labels {
     /// The value of a label; empty where there is none of that name.
     pub(crate) fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+}
+
+/// `device=vda;operation=read`.
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, value)) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ";" };
+            write!(f, "{separator}{name}={value}")?;
+        }
+        Ok(())
     }
 }
 
@@ -84,6 +97,7 @@ impl Telemetry {
                 let key = (column.metric, Labels::from(column.labels));
                 old.remove(&key).unwrap_or_else(|| Scalar {
                     metric: key.0,
+                    unit: column.unit,
                     labels: key.1,
                     is_counter: column.kind == i32::from(MetricKind::Counter),
                     value: None,
@@ -97,6 +111,7 @@ impl Telemetry {
             .into_iter()
             .map(|column| Histogram {
                 metric: column.metric,
+                unit: column.unit,
                 labels: column.labels.into(),
                 layout: column.layout as usize,
                 counts: Vec::new(),
@@ -159,6 +174,32 @@ impl Telemetry {
             })
     }
 
+    /// The latest of each gauge and counter: a counter that has no rate yet is left out, as is what is absent.
+    pub(crate) fn readings(&self) -> impl Iterator<Item = Reading<'_>> {
+        self.scalars.iter().filter_map(|scalar| {
+            let (unit, value) = if scalar.is_counter {
+                (Unit::PerSecond, scalar.rate_per_s?)
+            } else {
+                (Unit::Own, scalar.value?)
+            };
+            Some(Reading {
+                metric: &scalar.metric,
+                labels: &scalar.labels,
+                own_unit: &scalar.unit,
+                unit,
+                value,
+            })
+        })
+    }
+
+    /// Metric, unit, labels and counts of each histogram that counted something since the previous frame.
+    pub(crate) fn histograms(&self) -> impl Iterator<Item = (&str, &str, &Labels, Counts<'_>)> {
+        self.histograms.iter().filter(|histogram| !histogram.counts.is_empty()).map(|histogram| {
+            let counts = Counts { counts: &histogram.counts, upper_bounds: &self.layouts[histogram.layout] };
+            (histogram.metric.as_str(), histogram.unit.as_str(), &histogram.labels, counts)
+        })
+    }
+
     fn of<'a>(&'a self, metric: &'a Metric) -> impl Iterator<Item = &'a Scalar> + 'a {
         self.scalars.iter().filter(|scalar| scalar.metric == metric.name)
     }
@@ -208,6 +249,38 @@ impl Scalar {
     }
 }
 
+/// One reading, whatever its metric.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading<'a> {
+    pub(crate) metric: &'a str,
+    pub(crate) labels: &'a Labels,
+    own_unit: &'a str,
+    unit: Unit,
+    /// Of a gauge its value, of a counter its rate.
+    pub(crate) value: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Own,
+    PerSecond,
+}
+
+impl Reading<'_> {
+    /// Such as `By` or `By/s`.
+    pub(crate) fn unit(&self) -> String {
+        match self.unit {
+            Unit::Own => self.own_unit.to_owned(),
+            Unit::PerSecond => format!("{}/s", self.own_unit),
+        }
+    }
+
+    /// Whether it is a counter's.
+    pub(crate) fn is_rate(&self) -> bool {
+        self.unit == Unit::PerSecond
+    }
+}
+
 /// What one histogram counted in one window.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Counts<'a> {
@@ -216,6 +289,18 @@ pub(crate) struct Counts<'a> {
 }
 
 impl Counts<'_> {
+    /// Upper bound of a bucket and how many values lie in it, rising.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.counts
+            .iter()
+            .filter_map(|(bucket, count)| Some((*self.upper_bounds.get(*bucket as usize)?, *count)))
+    }
+
+    /// How many values.
+    pub(crate) fn total(&self) -> u64 {
+        self.counts.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
+    }
+
     /// The upper bound of the bucket in which the `q`-th part of all values lies, 0 < q <= 1.
     pub(crate) fn quantile(&self, q: f64) -> Option<u64> {
         quantile(self.counts.iter().copied(), self.upper_bounds, q)

@@ -27,6 +27,10 @@ mod memory;
 mod network;
 #[path = "peers/peer.rs"]
 mod peer;
+#[path = "peers/record.rs"]
+mod record;
+#[path = "peers/round_trip.rs"]
+mod round_trip;
 #[path = "peers/table.rs"]
 mod table;
 #[path = "peers/times.rs"]
@@ -45,7 +49,7 @@ const BURNS: Duration = Duration::from_millis(1);
 /// Measures one subject.
 type Rows = fn(&Ground, &mut Table);
 /// All subjects, by the names that `make bench BENCH=...` takes.
-const SUBJECTS: [(&str, Rows); 7] = [
+const SUBJECTS: [(&str, Rows); 8] = [
     ("load", load::rows),
     ("times", times::rows),
     ("idle", idle::rows),
@@ -53,6 +57,7 @@ const SUBJECTS: [(&str, Rows); 7] = [
     ("memory", memory::rows),
     ("disk", disk::rows),
     ("network", network::rows),
+    ("record", record::rows),
 ];
 
 fn main() {

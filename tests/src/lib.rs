@@ -21,6 +21,7 @@ mod netns;
 pub mod outside;
 mod programs;
 mod seccomp;
+mod two_hosts;
 
 pub use ctl::{Ctl, Outcome, Running};
 pub use daemon::Daemon;
@@ -35,3 +36,4 @@ pub use neighbour::beside;
 pub use netns::{Side, Wire};
 pub use programs::Programs;
 pub use seccomp::without_io_uring;
+pub use two_hosts::{OPEN_SINK, TwoHosts, count, figure};

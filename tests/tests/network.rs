@@ -1,5 +1,4 @@
 //! Two hosts, as far as the kernel is concerned: a burner at one end of a cable, a sink at the other.
-#![expect(clippy::panic, reason = "a story fails by panicking")]
 
 use std::{
     net::TcpListener,
@@ -12,63 +11,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
-use ssts_tests::{Ctl, Daemon, Ground, Side, Wire, note, outside, privileged, tools};
-
-/// What the sink allows unless a story says otherwise.
-const OPEN: &str = "listen = [\"10.77.0.2:7471\"]\nallowed_peers = [\"10.77.0.1/32\"]\n";
-
-/// Daemons at both ends.
-struct Lab {
-    // Dropped in this order: daemons, then the cable, then folders.
-    near_daemon: Daemon,
-    far_daemon: Daemon,
-    wire: Wire,
-    near: Ground,
-    far: Ground,
-}
-
-impl Lab {
-    /// Nothing where the story can't be told.
-    fn new(sink: &str) -> Option<Self> {
-        if !privileged() || !tools(&["ip", "tc", "bash"]) {
-            return None;
-        }
-        let wire = Wire::new();
-        let near = Ground::new();
-        let far = Ground::beside(&near);
-        near.configure("[observe]\nprobes = false\n[network]\nallowed_peers = [\"10.77.0.0/24\"]\n");
-        far.configure(&format!("[observe]\nprobes = false\n[network.sink]\n{sink}"));
-        let start = |ground: &Ground, side| {
-            let program = wire.program(ground, side, &ground.programs().sstsd);
-            Daemon::start_program(ground, &program, |_| {})
-        };
-        let (near_daemon, far_daemon) = (start(&near, Side::Near), start(&far, Side::Far));
-        Some(Self { near_daemon, far_daemon, wire, near, far })
-    }
-
-    fn burn(&self, flags: &str) -> Ctl {
-        Ctl::new(&self.near).words(&format!("burn network --peer 10.77.0.2 {flags}"))
-    }
-
-    /// The only burner of a run that passes.
-    fn burner(&self, flags: &str) -> Value {
-        let mut result = self.burn(flags).json();
-        assert_eq!(result["verdict"], "pass", "{result:#}");
-        result["hosts"][0]["burners"][0].take()
-    }
-
-    fn sink(&self) -> Option<outside::Process> {
-        self.far_daemon.burners().first().copied()
-    }
-}
-
-fn figure(burner: &Value, name: &str) -> u64 {
-    burner["figures"][name]["value"].as_f64().unwrap_or_else(|| panic!("no {name}: {burner:#}")) as u64
-}
-
-fn count(burner: &Value, name: &str) -> u64 {
-    burner[name].as_u64().unwrap_or_else(|| panic!("no {name}: {burner:#}"))
-}
+use ssts_tests::{Ctl, Daemon, Ground, OPEN_SINK, Side, TwoHosts, count, figure, note, outside};
 
 /// Whether two numbers differ by at most so many percent of the second.
 fn near(one: u64, other: u64, percent: f64) -> bool {
@@ -77,10 +20,10 @@ fn near(one: u64, other: u64, percent: f64) -> bool {
 
 #[test]
 fn tcp_is_counted_alike_here_there_and_by_the_kernel() {
-    let Some(lab) = Lab::new(OPEN) else { return };
-    let before = lab.wire.counter(Side::Far, "rx", "bytes");
-    let burner = lab.burner("--rate 200M --streams 2 --duration 2s");
-    let seen = lab.wire.counter(Side::Far, "rx", "bytes") - before;
+    let Some(hosts) = TwoHosts::new(OPEN_SINK) else { return };
+    let before = hosts.wire.counter(Side::Far, "rx", "bytes");
+    let burner = hosts.burner("--rate 200M --streams 2 --duration 2s");
+    let seen = hosts.wire.counter(Side::Far, "rx", "bytes") - before;
     let (bytes, there) = (count(&burner, "bytes"), figure(&burner, "sink_received_bytes"));
     note(format_args!("{bytes} bytes sent, {there} arrived, {seen} on the wire"));
     assert!(near(bytes, 50_000_000, 5.0), "the rate is 25 Mbyte/s: {burner:#}");
@@ -91,30 +34,83 @@ fn tcp_is_counted_alike_here_there_and_by_the_kernel() {
 
 #[test]
 fn both_directions_flow_at_once() {
-    let Some(lab) = Lab::new(OPEN) else { return };
-    let before = lab.wire.counter(Side::Near, "rx", "bytes");
-    let burner = lab.burner("--rate 80M --both --duration 2s");
-    let seen = lab.wire.counter(Side::Near, "rx", "bytes") - before;
+    let Some(hosts) = TwoHosts::new(OPEN_SINK) else { return };
+    let before = hosts.wire.counter(Side::Near, "rx", "bytes");
+    let burner = hosts.burner("--rate 80M --both --duration 2s");
+    let seen = hosts.wire.counter(Side::Near, "rx", "bytes") - before;
     let (there, back) = (figure(&burner, "sink_received_bytes"), figure(&burner, "returned_bytes"));
     assert!(near(there, 20_000_000, 10.0) && near(back, 20_000_000, 10.0), "{burner:#}");
     assert!(near(count(&burner, "bytes"), there + back, 2.0), "{burner:#}");
     assert!(seen >= back, "{seen} of {back}");
-    let burner = lab.burner("--protocol udp --rate 20M --both --duration 1s");
+    let burner = hosts.burner("--protocol udp --rate 20M --both --duration 1s");
     let (there, back) = (figure(&burner, "sink_received"), figure(&burner, "returned_received"));
     assert!(near(there, 1_726, 15.0) && near(back, 1_726, 15.0), "{burner:#}");
+}
+
+#[test]
+fn without_copying_as_much_arrives_and_what_the_kernel_copies_all_the_same_is_told() {
+    let Some(hosts) = TwoHosts::new(OPEN_SINK) else { return };
+    let rate = "--rate 200M --streams 2 --packet 64KiB --duration 1s --output json";
+    for (how, flags) in
+        [("sendfile", "--zerocopy"), ("sendfile", "--zerocopy sendfile"), ("MSG_ZEROCOPY", "--zerocopy msg")]
+    {
+        let outcome = hosts.burn(&format!("{flags} {rate}")).run();
+        outcome.assert_status(0);
+        let result = outcome.json();
+        let (host, burner) = (&result["hosts"][0], &result["hosts"][0]["burners"][0]);
+        assert!(burner["variant"].as_str().is_some_and(|words| words.contains(how)), "{burner:#}");
+        let there = figure(burner, "sink_received_bytes");
+        assert!(near(there, 25_000_000, 10.0) && near(there, count(burner, "bytes"), 2.0), "{burner:#}");
+        let is_told = host["events"].to_string().contains("the kernel copies what MSG_ZEROCOPY sends");
+        assert_eq!(is_told, how == "MSG_ZEROCOPY", "{result:#}");
+        if how == "MSG_ZEROCOPY" {
+            // A virtual cable leads to the same kernel, which copies what is delivered to it.
+            let (sends, copied) = (figure(burner, "zerocopy_sends"), figure(burner, "zerocopy_copied"));
+            assert!(copied == sends && near(sends, count(burner, "operations"), 5.0), "{burner:#}");
+        }
+    }
+    // As much as goes: the error queue has to be emptied for it to go on.
+    let burner = hosts.burner("--zerocopy msg --packet 1000 --duration 1s");
+    assert!(figure(&burner, "zerocopy_sends") > 1_000, "{burner:#}");
+    let burner = hosts.burner("--zerocopy msg --both --rate 50M --duration 1s");
+    assert!(near(figure(&burner, "returned_bytes"), 6_250_000, 15.0), "{burner:#}");
+}
+
+#[test]
+fn sockets_have_the_buffers_and_the_congestion_control_that_were_asked() {
+    let Some(hosts) = TwoHosts::new(OPEN_SINK) else { return };
+    let running =
+        hosts.burn("--rate 10M --streams 2 --buffer 300KiB --congestion reno --duration 60s").spawn();
+    hosts.near_daemon.burning(1);
+    let sockets = |side| {
+        let seen =
+            hosts.wire.shell(side, "ss -tnHOmi state established '( sport != :7471 and dport != :7471 )'");
+        String::from_utf8_lossy(&seen.stdout).into_owned()
+    };
+    let (near, far) = (sockets(Side::Near), sockets(Side::Far));
+    // The kernel doubles what is asked: socket(7).
+    for (side, sockets) in [("near", &near), ("far", &far)] {
+        let sizes = sockets.lines().filter(|line| line.contains("rb614400") && line.contains("tb614400"));
+        assert_eq!(sizes.count(), 2, "{side}: {sockets}");
+    }
+    assert_eq!(near.lines().filter(|line| line.contains(" reno ")).count(), 2, "{near}");
+    Ctl::new(&hosts.near).words("stop").run().assert_status(0);
+    running.outcome().assert_status(4);
+    let outcome = hosts.burn("--congestion nonesuch --duration 1s").run();
+    outcome.assert_status(2).assert_tells(&["--congestion", "nonesuch", "reno"]);
 }
 
 /// A queue that overflows is where datagrams are lost in earnest. What the kernel counted at the far end arrived.
 #[test]
 fn datagrams_that_a_full_queue_drops_are_lost_and_no_others() {
-    let Some(lab) = Lab::new(OPEN) else { return };
-    let burner = lab.burner("--protocol udp --rate 8M --duration 2s");
+    let Some(hosts) = TwoHosts::new(OPEN_SINK) else { return };
+    let burner = hosts.burner("--protocol udp --rate 8M --duration 2s");
     let sent = figure(&burner, "sent");
     assert!(near(sent, 1_381, 3.0), "8 Mbit/s in 1,448 bytes: {burner:#}");
     assert_eq!((figure(&burner, "sink_received"), figure(&burner, "lost")), (sent, 0), "{burner:#}");
 
     // Longer than the link carries in one frame.
-    let burner = lab.burner("--protocol udp --rate 200M --packet 8000 --duration 500ms");
+    let burner = hosts.burner("--protocol udp --rate 200M --packet 8000 --duration 500ms");
     assert!(near(figure(&burner, "sent"), 1_562, 10.0), "{burner:#}");
     assert_eq!(
         figure(&burner, "sink_received") + figure(&burner, "lost"),
@@ -123,11 +119,11 @@ fn datagrams_that_a_full_queue_drops_are_lost_and_no_others() {
     );
     assert!(near(figure(&burner, "sink_received"), figure(&burner, "sent"), 5.0), "{burner:#}");
 
-    let slow = lab.wire.shell(Side::Near, "tc qdisc add dev wire root tbf rate 4mbit burst 8k limit 16k");
+    let slow = hosts.wire.shell(Side::Near, "tc qdisc add dev wire root tbf rate 4mbit burst 8k limit 16k");
     assert!(slow.status.success(), "{slow:?}");
-    let before = lab.wire.counter(Side::Far, "rx", "packets");
-    let burner = lab.burner("--protocol udp --rate 8M --duration 2s");
-    let seen = lab.wire.counter(Side::Far, "rx", "packets") - before;
+    let before = hosts.wire.counter(Side::Far, "rx", "packets");
+    let burner = hosts.burner("--protocol udp --rate 8M --duration 2s");
+    let seen = hosts.wire.counter(Side::Far, "rx", "packets") - before;
     let (sent, there, lost) =
         (figure(&burner, "sent"), figure(&burner, "sink_received"), figure(&burner, "lost"));
     note(format_args!("{sent} sent, {there} arrived, {lost} lost; {seen} packets seen"));
@@ -140,10 +136,10 @@ fn datagrams_that_a_full_queue_drops_are_lost_and_no_others() {
 
 #[test]
 fn a_request_rate_is_open_loop_so_that_a_stall_shows_in_every_request_it_delays() {
-    let Some(lab) = Lab::new(OPEN) else { return };
-    let sink = lab.sink().expect("the sink runs");
-    let running = lab.burn("--protocol rr --rate 500 --duration 3s --output json").spawn();
-    assert!(outside::within(Duration::from_secs(10), || lab.near_daemon.burners().len() == 1).is_some());
+    let Some(hosts) = TwoHosts::new(OPEN_SINK) else { return };
+    let sink = hosts.sink().expect("the sink runs");
+    let running = hosts.burn("--protocol rr --rate 500 --duration 3s --output json").spawn();
+    assert!(outside::within(Duration::from_secs(10), || hosts.near_daemon.burners().len() == 1).is_some());
     thread::sleep(Duration::from_secs(1));
     kill(Pid::from_raw(sink.pid), Signal::SIGSTOP).expect("it is there");
     thread::sleep(Duration::from_millis(600));
@@ -161,8 +157,8 @@ fn a_request_rate_is_open_loop_so_that_a_stall_shows_in_every_request_it_delays(
 
 #[test]
 fn connections_are_made_at_the_rate_asked() {
-    let Some(lab) = Lab::new(OPEN) else { return };
-    let burner = lab.burner("--protocol connect --rate 200 --streams 4 --duration 2s");
+    let Some(hosts) = TwoHosts::new(OPEN_SINK) else { return };
+    let burner = hosts.burner("--protocol connect --rate 200 --streams 4 --duration 2s");
     assert!(near(count(&burner, "operations"), 400, 3.0), "{burner:#}");
     assert_eq!(count(&burner, "operations"), figure(&burner, "sink_received"), "{burner:#}");
     assert_eq!(burner["errors"]["io"], Value::Null, "none failed: {burner:#}");
@@ -171,19 +167,19 @@ fn connections_are_made_at_the_rate_asked() {
 #[test]
 fn the_sink_refuses_what_is_beyond_its_caps_and_says_both_values() {
     let caps = "max_rate_bits_per_s = 50_000_000\nmax_streams = 2\nmax_duration = \"4s\"\n";
-    let Some(lab) = Lab::new(&format!("{OPEN}{caps}")) else { return };
+    let Some(hosts) = TwoHosts::new(&format!("{OPEN_SINK}{caps}")) else { return };
     for (flags, words) in [
         ("--rate 60M --duration 1s", ["60000000", "max_rate_bits_per_s of 50000000"]),
         ("--protocol udp --rate 60M --duration 1s", ["60000000", "max_rate_bits_per_s of 50000000"]),
         ("--streams 3 --duration 1s", ["3 streams", "max_streams of 2"]),
         ("--duration 5s", ["5s", "max_duration of 4s"]),
     ] {
-        let outcome = lab.burn(flags).run();
+        let outcome = hosts.burn(flags).run();
         outcome.assert_status(5).assert_tells(&["10.77.0.2:7471 refused"]).assert_tells(&words);
     }
     // Without a rate of its own, TCP is slowed down to the cap where it arrives, and UDP is told it.
     for flags in ["--streams 2 --duration 2s", "--protocol udp --duration 2s"] {
-        let burner = lab.burner(flags);
+        let burner = hosts.burner(flags);
         let there = figure(&burner, "sink_received_bytes");
         assert!((8_000_000..=13_500_000).contains(&there), "6.25 Mbyte/s for 2 s: {burner:#}");
     }
@@ -191,31 +187,32 @@ fn the_sink_refuses_what_is_beyond_its_caps_and_says_both_values() {
 
 #[test]
 fn who_is_not_allowed_is_refused_at_either_end() {
-    let Some(lab) = Lab::new("listen = [\"10.77.0.2:7471\"]\nallowed_peers = [\"10.78.0.0/16\"]\n") else {
+    let Some(hosts) = TwoHosts::new("listen = [\"10.77.0.2:7471\"]\nallowed_peers = [\"10.78.0.0/16\"]\n")
+    else {
         return;
     };
-    let outcome = lab.burn("--duration 1s").run();
+    let outcome = hosts.burn("--duration 1s").run();
     outcome.assert_status(5).assert_tells(&["10.77.0.1", "10.78.0.0/16", "network.sink.allowed_peers"]);
-    let outcome = Ctl::new(&lab.near).words("burn network --peer 10.99.0.1 --duration 1s").run();
+    let outcome = Ctl::new(&hosts.near).words("burn network --peer 10.99.0.1 --duration 1s").run();
     outcome.assert_status(2).assert_tells(&["--peer", "10.99.0.1", "network.allowed_peers = [10.77.0.0/24]"]);
 }
 
 #[test]
 fn nobody_listens_unless_configured_and_that_is_told_at_once() {
-    let Some(lab) = Lab::new("") else { return };
+    let Some(hosts) = TwoHosts::new("") else { return };
     let listening =
-        lab.wire.shell(Side::Far, "cat /proc/net/tcp /proc/net/tcp6 /proc/net/udp | grep -c ' 0A '");
+        hosts.wire.shell(Side::Far, "cat /proc/net/tcp /proc/net/tcp6 /proc/net/udp | grep -c ' 0A '");
     assert_eq!(String::from_utf8_lossy(&listening.stdout).trim(), "0");
-    assert!(lab.sink().is_none());
+    assert!(hosts.sink().is_none());
     let begin = Instant::now();
-    let outcome = lab.burn("--duration 10s").run();
+    let outcome = hosts.burn("--duration 10s").run();
     outcome.assert_status(5).assert_tells(&["no sink answers at 10.77.0.2:7471", "[network.sink]"]);
     assert!(begin.elapsed() < Duration::from_secs(5));
 }
 
-fn ends_with_peer_lost(lab: &Lab, flags: &str, limit: Duration, break_it: impl FnOnce()) {
-    let running = lab.burn(&format!("{flags} --duration 60s --output json")).spawn();
-    lab.near_daemon.burning(1);
+fn ends_with_peer_lost(hosts: &TwoHosts, flags: &str, limit: Duration, break_it: impl FnOnce()) {
+    let running = hosts.burn(&format!("{flags} --duration 60s --output json")).spawn();
+    hosts.near_daemon.burning(1);
     thread::sleep(Duration::from_millis(700));
     break_it();
     let begin = Instant::now();
@@ -228,38 +225,38 @@ fn ends_with_peer_lost(lab: &Lab, flags: &str, limit: Duration, break_it: impl F
     assert!(message.contains("10.77.0.2:7471"), "{message}");
     let bytes = figure(&result["hosts"][0]["burners"][0], "sink_received_bytes");
     assert!(bytes > 0, "what was counted so far stands: {result:#}");
-    assert_eq!(lab.near_daemon.burners(), []);
+    assert_eq!(hosts.near_daemon.burners(), []);
 }
 
 #[test]
 fn a_sink_that_dies_ends_the_run_and_is_there_for_the_next() {
-    let Some(lab) = Lab::new(OPEN) else { return };
+    let Some(hosts) = TwoHosts::new(OPEN_SINK) else { return };
     for flags in ["--rate 100M", "--protocol udp --rate 100M", "--protocol rr"] {
-        let sink = lab.sink().expect("the sink runs");
-        ends_with_peer_lost(&lab, flags, Duration::from_secs(4), || sink.kill());
-        let is_back = || lab.sink().is_some_and(|new| new != sink);
+        let sink = hosts.sink().expect("the sink runs");
+        ends_with_peer_lost(&hosts, flags, Duration::from_secs(4), || sink.kill());
+        let is_back = || hosts.sink().is_some_and(|new| new != sink);
         assert!(outside::within(Duration::from_secs(10), is_back).is_some());
         thread::sleep(Duration::from_millis(300));
     }
-    lab.burner("--rate 10M --duration 300ms");
+    hosts.burner("--rate 10M --duration 300ms");
 }
 
 #[test]
 fn a_cable_that_is_pulled_ends_the_run() {
-    let Some(lab) = Lab::new(OPEN) else { return };
-    for flags in ["--rate 100M", "--protocol udp --rate 100M"] {
-        ends_with_peer_lost(&lab, flags, Duration::from_secs(9), || lab.wire.set_up(false));
-        lab.wire.set_up(true);
+    let Some(hosts) = TwoHosts::new(OPEN_SINK) else { return };
+    for flags in ["--rate 100M", "--protocol udp --rate 100M", "--protocol rr"] {
+        ends_with_peer_lost(&hosts, flags, Duration::from_secs(9), || hosts.wire.set_up(false));
+        hosts.wire.set_up(true);
         // The address went with nothing: only the link was down.
-        let passes = || lab.burn("--rate 10M --duration 200ms").run().status.success();
+        let passes = || hosts.burn("--rate 10M --duration 200ms").run().status.success();
         assert!(outside::within(Duration::from_secs(30), passes).is_some());
     }
 }
 
 #[test]
 fn garbage_on_the_control_port_harms_nobody() {
-    let Some(lab) = Lab::new(OPEN) else { return };
-    let sink = lab.sink().expect("the sink runs");
+    let Some(hosts) = TwoHosts::new(OPEN_SINK) else { return };
+    let sink = hosts.sink().expect("the sink runs");
     for (command, what) in [
         ("head -c 100000 /dev/urandom >/dev/tcp/10.77.0.2/7471; true", "noise"),
         (
@@ -268,18 +265,18 @@ fn garbage_on_the_control_port_harms_nobody() {
         ),
         ("for n in 1 2 3 4 5 6 7 8; do exec {f}<>/dev/tcp/10.77.0.2/7471; done; sleep 1", "silence"),
     ] {
-        let sent = lab.wire.shell(Side::Near, command);
+        let sent = hosts.wire.shell(Side::Near, command);
         assert!(sent.status.success(), "{what}: {sent:?}");
     }
-    let burner = lab.burner("--rate 10M --duration 500ms");
+    let burner = hosts.burner("--rate 10M --duration 500ms");
     assert!(figure(&burner, "sink_received_bytes") > 0);
-    assert_eq!(lab.sink(), Some(sink), "it is the same process");
+    assert_eq!(hosts.sink(), Some(sink), "it is the same process");
 }
 
 #[test]
 fn requests_far_beyond_what_the_path_carries_are_counted_as_unanswered() {
-    let Some(lab) = Lab::new(OPEN) else { return };
-    let burner = lab.burner("--protocol rr --rate 100000000 --packet 1 --duration 1s");
+    let Some(hosts) = TwoHosts::new(OPEN_SINK) else { return };
+    let burner = hosts.burner("--protocol rr --rate 100000000 --packet 1 --duration 1s");
     let (sent, unanswered) = (figure(&burner, "sent"), figure(&burner, "unanswered"));
     let all = count(&burner, "operations") + unanswered;
     assert!(near(all, 100_000_000, 1.0), "{burner:#}");
@@ -300,83 +297,83 @@ fn a_sink_without_its_port_is_told_before_the_daemon_serves() {
 
 #[test]
 fn a_halt_closes_the_sink_and_a_killed_daemon_takes_it_along() {
-    let Some(mut lab) = Lab::new(OPEN) else { return };
-    ends_with_peer_lost(&lab, "--rate 50M", Duration::from_secs(4), || {
-        Ctl::new(&lab.far).words("halt").run().assert_status(0);
+    let Some(mut hosts) = TwoHosts::new(OPEN_SINK) else { return };
+    ends_with_peer_lost(&hosts, "--rate 50M", Duration::from_secs(4), || {
+        Ctl::new(&hosts.far).words("halt").run().assert_status(0);
     });
-    lab.burn("--duration 1s").run().assert_status(5).assert_tells(&["its host is halted"]);
-    Ctl::new(&lab.far).words("halt --clear").run().assert_status(0);
-    let passes = || lab.burn("--rate 10M --duration 200ms").run().status.success();
+    hosts.burn("--duration 1s").run().assert_status(5).assert_tells(&["its host is halted"]);
+    Ctl::new(&hosts.far).words("halt --clear").run().assert_status(0);
+    let passes = || hosts.burn("--rate 10M --duration 200ms").run().status.success();
     assert!(outside::within(Duration::from_secs(5), passes).is_some());
 
-    let sink = lab.sink().expect("the sink runs");
-    lab.far_daemon.signal(Signal::SIGKILL);
+    let sink = hosts.sink().expect("the sink runs");
+    hosts.far_daemon.signal(Signal::SIGKILL);
     assert!(outside::within(Duration::from_secs(2), || !sink.is_alive()).is_some());
-    lab.far_daemon.wait(Duration::from_secs(2));
+    hosts.far_daemon.wait(Duration::from_secs(2));
 }
 
 #[test]
 fn a_stop_takes_milliseconds_and_a_pause_sends_nothing() {
-    let Some(lab) = Lab::new(OPEN) else { return };
-    let running = lab.burn("--rate 100M --both --duration 60s --output json").spawn();
-    lab.near_daemon.burning(1);
+    let Some(hosts) = TwoHosts::new(OPEN_SINK) else { return };
+    let running = hosts.burn("--rate 100M --both --duration 60s --output json").spawn();
+    hosts.near_daemon.burning(1);
     thread::sleep(Duration::from_millis(500));
-    Ctl::new(&lab.near).words("pause").run().assert_status(0);
+    Ctl::new(&hosts.near).words("pause").run().assert_status(0);
     thread::sleep(Duration::from_millis(300));
-    let before = lab.wire.counter(Side::Far, "rx", "bytes");
-    let back = lab.wire.counter(Side::Near, "rx", "bytes");
+    let before = hosts.wire.counter(Side::Far, "rx", "bytes");
+    let back = hosts.wire.counter(Side::Near, "rx", "bytes");
     // Longer than either side waits for a word of the other.
     thread::sleep(Duration::from_secs(8));
-    let meanwhile = lab.wire.counter(Side::Far, "rx", "bytes") - before;
+    let meanwhile = hosts.wire.counter(Side::Far, "rx", "bytes") - before;
     assert!(meanwhile < 50_000, "{meanwhile} bytes in a pause");
-    let meanwhile = lab.wire.counter(Side::Near, "rx", "bytes") - back;
+    let meanwhile = hosts.wire.counter(Side::Near, "rx", "bytes") - back;
     assert!(meanwhile < 50_000, "{meanwhile} bytes from the sink in a pause");
-    Ctl::new(&lab.near).words("resume").run().assert_status(0);
+    Ctl::new(&hosts.near).words("resume").run().assert_status(0);
     thread::sleep(Duration::from_millis(500));
-    assert!(lab.wire.counter(Side::Far, "rx", "bytes") - before > 2_000_000);
-    assert!(lab.wire.counter(Side::Near, "rx", "bytes") - back > 2_000_000);
+    assert!(hosts.wire.counter(Side::Far, "rx", "bytes") - before > 2_000_000);
+    assert!(hosts.wire.counter(Side::Near, "rx", "bytes") - back > 2_000_000);
     let begin = Instant::now();
-    Ctl::new(&lab.near).words("stop").run().assert_status(0);
+    Ctl::new(&hosts.near).words("stop").run().assert_status(0);
     let outcome = running.outcome();
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
     outcome.assert_status(4);
     assert_eq!(outcome.json()["cause"], "stopped_by_user");
-    assert_eq!(lab.near_daemon.burners(), []);
+    assert_eq!(hosts.near_daemon.burners(), []);
 }
 
 #[test]
 fn sessions_share_a_range_of_data_ports() {
-    let Some(lab) = Lab::new(&format!("{OPEN}data_ports = [7500, 7507]\n")) else { return };
+    let Some(hosts) = TwoHosts::new(&format!("{OPEN_SINK}data_ports = [7500, 7507]\n")) else { return };
     for _ in 0..3 {
-        let burner = lab.burner("--protocol udp --rate 8M --streams 4 --cores 0,1 --duration 500ms");
+        let burner = hosts.burner("--protocol udp --rate 8M --streams 4 --cores 0,1 --duration 500ms");
         assert_eq!(figure(&burner, "sink_received"), figure(&burner, "sent"), "{burner:#}");
     }
-    lab.burner("--rate 8M --streams 4 --cores 0,1 --duration 500ms");
+    hosts.burner("--rate 8M --streams 4 --cores 0,1 --duration 500ms");
 }
 
 #[test]
 fn what_never_comes_back_is_lost() {
-    let Some(lab) = Lab::new(OPEN) else { return };
+    let Some(hosts) = TwoHosts::new(OPEN_SINK) else { return };
     // Datagrams that the sink sends; its words are TCP.
     let drops = "tc qdisc add dev wire root handle 1: prio && tc qdisc add dev wire parent 1:3 netem loss 100% && \
                  tc filter add dev wire parent 1: protocol ip u32 match ip protocol 17 0xff flowid 1:3";
-    let set = lab.wire.shell(Side::Far, drops);
+    let set = hosts.wire.shell(Side::Far, drops);
     if !set.status.success() {
         note(format_args!("NOT TESTED: {set:?}"));
         return;
     }
-    let burner = lab.burner("--protocol udp --rate 20M --both --duration 1s");
+    let burner = hosts.burner("--protocol udp --rate 20M --both --duration 1s");
     assert_eq!(figure(&burner, "returned_received"), 0, "{burner:#}");
     assert!(near(figure(&burner, "returned_lost"), 1_726, 15.0), "{burner:#}");
 }
 
 #[test]
 fn a_cable_that_is_pulled_just_before_the_end_does_not_pass() {
-    let Some(lab) = Lab::new(OPEN) else { return };
-    let running = lab.burn("--protocol udp --rate 20M --duration 4s --output json").spawn();
-    assert!(outside::within(Duration::from_secs(10), || lab.near_daemon.burners().len() == 1).is_some());
+    let Some(hosts) = TwoHosts::new(OPEN_SINK) else { return };
+    let running = hosts.burn("--protocol udp --rate 20M --duration 4s --output json").spawn();
+    assert!(outside::within(Duration::from_secs(10), || hosts.near_daemon.burners().len() == 1).is_some());
     thread::sleep(Duration::from_millis(2_500));
-    lab.wire.set_up(false);
+    hosts.wire.set_up(false);
     let outcome = running.outcome();
     outcome.assert_status(5);
     assert_eq!(outcome.json()["cause"], "peer_lost");

@@ -38,6 +38,8 @@ pub(super) struct Pacer {
     origin: Duration,
     /// The CPU clock at the start.
     origin_cpu: Duration,
+    /// Nothing was asked but all there is: workers that share a core take turns as the kernel has them do, and never sleep.
+    takes_all: bool,
     /// What others use of the core, where the target is the core's.
     others: Option<CoreTime>,
     asked: Asked,
@@ -96,6 +98,7 @@ impl Pacer {
             curve: Curve::new(profile.shape.clone(), phase),
             origin: reins.start().min(now),
             origin_cpu,
+            takes_all: profile.takes_all(),
             others: profile.of_core.then(|| reins.core_time(origin_cpu)),
             asked: Asked::default(),
             window: Window::default(),
@@ -116,8 +119,9 @@ impl Pacer {
         }
         let owed = self.asked.owed(used);
         // Rounded to the nearest whole unit: half a unit too much and half a unit too little cancel out.
-        if owed > self.unit / 2 {
-            let stretch = owed.min(STRETCH).min(self.asked.end.saturating_sub(elapsed).max(self.unit));
+        if self.takes_all || owed > self.unit / 2 {
+            let wanted = if self.takes_all { STRETCH } else { owed };
+            let stretch = wanted.min(STRETCH).min(self.asked.end.saturating_sub(elapsed).max(self.unit));
             let units = if self.unit.is_zero() { 1 } else { whole_units(stretch, self.unit) };
             work(units);
             let own = clock::thread_cpu().saturating_sub(self.origin_cpu);
@@ -150,7 +154,7 @@ impl Pacer {
     }
 
     fn begin_period(&mut self, length: Duration, reins: &Reins) {
-        let load = self.curve.mean(self.asked.end, length);
+        let load = self.curve.mean(self.asked.end, length) * reins.part();
         reins.slot().target_ppm.store((load * 1e6) as u32, Ordering::Relaxed);
         self.asked.begin_period(length, load);
     }

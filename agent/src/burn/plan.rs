@@ -1,7 +1,7 @@
 //! What a burner process is told to do, after validation: every default filled in, every choice made. The daemon writes it
 //! to the process as JSON in a memfd; nothing in it needs the daemon again.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use super::{cpu::CpuLoad, disk::DiskLoad, memory::MemoryLoad, network::NetworkLo
 /// A burner, ready to be carried out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// One worker for each, pinned there.
+    /// One worker for each, pinned there. Of a CPU burner with more workers than cores they repeat.
     pub cores: Vec<u32>,
     /// How long the phase lasts, for profiles.
     pub phase: Duration,
@@ -18,6 +18,19 @@ pub struct Plan {
     pub seed: u64,
     /// What the workers do.
     pub load: Load,
+}
+
+impl Plan {
+    /// How many of its workers are pinned to a core.
+    pub fn workers_on(&self, core: u32) -> u32 {
+        self.cores.iter().filter(|of| **of == core).count() as u32
+    }
+
+    /// Its cores, each once, in the order of its first worker.
+    pub fn distinct_cores(&self) -> Vec<u32> {
+        let mut seen = HashSet::new();
+        self.cores.iter().copied().filter(|core| seen.insert(*core)).collect()
+    }
 }
 
 /// What the workers of a burner do.

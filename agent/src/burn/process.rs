@@ -20,14 +20,14 @@ use serde::{Deserialize, Serialize};
 use super::{
     BurnError,
     control::{Command, ControlBlock},
-    cpu::Mismatch,
+    cpu::{Found, Mismatch},
     crew::crew,
     inherit,
     memory::{self, WrongWord},
     plan::Plan,
     worker::{Flow, Prepared, Reins, Worker},
 };
-use crate::clock;
+use crate::{clock, realtime};
 
 /// One line from the burner process to the daemon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub enum Report {
     Ready(Prepared),
     /// It can't go on, and ends.
     Failed(String),
+    /// What a search for the hottest kernel found.
+    Found(Found),
     /// A worker computed a wrong result: once when it is found, once when it was tried again.
     Mismatch(Box<Mismatch>),
     /// Words of memory were not what had been written. The burner ends.
@@ -70,6 +72,8 @@ pub fn main(daemon: i32) -> ExitCode {
 fn run(daemon: i32) -> Result<ExitCode, BurnError> {
     follow(daemon)?;
     be_the_first_to_go();
+    // What its workers tell must not wait behind them.
+    realtime::wake_soon();
     let instructions = |error: io::Error| BurnError::Instructions(error.to_string());
     let inherit::Inheritance { control, plan, core_busy } = inherit::take_over().map_err(instructions)?;
     let block = Arc::new(ControlBlock::open(control).map_err(instructions)?);
@@ -121,7 +125,8 @@ fn work(
 ) -> Result<ExitCode, BurnError> {
     let (sender, news) = mpsc::channel();
     for (index, (mut worker, &core)) in crew(plan)?.into_iter().zip(&plan.cores).enumerate() {
-        let reins = Reins::new(block.clone(), index, core, core_busy.cloned());
+        let reins =
+            Reins::new(block.clone(), index, core, core_busy.cloned()).shared_by(plan.workers_on(core));
         let sender = sender.clone();
         let body = move || {
             let outcome = worker_thread(&mut *worker, core, &reins, &sender);
@@ -145,6 +150,9 @@ fn worker_thread(
     }
     // Without it duty cycles are less exact, nothing more.
     let _best_effort = prctl::set_timerslack(TIMER_SLACK_NS);
+    if reins.shares_its_core() {
+        realtime::take_turns();
+    }
     let prepared = worker.prepare(reins)?;
     reins.slot().prepared_ppm.store(1_000_000, std::sync::atomic::Ordering::Relaxed);
     let _main_has_gone = news.send(News::Ready(prepared));

@@ -103,6 +103,11 @@ impl LoadProfile {
     pub const FULL: Self =
         Self { shape: Shape::Constant(1.0), of_core: false, in_step: false, tolerance: None };
 
+    /// Whether nothing is asked but all that there is, so that nobody needs to hold back.
+    pub fn takes_all(&self) -> bool {
+        !self.of_core && self.tolerance.is_none() && self.shape == Shape::Constant(1.0)
+    }
+
     /// Of a message whose bounds were checked; full load, of which nothing can be missed, where it says nothing.
     pub fn from_message(message: Option<&v1::Profile>) -> Self {
         let Some(profile) = message else { return Self::FULL };

@@ -66,6 +66,8 @@ pub struct Reins {
     block: Arc<ControlBlock>,
     worker: usize,
     core: u32,
+    /// Workers of this burner on that core, this one included.
+    sharers: u32,
     /// The scheduler probe's count of core time, where there is one.
     probe: Option<Arc<OwnedFd>>,
     pauses: Arc<Pauses>,
@@ -81,9 +83,25 @@ struct Pauses {
 }
 
 impl Reins {
-    /// Of one worker, on its core.
+    /// Of one worker, on its core, by itself there.
     pub fn new(block: Arc<ControlBlock>, worker: usize, core: u32, probe: Option<Arc<OwnedFd>>) -> Self {
-        Self { block, worker, core, probe, pauses: Arc::default() }
+        Self { block, worker, core, sharers: 1, probe, pauses: Arc::default() }
+    }
+
+    /// Of one that has its core with others of the burner: `sharers` of them, itself included.
+    #[must_use]
+    pub(super) fn shared_by(self, sharers: u32) -> Self {
+        Self { sharers: sharers.max(1), ..self }
+    }
+
+    /// Whether others of this burner are on its core.
+    pub(super) fn shares_its_core(&self) -> bool {
+        self.sharers > 1
+    }
+
+    /// This worker's part of its core's load.
+    pub(super) fn part(&self) -> f64 {
+        1.0 / f64::from(self.sharers)
     }
 
     /// What others use of this worker's core from now on; `own` is the calling thread's CPU clock.
@@ -115,6 +133,12 @@ impl Reins {
     /// While preparing: whether to go on.
     pub fn go_on(&self) -> bool {
         self.beat(clock::boottime()) && self.block.command() != Command::Stop
+    }
+
+    /// Whether the daemon wants an end.
+    #[inline]
+    pub(super) fn is_stopped(&self) -> bool {
+        self.block.command() == Command::Stop
     }
 
     /// Waits for the start.

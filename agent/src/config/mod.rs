@@ -3,6 +3,7 @@
 
 mod environment;
 mod network;
+mod record;
 
 use std::{
     fs, io,
@@ -12,7 +13,10 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de};
 
-pub use self::network::{NetworkConfig, SinkConfig};
+pub use self::{
+    network::{NetworkConfig, SinkConfig},
+    record::RecordConfig,
+};
 use crate::{host::HostRoots, observe::probes::HookChoice};
 
 /// Where the daemon looks for its configuration when it is told nothing.
@@ -69,6 +73,8 @@ pub struct Config {
     pub log: LogConfig,
     /// How the host is sampled.
     pub observe: ObserveConfig,
+    /// How much of what is sampled is kept.
+    pub record: RecordConfig,
     /// What no run may exceed.
     pub limits: LimitsConfig,
     /// How burners are held.
@@ -288,6 +294,7 @@ impl Config {
             burners.stop_grace <= Duration::from_secs(10),
             "use at most 10s",
         )?;
+        self.record.check()?;
         self.network.sink.check()
     }
 }
@@ -327,7 +334,7 @@ mod tests {
         let keys = "listen state_dir filter format rate_hz probes hooks \
                     probe_budget_core_percent probe_budget_host_percent max_duration \
                     min_available_memory_bytes max_temperature_celsius stale_after disk_reserve_bytes \
-                    expendable_devices deadline stop_grace \
+                    expendable_devices deadline stop_grace max_run_bytes max_total_bytes flight_bytes frozen_before \
                     allowed_peers data_ports max_rate_bits_per_s max_streams cores proc sys tracefs";
         for key in keys.split_whitespace() {
             assert!(EXAMPLE.contains(&format!("#: {key} = ")), "{key}");

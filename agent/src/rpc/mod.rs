@@ -1,6 +1,7 @@
 //! The gRPC service: translates between messages and the engine, and nothing else.
 
 mod listen;
+mod record;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
@@ -14,12 +15,14 @@ use tonic::{Request, Response, Status, transport::server::UdsConnectInfo};
 use tracing::info;
 
 pub use listen::{Address, ListenError, Listener};
+use record::RecordStream;
 use watch::WatchStream;
 
 use crate::{
     clock,
     host::{self, HostRoots},
     observe::{probes::StatusBoard, ring::FrameRing},
+    record::{Flight, Recording, Shelf},
     run::{ActiveRun, Describe, Ending, Engine, EngineError},
 };
 
@@ -54,6 +57,12 @@ pub struct AgentService {
     pub engine: Arc<Engine>,
     /// The frames.
     pub ring: Arc<FrameRing>,
+    /// The latest frames of all.
+    pub flight: Arc<Flight>,
+    /// What is kept of runs.
+    pub shelf: Arc<Shelf>,
+    /// Who keeps it.
+    pub recording: Recording,
     /// The host.
     pub inventory: Inventory,
     /// How often frames come.
@@ -247,6 +256,48 @@ impl Agent for AgentService {
             Some(id) => Some(self.engine.active(id)?),
         };
         Ok(Response::new(watch::start(self.ring.clone(), run, request)))
+    }
+
+    type ReadRecordStream = RecordStream;
+
+    async fn read_record(
+        &self,
+        request: Request<v1::ReadRecordRequest>,
+    ) -> Result<Response<Self::ReadRecordStream>, Status> {
+        let v1::ReadRecordRequest { run_id, offset, follow } = request.into_inner();
+        let Some(id) = run_id else {
+            if offset > 0 || follow {
+                let message = "the flight recorder, from a later place or followed".into();
+                return Err(violation("run_id", message, "read it from 0, and use Watch for what comes"));
+            }
+            return Ok(Response::new(record::of_flight(&self.flight)));
+        };
+        // A run that is not known has no record, whatever its id would name.
+        if !self.engine.knows(&id) {
+            return Err(EngineError::Unknown(id).into());
+        }
+        let source = self.shelf.find(&id).ok_or_else(|| {
+            Status::not_found(format!("the telemetry of run {id} is not kept, or not any more"))
+        })?;
+        Ok(Response::new(record::of_run(source, offset, follow)))
+    }
+
+    async fn freeze_record(
+        &self,
+        request: Request<v1::FreezeRecordRequest>,
+    ) -> Result<Response<v1::FreezeRecordResponse>, Status> {
+        let caller = caller(&request);
+        let v1::FreezeRecordRequest { run_id, reason } = request.into_inner();
+        if reason.len() > MAX_REASON_BYTES {
+            return Err(violation("reason", format!("{} bytes", reason.len()), "use at most 1,024 bytes"));
+        }
+        let run = self.engine.active(&run_id)?;
+        if run.state() == RunState::Finished {
+            return Err(EngineError::Over(run_id).into());
+        }
+        let words = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        self.recording.freeze(format!("asked for by {caller}{words}"));
+        Ok(Response::new(v1::FreezeRecordResponse { run: Some(run.summary()) }))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -41,6 +41,8 @@ pub struct ActiveRun {
     lease: Option<Lease>,
     board: Arc<BurnerBoard>,
     progress: Mutex<Progress>,
+    /// Tells of `Progress::recorded`.
+    recorded: Condvar,
     /// Readable when the supervisor has to look again.
     pub(super) wake: EventFd,
     /// Counts changes of state and events.
@@ -54,6 +56,8 @@ struct Progress {
     state: RunState,
     ending: Option<Ending>,
     phase: Option<PhaseClock>,
+    /// Its first record was written, or could not be.
+    recorded: bool,
     /// When the last burner was seen to be gone, CLOCK_BOOTTIME.
     quiet: Option<Duration>,
     finished: Option<Duration>,
@@ -96,10 +100,12 @@ impl ActiveRun {
                 state: RunState::Pending,
                 ending: None,
                 phase: None,
+                recorded: false,
                 quiet: None,
                 finished: None,
                 events: Vec::new(),
             }),
+            recorded: Condvar::new(),
             wake: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             changes: watch::Sender::new(0),
             guarded: Mutex::new(Guarded { guards, told_of_sensors: false }),
@@ -314,6 +320,24 @@ impl ActiveRun {
         lock(&self.progress).quiet = Some(clock::boottime());
     }
 
+    /// Notes that its first record was written, or could not be.
+    fn note_recorded(&self) {
+        lock(&self.progress).recorded = true;
+        self.recorded.notify_all();
+        self.wake_supervisor();
+    }
+
+    /// Whether a crash from now on would leave it known.
+    pub(super) fn is_recorded(&self) -> bool {
+        lock(&self.progress).recorded
+    }
+
+    /// Waits for the first record: a later one must not be overwritten by it.
+    pub(super) fn wait_for_record(&self) {
+        let recorded = self.recorded.wait_while(lock(&self.progress), |progress| !progress.recorded);
+        drop(recorded.unwrap_or_else(PoisonError::into_inner));
+    }
+
     pub(super) fn finish(&self) {
         {
             let mut progress = lock(&self.progress);
@@ -336,6 +360,16 @@ impl ActiveRun {
 
     fn note_change(&self) {
         self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+/// Whoever writes a run's first record holds this meanwhile: whatever comes of it, nobody waits for ever.
+#[derive(Debug)]
+pub(super) struct Recording<'a>(pub(super) &'a ActiveRun);
+
+impl Drop for Recording<'_> {
+    fn drop(&mut self) {
+        self.0.note_recorded();
     }
 }
 

@@ -24,7 +24,7 @@ use nix::{
 use crate::{
     burn::{
         control::ControlBlock,
-        cpu::Mismatch,
+        cpu::{Found, Mismatch},
         inherit::Inheritance,
         launch::{Launched, launch},
         memory::WrongWord,
@@ -48,6 +48,8 @@ pub(super) struct BurnerProcess {
     pub block: Arc<ControlBlock>,
     /// What it chose, once it is ready.
     pub prepared: Option<Prepared>,
+    /// What its search for the hottest kernel found.
+    pub found: Option<Found>,
     /// Why it can't go on, where it said so.
     pub failure: Option<String>,
     /// Wrong results, one a worker.
@@ -88,6 +90,7 @@ impl BurnerProcess {
             plan,
             block,
             prepared: None,
+            found: None,
             failure: None,
             mismatches: Vec::new(),
             wrong_words: Vec::new(),
@@ -183,6 +186,7 @@ impl BurnerProcess {
             let line: Vec<u8> = self.unread.drain(..=end).collect();
             match serde_json::from_slice(&line) {
                 Ok(Report::Ready(prepared)) => self.prepared = Some(prepared),
+                Ok(Report::Found(found)) => self.found = Some(found),
                 // The first reason is the cause, later ones follow from it.
                 Ok(Report::Failed(reason)) => {
                     self.failure.get_or_insert(reason);

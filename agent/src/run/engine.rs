@@ -18,9 +18,10 @@ use ssts_proto::v1::{
 use tracing::error;
 
 use super::{
-    active::ActiveRun,
+    active::{ActiveRun, Recording},
     admit::Offer,
     ending::Ending,
+    found::FoundKernels,
     halt::HaltLatch,
     state::Illegal,
     store::{Store, StoreError},
@@ -32,6 +33,7 @@ use crate::{
     config::{BurnersConfig, LimitsConfig},
     host::{HostRoots, cpuset},
     observe::{burners::BurnerBoard, frame::Frame, probes::BurnerWatch, schema::Schema},
+    realtime,
 };
 
 /// Why a command can't be carried out.
@@ -82,6 +84,12 @@ pub trait Describe: Send + Sync + std::fmt::Debug {
     fn probes(&self) -> Vec<ProbeStatus>;
 }
 
+/// Who wants to know of each run as it begins.
+pub trait Herald: Send + Sync + std::fmt::Debug {
+    /// It was accepted; nothing burns yet. Must not wait.
+    fn run_started(&self, run: &Arc<ActiveRun>);
+}
+
 /// The runs of this host.
 #[derive(Debug)]
 pub struct Engine {
@@ -103,6 +111,8 @@ pub struct Engine {
     /// The sink that is there now: held like a burner.
     sink: Mutex<Option<Arc<ControlBlock>>>,
     watch: Arc<BurnerWatch>,
+    herald: Option<Box<dyn Herald>>,
+    found: FoundKernels,
     /// As of the end of the latest run: looking takes milliseconds, and a start is to take few.
     host: Mutex<Host>,
 }
@@ -142,6 +152,8 @@ impl Engine {
             closed: AtomicBool::new(false),
             sink: Mutex::default(),
             watch: Arc::default(),
+            herald: None,
+            found: FoundKernels::default(),
             host,
         })
     }
@@ -150,6 +162,13 @@ impl Engine {
     #[must_use]
     pub fn with_burner_watch(mut self, watch: Arc<BurnerWatch>) -> Self {
         self.watch = watch;
+        self
+    }
+
+    /// With somebody to be told of each run.
+    #[must_use]
+    pub fn with_herald(mut self, herald: Box<dyn Herald>) -> Self {
+        self.herald = Some(herald);
         self
     }
 
@@ -197,26 +216,30 @@ impl Engine {
             EngineError::Kernel { what: "the run could not be set up", source: errno.into() }
         })?;
         let run = Arc::new(run);
-        // Before anything burns: a run that a crash cut off must be known afterwards.
-        self.store.write(self.record(&run, Vec::new()))?;
+        let first_record = self.record(&run, Vec::new());
         let (engine, supervised) = (self.clone(), run.clone());
         let mut active = self.lock();
-        // The disk may have taken its time: a halt may have come, and the lease must not have run meanwhile.
-        if let Err(error) = self.still_open(&active) {
-            drop(active);
-            self.discard(&run, &error);
-            return Err(error);
-        }
-        run.renew_lease();
-        let spawned =
-            thread::Builder::new().name("run".into()).spawn(move || engine.supervise_to_the_end(&supervised));
-        if let Err(source) = spawned {
-            drop(active);
-            let error = EngineError::Kernel { what: "the supervisor could not be started", source };
-            self.discard(&run, &error);
-            return Err(error);
-        }
+        // A halt may have come meanwhile.
+        self.still_open(&active)?;
+        thread::Builder::new()
+            .name("run".into())
+            .spawn(move || engine.supervise_to_the_end(&supervised))
+            .map_err(|source| EngineError::Kernel { what: "the supervisor could not be started", source })?;
         *active = Some(run.clone());
+        if let Some(herald) = &self.herald {
+            herald.run_started(&run);
+        }
+        drop(active);
+        // While its burners make ready, and before anything burns: a run that a crash cut off must be known afterwards.
+        let recording = Recording(&run);
+        let written = self.store.write(first_record);
+        if let Err(error) = &written {
+            run.stop(Ending::new(Cause::AgentStopped, error.to_string()));
+        }
+        // The disk may have taken its time, and the lease must not have run meanwhile.
+        run.renew_lease();
+        drop(recording);
+        written?;
         Ok(run)
     }
 
@@ -248,17 +271,15 @@ impl Engine {
         }
     }
 
-    /// Ends the record of a run that never began.
-    fn discard(&self, run: &ActiveRun, error: &EngineError) {
-        run.stop(Ending::new(Cause::AgentStopped, error.to_string()));
-        run.finish();
-        self.keep(self.record(run, Vec::new()));
-    }
-
     fn keep(&self, record: Run) {
         if let Err(error) = self.store.write(record) {
             error!(%error, "the record of a run could not be written; it is kept in memory");
         }
+    }
+
+    /// Whether a run of that id is on or was.
+    pub fn knows(&self, id: &str) -> bool {
+        self.store.contains(id) || self.lock().as_ref().is_some_and(|run| run.id == id)
     }
 
     /// A run that is on, or the last one that was.
@@ -364,8 +385,10 @@ impl Engine {
         // What a panic unwinds through kills its burners; what it leaves behind is settled here.
         // At ordinary priority, unlike the tick: this thread reaps children, and there the kernel spins until a preempted reader
         // of their /proc has gone on (release_task, shrink_dcache_parent). A real-time thread would keep it from that.
+        realtime::wake_soon();
         let burners = panic::catch_unwind(AssertUnwindSafe(|| {
-            let settings = Settings { config: self.burners.clone(), watch: self.watch.clone() };
+            let settings =
+                Settings { config: self.burners.clone(), watch: self.watch.clone(), found: &self.found };
             Supervisor::new(run.clone(), self.board.clone(), settings, &self.roots).carry_out()
         }));
         let burners = burners.unwrap_or_else(|_| {
@@ -373,6 +396,7 @@ impl Engine {
             run.stop(Ending::new(Cause::Unspecified, "a bug in the supervisor, see the agent's log"));
             Vec::new()
         });
+        run.wait_for_record();
         let recorded = panic::catch_unwind(AssertUnwindSafe(|| {
             *self.host.lock().unwrap_or_else(PoisonError::into_inner) = self.describe.host();
             let mut record = self.record(run, burners);

@@ -6,6 +6,7 @@ mod child;
 mod culprits;
 mod ending;
 mod engine;
+mod found;
 mod halt;
 mod lease;
 mod oom;
@@ -18,5 +19,5 @@ mod telemetry;
 
 pub use active::ActiveRun;
 pub use ending::Ending;
-pub use engine::{Describe, Engine, EngineError};
+pub use engine::{Describe, Engine, EngineError, Herald};
 pub use store::StoreError;

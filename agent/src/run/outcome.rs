@@ -92,8 +92,8 @@ fn missed(result: &BurnerResult, profile: Option<&LoadProfile>, culprits: &Culpr
     let profile = profile?;
     let burning_ns = result.burning_ns.max(1) as f64;
     let tolerance = profile.tolerance? * 100.0 + 100.0 * LAST_PERIOD_NS / burning_ns;
-    let worst = result
-        .loads
+    let loads = by_core(&result.loads);
+    let worst = loads
         .iter()
         .filter(|load| is_off(load, burning_ns, tolerance))
         .max_by(|one, other| distance(one).abs().total_cmp(&distance(other).abs()))?;
@@ -116,6 +116,23 @@ fn missed(result: &BurnerResult, profile: Option<&LoadProfile>, culprits: &Culpr
     reason += ": ";
     reason += &parts.join("; ");
     Some(reason)
+}
+
+/// The load of each core: what its workers were asked and had, together.
+fn by_core(loads: &[WorkerLoad]) -> Vec<WorkerLoad> {
+    let mut cores: Vec<WorkerLoad> = Vec::new();
+    for load in loads {
+        match cores.iter_mut().find(|core| core.core == load.core) {
+            Some(core) => {
+                core.asked_percent += load.asked_percent;
+                core.achieved_percent += load.achieved_percent;
+                // They also waited for each other: what all of them did.
+                core.waited_percent = core.waited_percent.min(load.waited_percent);
+            }
+            None => cores.push(*load),
+        }
+    }
+    cores
 }
 
 fn distance(load: &WorkerLoad) -> f64 {
@@ -157,6 +174,18 @@ mod tests {
         assert!(is_off(&of_core(47.0, 10.0), 60.0 * SECOND, 2.0));
         // What they took at the very end was too late to be made up for.
         assert!(!is_off(&of_core(90.0, 0.0), SECOND, 2.0));
+    }
+
+    #[test]
+    fn workers_that_share_a_core_are_judged_together() {
+        let loads: Vec<_> = [(12.5, 11.0), (12.5, 13.5), (12.5, 11.5), (12.5, 13.5)]
+            .map(|(asked, achieved)| load(asked, achieved))
+            .into();
+        let together = by_core(&loads);
+        assert_eq!(together.len(), 1);
+        assert!((together[0].asked_percent, together[0].achieved_percent) == (50.0, 49.5));
+        let other = WorkerLoad { core: 1, ..load(50.0, 40.0) };
+        assert_eq!(by_core(&[loads, vec![other]].concat()).len(), 2);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a burner did, from its control block. It is there whatever the process died of.
 
 use std::{
+    collections::HashSet,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -21,7 +22,12 @@ use crate::{
 /// The cores that computed a wrong result.
 pub(super) fn wrong_cores(burner: &BurnerProcess) -> Vec<u32> {
     let wrong = slots(&burner.block).map(|slot| slot.verify_errors.load(Ordering::Relaxed) > 0);
-    burner.plan.cores.iter().zip(wrong).filter(|(_, wrong)| *wrong).map(|(core, _)| *core).collect()
+    let mut cores: Vec<u32> =
+        burner.plan.cores.iter().zip(wrong).filter(|(_, wrong)| *wrong).map(|(core, _)| *core).collect();
+    // Of a core that several workers share, they may all have found it.
+    cores.sort_unstable();
+    cores.dedup();
+    cores
 }
 
 /// What one burner did; `asked` is when it was asked for, CLOCK_BOOTTIME.
@@ -45,6 +51,11 @@ pub(super) fn of_burner(
             .filter(|values| !values.is_empty())
             .map(|values| rounded(values.iter().sum::<f64>() / values.len() as f64))
     };
+    // Workers that share a core have its load together.
+    let burned: HashSet<u32> = loads.iter().map(|load| load.core).collect();
+    let of_cores = |value: fn(&WorkerLoad) -> f64| {
+        (!burned.is_empty()).then(|| rounded(loads.iter().map(value).sum::<f64>() / burned.len() as f64))
+    };
     let start = clock::ns(block.start());
     let distance =
         |slot: &Slot| slot.first_burn_ns.load(Ordering::Relaxed).cast_signed() - start.cast_signed();
@@ -57,10 +68,10 @@ pub(super) fn of_burner(
         kind: burner.plan.load.kind().into(),
         phase: phase.into(),
         workers: block.workers() as u32,
-        cores: burner.plan.cores.clone(),
+        cores: burner.plan.distinct_cores(),
         variant: burner.prepared.as_ref().map(|prepared| prepared.variant.clone()).unwrap_or_default(),
-        target_load_percent: mean(|load| Some(load.asked_percent)).filter(|_| profile.is_some()),
-        achieved_load_percent: mean(|load| Some(load.achieved_percent)),
+        target_load_percent: of_cores(|load| load.asked_percent).filter(|_| profile.is_some()),
+        achieved_load_percent: of_cores(|load| load.achieved_percent),
         achieved_load_stddev_points: mean(|load| load.stddev_points).filter(|_| profile.is_some()),
         operations: read(|slot| &slot.operations),
         bytes: read(|slot| &slot.bytes),

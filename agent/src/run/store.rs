@@ -16,6 +16,8 @@ use tracing::warn;
 /// Runs that are remembered; the oldest go first.
 const KEPT: usize = 1_000;
 const ENDING: &str = "pb";
+/// What was kept of its telemetry, by [`crate::record`].
+const TELEMETRY_ENDING: &str = "rec";
 /// How a replacement is named until it is whole.
 const TORN: &str = ".ssts-new-";
 
@@ -167,6 +169,7 @@ impl Store {
             known.summaries.remove(&id);
             known.unwritten.remove(&id);
             let _best_effort = fs::remove_file(self.path(&id));
+            let _best_effort = fs::remove_file(self.path(&id).with_extension(TELEMETRY_ENDING));
         }
     }
 

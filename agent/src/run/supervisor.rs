@@ -17,6 +17,7 @@ use super::{
     child::{BurnerProcess, until},
     culprits::Culprits,
     ending::Ending,
+    found::FoundKernels,
     oom::OomKills,
     outcome, result,
 };
@@ -45,29 +46,31 @@ const BREATH: Duration = Duration::from_millis(2);
 
 /// What is the same for all runs of a daemon.
 #[derive(Debug)]
-pub(super) struct Settings {
+pub(super) struct Settings<'a> {
     /// From the configuration.
     pub config: BurnersConfig,
     /// What probes have for burners, and are told of them.
     pub watch: Arc<BurnerWatch>,
+    /// The hottest kernels, as far as they are known.
+    pub found: &'a FoundKernels,
 }
 
 /// Carries out one run.
 #[derive(Debug)]
-pub(super) struct Supervisor {
+pub(super) struct Supervisor<'a> {
     run: Arc<ActiveRun>,
     board: Arc<BurnerBoard>,
-    settings: Settings,
+    settings: Settings<'a>,
     cgroup: Option<RunCgroup>,
     results: Vec<BurnerResult>,
     oom: OomKills,
 }
 
-impl Supervisor {
+impl<'a> Supervisor<'a> {
     pub(super) fn new(
         run: Arc<ActiveRun>,
         board: Arc<BurnerBoard>,
-        settings: Settings,
+        settings: Settings<'a>,
         roots: &HostRoots,
     ) -> Self {
         let cgroup = RunCgroup::create(roots, &run.id)
@@ -153,12 +156,10 @@ impl Supervisor {
                     "the scheduler probe is not there: the cores' load is held by /proc/stat, less evenly";
                 self.run.tell(EventKind::Notice, message, []);
             }
-            let burner = BurnerProcess::start(
-                plan.clone(),
-                self.settings.config.deadline,
-                self.cgroup.as_ref(),
-                core_busy,
-            );
+            let mut plan = plan.clone();
+            self.settings.found.recall(&mut plan);
+            let burner =
+                BurnerProcess::start(plan, self.settings.config.deadline, self.cgroup.as_ref(), core_busy);
             burners.push(burner.map_err(|error| {
                 Ending::new(Cause::BurnerFailed, format!("a burner could not be started: {error}"))
             })?);
@@ -171,14 +172,14 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Until every burner waits for its start, and the run is not paused.
+    /// Until every burner waits for its start, the run is on record and not paused.
     fn make_ready(&self, burners: &mut [BurnerProcess]) -> Option<Ending> {
         loop {
             if let Some(ending) = self.untimely_end(burners) {
                 return Some(ending);
             }
-            if burners.iter().all(|burner| burner.prepared.is_some()) && self.run.state() != RunState::Paused
-            {
+            let is_ready = burners.iter().all(|burner| burner.prepared.is_some());
+            if is_ready && self.run.state() != RunState::Paused && self.run.is_recorded() {
                 return None;
             }
             self.wait(burners, None);
@@ -204,6 +205,10 @@ impl Supervisor {
                 burn_until(burners, start + phase.duration);
                 break;
             }
+        }
+        // What was found while other burners made ready beside it may be their doing.
+        if let [BurnerProcess { plan, found: Some(found), .. }] = burners {
+            self.settings.found.keep(plan, *found);
         }
         let fields = [("phase", phase.name.clone()), ("index", index.to_string())];
         self.run.tell(EventKind::PhaseStarted, format!("phase {} started", phase.name), fields);

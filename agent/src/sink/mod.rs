@@ -6,7 +6,10 @@ mod bucket;
 mod count;
 mod gate;
 mod keeper;
+mod line;
+mod news;
 mod paths;
+mod places;
 mod process;
 mod session;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Read as _},
+    mem,
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::AsFd,
     time::{Duration, Instant},
@@ -10,6 +11,7 @@ use std::{
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
+use super::traffic::waits;
 use crate::burn::network::{
     protocol::{KNOCK_BYTES, STEP, Token, knocked},
     set_buffers,
@@ -19,8 +21,10 @@ use crate::burn::network::{
 const TRIES: u16 = 1_024;
 /// How long all of a session's connections may take; each of them may take [`STEP`].
 const MOST_TIME: Duration = Duration::from_secs(60);
-/// How long a connection may take to say its token. It is said at once, and others wait meanwhile.
-const TOKEN_TIME: Duration = Duration::from_millis(250);
+/// How long a connection may take to say its token: it is said at once, and a lost segment is sent again within that.
+const TOKEN_TIME: Duration = Duration::from_secs(1);
+/// Connections that have yet to say their token.
+const MOST_NEWCOMERS: usize = 64;
 /// A stream's thread looks so often whether everything ends.
 pub(super) const LOOK: Duration = Duration::from_millis(20);
 
@@ -84,29 +88,94 @@ pub(super) fn streams(
     let last_end = Instant::now() + MOST_TIME;
     let mut end = Instant::now() + STEP;
     let mut streams = Vec::new();
+    let mut newcomers = Vec::new();
     while streams.len() < usize::from(count) {
         if Instant::now() >= end.min(last_end) || gone() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        if !readable(listener, LOOK) {
-            continue;
+        if newcomers.len() == MOST_NEWCOMERS {
+            // Who comes in earnest says its token at once.
+            newcomers.remove(0);
         }
-        let Ok((mut stream, from)) = listener.accept() else { continue };
-        if from.ip() != peer {
-            continue;
-        }
-        let mut said = Token::default();
-        stream.set_read_timeout(Some(TOKEN_TIME))?;
-        if stream.read_exact(&mut said).is_ok() && said == *token {
-            stream.set_read_timeout(Some(LOOK))?;
-            stream.set_write_timeout(Some(LOOK))?;
-            stream.set_nodelay(true)?;
-            streams.push(stream);
-            // Over a long path many streams take their time.
-            end = Instant::now() + STEP;
+        wait_for_any(listener, &newcomers);
+        take_in(listener, peer, &mut newcomers)?;
+        for newcomer in mem::take(&mut newcomers) {
+            match newcomer.listen(token) {
+                Heard::All(stream) if streams.len() < usize::from(count) => {
+                    stream.set_nonblocking(false)?;
+                    stream.set_read_timeout(Some(LOOK))?;
+                    stream.set_write_timeout(Some(LOOK))?;
+                    stream.set_nodelay(true)?;
+                    streams.push(stream);
+                    // Over a long path many streams take their time.
+                    end = Instant::now() + STEP;
+                }
+                Heard::Part(newcomer) => newcomers.push(newcomer),
+                Heard::All(_) | Heard::Nonsense => {}
+            }
         }
     }
     Ok(streams)
+}
+
+/// A connection that has yet to say its token.
+struct Newcomer {
+    stream: TcpStream,
+    said: Vec<u8>,
+    end: Instant,
+}
+
+/// What a newcomer said.
+enum Heard {
+    All(TcpStream),
+    Part(Newcomer),
+    /// Or nothing for too long.
+    Nonsense,
+}
+
+impl Newcomer {
+    /// Without waiting.
+    fn listen(mut self, token: &Token) -> Heard {
+        let mut bytes = Token::default();
+        let missing = token.len() - self.said.len();
+        match self.stream.read(&mut bytes[..missing]) {
+            Ok(read @ 1..) => self.said.extend_from_slice(&bytes[..read]),
+            Err(error) if waits(&error) => {}
+            Ok(_) | Err(_) => return Heard::Nonsense,
+        }
+        if self.said == *token {
+            Heard::All(self.stream)
+        } else if token.starts_with(&self.said) && Instant::now() < self.end {
+            Heard::Part(self)
+        } else {
+            Heard::Nonsense
+        }
+    }
+}
+
+fn wait_for_any(listener: &TcpListener, newcomers: &[Newcomer]) {
+    let sockets =
+        [listener.as_fd()].into_iter().chain(newcomers.iter().map(|newcomer| newcomer.stream.as_fd()));
+    let mut polled: Vec<_> = sockets.map(|socket| PollFd::new(socket, PollFlags::POLLIN)).collect();
+    // Whatever it comes to, whoever called looks.
+    let _ready = poll(&mut polled, PollTimeout::try_from(LOOK).unwrap_or(PollTimeout::ZERO));
+}
+
+/// Takes connections of the peer's as long as there is room.
+fn take_in(listener: &TcpListener, peer: IpAddr, newcomers: &mut Vec<Newcomer>) -> io::Result<()> {
+    while newcomers.len() < MOST_NEWCOMERS {
+        match listener.accept() {
+            Ok((stream, from)) if from.ip() == peer => {
+                stream.set_nonblocking(true)?;
+                newcomers.push(Newcomer { stream, said: Vec::new(), end: Instant::now() + TOKEN_TIME });
+            }
+            Ok(_) => {}
+            Err(error) if waits(&error) => break,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// The session's UDP streams: a connected socket for each, on the door's port. The kernel prefers those to the door.

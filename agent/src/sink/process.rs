@@ -3,25 +3,28 @@
 use std::{
     fs::File,
     io::{self, Read as _, Seek as _, Write as _},
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::fd::AsFd as _,
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{News, SinkPlan, gate::Gate, session};
+use super::{
+    News, SinkPlan,
+    gate::Gate,
+    news::{Limited, never_wait, tell},
+    places::Places,
+    session,
+};
 use crate::{
     burn::{
         control::{Command, ControlBlock},
         inherit::{self, Inheritance},
-        network::protocol::Word,
+        network::{allow_many_descriptors, protocol::Word},
         process::{DEADLINE_PASSED, follow},
     },
     clock,
@@ -31,8 +34,6 @@ use crate::{
 const WATCH_MS: u8 = 50;
 /// After a connection that could not be taken.
 const AFTER_ERROR: Duration = Duration::from_millis(50);
-/// Sessions beyond those that have streams: handshakes, and those that will be refused.
-const SPARE_SESSIONS: usize = 64;
 
 /// Serves until the daemon says stop, or is gone.
 pub fn main(daemon: i32) -> ExitCode {
@@ -48,6 +49,8 @@ pub fn main(daemon: i32) -> ExitCode {
 
 fn run(daemon: i32) -> Result<ExitCode, String> {
     follow(daemon).map_err(|error| error.to_string())?;
+    never_wait().map_err(|error| format!("its output can't be made non-blocking: {error}"))?;
+    allow_many_descriptors();
     let instructions = |error: io::Error| format!("the daemon's instructions could not be read: {error}");
     let Inheritance { control, plan, .. } = inherit::take_over().map_err(instructions)?;
     let block = ControlBlock::open(control).map_err(instructions)?;
@@ -73,9 +76,13 @@ fn listen(address: &SocketAddr) -> Result<TcpListener, String> {
 }
 
 fn serve(block: &ControlBlock, gate: &Arc<Gate>, listeners: &[TcpListener]) -> ExitCode {
-    let sessions = Arc::new(AtomicUsize::new(0));
-    let most = usize::from(gate.plan.max_streams) + SPARE_SESSIONS;
-    let mut refusals = Limited::default();
+    let mut door = Door {
+        gate: gate.clone(),
+        places: Arc::new(Places::new(gate.plan.max_streams)),
+        spare: spare(),
+        refusals: Limited::default(),
+        ends: Arc::default(),
+    };
     loop {
         if clock::boottime() >= block.deadline() {
             return ExitCode::from(DEADLINE_PASSED);
@@ -91,77 +98,82 @@ fn serve(block: &ControlBlock, gate: &Arc<Gate>, listeners: &[TcpListener]) -> E
             continue;
         }
         for listener in listeners {
-            let (control, from) = match listener.accept() {
-                Ok(accepted) => accepted,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(error) => {
-                    // Such as EMFILE: whoever waits makes the socket readable all the while.
-                    refusals.tell(|| format!("a connection could not be taken: {error}"));
-                    thread::sleep(AFTER_ERROR);
-                    continue;
-                }
-            };
-            if let Err(reason) = gate.lets_in(from.ip()) {
-                // No thread, no place and no patience for strangers.
-                let _best_effort = (&control).write_all(&Word::Refused(reason.clone()).encode());
-                refusals.tell(|| format!("a session of {from}: refused: {reason}"));
-                continue;
-            }
-            if sessions.load(Ordering::Relaxed) >= most {
-                // Closed at once: those who knock too often wait.
-                continue;
-            }
-            sessions.fetch_add(1, Ordering::Relaxed);
-            let (gate, place) = (gate.clone(), Place(sessions.clone()));
-            let body = move || {
-                let _place = place;
-                match session::serve(control, &gate) {
-                    Ok(()) => tell(&News::Told(format!("a session of {from} came to its end"))),
-                    Err(end) => tell(&News::Told(format!("a session of {from}: {end}"))),
-                }
-            };
-            if let Err(error) = thread::Builder::new().name("sink-session".into()).spawn(body) {
-                tell(&News::Told(format!("no thread for {from}: {error}")));
+            match listener.accept() {
+                Ok((control, from)) => door.open(control, from),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => door.cannot_open(listener, &error),
             }
         }
     }
 }
 
-/// What strangers can cause, told once a second at most.
-#[derive(Default)]
-struct Limited {
-    told: Option<Instant>,
-    left_out: u64,
+/// Where those who knock get a session, or a reason.
+struct Door {
+    gate: Arc<Gate>,
+    places: Arc<Places>,
+    /// A descriptor kept back: when there is no other, who knocks can still be told.
+    spare: Option<File>,
+    refusals: Limited,
+    ends: Arc<Limited>,
 }
 
-impl Limited {
-    fn tell(&mut self, text: impl FnOnce() -> String) {
-        if self.told.is_some_and(|told| told.elapsed() < Duration::from_secs(1)) {
-            self.left_out += 1;
-            return;
-        }
-        self.told = Some(Instant::now());
-        let more = match std::mem::take(&mut self.left_out) {
-            0 => String::new(),
-            left_out => format!("; {left_out} more such were not told"),
+impl Door {
+    /// No thread, no place and no patience for strangers.
+    fn open(&self, control: TcpStream, from: SocketAddr) {
+        let place = self.gate.lets_in(from.ip()).and_then(|()| self.places.take(from.ip()));
+        let place = match place {
+            Ok(place) => place,
+            Err(reason) => {
+                refuse(&control, &reason);
+                self.refusals.tell(|| format!("a session of {from}: refused: {reason}"));
+                return;
+            }
         };
-        tell(&News::Told(text() + &more));
+        let (gate, ends) = (self.gate.clone(), self.ends.clone());
+        let body = move || {
+            let _place = place;
+            match session::serve(control, &gate) {
+                Ok(()) => tell(&News::Told(format!("a session of {from} came to its end"))),
+                Err(end) => ends.tell(|| format!("a session of {from}: {end}")),
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("sink-session".into()).spawn(body) {
+            self.refusals.tell(|| format!("no thread for {from}: {error}"));
+        }
+    }
+
+    /// Whoever waits makes the socket readable all the while: it is told, or else waited for.
+    fn cannot_open(&mut self, listener: &TcpListener, error: &io::Error) {
+        self.refusals.tell(|| format!("a connection could not be taken: {error}"));
+        let is_out = matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+        let told = is_out
+            && self.spare.take().is_some()
+            && {
+                let accepted = listener.accept();
+                if let Ok((control, _)) = &accepted {
+                    refuse(
+                        control,
+                        "it has no file descriptor left; raise its limit on open files, or wait until sessions end",
+                    );
+                }
+                accepted.is_ok()
+            };
+        if self.spare.is_none() {
+            self.spare = spare();
+        }
+        if !told {
+            thread::sleep(AFTER_ERROR);
+        }
     }
 }
 
-/// One of the sessions, whatever becomes of it.
-struct Place(Arc<AtomicUsize>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+/// Such as any process may open.
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
 }
 
-/// Best effort: a daemon that no longer reads is dead.
-fn tell(news: &News) {
-    if let Ok(mut line) = serde_json::to_vec(news) {
-        line.push(b'\n');
-        let _best_effort = io::stdout().write_all(&line);
-    }
+/// Best effort. A fresh connection has room for it.
+fn refuse(mut control: &TcpStream, reason: &str) {
+    let _best_effort = control.set_nonblocking(true);
+    let _best_effort = control.write_all(&Word::Refused(reason.into()).encode());
 }

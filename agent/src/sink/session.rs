@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{Arc, atomic::Ordering},
     thread,
@@ -14,15 +14,13 @@ use socket2::{SockRef, TcpKeepalive};
 use super::{
     count::{Ends, Flow},
     gate::{Gate, Pass},
+    line::Line,
     paths::{self, LOOK, readable},
-    traffic::{accept, answer, receive, receive_datagrams, send, send_datagrams, waits},
+    traffic::{accept, answer, receive, receive_datagrams, send, send_datagrams},
 };
 use crate::burn::network::{
     Protocol,
-    protocol::{
-        HELLO_BYTES, Hello, KNOCK_BYTES, ORDER_BYTES, Order, PROGRESS, SILENCE, STEP, Token, Word,
-        stream_number,
-    },
+    protocol::{HELLO_BYTES, Hello, KNOCK_BYTES, Order, PROGRESS, SILENCE, STEP, Token, Word, stream_number},
     udp::{DEFAULT_BUFFER_BYTES, UdpSender},
 };
 
@@ -52,28 +50,46 @@ pub(super) enum End {
     Gone(#[from] io::Error),
 }
 
+fn no_port(error: &io::Error) -> End {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        return End::Told("no port of its network.sink.data_ports is free".into());
+    }
+    End::Told(format!("it has no socket for data: {error}"))
+}
+
+fn missing(error: &io::Error) -> End {
+    if error.kind() == io::ErrorKind::TimedOut {
+        return End::Told(format!("its data connections did not come within {STEP:?}"));
+    }
+    End::Told(format!("its data connections could not be taken: {error}"))
+}
+
 /// Serves whoever connected to the control port.
 pub(super) fn serve(control: TcpStream, gate: &Arc<Gate>) -> Result<(), End> {
     control.set_nonblocking(false)?;
     control.set_read_timeout(Some(LOOK))?;
-    control.set_write_timeout(Some(STEP))?;
+    // Words are small: one that finds no room for so long has hundreds before it that nobody read.
+    control.set_write_timeout(Some(PROGRESS))?;
     control.set_nodelay(true)?;
     // The kernel asks for us whether a silent burner, which may be paused for hours, is still there.
     let keepalive =
         TcpKeepalive::new().with_time(SILENCE).with_interval(Duration::from_secs(1)).with_retries(3);
     SockRef::from(&control).set_tcp_keepalive(&keepalive)?;
     SockRef::from(&control).set_tcp_user_timeout(Some(SILENCE))?;
-    let mut line = Line { control };
+    let mut line = Line::new(control);
     let mut bytes = [0; HELLO_BYTES];
     line.read_whole(&mut bytes, STEP)?;
     let hello = Hello::decode(&bytes)?;
     let peer = line.control.peer_addr()?.ip();
-    let outcome = gate.admit(peer, &hello);
-    let pass = outcome.map_err(|reason| {
+    let admitted = gate.admit(peer, &hello).and_then(|pass| {
+        let token = token().map_err(|error| format!("it can't draw a token: {error}"))?;
+        Ok((pass, token))
+    });
+    let (pass, token) = admitted.map_err(|reason| {
         let _best_effort = line.say(&Word::Refused(reason.clone()));
         End::Refused(reason)
     })?;
-    let mut session = Session { line, hello, pass, peer, token: token()? };
+    let mut session = Session { line, hello, pass, peer, token };
     match session.carry_out() {
         Err(End::Told(reason)) => {
             let _best_effort = session.line.say(&Word::Ended(reason.clone()));
@@ -116,34 +132,33 @@ impl Session {
         let datagram_buffer = buffer.or(Some(DEFAULT_BUFFER_BYTES));
         let ip = self.line.control.local_addr()?.ip();
         let ports = self.pass.gate.plan.data_ports;
-        let no_port = |error: io::Error| End::Told(format!("no port for data is free: {error}"));
         let accepted = |at: SocketAddr| Word::Accepted {
             port: at.port(),
             token: self.token,
             rate_bits_per_s: self.pass.granted_bits_per_s,
         };
-        let missing = |_| End::Told(format!("its data connections did not come within {STEP:?}"));
         let data = match protocol {
             Protocol::Udp => {
-                let door = paths::door(ip, ports).map_err(no_port)?;
+                let door = paths::door(ip, ports).map_err(|error| no_port(&error))?;
                 let word = accepted(door.local_addr()?);
                 self.line.say(&word)?;
                 let gone = || self.line.is_gone();
                 let sockets =
                     paths::datagram_streams(&door, self.peer, &self.token, (streams, datagram_buffer), gone);
-                Data::Datagrams(sockets.map_err(missing)?)
+                Data::Datagrams(sockets.map_err(|error| missing(&error))?)
             }
             Protocol::Tcp | Protocol::RequestResponse => {
-                let listener = paths::listener(ip, ports, buffer).map_err(no_port)?;
+                let listener = paths::listener(ip, ports, buffer).map_err(|error| no_port(&error))?;
                 let word = accepted(listener.local_addr()?);
                 self.line.say(&word)?;
                 let gone = || self.line.is_gone();
                 Data::Streams(
-                    paths::streams(&listener, self.peer, &self.token, streams, gone).map_err(missing)?,
+                    paths::streams(&listener, self.peer, &self.token, streams, gone)
+                        .map_err(|error| missing(&error))?,
                 )
             }
             Protocol::Connect => {
-                let listener = paths::listener(ip, ports, buffer).map_err(no_port)?;
+                let listener = paths::listener(ip, ports, buffer).map_err(|error| no_port(&error))?;
                 let word = accepted(listener.local_addr()?);
                 self.line.say(&word)?;
                 Data::Connections(listener)
@@ -303,48 +318,20 @@ impl Session {
             if self.pass.gate.closed.load(Ordering::Relaxed) {
                 return Err(End::Told("its host was halted".into()));
             }
-            if readable(&self.line.control, LOOK.min(end.saturating_duration_since(Instant::now()))) {
-                let mut bytes = [0; ORDER_BYTES];
-                self.line.read_whole(&mut bytes, STEP)?;
-                return Ok(Some(Order::decode(&bytes)?));
+            let patience = LOOK.min(end.saturating_duration_since(Instant::now()));
+            if readable(&self.line.control, patience)
+                && let Some(order) = self.line.take_order()?
+            {
+                return Ok(Some(order));
+            }
+            if self.line.is_stuck() {
+                return Err(End::Told(format!("half an order came, and not the rest within {STEP:?}")));
             }
             if flow.is_over() {
                 return Err(End::Told("a bug in the sink ended it: its log has more".into()));
             }
         }
         Ok(None)
-    }
-}
-
-/// The control connection.
-struct Line {
-    control: TcpStream,
-}
-
-impl Line {
-    fn say(&mut self, word: &Word) -> io::Result<()> {
-        self.control.write_all(&word.encode())
-    }
-
-    /// Fills `bytes`, however few come at once, within a time for all of them.
-    fn read_whole(&mut self, bytes: &mut [u8], time: Duration) -> io::Result<()> {
-        let end = Instant::now() + time;
-        let mut filled = 0;
-        while filled < bytes.len() {
-            match self.control.read(&mut bytes[filled..]) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(read) => filled += read,
-                Err(error) if waits(&error) && Instant::now() < end => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the burner has left.
-    fn is_gone(&self) -> bool {
-        let mut byte = [0];
-        readable(&self.control, Duration::ZERO) && matches!(self.control.peek(&mut byte), Ok(0) | Err(_))
     }
 }
 

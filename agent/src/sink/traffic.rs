@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     burn::network::{
+        queue::keep_short,
         socket::discard,
         udp::{Sent, UdpReceiver, UdpSender},
     },
@@ -24,6 +25,8 @@ use crate::{
 
 /// Bytes taken off a TCP socket at once.
 const READ_BYTES: usize = 4 << 20;
+/// The longest write: memory for each stream.
+const MOST_WRITE_BYTES: usize = 1 << 20;
 /// A receiver of a steady stream is woken when so much is there, not for each segment; what is less is taken when the
 /// timeout ends.
 const LOW_WATER_BYTES: i32 = 256 << 10;
@@ -56,7 +59,9 @@ pub(super) fn send(
     flow: &Flow,
     tally: &Tally,
 ) {
-    let data = vec![0xa5; block_bytes.min((rate_bits_per_s / 8.0 / 1_000.0) as usize).max(1)];
+    let ms = (rate_bits_per_s / 8.0 / 1_000.0) as usize;
+    let data = vec![0xa5; block_bytes.min(ms).clamp(1, MOST_WRITE_BYTES)];
+    keep_short(stream);
     wait_for_start(flow);
     let mut origin = Instant::now();
     let mut sent = 0;
@@ -108,12 +113,16 @@ pub(super) fn accept(listener: &TcpListener, peer: IpAddr, flow: &Flow) {
     let Some(tally) = flow.tallies.first() else { return };
     while !flow.is_over() {
         if readable(listener, LOOK) {
-            while let Ok((mut stream, from)) = listener.accept() {
-                if from.ip() == peer && stream.write_all(&[1]).is_ok() {
-                    tally.received.fetch_add(1, Ordering::Relaxed);
-                }
-                if flow.is_over() {
-                    break;
+            while !flow.is_over() {
+                match listener.accept() {
+                    Ok((stream, from)) if from.ip() == peer && (&stream).write_all(&[1]).is_ok() => {
+                        tally.received.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Ok(_) => {}
+                    Err(error) if waits(&error) => break,
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                    // Such as EMFILE: whoever waits makes the socket readable all the while.
+                    Err(_) => sleep(LOOK, flow),
                 }
             }
         }

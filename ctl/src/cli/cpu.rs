@@ -17,13 +17,17 @@ Examples:
   sstsctl burn cpu --load 60 --mode core --duration 5m
   sstsctl burn cpu --kernel power --precision single --memory-share 20 --duration 1h
   sstsctl burn cpu --kernel cache --level l3 --cores 4 --duration 1m
+  sstsctl burn cpu --workers 64 --duration 1m
   sstsctl burn cpu --kernel mixed --inject-error 0@2s --duration 10s";
 
 #[derive(Debug, Args)]
 pub(crate) struct BurnCpu {
-    /// The cores, one worker on each; without it all that the agent may use.
+    /// The cores; without it all that the agent may use.
     #[arg(long, value_name = "LIST", value_parser = core_list)]
     pub(crate) cores: Option<Cores>,
+    /// How many workers, 1 to 1024, dealt to the cores in turn; those of one core share its load. [default: one on each core]
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<u32>,
     #[command(flatten)]
     pub(crate) load: LoadFlags,
     /// What is computed.

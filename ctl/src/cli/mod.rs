@@ -46,6 +46,14 @@ Examples:
   sstsctl halt --reason 'smoke in rack 7'
   sstsctl halt --clear";
 
+const TELEMETRY_EXAMPLES: &str = "\
+One line for each reading: time in seconds since 1970, metric, labels, statistic, unit, value. Counters are given by their
+rate, histograms by count and percentiles. What could not be read is said once, with the reason and without a value.
+
+Examples:
+  sstsctl telemetry > last-ten-minutes.csv
+  sstsctl telemetry 01a1fe6f-f750-7063-93f9-0fe3c22de573 --metric block. --metric host.disk.";
+
 /// Loads Linux hosts on purpose, watches them, and stops before harm is done.
 ///
 /// sstsctl commands sstsd, the agent on a host. Where no agent listens, `burn`, `run`, `info`, `runs` and `report`
@@ -154,6 +162,28 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FORMAT")]
         format: Option<ReportFormat>,
     },
+    /// Print what was kept of a run's telemetry, or the latest ten minutes of the host, as comma-separated values.
+    #[command(after_help = TELEMETRY_EXAMPLES)]
+    Telemetry {
+        /// The run, as `sstsctl runs` lists it; without it what the agent's flight recorder has.
+        #[arg(value_name = "RUN", value_parser = run_id)]
+        run: Option<String>,
+        /// Only metrics whose names begin with this; may be repeated.
+        #[arg(long, value_name = "PREFIX")]
+        metric: Vec<String>,
+        /// Go on until the run is over.
+        #[arg(long, requires = "run")]
+        follow: bool,
+    },
+    /// Put the latest minute at full rate into the record of the run that is on.
+    Freeze {
+        /// The run; without it the current one.
+        #[arg(value_name = "RUN", value_parser = run_id)]
+        run: Option<String>,
+        /// For the record.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
     /// Print the completion script of a shell.
     Completions {
         /// The shell.
@@ -204,7 +234,7 @@ pub(crate) struct RunOptions {
     /// Return at once; the run ends by itself.
     #[arg(long, conflicts_with = "report")]
     pub(crate) detach: bool,
-    /// Write report.md and report.json into this folder; made if it is missing.
+    /// Write report.html, report.md and report.json into this folder; made if it is missing.
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
     /// Start of every pseudo-random sequence, to repeat a run; without it, one is drawn and reported.
@@ -236,6 +266,8 @@ pub(crate) enum ReportFormat {
     Md,
     /// As `--output json`.
     Json,
+    /// One page with plots, for a browser; it needs no network.
+    Html,
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Flags of `burn network`.
 
 use clap::{Args, ValueEnum};
-use ssts_proto::v1::NetworkProtocol;
+use ssts_proto::v1::{NetworkProtocol, NetworkZeroCopy};
 
 use super::{
     RunOptions,
@@ -12,6 +12,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   sstsctl burn network --peer 10.0.0.2 --duration 30s
   sstsctl burn network --peer 10.0.0.2 --streams 4 --cores 0-3 --both --duration 1m
+  sstsctl burn network --peer 10.0.0.2 --zerocopy --congestion cubic --duration 30s
   sstsctl burn network --peer 10.0.0.2 --protocol udp --rate 2G --packet 1448 --duration 30s
   sstsctl burn network --peer host-b:7471 --protocol rr --rate 5000 --packet 128 --duration 1m
   sstsctl burn network --peer 10.0.0.2 --protocol connect --streams 8 --rate 2000 --duration 30s
@@ -41,9 +42,9 @@ pub(crate) struct BurnNetwork {
     /// Send and receive buffer of each data socket, at both ends; without it the kernel's choice.
     #[arg(long, value_name = "BYTES", value_parser = size, allow_hyphen_values = true)]
     pub(crate) buffer: Option<u64>,
-    /// Send without copying (sendfile); tcp only.
-    #[arg(long)]
-    pub(crate) zerocopy: bool,
+    /// Send without copying; tcp only. Without a name: sendfile.
+    #[arg(long, value_name = "HOW", num_args = 0..=1, default_missing_value = "sendfile")]
+    pub(crate) zerocopy: Option<ZeroCopy>,
     /// TCP's congestion control, such as bbr; without it the host's default.
     #[arg(long, value_name = "NAME")]
     pub(crate) congestion: Option<String>,
@@ -80,6 +81,24 @@ impl From<Protocol> for NetworkProtocol {
             Protocol::Udp => Self::Udp,
             Protocol::Rr => Self::RequestResponse,
             Protocol::Connect => Self::Connect,
+        }
+    }
+}
+
+/// How bytes are sent without copying them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ZeroCopy {
+    /// sendfile from pages of a memory file.
+    Sendfile,
+    /// MSG_ZEROCOPY; the kernel tells of each send whether it was copied all the same.
+    Msg,
+}
+
+impl From<ZeroCopy> for NetworkZeroCopy {
+    fn from(how: ZeroCopy) -> Self {
+        match how {
+            ZeroCopy::Sendfile => Self::Sendfile,
+            ZeroCopy::Msg => Self::Msg,
         }
     }
 }

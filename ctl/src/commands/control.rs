@@ -1,6 +1,8 @@
-//! `stop`, `pause`, `resume`, `halt`.
+//! `stop`, `pause`, `resume`, `freeze`, `halt`.
 
-use ssts_proto::v1::{HaltRequest, PauseRequest, ResumeRequest, RunSummary, StopRequest};
+use ssts_proto::v1::{
+    FreezeRecordRequest, HaltRequest, PauseRequest, ResumeRequest, RunSummary, StopRequest,
+};
 
 use super::follow::current_run;
 use crate::{
@@ -45,6 +47,20 @@ pub(super) fn resume(
         let run_id = chosen(run, agent).await?;
         let response =
             agent.client.resume(ResumeRequest { run_id }).await.map_err(|status| status::failure(&status))?;
+        print(&response.into_inner().run.unwrap_or_default(), None, output, format)
+    }
+}
+
+/// `freeze [RUN]`.
+pub(super) fn freeze(
+    run: Option<String>,
+    reason: Option<String>,
+) -> impl AsyncFnOnce(&mut Agent, &mut Output, Format) -> Result<(), Failure> {
+    async move |agent, output, format| {
+        let run_id = chosen(run, agent).await?;
+        let request = FreezeRecordRequest { run_id, reason: reason.unwrap_or_default() };
+        let response =
+            agent.client.freeze_record(request).await.map_err(|status| status::failure(&status))?;
         print(&response.into_inner().run.unwrap_or_default(), None, output, format)
     }
 }

@@ -8,6 +8,7 @@ mod report;
 mod run;
 mod scenarios;
 mod shell;
+mod telemetry;
 mod watch;
 
 #[cfg(test)]
@@ -86,6 +87,11 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
         Command::Halt { reason, clear } => session.with_agent(Refuse, control::halt(reason, clear)).await,
         Command::Report { run, format } => session.with_agent(Private, report::report(run, format)).await,
         Command::Scenarios { command } => scenarios::scenarios(command, session),
+        Command::Telemetry { run, metric, follow } => {
+            let fallback = if run.is_some() { Private } else { Refuse };
+            session.with_agent(fallback, telemetry::telemetry(run, metric, follow)).await
+        }
+        Command::Freeze { run, reason } => session.with_agent(Refuse, control::freeze(run, reason)).await,
         Command::Completions { shell } => shell::completions(shell, &mut session.output),
         Command::Man { dir } => shell::man(dir.as_deref(), &mut session.output),
         Command::Schema => shell::schema(&mut session.output),

@@ -1,14 +1,16 @@
 //! `report`, and how every command prints a result.
 
-use ssts_proto::v1::{GetRunRequest, Run};
+use ssts_proto::v1::{DescribeResponse, GetRunRequest, Run, RunState};
 
 use crate::{
     cli::ReportFormat,
     connect::{Agent, Client},
-    error::Failure,
+    error::{Exit, Failure},
     json::ResultOut,
     output::{Format, Output},
-    report::{run_document, to_markdown, to_terminal},
+    page::{Observed, to_html},
+    record::{Source, fetch as fetch_record},
+    report::{host_document, run_document, to_markdown, to_terminal},
     status,
 };
 
@@ -24,8 +26,35 @@ pub(super) fn report(
             Some(ReportFormat::Text) => print(&run, Format::Text, output),
             Some(ReportFormat::Json) => print(&run, Format::Json, output),
             Some(ReportFormat::Md) => output.result(&to_markdown(&run_document(&run))),
+            Some(ReportFormat::Html) => {
+                let page = page(&mut agent.client, &run).await?;
+                output.result(&page)
+            }
         }
     }
+}
+
+/// The page about a run, with plots where its telemetry was kept.
+pub(super) async fn page(client: &mut Client, run: &Run) -> Result<String, Failure> {
+    let id = run.summary.as_ref().map(|summary| summary.run_id.clone()).unwrap_or_default();
+    let is_over = run.summary.as_ref().is_some_and(|summary| summary.state() == RunState::Finished);
+    // The record of a run that has just ended is closed a moment later.
+    let source = if is_over { Source::RunToItsEnd(id) } else { Source::Run(id) };
+    let mut observed = Observed::default();
+    let observed = match fetch_record(client, &source, |item| observed.take(item)).await {
+        Ok(_) => Some(observed),
+        // It has made room for newer ones, or is from before records were kept.
+        Err(failure) if failure.exit == Exit::Usage => None,
+        Err(failure) => return Err(failure),
+    };
+    let mut document = run_document(run);
+    if observed.is_none() {
+        document.line("Its telemetry is not kept, or not any more: there are no plots.");
+    }
+    let description =
+        DescribeResponse { host: run.host.clone(), limits: run.limits, ..DescribeResponse::default() };
+    let scenario = run.scenario.as_ref().map(|scenario| format!("{scenario:#?}")).unwrap_or_default();
+    Ok(to_html(&document, observed.as_ref(), &host_document(&description), &scenario))
 }
 
 /// Everything about a run.

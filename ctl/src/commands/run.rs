@@ -8,7 +8,7 @@ use super::{
     Session,
     follow::{Ended, Follower, Role},
     lease::{Lease, TTL_MS},
-    report::{fetch, print},
+    report::{fetch, page, print},
 };
 use crate::{
     cli::RunOptions,
@@ -74,7 +74,8 @@ async fn on_agent(
     let run = fetch(&mut agent.client, &run_id).await?;
     print(&run, session.global.output, &mut session.output)?;
     if let Some(folder) = &options.report {
-        for path in write_files(&run, folder)? {
+        let page = page(&mut agent.client, &run).await?;
+        for path in write_files(&run, page, folder)? {
             session.output.message(&format!("wrote {}", path.display()));
         }
     }

@@ -14,6 +14,7 @@ use ssts_proto::v1::{
     Host, Label, ListRunsResponse, MetricSummary, OperationLatency, RenewLeaseResponse, Run, RunState,
     RunSummary, StartResponse, StopResponse, Verdict, Violation, WatchResponse,
     agent_server::{Agent, AgentServer},
+    record_item::Item as RecordItem,
     watch_response::Item,
 };
 use tokio::{net::UnixListener, sync::watch};
@@ -173,6 +174,43 @@ impl Agent for FakeAgent {
         let states = WatchStream::new(self.run.subscribe()).map(|run| Ok(item(Item::State(run))));
         Ok(Response::new(Box::pin(tokio_stream::iter([Ok(item(Item::Event(event)))]).chain(states))))
     }
+
+    type ReadRecordStream = Pieces;
+
+    /// The connection breaks every 300 bytes.
+    async fn read_record(&self, request: Request<v1::ReadRecordRequest>) -> Answer<Pieces> {
+        self.called("read");
+        let offset = request.into_inner().offset;
+        let rest = record().split_off(offset as usize);
+        let piece = v1::ReadRecordResponse { offset, data: rest.iter().copied().take(300).collect() };
+        let end = (rest.len() > 300).then(|| Err(Status::unavailable("a broken cable")));
+        Ok(Response::new(Box::pin(tokio_stream::iter([Ok(piece)].into_iter().chain(end)))))
+    }
+
+    async fn freeze_record(&self, _: Request<v1::FreezeRecordRequest>) -> Answer<v1::FreezeRecordResponse> {
+        self.called("freeze");
+        Ok(Response::new(v1::FreezeRecordResponse { run: Some(self.run.borrow().clone()) }))
+    }
+}
+
+type Pieces = Pin<Box<dyn Stream<Item = Result<v1::ReadRecordResponse, Status>> + Send>>;
+
+/// A record of some frames with one gauge.
+fn record() -> Vec<u8> {
+    let metric = &ssts_proto::catalogue::HOST_MEMORY_FREE;
+    let mut bytes = ssts_proto::record::MAGIC.to_vec();
+    let columns = vec![crate::telemetry::tests::column(metric, &[])];
+    ssts_proto::record::append(
+        RecordItem::Schema(v1::Schema { id: 1, columns, ..Default::default() }),
+        &mut bytes,
+    );
+    let mut builder = ssts_proto::record::BlockBuilder::default();
+    for frame in 0..20u64 {
+        let header = v1::Frame { schema_id: 1, sequence: frame, ..v1::Frame::default() };
+        builder.push(&header, [Ok(frame as f64)].into_iter(), std::iter::empty());
+        ssts_proto::record::append(RecordItem::Block(builder.finish()), &mut bytes);
+    }
+    bytes
 }
 
 /// A result with something in every part.
@@ -352,6 +390,7 @@ async fn every_other_command_prints_json_that_the_schema_describes() {
         ("scenarios", "Scenarios"),
         ("scenarios show quick", "Scenario"),
         ("run quick --detach", "Commanded"),
+        ("freeze some-run", "Commanded"),
     ] {
         let outcome = outcome(Behaviour::GoesOn, &format!("--output json {line}"), 0).await;
         assert_eq!(outcome.code, 0, "{line}: {outcome:?}");
@@ -377,6 +416,15 @@ async fn a_second_ctrl_c_halts_and_says_how_to_clear() {
     assert!(outcome.calls.contains(&"halt".to_owned()), "{outcome:?}");
     assert!(outcome.messages.contains("sstsctl halt --clear"), "{}", outcome.messages);
     assert!(outcome.results.contains("aborted: halted"), "{}", outcome.results);
+}
+
+#[tokio::test]
+async fn a_record_is_read_on_where_the_connection_broke() {
+    let outcome = outcome(Behaviour::GoesOn, "telemetry some-run", 0).await;
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    let values: Vec<_> = outcome.results.lines().skip(1).filter_map(|line| line.rsplit(',').next()).collect();
+    assert_eq!(values, (0..20).map(|value: u32| value.to_string()).collect::<Vec<_>>());
+    assert!(outcome.calls.len() > 2, "it broke: {:?}", outcome.calls);
 }
 
 #[tokio::test]

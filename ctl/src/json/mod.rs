@@ -158,7 +158,7 @@ pub(crate) struct HaltedOut {
     pub(crate) quiet_after_s: Option<f64>,
 }
 
-/// Of `stop`, `pause`, `resume`, and of `run` and `burn` with `--detach`.
+/// Of `stop`, `pause`, `resume`, `freeze`, and of `run` and `burn` with `--detach`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Commanded")]
 pub(crate) struct CommandedOut {

@@ -9,7 +9,7 @@ pub(crate) struct Document {
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Block {
+pub(crate) enum Block {
     Title(String, Tone),
     Heading(String),
     /// Names and values.
@@ -56,6 +56,16 @@ impl Table {
         self.rows.push(row);
     }
 
+    /// Names of the columns, and to which side they are flush.
+    pub(crate) fn columns(&self) -> &[(String, Align)] {
+        &self.columns
+    }
+
+    /// The rows, each as long as the head.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &[String]> {
+        self.rows.iter().map(Vec::as_slice)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -72,6 +82,11 @@ impl Table {
 }
 
 impl Document {
+    /// Its blocks, in order.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = &Block> {
+        self.blocks.iter()
+    }
+
     pub(crate) fn title(&mut self, text: &str, tone: Tone) {
         self.blocks.push(Block::Title(clean(text), tone));
     }

@@ -1,4 +1,4 @@
-//! `report.md` and `report.json` in a folder of the user's choice. Each is there whole or not at all.
+//! `report.html`, `report.md` and `report.json` in a folder of the user's choice. Each is there whole or not at all.
 
 use std::{
     fs, io,
@@ -30,11 +30,12 @@ pub(crate) fn prepare_folder(folder: &Path) -> Result<(), Failure> {
     })
 }
 
-/// Writes both files and returns their paths.
-pub(crate) fn write_files(run: &Run, folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+/// Writes the files and returns their paths. `page` is what goes into `report.html`.
+pub(crate) fn write_files(run: &Run, page: String, folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let json = serde_json::to_string_pretty(&ResultOut::from(run))
         .map_err(|error| Failure::new(Exit::Internal, format!("can't write JSON: {error}"), ""))?;
-    let files = [("report.md", to_markdown(&run_document(run))), ("report.json", json + "\n")];
+    let files =
+        [("report.html", page), ("report.md", to_markdown(&run_document(run))), ("report.json", json + "\n")];
     let mut written = Vec::new();
     for (name, content) in files {
         let path = folder.join(name);
@@ -73,14 +74,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_files_are_written_and_nothing_else_is_left() {
+    fn all_files_are_written_and_nothing_else_is_left() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("a/b");
         prepare_folder(&folder).unwrap();
-        write_files(&Run::default(), &folder).unwrap();
-        let paths = write_files(&Run::default(), &folder).unwrap();
-        assert_eq!(paths, [folder.join("report.md"), folder.join("report.json")]);
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+        write_files(&Run::default(), String::new(), &folder).unwrap();
+        let paths = write_files(&Run::default(), String::new(), &folder).unwrap();
+        assert_eq!(paths, ["report.html", "report.md", "report.json"].map(|name| folder.join(name)));
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 3);
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod terminal;
 use ssts_proto::v1::{Cause, Run, RunSummary, Verdict};
 
 pub(crate) use self::{
-    document::{Align, Document, Table, Tone},
+    document::{Align, Block, Document, Table, Tone},
     files::{prepare_folder, write_files},
     host::host_document,
     markdown::to_markdown,

@@ -23,9 +23,11 @@ pub(crate) fn burn_cpu(flags: &BurnCpu) -> Plan {
         memory_percent: flags.memory_share,
         level: flags.level.map_or(0, |level| MemoryLevel::from(level).into()),
         inject_error: flags.inject_error,
+        workers: flags.workers,
     };
     let places = [
         ("cores", "--cores"),
+        ("workers", "--workers"),
         ("load", "--load"),
         ("kernel", "--kernel"),
         ("isa", "--isa"),
@@ -49,6 +51,9 @@ pub(super) fn from_keys(keys: &mut Keys<'_, '_>, found: &mut Findings) -> CpuBur
         level: keys.read("level", "level", found, level).map_or(0, i32::from),
         inject_error: keys
             .read("inject_error", "inject_error", found, |value| quantity::injected_error(&string(value)?)),
+        workers: keys.read("workers", "workers", found, |value| {
+            u32::try_from(whole(value)?).map_err(|_| Problem::new("workers this many", "use 1 to 1024"))
+        }),
     }
 }
 

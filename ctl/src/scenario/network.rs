@@ -1,6 +1,6 @@
 //! The network burner as users write it.
 
-use ssts_proto::v1::{NetworkBurner, NetworkProtocol, burner};
+use ssts_proto::v1::{NetworkBurner, NetworkProtocol, NetworkZeroCopy, burner};
 use toml::de::DeValue;
 
 use super::{
@@ -24,7 +24,7 @@ pub(crate) fn burn_network(flags: &BurnNetwork) -> Plan {
         rate_per_s,
         packet_bytes: narrow(flags.packet),
         buffer_bytes: narrow(flags.buffer),
-        zerocopy: flags.zerocopy,
+        zerocopy: flags.zerocopy.map(NetworkZeroCopy::from).unwrap_or_default().into(),
         congestion: flags.congestion.clone().unwrap_or_default(),
         both: flags.both,
         cores: flags.cores.as_ref().map(|cores| cores.0.clone()).unwrap_or_default(),
@@ -61,7 +61,7 @@ pub(super) fn from_keys(keys: &mut Keys<'_, '_>, found: &mut Findings) -> Networ
         rate_per_s,
         packet_bytes: keys.read("packet", "packet_bytes", found, bytes),
         buffer_bytes: keys.read("buffer", "buffer_bytes", found, bytes),
-        zerocopy: keys.read("zerocopy", "zerocopy", found, yes_or_no).unwrap_or_default(),
+        zerocopy: keys.read("zerocopy", "zerocopy", found, zero_copy).unwrap_or_default().into(),
         congestion: keys.read("congestion", "congestion", found, string).unwrap_or_default(),
         both: keys.read("both", "both", found, yes_or_no).unwrap_or_default(),
         cores: keys.read("cores", "cores", found, cores).unwrap_or_default(),
@@ -84,6 +84,19 @@ fn protocol(value: &DeValue<'_>) -> Result<NetworkProtocol, Problem> {
         ("connect", NetworkProtocol::Connect),
     ];
     one_of(value, "protocol", &known)
+}
+
+/// A name, or whether at all.
+fn zero_copy(value: &DeValue<'_>) -> Result<NetworkZeroCopy, Problem> {
+    match value {
+        DeValue::Boolean(false) => Ok(NetworkZeroCopy::Unspecified),
+        DeValue::Boolean(true) => Ok(NetworkZeroCopy::Sendfile),
+        DeValue::String(_) => {
+            let known = [("sendfile", NetworkZeroCopy::Sendfile), ("msg", NetworkZeroCopy::Msg)];
+            one_of(value, "way to send without copying", &known)
+        }
+        _ => Err(wrong_type(value, "\"sendfile\", \"msg\", true or false")),
+    }
 }
 
 /// A rate in quotes, or a whole number.
@@ -147,6 +160,24 @@ mod tests {
     fn a_rate_is_of_what_flows() {
         let plan = flags("--peer h --protocol rr --rate 5000 --duration 1s");
         assert_eq!((kind(&plan).rate_bits_per_s, kind(&plan).rate_per_s), (None, Some(5_000)));
+    }
+
+    #[test]
+    fn zero_copy_has_two_ways_and_a_better_one() {
+        for (flag, key, how) in [
+            ("--zerocopy", "true", NetworkZeroCopy::Sendfile),
+            ("--zerocopy sendfile", "'sendfile'", NetworkZeroCopy::Sendfile),
+            ("--zerocopy msg", "'msg'", NetworkZeroCopy::Msg),
+            ("", "false", NetworkZeroCopy::Unspecified),
+        ] {
+            let plan = flags(&format!("--peer h {flag} --duration 1s"));
+            let file = format!(
+                "name = 'x'\n[[phase]]\nname = 'a'\nduration = '1s'\n[[phase.burner]]\nkind = 'network'\n\
+                 peer = 'h'\nzerocopy = {key}\n"
+            );
+            let from_file = Plan::from_toml("x.toml", &file).unwrap();
+            assert_eq!((kind(&plan).zerocopy(), kind(&from_file).zerocopy()), (how, how), "{flag} {key}");
+        }
     }
 
     #[test]

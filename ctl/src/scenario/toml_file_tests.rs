@@ -100,6 +100,7 @@ fn kernels_have_settings_of_their_own() {
     };
     let power = cpu("kernel = 'power'\nmemory_share = 25");
     assert_eq!((power.kernel(), power.memory_percent), (CpuKernel::Power, Some(25)));
+    assert_eq!(cpu("workers = 64").workers, Some(64));
     let cache = cpu("kernel = 'cache'\nlevel = 'l3'");
     assert_eq!((cache.kernel(), cache.level()), (CpuKernel::Cache, MemoryLevel::L3));
     for (keys, wrong) in [
@@ -107,6 +108,8 @@ fn kernels_have_settings_of_their_own() {
         ("kernel = 'fma'\nmemory_share = 5", "no such setting"),
         ("kernel = 'power'\nmemory_share = 101", "101 %"),
         ("inject_error = 'some@1s'", "'some' is no worker"),
+        ("workers = 0", "0 workers"),
+        ("workers = 5_000_000_000", "workers this many"),
     ] {
         let problems = parse("s.toml", &with_burner(&format!("kind = 'cpu'\n{keys}"))).unwrap_err();
         assert!(problems[0].message.contains(wrong), "{keys}: {problems:?}");

@@ -8,12 +8,22 @@ use crate::v1::{CpuBurner, CpuIsa, CpuKernel, CpuPrecision, MemoryLevel};
 /// Percent of the steps of `power` that move a line of memory, when unset: the floating-point pipes hardly notice.
 pub const DEFAULT_MEMORY_PERCENT: u32 = 10;
 
+/// Workers of one burner at most: far more than anybody's scheduler wants to juggle, and a bound on what one message can ask.
+pub const MAX_CPU_WORKERS: u32 = 1_024;
+
 pub(super) fn check(field: &str, cpu: &CpuBurner, found: &mut Violations) {
     let mut seen = HashSet::new();
     for core in &cpu.cores {
         if !seen.insert(core) {
             found.add(format!("{field}.cores"), format!("core {core} is named twice"), "name each core once");
         }
+    }
+    if let Some(workers) = cpu.workers.filter(|workers| !(1..=MAX_CPU_WORKERS).contains(workers)) {
+        found.add(
+            format!("{field}.workers"),
+            format!("{workers} workers"),
+            format!("use 1 to {MAX_CPU_WORKERS}, or leave it out for one on each core"),
+        );
     }
     if let Some(load) = &cpu.load {
         profile::check(&format!("{field}.load"), load, found);
@@ -54,6 +64,17 @@ fn settings_of_kernel(field: &str, cpu: &CpuBurner, found: &mut Violations) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_worker_and_too_many_are_refused() {
+        for (workers, refused) in
+            [(None, false), (Some(0), true), (Some(1), false), (Some(1_024), false), (Some(1_025), true)]
+        {
+            let mut found = Violations::default();
+            check("cpu", &CpuBurner { workers, ..CpuBurner::default() }, &mut found);
+            assert_eq!(!found.is_empty(), refused, "{workers:?}");
+        }
+    }
 
     #[test]
     fn settings_of_other_kernels_are_refused() {

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, ops::RangeInclusive};
 
 use super::{MAX_RATE_PER_S, Violations, known};
-use crate::v1::{NetworkBurner, NetworkProtocol};
+use crate::v1::{NetworkBurner, NetworkProtocol, NetworkZeroCopy};
 
 /// Streams that a network burner may have.
 pub const MAX_STREAMS: u32 = 1_024;
@@ -20,6 +20,7 @@ pub(super) fn check(field: &str, network: &NetworkBurner, found: &mut Violations
     use NetworkProtocol as Protocol;
     let part = |name: &str| format!("{field}.{name}");
     known::<Protocol>(&part("protocol"), network.protocol, found);
+    known::<NetworkZeroCopy>(&part("zerocopy"), network.zerocopy, found);
     let protocol = match network.protocol() {
         Protocol::Unspecified => Protocol::Tcp,
         protocol => protocol,
@@ -59,7 +60,7 @@ pub(super) fn check(field: &str, network: &NetworkBurner, found: &mut Violations
         (network.rate_bits_per_s.is_some() && !is_bulk, "rate_bits_per_s", "tcp or udp"),
         (network.rate_per_s.is_some() && is_bulk, "rate_per_s", "rr or connect"),
         (network.packet_bytes.is_some() && protocol == Protocol::Connect, "packet_bytes", "tcp, udp or rr"),
-        (network.zerocopy && !is_tcp, "zerocopy", "tcp"),
+        (network.zerocopy != 0 && !is_tcp, "zerocopy", "tcp"),
         (!network.congestion.is_empty() && !is_tcp, "congestion", "tcp"),
         (network.both && !is_bulk, "both", "tcp or udp"),
     ];
@@ -148,7 +149,7 @@ mod tests {
             rate_bits_per_s: Some(1_000),
             packet_bytes: Some(1 << 20),
             buffer_bytes: Some(4_096),
-            zerocopy: true,
+            zerocopy: NetworkZeroCopy::Msg.into(),
             congestion: "bbr".into(),
             both: true,
             cores: vec![0, 1],
@@ -173,7 +174,8 @@ mod tests {
             ("b.packet_bytes", NetworkBurner { packet_bytes: Some(65_508), ..with(P::Udp) }),
             ("b.packet_bytes", NetworkBurner { packet_bytes: Some(1), ..with(P::Connect) }),
             ("b.buffer_bytes", NetworkBurner { buffer_bytes: Some(1), ..with(P::Tcp) }),
-            ("b.zerocopy", NetworkBurner { zerocopy: true, ..with(P::Udp) }),
+            ("b.zerocopy", NetworkBurner { zerocopy: 1, ..with(P::Udp) }),
+            ("b.zerocopy", NetworkBurner { zerocopy: 7, ..with(P::Tcp) }),
             ("b.congestion", NetworkBurner { congestion: "bbr".into(), ..with(P::Udp) }),
             ("b.congestion", NetworkBurner { congestion: "../x".into(), ..with(P::Tcp) }),
             ("b.both", NetworkBurner { both: true, ..with(P::RequestResponse) }),

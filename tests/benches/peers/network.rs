@@ -13,6 +13,7 @@ use crate::{
     ROUNDS,
     measure::{number, result_of},
     peer::is_installed,
+    round_trip,
     table::{Figure, Pair, Table},
 };
 
@@ -73,6 +74,7 @@ fn cable(ground: &Ground, table: &mut Table) {
     );
     let udp = compare(ground, to, "--protocol udp", &|| peer(&["-u", "-b", "0", "-l", "1448"]));
     udp.tell_datagrams(table);
+    round_trip::rows(ground, table, &wire);
     drop(daemons);
     ground.configure("");
 }
@@ -185,7 +187,7 @@ fn iperf3(wire: Option<&Wire>, to: &str, flags: &[&str]) -> Option<Carried> {
 }
 
 /// A command at one end of the cable, or here.
-fn at(wire: Option<&Wire>, side: Side) -> Command {
+pub(crate) fn at(wire: Option<&Wire>, side: Side) -> Command {
     let mut command = Command::new("env");
     if let Some(wire) = wire {
         command = Command::new("ip");

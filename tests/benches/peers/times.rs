@@ -14,7 +14,7 @@ use ssts_tests::{Ctl, Daemon, Ground, outside::Process};
 use crate::{
     BURNS, ROUNDS,
     measure::{SURVIVAL, since},
-    peer::StressNg,
+    peer::{self, StressNg},
     table::{Figure, Pair, Table},
 };
 
@@ -31,19 +31,17 @@ fn start_and_stop(ground: &Ground, table: &mut Table, workers: usize, start_ms: 
     let daemon = Daemon::start(ground);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
+        // A signal is sent by a thread that does not wait for a core, and so is the command.
+        .on_thread_start(peer::look_first)
         .enable_all()
         .build()
         .unwrap_or_else(|error| panic!("no runtime: {error}"));
     let mut client = AgentClient::new(runtime.block_on(ssts_tests::connect(ground)));
-    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     for round in 0..ROUNDS {
         let run_id = format!("times-{workers}-{round}");
-        let burner = Burner { kind: Some(burner::Kind::Cpu(CpuBurner::default())) };
-        let phase = Phase {
-            name: "burn".into(),
-            duration_ms: 60_000,
-            burners: vec![burner; workers.div_ceil(cores)],
-        };
+        let cpu = CpuBurner { workers: Some(workers as u32), ..CpuBurner::default() };
+        let burners = vec![Burner { kind: Some(burner::Kind::Cpu(cpu)) }];
+        let phase = Phase { name: "burn".into(), duration_ms: 60_000, burners };
         let scenario = Scenario { name: "times".into(), phases: vec![phase], ..Scenario::default() };
         let request =
             StartRequest { run_id: run_id.clone(), scenario: Some(scenario), ..StartRequest::default() };

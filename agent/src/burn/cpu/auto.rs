@@ -7,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    CpuLoad,
-    kernel::{Kernel, Recipe},
-};
+use super::{CpuLoad, kernel::Kernel, recipe::Recipe};
 use crate::{burn::BurnError, clock};
 
 /// For each kernel: the counters move once a millisecond.
@@ -28,12 +25,13 @@ pub(super) fn hottest(load: &CpuLoad, cores: &[u32]) -> Result<Recipe, BurnError
     let packages = packages(&load.sys);
     let mut best: Option<(f64, Recipe)> = None;
     for recipe in load.recipes() {
-        let heat = match power(&packages, &recipe, cores)? {
+        let mut kernel = recipe.build()?;
+        let heat = match power(&packages, &*kernel, cores)? {
             Some(watts) => watts,
-            None => flops_per_s(&recipe)?,
+            None => flops_per_s(&mut *kernel)?,
         };
         if best.as_ref().is_none_or(|(hottest, _)| heat > hottest * MARGIN) {
-            best = Some((heat, recipe));
+            best = Some((heat, Recipe { adds: kernel.adds(), ..recipe }));
         }
     }
     Ok(best.map_or_else(|| load.recipe.clone(), |(_, recipe)| recipe))
@@ -55,12 +53,10 @@ fn energy_uj(packages: &[PathBuf]) -> Option<u64> {
 }
 
 /// Watts while all cores compute it. None without a counter that moves, or when one began anew meanwhile.
-fn power(packages: &[PathBuf], recipe: &Recipe, cores: &[u32]) -> Result<Option<f64>, BurnError> {
+fn power(packages: &[PathBuf], prototype: &dyn Kernel, cores: &[u32]) -> Result<Option<f64>, BurnError> {
     if energy_uj(packages).is_none() {
         return Ok(None);
     }
-    let prototype = recipe.build()?;
-    let prototype: &dyn Kernel = &*prototype;
     let end = clock::boottime() + WINDOW;
     let burn = move |core: u32| -> Result<(), BurnError> {
         core_affinity::set_for_current(core_affinity::CoreId { id: core as usize });
@@ -92,8 +88,7 @@ fn power(packages: &[PathBuf], recipe: &Recipe, cores: &[u32]) -> Result<Option<
 }
 
 /// By this thread's CPU clock, in registers alone.
-fn flops_per_s(recipe: &Recipe) -> Result<f64, BurnError> {
-    let mut kernel = recipe.build()?;
+fn flops_per_s(kernel: &mut dyn Kernel) -> Result<f64, BurnError> {
     let mut best = Duration::MAX;
     for _ in 0..LOOKS {
         let begin = clock::thread_cpu();

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::{
     Isa, cache_vector,
-    kernel::{Caches, Kernel, Level, Work},
+    kernel::{Kernel, Work},
+    recipe::{Caches, Level},
     sweep::{LINE_BYTES, LINE_WORDS, Line},
 };
 use crate::burn::{
@@ -121,6 +122,13 @@ impl Kernel for Chase {
         Ok(Box::new(Self { isa, level, seed, lines, chain: self.chain.clone(), at, place: 0, expected, got }))
     }
 
+    fn with_isa(&self, isa: Isa) -> Option<Box<dyn Kernel>> {
+        // The area is the same, and may be a gigabyte.
+        let (expected, got) = ([0; LINE_WORDS], [0; LINE_WORDS]);
+        let at = self.chain.as_ref()?.first;
+        Some(Box::new(Self { isa, at, place: 0, expected, got, chain: self.chain.clone(), ..*self }))
+    }
+
     fn learn(&mut self) {
         let chain = Arc::new(Chain::new(self.lines, self.seed));
         self.at = chain.first;
@@ -156,6 +164,23 @@ mod tests {
             at = chain.lines[at].0[0] as usize;
         }
         assert_eq!(at, chain.first);
+    }
+
+    #[test]
+    fn other_instructions_chase_through_the_same_area() {
+        let caches = Caches { l1_bytes: 8 << 10, l2_bytes: 0, l3_bytes: 0 };
+        let mut chase = Chase::new(Isa::Portable, Level::L1, &caches, 1);
+        assert!(chase.with_isa(Isa::Portable).is_none(), "there is no area yet");
+        chase.learn();
+        for isa in Isa::available() {
+            let mut other = chase.with_isa(isa).unwrap();
+            assert_eq!(Arc::strong_count(chase.chain.as_ref().unwrap()), 2, "no area of its own");
+            for _ in 0..3 {
+                other.compute().unwrap();
+                let (got, expected) = other.outcome();
+                assert_eq!(got, expected);
+            }
+        }
     }
 
     #[test]

@@ -12,9 +12,10 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Isa, chains_vector,
-    kernel::{Kernel, Precision, Recipe, Work},
-    sweep::{LINE_BYTES, LINE_WORDS, Line, ROUND, Sweep},
+    Isa, chains_reference, chains_vector,
+    kernel::{Kernel, Work},
+    recipe::{Caches, Precision, Recipe},
+    sweep::{LINE_BYTES, Line, ROUND, Sweep},
 };
 use crate::{
     burn::{BurnError, random::split_mix},
@@ -67,7 +68,7 @@ impl Shape {
     }
 
     /// Whether a chain adds only: half of them, never the first or the third.
-    fn adds_only(&self, chain: usize) -> bool {
+    pub(super) fn adds_only(&self, chain: usize) -> bool {
         self.adds && if self.chains == WIDE_CHAINS { chain >= FMA_CHAINS } else { chain % 2 == 1 }
     }
 
@@ -93,16 +94,18 @@ pub(super) struct Chains {
     lines: Arc<[Line]>,
     expected: Arc<[u64]>,
     got: Vec<u64>,
+    /// Made when the first unit is computed, on the worker's own core.
     sweep: Option<Sweep>,
-    caches: super::kernel::Caches,
+    caches: Caches,
+    sharers: u32,
 }
 
 impl Chains {
     /// Registers alone.
     pub(super) fn fma(isa: Isa, precision: Precision, seed: u64) -> Self {
         let shape = Shape { isa, precision, chains: FMA_CHAINS, adds: false, steps: STEPS, gap: 0 };
-        let caches = super::kernel::Caches { l1_bytes: 0, l2_bytes: 0, l3_bytes: 0 };
-        Self::of_shape(shape, seed, caches)
+        let caches = Caches { l1_bytes: 0, l2_bytes: 0, l3_bytes: 0 };
+        Self::of_shape(shape, seed, caches, 1)
     }
 
     /// Whichever of multiply-adds alone and multiply-adds with additions does more here, and a share of memory.
@@ -121,18 +124,28 @@ impl Chains {
         // Without memory: its time would blur which pipes are there.
         let rate = |adds| {
             let bare = Shape { gap: 0, ..shape(adds) };
-            Self::of_shape(bare, recipe.seed, recipe.caches).flops_per_s()
+            Self::of_shape(bare, recipe.seed, recipe.caches, 1).flops_per_s()
         };
-        Self::of_shape(shape(rate(true) > rate(false)), recipe.seed, recipe.caches)
+        let adds = recipe.adds.unwrap_or_else(|| rate(true) > rate(false));
+        Self::of_shape(shape(adds), recipe.seed, recipe.caches, recipe.sharers)
     }
 
-    fn of_shape(shape: Shape, seed: u64, caches: super::kernel::Caches) -> Self {
+    fn of_shape(shape: Shape, seed: u64, caches: Caches, sharers: u32) -> Self {
         let mut state = seed;
         let words = shape.chains * shape.words();
         let start: Arc<[u64]> = (0..words).map(|_| word_near_middle(shape.precision, &mut state)).collect();
         let addend = |state: &mut u64| addend_word(shape.precision, state);
         let lines = (0..shape.lines()).map(|_| Line(std::array::from_fn(|_| addend(&mut state)))).collect();
-        Self { shape, got: start.to_vec(), start, lines, expected: Arc::new([]), sweep: None, caches }
+        Self {
+            shape,
+            got: start.to_vec(),
+            start,
+            lines,
+            expected: Arc::new([]),
+            sweep: None,
+            caches,
+            sharers,
+        }
     }
 
     /// By this thread's CPU clock, the best of some units.
@@ -145,44 +158,6 @@ impl Chains {
         }
         self.shape.work().flops as f64 / best.as_secs_f64().max(f64::MIN_POSITIVE)
     }
-
-    /// One lane's end, by scalar operations.
-    fn end_of_lane(&self, chain: usize, word: usize, half: usize) -> u64 {
-        let Shape { precision, steps, isa, gap, .. } = self.shape;
-        let fused = isa != Isa::Portable;
-        let lane = |word: u64| match precision {
-            Precision::Double => f64::from_bits(word),
-            Precision::Single => f64::from(f32::from_bits((word >> (32 * half)) as u32)),
-        };
-        let bits = |x: f64| match precision {
-            Precision::Double => x.to_bits(),
-            // Exact: what comes here is a binary32.
-            Precision::Single => u64::from((x as f32).to_bits()) << (32 * half),
-        };
-        let start = lane(self.start[chain * self.shape.words() + word]);
-        if self.shape.adds_only(chain) {
-            return bits(start + C * steps as f64);
-        }
-        let step = |x: f64, addend: f64| match (precision, fused) {
-            (Precision::Double, true) => x.mul_add(A, addend),
-            (Precision::Double, false) => x * A + addend,
-            (Precision::Single, true) => f64::from((x as f32).mul_add(A as f32, addend as f32)),
-            (Precision::Single, false) => f64::from(x as f32 * A as f32 + addend as f32),
-        };
-        // The first chain takes its addend from the first register's worth of the line, the third from the second.
-        let part = match chain {
-            0 => Some(0),
-            2 if self.shape.words() < LINE_WORDS => Some(self.shape.words()),
-            _ => None,
-        };
-        let addend = |at: usize| match part {
-            Some(part) if gap > 0 && (at + 1).is_multiple_of(gap) => {
-                lane(self.lines[at / gap].0[part + word])
-            }
-            _ => B,
-        };
-        bits((0..steps).fold(start, |x, at| step(x, addend(at))))
-    }
 }
 
 impl Kernel for Chains {
@@ -191,35 +166,35 @@ impl Kernel for Chains {
     }
 
     fn fork(&self) -> Result<Box<dyn Kernel>, BurnError> {
-        let sweep = (self.shape.gap > 0).then(|| Sweep::new(&self.caches, &self.lines));
         Ok(Box::new(Self {
             shape: self.shape,
             start: self.start.clone(),
             lines: self.lines.clone(),
             expected: self.expected.clone(),
             got: self.start.to_vec(),
-            sweep,
+            sweep: None,
             caches: self.caches,
+            sharers: self.sharers,
         }))
     }
 
     fn learn(&mut self) {
-        let words = self.shape.words();
-        self.expected = (0..self.start.len())
-            .map(|at| {
-                let of_half = |half| self.end_of_lane(at / words, at % words, half);
-                (0..self.shape.precision.per_word()).map(of_half).fold(0, |word, lane| word | lane)
-            })
-            .collect();
+        self.expected = chains_reference::ends(&self.shape, &self.start, &self.lines).into();
     }
 
     fn compute(&mut self) -> Result<(), BurnError> {
-        chains_vector::compute(&self.shape, &self.start, &mut self.got, self.sweep.as_mut());
+        let make = || Sweep::new(&self.caches, self.sharers, &self.lines);
+        let sweep = (self.shape.gap > 0).then(|| self.sweep.get_or_insert_with(make));
+        chains_vector::compute(&self.shape, &self.start, &mut self.got, sweep);
         Ok(())
     }
 
     fn outcome(&mut self) -> (&mut [u64], &[u64]) {
         (&mut self.got, &self.expected)
+    }
+
+    fn adds(&self) -> Option<bool> {
+        Some(self.shape.adds)
     }
 
     fn variant(&self) -> Option<String> {

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use super::{
     Isa,
     chains::{A, B, C, FMA_CHAINS, Shape, WIDE_CHAINS},
-    kernel::{Level, Precision},
+    recipe::{Level, Precision},
     sweep::{LINE_WORDS, Line, ORDER, Sweep},
 };
 
@@ -113,6 +113,11 @@ macro_rules! form {
                         step!(b, b);
                     }
                     let level = ORDER[access % ORDER.len()];
+                    let (from, to) = sweep.coming(level);
+                    prefetch(from);
+                    if !matches!(level, Level::Dram) {
+                        prefetch(to);
+                    }
                     let (from, to) = sweep.next(level);
                     let from: *const Line = from;
                     let to: *mut Line = to;
@@ -182,6 +187,19 @@ macro_rules! array_operations {
             }
         }
     };
+}
+
+/// Brings a line near before it is needed.
+#[inline(always)]
+fn prefetch(line: Option<&Line>) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(line) = line {
+        let line: *const Line = line;
+        // SAFETY: a hint, of an address that is there; SSE is in the architecture's base.
+        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
 }
 
 /// Ordinary stores need none.

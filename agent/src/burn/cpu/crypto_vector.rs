@@ -8,7 +8,7 @@ use super::{
     Isa,
     crypto::{BLOCK_WORDS, DIGEST_WORDS, Input, Size, from_state, size, to_state},
     crypto_reference::{K, S_BOX, times_x},
-    kernel::KernelName,
+    recipe::KernelName,
 };
 
 /// One unit: the blocks of all streams, then the state of the hash.

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::kernel::KernelName;
+use super::recipe::KernelName;
 
 /// Instructions that a kernel can be built from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Isa {
     /// The architecture's base.

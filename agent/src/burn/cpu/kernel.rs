@@ -5,165 +5,8 @@ use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Isa,
-    branch::Branch,
-    cache::{self, Chase},
-    chains::Chains,
-    crypto::Crypto,
-    integer::Integer,
-    matrix::Matrix,
-    root::Root,
-    sweep::Sweep,
-    switch::Switch,
-};
+use super::Isa;
 use crate::burn::BurnError;
-
-/// One kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum KernelName {
-    /// Multiply-adds in registers.
-    Fma,
-    /// Multiply-adds and additions, and a share of loads and stores.
-    Power,
-    /// 32-bit integer arithmetic.
-    Integer,
-    /// Branches that can't be predicted.
-    Branch,
-    /// Square roots and divisions.
-    SqrtDiv,
-    /// AES and SHA-256.
-    Crypto,
-    /// A blocked matrix product.
-    Matrix,
-    /// A pointer chase through one level of the memory hierarchy.
-    Cache,
-    /// Two threads that hand a token to and fro.
-    ContextSwitch,
-}
-
-impl KernelName {
-    /// All of them; what `mixed` goes through.
-    pub const ALL: [Self; 9] = [
-        Self::Fma,
-        Self::Power,
-        Self::Integer,
-        Self::Branch,
-        Self::SqrtDiv,
-        Self::Crypto,
-        Self::Matrix,
-        Self::Cache,
-        Self::ContextSwitch,
-    ];
-
-    /// As the command line names it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fma => "fma",
-            Self::Power => "power",
-            Self::Integer => "integer",
-            Self::Branch => "branch",
-            Self::SqrtDiv => "sqrt-div",
-            Self::Crypto => "crypto",
-            Self::Matrix => "matrix",
-            Self::Cache => "cache",
-            Self::ContextSwitch => "context-switch",
-        }
-    }
-
-    /// Whether it computes with floating-point numbers of a choosable precision.
-    pub fn has_precision(self) -> bool {
-        matches!(self, Self::Fma | Self::Power | Self::SqrtDiv | Self::Matrix)
-    }
-}
-
-/// Of floating-point numbers: IEEE 754 binary64 or binary32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 64 bits.
-    Double,
-    /// 32 bits.
-    Single,
-}
-
-impl Precision {
-    /// As the command line names it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Double => "double",
-            Self::Single => "single",
-        }
-    }
-
-    /// Numbers in 64 bits.
-    pub(super) fn per_word(self) -> usize {
-        match self {
-            Self::Double => 1,
-            Self::Single => 2,
-        }
-    }
-}
-
-/// A level of the memory hierarchy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// The core's own first cache.
-    L1,
-    /// The second.
-    L2,
-    /// The third, mostly shared.
-    L3,
-    /// Behind all caches.
-    Dram,
-}
-
-impl Level {
-    /// All, nearest first.
-    pub const ALL: [Self; 4] = [Self::L1, Self::L2, Self::L3, Self::Dram];
-
-    /// As the command line names it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::L1 => "l1",
-            Self::L2 => "l2",
-            Self::L3 => "l3",
-            Self::Dram => "dram",
-        }
-    }
-}
-
-/// Sizes in bytes of the caches that a core sees; 0 for a level that it lacks, or that the host does not tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Caches {
-    /// First, data.
-    pub l1_bytes: u64,
-    /// Second.
-    pub l2_bytes: u64,
-    /// Third.
-    pub l3_bytes: u64,
-}
-
-/// Everything that decides what a kernel computes, and so its answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recipe {
-    /// Which.
-    pub kernel: KernelName,
-    /// With which instructions.
-    pub isa: Isa,
-    /// Of floating-point numbers, where it has any.
-    pub precision: Precision,
-    /// Of `power`: percent of steps that move a line of memory.
-    pub memory_percent: u32,
-    /// Of `cache`: where its chain lies.
-    pub level: Level,
-    /// Of the host.
-    pub caches: Caches,
-    /// Where pseudo-random numbers start.
-    pub seed: u64,
-}
 
 /// What one unit of work is, exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -187,6 +30,11 @@ pub trait Kernel: Debug + Send + Sync {
     /// When the kernel has no pipe or thread left.
     fn fork(&self) -> Result<Box<dyn Kernel>, BurnError>;
 
+    /// A copy that computes the same with other instructions, where that needs nothing but what is there.
+    fn with_isa(&self, _isa: Isa) -> Option<Box<dyn Kernel>> {
+        None
+    }
+
     /// Computes the known answer, another way than [`Kernel::compute`] does. Until then it is empty.
     fn learn(&mut self);
 
@@ -204,52 +52,14 @@ pub trait Kernel: Debug + Send + Sync {
         None
     }
 
+    /// Whether additions go with its multiply-adds, where it chose that.
+    fn adds(&self) -> Option<bool> {
+        None
+    }
+
     /// The clock of a thread that computes for this one, whose time counts as the worker's.
     fn partner(&self) -> Option<nix::time::ClockId> {
         None
-    }
-}
-
-impl Recipe {
-    /// The kernel, its answer not yet computed.
-    ///
-    /// # Errors
-    /// When it can't be had here.
-    pub fn build(&self) -> Result<Box<dyn Kernel>, BurnError> {
-        assert!(self.isa.is_available_for(self.kernel), "admission lets through what the host has");
-        Ok(match self.kernel {
-            KernelName::Fma => Box::new(Chains::fma(self.isa, self.precision, self.seed)),
-            KernelName::Power => Box::new(Chains::power(self)),
-            KernelName::Integer => Box::new(Integer::new(self.isa, self.seed)),
-            KernelName::Branch => Box::new(Branch::new(self.isa, self.seed)),
-            KernelName::SqrtDiv => Box::new(Root::new(self.isa, self.precision, self.seed)),
-            KernelName::Crypto => Box::new(Crypto::new(self.isa, self.seed)),
-            KernelName::Matrix => Box::new(Matrix::new(self.isa, self.precision, self.seed)),
-            KernelName::Cache => Box::new(Chase::new(self.isa, self.level, &self.caches, self.seed)),
-            KernelName::ContextSwitch => Box::new(Switch::new(self.isa, self.seed)?),
-        })
-    }
-
-    /// Bytes that so many workers keep beyond some pages each.
-    pub fn memory_bytes(&self, workers: u64) -> u64 {
-        match self.kernel {
-            KernelName::Power if self.memory_percent > 0 => workers * Sweep::bytes(&self.caches),
-            // With the order of visits, 4 bytes a line, while it is built.
-            KernelName::Cache => cache::area_bytes(&self.caches, self.level) / 16 * 17,
-            _ => 0,
-        }
-    }
-
-    /// In words: `fma, avx512, double`.
-    pub fn describe(&self) -> String {
-        let mut words = vec![self.kernel.name(), self.isa.name()];
-        if self.kernel.has_precision() {
-            words.push(self.precision.name());
-        }
-        if self.kernel == KernelName::Cache {
-            words.push(self.level.name());
-        }
-        words.join(", ")
     }
 }
 
@@ -303,7 +113,12 @@ pub(super) fn run_unit(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::{Duration, Instant};
+
+    use super::{
+        super::recipe::{Caches, KernelName, Level, Precision, Recipe},
+        *,
+    };
 
     const CACHES: Caches = Caches { l1_bytes: 32 << 10, l2_bytes: 256 << 10, l3_bytes: 4 << 20 };
 
@@ -320,6 +135,8 @@ mod tests {
                     level: Level::L1,
                     caches: CACHES,
                     seed,
+                    adds: None,
+                    sharers: 1,
                 };
                 if kernel.has_precision() {
                     recipes.push(Recipe { precision: Precision::Single, ..plain.clone() });
@@ -396,8 +213,11 @@ mod tests {
     fn work_is_stated_as_documented() {
         let work = |kernel, precision, memory_percent| {
             let isa = Isa::Portable;
-            let (level, caches, seed) = (Level::L1, CACHES, 0);
-            Recipe { kernel, isa, precision, memory_percent, level, caches, seed }.build().unwrap().work()
+            let (level, caches, seed, adds, sharers) = (Level::L1, CACHES, 0, None, 1);
+            Recipe { kernel, isa, precision, memory_percent, level, caches, seed, adds, sharers }
+                .build()
+                .unwrap()
+                .work()
         };
         // Chains x lanes x steps, two each.
         let lane_steps = 12 * 4 * 8_192;
@@ -413,5 +233,47 @@ mod tests {
         assert_eq!(work(KernelName::ContextSwitch, Precision::Double, 0).operations, 16);
         // Every tenth of 8,160 steps: a whole number of rounds of 16.
         assert_eq!(work(KernelName::Power, Precision::Double, 10).bytes, 816 * 128);
+    }
+
+    /// How much of a unit's time goes into comparing it, by kernel and instructions.
+    #[test]
+    #[ignore = "a measurement: cargo test --release -p ssts-agent --lib -- --ignored --nocapture share_of_comparing"]
+    fn the_share_of_comparing() {
+        const UNITS: usize = 400;
+        let median = |mut times: Vec<Duration>| {
+            times.sort_unstable();
+            times[times.len() / 2]
+        };
+        let caches = Caches { l1_bytes: 48 << 10, l2_bytes: 2 << 20, l3_bytes: 32 << 20 };
+        for kernel in KernelName::ALL {
+            for isa in Isa::available_for(kernel) {
+                let (level, precision) = (Level::L2, Precision::Double);
+                let recipe = Recipe {
+                    kernel,
+                    isa,
+                    precision,
+                    memory_percent: 10,
+                    level,
+                    caches,
+                    seed: 1,
+                    adds: None,
+                    sharers: 1,
+                };
+                let mut kernel = ready(&recipe);
+                let (mut computing, mut comparing) = (Vec::new(), Vec::new());
+                for _ in 0..UNITS {
+                    let begin = Instant::now();
+                    kernel.compute().unwrap();
+                    let computed = Instant::now();
+                    let (got, expected) = kernel.outcome();
+                    assert_eq!(std::hint::black_box(Difference::between(got, expected)), None);
+                    computing.push(computed - begin);
+                    comparing.push(computed.elapsed());
+                }
+                let (computing, comparing) = (median(computing), median(comparing));
+                let share = 100.0 * comparing.as_secs_f64() / (computing + comparing).as_secs_f64();
+                println!("{:40} {computing:10.1?} {comparing:10.1?} {share:6.2} %", recipe.describe());
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::kernel::{KernelName, Recipe};
+use super::recipe::{KernelName, Recipe};
 use crate::burn::{
     plan::{Figure, Sum},
     profile::LoadProfile,
@@ -19,6 +19,8 @@ pub struct CpuLoad {
     pub choice: Choice,
     /// With which settings; of `choice` the kernel, of `auto` and `mixed` its instructions are the widest that may be used.
     pub recipe: Recipe,
+    /// What a search for the hottest found on these cores before; none to search now.
+    pub known: Option<Found>,
     /// A result to corrupt on purpose.
     pub inject: Option<InjectedError>,
     /// Where a worker that finds a wrong result reads what the host was like.
@@ -28,7 +30,7 @@ pub struct CpuLoad {
 }
 
 /// How the kernel is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Choice {
     /// The one that the recipe names.
@@ -37,6 +39,15 @@ pub enum Choice {
     Auto,
     /// All in turn.
     Mixed,
+}
+
+/// What the search for the hottest found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// The kernel.
+    pub kernel: KernelName,
+    /// Whether additions go with its multiply-adds.
+    pub adds: Option<bool>,
 }
 
 /// An error that is made on purpose.
@@ -63,6 +74,22 @@ impl CpuLoad {
             Choice::Mixed => KernelName::ALL.map(of).to_vec(),
             Choice::Auto => [KernelName::Power, KernelName::Fma, KernelName::Matrix].map(of).to_vec(),
         }
+    }
+
+    /// Whether there is something to be searched for: the hottest kernel, or which mix of `power` does more.
+    pub fn searches(&self) -> bool {
+        match self.choice {
+            Choice::Auto => true,
+            Choice::Named => self.recipe.kernel == KernelName::Power,
+            Choice::Mixed => false,
+        }
+    }
+
+    /// What is known already.
+    pub(super) fn known_recipe(&self) -> Option<Recipe> {
+        let Found { kernel, adds } = self.known?;
+        let recipe = self.recipes().into_iter().find(|recipe| recipe.kernel == kernel)?;
+        Some(Recipe { adds, ..recipe })
     }
 
     /// Bytes that a burner with so many workers keeps.

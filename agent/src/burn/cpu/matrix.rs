@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use super::{
     Isa,
-    kernel::{Kernel, Precision, Work},
+    kernel::{Kernel, Work},
     matrix_vector,
+    recipe::Precision,
 };
 use crate::burn::{BurnError, random::split_mix};
 

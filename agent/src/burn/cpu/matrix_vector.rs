@@ -5,8 +5,9 @@ use std::hint::black_box;
 
 use super::{
     Isa,
-    kernel::Precision,
     matrix::{COLUMN_WORDS, Cut, Factors, ROWS, cut},
+    recipe::Precision,
+    sweep::LINE_WORDS,
 };
 
 /// The whole product, in the order of tiles.
@@ -84,11 +85,20 @@ macro_rules! form {
     ) => {
         #[target_feature(enable = $features)]
         unsafe fn $name(a: &[u64], b: &[u64], c: &mut [u64]) {
-            use std::arch::x86_64::{$all, $fma, $load, $store, $zero};
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch, $all, $fma, $load, $store, $zero};
 
             const REGISTERS: usize = 3;
+            // Rows of B, columns of A: some 12 cycles each, and the second cache is some 15 away. Panels are longer than the first
+            // cache, and a core's own prefetchers come too late for a line every four cycles.
+            const AHEAD: usize = 12;
             let mut tile = [[$zero(); REGISTERS]; $rows];
             for (a, b) in a.as_chunks::<$rows>().0.iter().zip(b.as_chunks::<{ REGISTERS * $words }>().0) {
+                // Hints: an address beyond a panel's end does no harm.
+                _mm_prefetch::<_MM_HINT_T0>(a.as_ptr().wrapping_add(AHEAD * $rows).cast());
+                for word in (0..REGISTERS * $words).step_by(LINE_WORDS) {
+                    let coming = b.as_ptr().wrapping_add(AHEAD * REGISTERS * $words + word);
+                    _mm_prefetch::<_MM_HINT_T0>(coming.cast());
+                }
                 let b: [_; REGISTERS] = std::array::from_fn(|at| {
                     // SAFETY: three registers' worth of words.
                     unsafe { $load(b.as_ptr().add(at * $words).cast()) }

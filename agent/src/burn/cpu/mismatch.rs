@@ -8,11 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    CpuLoad,
-    kernel::{Difference, Recipe},
-    reproduce::Rerun,
-};
+use super::{CpuLoad, kernel::Difference, recipe::Recipe, reproduce::Rerun};
 use crate::{clock, host::HostRoots, observe::sensors};
 
 /// A result that was wrong.

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     CpuLoad, Isa,
     branch::SEQUENCES,
-    kernel::{Kernel, KernelName, Recipe, run_unit},
+    kernel::{Kernel, run_unit},
     mismatch::core_folder,
+    recipe::{KernelName, Recipe},
 };
 use crate::{
     burn::{
@@ -121,7 +122,7 @@ impl Finder<'_> {
             on(Placement::SameCore, Some(self.core), ""),
             on(Placement::Sibling, sibling, "no other thread of this core is among the burner's cores"),
             on(Placement::OtherCore, other, "no other core is among the burner's"),
-            Rerun { placement: Placement::OtherIsa, outcome: self.with_other_isa(recipe) },
+            Rerun { placement: Placement::OtherIsa, outcome: self.with_other_isa(recipe, prototype) },
             Rerun {
                 placement: Placement::Reference,
                 outcome: reference(other.or(sibling), recipe, prototype),
@@ -132,7 +133,7 @@ impl Finder<'_> {
         reruns
     }
 
-    fn with_other_isa(&self, recipe: &Recipe) -> Result<Counted, String> {
+    fn with_other_isa(&self, recipe: &Recipe, prototype: &dyn Kernel) -> Result<Counted, String> {
         let mut available = Isa::available_for(recipe.kernel);
         available.retain(|isa| *isa != recipe.isa);
         // The nearest first: a wide one where the narrowest failed, else the next narrower.
@@ -141,9 +142,15 @@ impl Finder<'_> {
         let build = || -> Result<Counted, BurnError> {
             // Its answer, too, is to be that of this core: the thread was on another one.
             pin_to(self.core)?;
-            let mut prototype = Recipe { isa, ..recipe.clone() }.build()?;
-            prototype.learn();
-            self.repeat(self.core, isa, &*prototype)
+            let other = match prototype.with_isa(isa) {
+                Some(other) => other,
+                None => {
+                    let mut other = Recipe { isa, ..recipe.clone() }.build()?;
+                    other.learn();
+                    other
+                }
+            };
+            self.repeat(self.core, isa, &*other)
         };
         build().map_err(|error| error.to_string())
     }

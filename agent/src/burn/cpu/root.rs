@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::{
     Isa,
     chains::word_near_middle,
-    kernel::{Kernel, Precision, Work},
+    kernel::{Kernel, Work},
+    recipe::Precision,
     root_vector,
 };
 use crate::burn::{BurnError, random::split_mix};

@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use super::{
     Isa,
-    kernel::Precision,
+    recipe::Precision,
     root::{CHAINS, DIVIDENDS, STEPS, words},
 };
 

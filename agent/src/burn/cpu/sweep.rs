@@ -1,8 +1,11 @@
 //! The memory that the `power` kernel sweeps: in each level of the hierarchy two areas. Every access loads a line from one,
 //! computes with it and stores it to the other; at the end of an area the two swap. So a line that was stored or loaded
 //! wrongly once comes back as an operand and shows in the answer.
+//!
+//! Areas fill as they are stored to: the first round reads one unit's lines again and again. Ten megabytes a worker that were
+//! made before would be most of what a start takes.
 
-use super::kernel::{Caches, Level};
+use super::recipe::{Caches, Level};
 
 /// A cache line of every x86 and most others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,13 +39,29 @@ pub(super) struct Sweep {
 struct Areas {
     from: Vec<Line>,
     to: Vec<Line>,
+    /// Lines of each, once it is full: whole units.
+    full: usize,
     position: usize,
+}
+
+impl Areas {
+    /// In the first round `from` holds one unit.
+    #[cold]
+    fn begun(&self) -> usize {
+        self.position % self.from.len()
+    }
+
+    /// Room for the next line: in the first two rounds areas grow, within what was reserved for them.
+    #[cold]
+    fn grow(&mut self) {
+        self.to.push(Line([0; LINE_WORDS]));
+    }
 }
 
 impl Sweep {
     /// For units that move `lines`, a multiple of 16, each time the same: level by level the areas repeat what one unit finds
     /// there.
-    pub(super) fn new(caches: &Caches, lines: &[Line]) -> Self {
+    pub(super) fn new(caches: &Caches, sharers: u32, lines: &[Line]) -> Self {
         let areas = |level: Level| {
             let of_unit: Vec<Line> = lines
                 .iter()
@@ -51,51 +70,70 @@ impl Sweep {
                 .map(|(line, _)| *line)
                 .collect();
             // Whole units only, so that each unit begins with the same line.
-            let units = (area_bytes(caches, level) / LINE_BYTES / of_unit.len()).max(1);
-            let from = of_unit.repeat(units);
-            Areas { to: from.clone(), from, position: 0 }
+            let units = (area_bytes(caches, level, sharers) / LINE_BYTES / of_unit.len()).max(1);
+            let full = units * of_unit.len();
+            let (mut from, to) = (Vec::with_capacity(full), Vec::with_capacity(full));
+            from.extend(of_unit);
+            Areas { from, to, full, position: 0 }
         };
         debug_assert!(lines.len().is_multiple_of(ORDER.len()));
         Self { levels: Level::ALL.map(areas) }
     }
 
     /// What it takes, about: two areas a level.
-    pub(super) fn bytes(caches: &Caches) -> u64 {
-        Level::ALL.iter().map(|level| 2 * area_bytes(caches, *level) as u64).sum()
+    pub(super) fn bytes(caches: &Caches, sharers: u32) -> u64 {
+        Level::ALL.iter().map(|level| 2 * area_bytes(caches, *level, sharers) as u64).sum()
     }
 
     /// The next line of a level, and where it is to be stored.
     #[inline(always)]
     pub(super) fn next(&mut self, level: Level) -> (&Line, &mut Line) {
-        let Areas { from, to, position } = &mut self.levels[level as usize];
-        if *position == from.len() {
-            *position = 0;
-            std::mem::swap(from, to);
+        let areas = &mut self.levels[level as usize];
+        if areas.position == areas.full {
+            areas.position = 0;
+            std::mem::swap(&mut areas.from, &mut areas.to);
         }
-        let at = *position;
-        *position = at + 1;
-        (&from[at], &mut to[at])
+        let at = areas.position;
+        if at == areas.to.len() {
+            areas.grow();
+        }
+        let source = if at < areas.from.len() { at } else { areas.begun() };
+        areas.position = at + 1;
+        (&areas.from[source], &mut areas.to[at])
+    }
+
+    /// What is coming in a level, some accesses ahead, to be had in time: loads far apart in time are beyond what a core's
+    /// own prefetchers see.
+    #[inline(always)]
+    pub(super) fn coming(&self, level: Level) -> (Option<&Line>, Option<&Line>) {
+        let Areas { from, to, position, .. } = &self.levels[level as usize];
+        (from.get(position + AHEAD), to.get(position + AHEAD))
     }
 }
 
-/// Of one of the two: both together fit their level and overflow the one before. Stores to DRAM pass the caches and
-/// take their line out of them, so that area need not be larger than they are.
-fn area_bytes(caches: &Caches, level: Level) -> usize {
+/// Of one of the two: both together fit their level and overflow the one before. Stores to DRAM pass the caches and take
+/// their line out of them, so that area need not be larger than they are. Workers that take turns on a core overflow its
+/// caches together: behind the first one each has a part of the area.
+fn area_bytes(caches: &Caches, level: Level, sharers: u32) -> usize {
     let Caches { l1_bytes, l2_bytes, l3_bytes } = *caches;
     // Where the host does not tell: the smallest of the last fifteen years.
     let known = |bytes: u64, otherwise: u64| if bytes == 0 { otherwise } else { bytes };
     let l1 = known(l1_bytes, 32 << 10);
     let l2 = known(l2_bytes, 256 << 10);
     let l3 = known(l3_bytes, 2 << 20);
+    let part = |bytes: u64| (bytes / u64::from(sharers.max(1))).max(l1);
     let bytes = match level {
         Level::L1 => l1 / 6,
-        Level::L2 => (l2 / 6).max(l1),
+        Level::L2 => part(l2 / 6),
         // A core's part of what is shared, as far as that goes.
-        Level::L3 => l2.min(l3 / 4),
-        Level::Dram => 4 << 20,
+        Level::L3 => part(l2.min(l3 / 4)),
+        Level::Dram => part(1 << 20),
     };
     bytes as usize
 }
+
+/// Accesses to a level between the look ahead and the load.
+const AHEAD: usize = 4;
 
 /// Accesses of a unit must be a multiple of this.
 pub(super) const ROUND: usize = ORDER.len();
@@ -112,7 +150,7 @@ mod tests {
     fn every_unit_finds_the_same_lines_also_after_the_areas_swapped() {
         let caches = Caches { l1_bytes: 48 << 10, l2_bytes: 1 << 20, l3_bytes: 32 << 20 };
         let lines = lines(48);
-        let mut sweep = Sweep::new(&caches, &lines);
+        let mut sweep = Sweep::new(&caches, 1, &lines);
         for _ in 0..50_000 {
             for (line, level) in lines.iter().zip(ORDER.iter().cycle()) {
                 let (from, to) = sweep.next(*level);
@@ -125,9 +163,9 @@ mod tests {
     #[test]
     fn a_line_that_was_stored_wrongly_comes_back() {
         let lines = lines(16);
-        let mut sweep = Sweep::new(&Caches { l1_bytes: 0, l2_bytes: 0, l3_bytes: 0 }, &lines);
+        let mut sweep = Sweep::new(&Caches { l1_bytes: 0, l2_bytes: 0, l3_bytes: 0 }, 1, &lines);
         *sweep.next(Level::L1).1 = Line([99; LINE_WORDS]);
-        let len = sweep.levels[Level::L1 as usize].from.len();
+        let len = sweep.levels[Level::L1 as usize].full;
         let comes_back = (0..2 * len).any(|_| sweep.next(Level::L1).0.0[0] == 99);
         assert!(comes_back);
     }

@@ -8,9 +8,10 @@ use std::{
 
 use super::{
     auto,
-    kernel::{Difference, Kernel, Recipe, Work, run_unit},
-    load::{Choice, CpuLoad},
+    kernel::{Difference, Kernel, Work, run_unit},
+    load::{Choice, CpuLoad, Found},
     mismatch::Mismatch,
+    recipe::Recipe,
     reproduce::Finder,
 };
 use crate::{
@@ -30,11 +31,12 @@ const TURN: u64 = 64;
 /// What all workers share: the recipes, and of each a kernel that knows its answer.
 type Prototypes = Arc<[(Recipe, Box<dyn Kernel>)]>;
 
-/// A worker for each core of the plan. Answers are computed once, here.
+/// A worker for each entry of the plan's cores. Answers are computed once, here.
 pub(in crate::burn) fn crew(plan: &Arc<Plan>, load: &CpuLoad) -> Result<Vec<Box<dyn Worker>>, BurnError> {
-    let recipes = match load.choice {
-        Choice::Auto => vec![auto::hottest(load, &plan.cores)?],
-        Choice::Named | Choice::Mixed => load.recipes(),
+    let recipes = match (load.known_recipe(), load.choice) {
+        (Some(known), _) => vec![known],
+        (None, Choice::Auto) => vec![auto::hottest(load, &plan.distinct_cores())?],
+        (None, Choice::Named | Choice::Mixed) => load.recipes(),
     };
     let prototype = |recipe: Recipe| -> Result<_, BurnError> {
         let mut kernel = recipe.build()?;
@@ -42,6 +44,9 @@ pub(in crate::burn) fn crew(plan: &Arc<Plan>, load: &CpuLoad) -> Result<Vec<Box<
         Ok((recipe, kernel))
     };
     let prototypes: Prototypes = recipes.into_iter().map(prototype).collect::<Result<_, _>>()?;
+    if let (true, None, Some((recipe, kernel))) = (load.searches(), load.known, prototypes.first()) {
+        report(&Report::Found(Found { kernel: recipe.kernel, adds: kernel.adds() }));
+    }
     let worker = |(index, core): (usize, &u32)| -> Box<dyn Worker> {
         Box::new(CpuWorker {
             load: load.clone(),
@@ -98,6 +103,9 @@ impl Worker for CpuWorker {
         };
         let variant = match self.load.choice {
             Choice::Named => describe(&self.prototypes[0]),
+            Choice::Auto if self.load.known.is_some() => {
+                format!("auto, as found before: {}", describe(&self.prototypes[0]))
+            }
             Choice::Auto => format!("auto: {}", describe(&self.prototypes[0])),
             Choice::Mixed => format!("mixed, {}", self.load.recipe.isa.name()),
         };
@@ -128,6 +136,10 @@ impl CpuWorker {
         let mut wrong = None;
         let before = self.units;
         for _ in 0..units {
+            // Where many workers share a core, all that are ahead in its queue finish what they are at before a stop is obeyed.
+            if reins.is_stopped() {
+                break;
+            }
             let turn = (self.units / TURN) as usize % self.kernels.len();
             let kernel = &mut *self.kernels[turn];
             let burning = || Duration::from_nanos(reins.slot().burning_ns.load(Ordering::Relaxed));
@@ -158,7 +170,9 @@ impl CpuWorker {
     }
 
     /// Reports a wrong result as soon as it is known, and again with what became of the repetitions.
-    fn tell(&self, wrong: &Wrong, reins: &Reins) {
+    fn tell(&mut self, wrong: &Wrong, reins: &Reins) {
+        // What repetitions keep takes its place: no more was admitted.
+        self.kernels.clear();
         let (recipe, prototype) = &self.prototypes[wrong.turn];
         let mut mismatch =
             Mismatch::of(&self.load, self.index, self.core, recipe, self.units, wrong.difference);

@@ -24,11 +24,21 @@ pub struct NetworkLoad {
     /// `SO_SNDBUF` and `SO_RCVBUF` of data sockets; none leaves them to the kernel.
     pub buffer_bytes: Option<u32>,
     /// Send without copying.
-    pub zerocopy: bool,
+    pub zerocopy: Option<ZeroCopyMethod>,
     /// TCP's congestion control, by the kernel's name.
     pub congestion: Option<String>,
     /// The sink sends as well.
     pub both: bool,
+}
+
+/// How TCP's bytes are sent without copying them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ZeroCopyMethod {
+    /// sendfile(2), from pages of a memory file.
+    Sendfile,
+    /// `MSG_ZEROCOPY`, from this process's memory.
+    Msg,
 }
 
 /// What is counted beyond what all burners do. `Sink`: there; `Returned`: of what the sink sent, here.
@@ -50,6 +60,8 @@ pub(super) enum Count {
     RoundTrip,
     SinkCpu,
     Unanswered,
+    ZeroCopySends,
+    ZeroCopyCopied,
 }
 
 impl Count {
@@ -71,6 +83,8 @@ impl Count {
             Self::RoundTrip => ("tcp_rtt", "ns", Sum::Max),
             Self::SinkCpu => ("sink_cpu", "ns", Sum::Total),
             Self::Unanswered => ("unanswered", "1", Sum::Total),
+            Self::ZeroCopySends => ("zerocopy_sends", "1", Sum::Total),
+            Self::ZeroCopyCopied => ("zerocopy_copied", "1", Sum::Total),
         };
         Figure { name, unit, sum }
     }
@@ -96,6 +110,18 @@ macro_rules! counted {
 
 counted!(TCP, TCP_FIGURES, SinkBytes, Retransmits, RoundTrip, SinkCpu);
 counted!(TCP_BOTH, TCP_BOTH_FIGURES, SinkBytes, ReturnedBytes, Retransmits, RoundTrip, SinkCpu);
+counted!(TCP_MSG, TCP_MSG_FIGURES, SinkBytes, Retransmits, RoundTrip, SinkCpu, ZeroCopySends, ZeroCopyCopied);
+counted!(
+    TCP_MSG_BOTH,
+    TCP_MSG_BOTH_FIGURES,
+    SinkBytes,
+    ReturnedBytes,
+    Retransmits,
+    RoundTrip,
+    SinkCpu,
+    ZeroCopySends,
+    ZeroCopyCopied
+);
 counted!(UDP, UDP_FIGURES, Sent, SinkReceived, SinkBytes, Lost, Reordered, Duplicates, Jitter, SinkCpu);
 counted!(
     UDP_BOTH,
@@ -131,25 +157,25 @@ impl NetworkLoad {
 
     /// What is counted beyond what all burners do.
     pub fn figures(&self) -> &'static [Figure] {
-        match (self.protocol, self.both) {
-            (Protocol::Tcp, false) => TCP_FIGURES,
-            (Protocol::Tcp, true) => TCP_BOTH_FIGURES,
-            (Protocol::Udp, false) => UDP_FIGURES,
-            (Protocol::Udp, true) => UDP_BOTH_FIGURES,
-            (Protocol::RequestResponse, _) => REQUESTS_FIGURES,
-            (Protocol::Connect, _) => CONNECTS_FIGURES,
-        }
+        self.counted().1
     }
 
     /// In the order of [`NetworkLoad::figures`].
     pub(super) fn counts(&self) -> &'static [Count] {
+        self.counted().0
+    }
+
+    fn counted(&self) -> (&'static [Count], &'static [Figure]) {
+        let is_msg = self.zerocopy == Some(ZeroCopyMethod::Msg);
         match (self.protocol, self.both) {
-            (Protocol::Tcp, false) => TCP,
-            (Protocol::Tcp, true) => TCP_BOTH,
-            (Protocol::Udp, false) => UDP,
-            (Protocol::Udp, true) => UDP_BOTH,
-            (Protocol::RequestResponse, _) => REQUESTS,
-            (Protocol::Connect, _) => CONNECTS,
+            (Protocol::Tcp, false) if is_msg => (TCP_MSG, TCP_MSG_FIGURES),
+            (Protocol::Tcp, true) if is_msg => (TCP_MSG_BOTH, TCP_MSG_BOTH_FIGURES),
+            (Protocol::Tcp, false) => (TCP, TCP_FIGURES),
+            (Protocol::Tcp, true) => (TCP_BOTH, TCP_BOTH_FIGURES),
+            (Protocol::Udp, false) => (UDP, UDP_FIGURES),
+            (Protocol::Udp, true) => (UDP_BOTH, UDP_BOTH_FIGURES),
+            (Protocol::RequestResponse, _) => (REQUESTS, REQUESTS_FIGURES),
+            (Protocol::Connect, _) => (CONNECTS, CONNECTS_FIGURES),
         }
     }
 
@@ -178,7 +204,7 @@ mod tests {
             rate: Some(1_000),
             block_bytes: 1,
             buffer_bytes: None,
-            zerocopy: false,
+            zerocopy: None,
             congestion: None,
             both: false,
         };
@@ -188,7 +214,7 @@ mod tests {
 
     #[test]
     fn figures_fit_the_control_block_and_have_one_name_each() {
-        for figures in [TCP_BOTH_FIGURES, UDP_BOTH_FIGURES, REQUESTS_FIGURES, CONNECTS_FIGURES] {
+        for figures in [TCP_MSG_BOTH_FIGURES, UDP_BOTH_FIGURES, REQUESTS_FIGURES, CONNECTS_FIGURES] {
             assert!(figures.len() <= MAX_FIGURES);
             let names: HashSet<_> = figures.iter().map(|figure| figure.name).collect();
             assert_eq!(names.len(), figures.len());

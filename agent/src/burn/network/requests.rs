@@ -31,6 +31,10 @@ const READ_BYTES: usize = 1 << 20;
 /// Requests taken up before the sockets are looked at again.
 const MOST_AT_ONCE: usize = 4_096;
 
+/// So long before a request is due, and after the last was sent, the worker stays awake: what it takes to wake up would count
+/// as the path's time. As long as a wake-up takes on an idle core of a virtual machine.
+const ALERT: Duration = Duration::from_micros(100);
+
 /// One worker's requests.
 #[derive(Debug)]
 pub(super) struct Requests {
@@ -40,6 +44,8 @@ pub(super) struct Requests {
     rate_per_s: f64,
     origin: Duration,
     asked: u64,
+    /// When the last was taken up.
+    last: Duration,
 }
 
 #[derive(Debug)]
@@ -77,11 +83,16 @@ impl Requests {
             rate_per_s: rate_per_s.unwrap_or(DEFAULT_RATE_PER_S as f64 * share),
             origin: Duration::ZERO,
             asked: 0,
+            last: Duration::ZERO,
         })
     }
 
     fn due_at(&self, n: u64) -> Duration {
         self.origin + Duration::from_secs_f64(n as f64 / self.rate_per_s)
+    }
+
+    fn is_anything_outstanding(&self) -> bool {
+        self.streams.iter().any(|stream| !stream.outstanding.is_empty())
     }
 
     /// Writes and reads what goes; whether anything went.
@@ -143,13 +154,24 @@ impl Traffic for Requests {
             self.streams[stream].outstanding.push_back(due);
             self.streams[stream].to_write += self.size;
         };
-        let moved = self.exchange(reins)? || taken_up == MOST_AT_ONCE;
-        Ok(if moved { Turn::Busy } else { Turn::Idle(Some(next_due).filter(|due| *due > now)) })
+        if taken_up > 0 {
+            self.last = now;
+        }
+        if self.exchange(reins)? || taken_up == MOST_AT_ONCE {
+            return Ok(Turn::Busy);
+        }
+        let is_due_soon = next_due > now && next_due <= now + ALERT;
+        let is_answered_soon = now < self.last + ALERT && self.is_anything_outstanding();
+        if is_due_soon || is_answered_soon {
+            // No yield: beside others on this core that would cost whole time slices.
+            return Ok(Turn::Busy);
+        }
+        Ok(Turn::Idle(next_due.checked_sub(ALERT).filter(|alert| *alert > now)))
     }
 
     fn drain(&mut self, reins: &Reins) -> io::Result<bool> {
         self.exchange(reins)?;
-        Ok(self.streams.iter().any(|stream| !stream.outstanding.is_empty()))
+        Ok(self.is_anything_outstanding())
     }
 
     /// The slowest requests are those still under way: without them the histogram would flatter the path. Each counts with

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The longest wait between two looks at the command.
-const LOOK: Duration = Duration::from_millis(5);
+pub(super) const LOOK: Duration = Duration::from_millis(5);
 /// How long the last counts may take to come, at the end.
 const GOODBYE: Duration = Duration::from_millis(600);
 /// A sink that was heard so shortly before may be alive, with its last word stuck behind data in a slow link's queue.
@@ -33,7 +33,8 @@ const MOST_WORDS: usize = 64;
 /// An accepted session.
 #[derive(Debug)]
 pub(super) struct Session {
-    peer: SocketAddr,
+    /// The sink's control port.
+    pub(super) peer: SocketAddr,
     control: TcpStream,
     unread: Vec<u8>,
     /// When it was last heard, CLOCK_BOOTTIME.
@@ -102,6 +103,17 @@ impl Session {
 
     /// A data connection, with its token said.
     pub(super) fn data_connection(&self, load: &NetworkLoad, reins: &Reins) -> Result<TcpStream, BurnError> {
+        let stream = self.silent_connection(load, reins)?;
+        (&stream).write_all(&self.token).map_err(|source| NetworkError::Gone { peer: self.peer, source })?;
+        Ok(stream)
+    }
+
+    /// A data connection that has yet to say its token.
+    pub(super) fn silent_connection(
+        &self,
+        load: &NetworkLoad,
+        reins: &Reins,
+    ) -> Result<TcpStream, BurnError> {
         let stream = connect(self.data, reins, |socket| {
             set_buffers(socket, load.buffer_bytes).map_err(NetworkError::local("socket buffers"))?;
             if let Some(name) = &load.congestion {
@@ -111,7 +123,6 @@ impl Session {
             Ok(())
         })?;
         let _best_effort = stream.set_nodelay(load.protocol == Protocol::RequestResponse);
-        (&stream).write_all(&self.token).map_err(|source| NetworkError::Gone { peer: self.peer, source })?;
         Ok(stream)
     }
 

@@ -7,15 +7,21 @@ use std::{
     time::Duration,
 };
 
-use nix::poll::PollFd;
+use nix::poll::{PollFd, PollFlags};
 
 use super::{
-    load::{Count, NetworkLoad},
-    session::Session,
+    error::NetworkError,
+    load::{Count, NetworkLoad, ZeroCopyMethod},
+    queue::keep_short,
+    session::{LOOK, Session, wait_for},
     socket::{Pages, discard, tcp_health, unacknowledged},
     worker::{Ledger, Traffic, Turn, poll_for},
+    zerocopy::ZeroCopy,
 };
-use crate::burn::{BurnError, random, worker::Reins};
+use crate::{
+    burn::{BurnError, random, worker::Reins},
+    clock,
+};
 
 /// Bytes taken off a socket at once.
 const READ_BYTES: usize = 4 << 20;
@@ -23,13 +29,16 @@ const READ_BYTES: usize = 4 << 20;
 const BURST: Duration = Duration::from_millis(1);
 /// What a stalled connection could not send for longer than this is given up.
 const MEMORY: Duration = Duration::from_secs(1);
+/// How long the kernel may take to tell what became of the first bytes.
+const FIRST_NEWS: Duration = Duration::from_millis(100);
 
 /// One worker's streams.
 #[derive(Debug)]
 pub(super) struct Streams {
     streams: Vec<Stream>,
-    data: Vec<u8>,
-    pages: Option<Pages>,
+    source: Source,
+    /// Of one write.
+    block_bytes: usize,
     both: bool,
     rate: Option<Rate>,
     /// Writes that the kernel took.
@@ -45,6 +54,37 @@ pub(super) struct Streams {
 struct Stream {
     socket: TcpStream,
     written: u64,
+    /// With [`Source::Shared`].
+    zero_copy: Option<ZeroCopy>,
+}
+
+/// What is sent, again and again.
+#[derive(Debug)]
+enum Source {
+    Copied(Vec<u8>),
+    File(Pages),
+    /// Never given back: the kernel reads it for as long as a peer lacks some of it.
+    Shared(&'static [u8]),
+}
+
+impl Source {
+    fn new(data: Vec<u8>, method: Option<ZeroCopyMethod>) -> io::Result<Self> {
+        Ok(match method {
+            None => Self::Copied(data),
+            Some(ZeroCopyMethod::Sendfile) => Self::File(Pages::new(&data)?),
+            Some(ZeroCopyMethod::Msg) => Self::Shared(data.leak()),
+        })
+    }
+
+    /// Sends its first so many bytes, or as many as fit.
+    fn send(&self, bytes: usize, stream: &mut Stream) -> io::Result<usize> {
+        match (self, &mut stream.zero_copy) {
+            (Self::File(pages), _) => pages.send(&stream.socket, bytes),
+            (Self::Shared(data), Some(zero_copy)) => zero_copy.send(&stream.socket, &data[..bytes]),
+            (Self::Shared(data), None) => (&stream.socket).write(&data[..bytes]),
+            (Self::Copied(data), _) => (&stream.socket).write(&data[..bytes]),
+        }
+    }
 }
 
 /// Bytes a second, all streams together.
@@ -64,30 +104,40 @@ impl Streams {
         session: &mut Session,
         reins: &Reins,
     ) -> Result<Self, BurnError> {
-        let streams = (0..streams)
-            .map(|_| Ok(Stream { socket: session.data_connection(load, reins)?, written: 0 }))
+        let mut streams = (0..streams)
+            .map(|_| Stream::open(load, session, reins))
             .collect::<Result<Vec<_>, BurnError>>()?;
         session.wait_until_ready(reins, || {})?;
-        let data = random_bytes(load.block_bytes as usize, seed);
-        let pages = load.zerocopy.then(|| Pages::new(&data)).transpose();
-        let pages = pages.map_err(super::error::NetworkError::local("no memory file to send from"))?;
+        hear_first_news(&mut streams, session, reins)?;
+        let block_bytes = load.block_bytes as usize;
+        let source = Source::new(random_bytes(block_bytes, seed), load.zerocopy);
+        let source = source.map_err(NetworkError::local("no memory file to send from"))?;
         let rate = rate_bits_per_s.map(|rate| Rate {
             bytes_per_s: rate / 8.0,
             origin: Duration::ZERO,
             forgiven: 0.0,
         });
-        Ok(Self::over(streams, data, pages, rate, load.both))
+        Ok(Self::over(streams, source, block_bytes, rate, load.both))
     }
 
     fn over(
         streams: Vec<Stream>,
-        data: Vec<u8>,
-        pages: Option<Pages>,
+        source: Source,
+        block_bytes: usize,
         rate: Option<Rate>,
         both: bool,
     ) -> Self {
         let (writes, returned_bytes, first, waits_for_time) = (0, 0, 0, false);
-        Self { streams, data, pages, both, rate, writes, returned_bytes, first, waits_for_time }
+        Self { streams, source, block_bytes, both, rate, writes, returned_bytes, first, waits_for_time }
+    }
+
+    /// Whether the kernel has copied what was sent without copying.
+    pub(super) fn are_copied_all_the_same(&self) -> bool {
+        self.zero_copies().any(|zero_copy| zero_copy.copied > 0)
+    }
+
+    fn zero_copies(&self) -> impl Iterator<Item = &ZeroCopy> {
+        self.streams.iter().filter_map(|stream| stream.zero_copy.as_ref())
     }
 
     fn written(&self) -> u64 {
@@ -97,7 +147,7 @@ impl Streams {
     /// Bytes that may be written now, and when the next may be.
     fn open_now(&mut self, now: Duration) -> (usize, Option<Duration>) {
         let written = self.written() as f64;
-        let whole = self.data.len();
+        let whole = self.block_bytes;
         let Some(rate) = &mut self.rate else { return (whole, None) };
         let should = now.saturating_sub(rate.origin).as_secs_f64() * rate.bytes_per_s;
         let owed = should - rate.forgiven - written;
@@ -119,11 +169,11 @@ impl Streams {
             self.waits_for_time = open == 0;
             due = next_due;
             let stream = &mut self.streams[index];
+            if let Some(zero_copy) = &mut stream.zero_copy {
+                zero_copy.take_finished(&stream.socket)?;
+            }
             if open > 0 {
-                let sent = match &self.pages {
-                    Some(pages) => unless_full(pages.send(&stream.socket, open))?,
-                    None => unless_full((&stream.socket).write(&self.data[..open]))?,
-                };
+                let sent = unless_full(self.source.send(open, stream))?;
                 stream.written += sent as u64;
                 self.writes += u64::from(sent > 0);
                 self.first = (index + 1) % count;
@@ -161,8 +211,11 @@ impl Traffic for Streams {
     }
 
     fn waits_for<'a>(&'a self, polled: &mut Vec<PollFd<'a>>) {
-        let writes = !self.waits_for_time;
-        polled.extend(self.streams.iter().map(|stream| poll_for(stream.socket.as_fd(), self.both, writes)));
+        polled.extend(self.streams.iter().map(|stream| {
+            // Where too much is in flight the error queue is waited for: that is always polled.
+            let is_full = stream.zero_copy.as_ref().is_some_and(ZeroCopy::is_full);
+            poll_for(stream.socket.as_fd(), self.both, !self.waits_for_time && !is_full)
+        }));
     }
 
     fn publish(&mut self, ledger: &Ledger<'_>) {
@@ -176,7 +229,47 @@ impl Traffic for Streams {
         ledger.tell(Count::Retransmits, health.iter().map(|health| health.retransmits).sum());
         ledger.tell(Count::RoundTrip, health.iter().map(|health| health.rtt_ns).max().unwrap_or(0));
         ledger.tell(Count::ReturnedBytes, self.returned_bytes);
+        ledger.tell(Count::ZeroCopySends, self.zero_copies().map(|zero_copy| zero_copy.finished).sum());
+        ledger.tell(Count::ZeroCopyCopied, self.zero_copies().map(|zero_copy| zero_copy.copied).sum());
     }
+}
+
+impl Stream {
+    fn open(load: &NetworkLoad, session: &Session, reins: &Reins) -> Result<Self, BurnError> {
+        if load.zerocopy != Some(ZeroCopyMethod::Msg) {
+            let socket = session.data_connection(load, reins)?;
+            keep_short(&socket);
+            return Ok(Self { socket, written: 0, zero_copy: None });
+        }
+        let socket = session.silent_connection(load, reins)?;
+        keep_short(&socket);
+        let mut zero_copy = ZeroCopy::of(&socket).map_err(NetworkError::local("no MSG_ZEROCOPY here"))?;
+        // The token goes that way too: what becomes of it tells whether the path copies.
+        let token: &'static [u8] = session.token.to_vec().leak();
+        let sent = zero_copy.send(&socket, token);
+        sent.map_err(|source| NetworkError::Gone { peer: session.peer, source })?;
+        Ok(Self { socket, written: 0, zero_copy: Some(zero_copy) })
+    }
+}
+
+/// Waits until the kernel has told of each stream's token whether it was copied, not longer than [`FIRST_NEWS`].
+fn hear_first_news(streams: &mut [Stream], session: &Session, reins: &Reins) -> Result<(), BurnError> {
+    let end = clock::boottime() + FIRST_NEWS;
+    for stream in streams {
+        let Some(zero_copy) = &mut stream.zero_copy else { continue };
+        loop {
+            let taken = zero_copy.take_finished(&stream.socket);
+            taken.map_err(|source| NetworkError::Gone { peer: session.peer, source })?;
+            if zero_copy.finished > 0 || clock::boottime() >= end {
+                break;
+            }
+            if !reins.go_on() {
+                return Err(BurnError::Interrupted);
+            }
+            wait_for(stream.socket.as_fd(), PollFlags::empty(), LOOK);
+        }
+    }
+    Ok(())
 }
 
 /// Bytes that no compressing device makes smaller.
@@ -211,11 +304,11 @@ mod tests {
             let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             socket.set_nonblocking(true).unwrap();
             taken.push(listener.accept().unwrap().0);
-            Stream { socket, written: 0 }
+            Stream { socket, written: 0, zero_copy: None }
         };
         let open = (0..4).map(|_| stream(&mut taken)).collect();
         let rate = Rate { bytes_per_s: 1e6, origin: Duration::ZERO, forgiven: 0.0 };
-        let mut streams = Streams::over(open, vec![0; 100_000], None, Some(rate), false);
+        let mut streams = Streams::over(open, Source::Copied(vec![0; 100_000]), 100_000, Some(rate), false);
         for ms in 0..41 {
             streams.move_on(Duration::from_millis(ms)).unwrap();
         }

@@ -17,7 +17,7 @@ use super::{
     connect::Connects,
     datagrams::Datagrams,
     error::NetworkError,
-    load::{Count, NetworkLoad, Protocol},
+    load::{Count, NetworkLoad, Protocol, ZeroCopyMethod},
     protocol::{Counts, Order},
     requests::Requests,
     session::Session,
@@ -98,10 +98,19 @@ impl Worker for NetworkWorker {
         let (streams, rate) = load.share(worker, workers);
         let mut session = Session::open(load, streams, self.phase, reins)?;
         let granted = session.granted_bits_per_s.map(|granted| granted as f64);
+        let mut notices = Vec::new();
         let traffic: Box<dyn Traffic> = match load.protocol {
             Protocol::Tcp => {
                 let rate = tighter(rate, granted);
-                Box::new(Streams::open(load, streams, rate, self.seed, &mut session, reins)?)
+                let streams = Streams::open(load, streams, rate, self.seed, &mut session, reins)?;
+                if streams.are_copied_all_the_same() {
+                    notices.push(format!(
+                        "the kernel copies what MSG_ZEROCOPY sends to {}, as it does over loopback and to another \
+                         namespace of this host",
+                        load.peer
+                    ));
+                }
+                Box::new(streams)
             }
             Protocol::Udp => {
                 let rate = tighter(rate, granted);
@@ -110,7 +119,6 @@ impl Worker for NetworkWorker {
             Protocol::RequestResponse => Box::new(Requests::open(load, streams, rate, &mut session, reins)?),
             Protocol::Connect => Box::new(Connects::open(streams, rate, &mut session, reins)?),
         };
-        let mut notices = Vec::new();
         if let (None, Some(granted), Protocol::Tcp | Protocol::Udp) = (rate, granted, load.protocol) {
             notices.push(format!(
                 "the sink at {} takes {:.3} Gbit/s at most from each worker: its max_rate_bits_per_s",
@@ -139,7 +147,12 @@ fn tighter(asked: Option<f64>, granted: Option<f64>) -> Option<f64> {
 fn variant(load: &NetworkLoad) -> String {
     let mut words = vec![load.protocol.name().to_owned()];
     if load.protocol == Protocol::Tcp {
-        words.push(if load.zerocopy { "sendfile" } else { "copied" }.into());
+        let method = match load.zerocopy {
+            None => "copied",
+            Some(ZeroCopyMethod::Sendfile) => "sendfile",
+            Some(ZeroCopyMethod::Msg) => "MSG_ZEROCOPY",
+        };
+        words.push(method.into());
     }
     if load.protocol == Protocol::Udp {
         words.push(format!("{}-byte datagrams, UDP_SEGMENT, sendmmsg", load.block_bytes));

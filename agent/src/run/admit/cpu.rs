@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use procfs::FromRead as _;
 use ssts_proto::{
-    v1::{CpuBurner, CpuIsa, CpuKernel, CpuPrecision, MemoryLevel},
+    v1::{CpuBurner, CpuIsa, CpuKernel, CpuPrecision, LoadMode, MemoryLevel},
     validate::{self, Violations},
 };
 
@@ -29,6 +29,7 @@ pub(super) fn plan(
     let (choice, kernel) = kernel(cpu);
     let isa = isa(field, cpu.isa(), choice, kernel, found)?;
     cpu.cores = offer.choose_cores(field, &cpu.cores, found)?;
+    let workers = workers(field, cpu, found)?;
     let inject = inject(field, cpu, found);
     let caches = caches(offer.roots);
     let level = level(field, cpu, choice, kernel, &caches, found)?;
@@ -41,15 +42,17 @@ pub(super) fn plan(
         None if uses_memory => validate::DEFAULT_MEMORY_PERCENT,
         percent => percent.unwrap_or_default(),
     };
+    let sharers = workers.len().div_ceil(cpu.cores.len().max(1)) as u32;
     let load = CpuLoad {
         profile: LoadProfile::from_message(cpu.load.as_ref()),
         choice,
-        recipe: Recipe { kernel, isa, precision, memory_percent, level, caches, seed },
+        recipe: Recipe { kernel, isa, precision, memory_percent, level, caches, seed, adds: None, sharers },
+        known: None,
         inject,
         proc: offer.roots.proc.clone(),
         sys: offer.roots.sys.clone(),
     };
-    check_memory(offer, field, &load, cpu.cores.len(), found)?;
+    check_memory(offer, field, &load, workers.len(), found)?;
 
     cpu.set_isa(isa.into());
     if cpu.kernel() == CpuKernel::Unspecified {
@@ -72,7 +75,27 @@ pub(super) fn plan(
             Level::Dram => MemoryLevel::Dram,
         });
     }
-    Some((cpu.cores.clone(), Load::Cpu(load)))
+    Some((workers, Load::Cpu(load)))
+}
+
+/// The core of each worker: those that were asked for are dealt to the cores in turn.
+fn workers(field: &str, cpu: &mut CpuBurner, found: &mut Violations) -> Option<Vec<u32>> {
+    let cores = cpu.cores.len();
+    let workers = cpu.workers.map_or(cores, |workers| workers as usize);
+    let of_core = cpu.load.as_ref().is_some_and(|load| load.mode() == LoadMode::Core);
+    if of_core && workers > cores {
+        found.add(
+            format!("{field}.workers"),
+            format!(
+                "{workers} workers on {cores} cores can't hold the cores' load: those of one core would each take the \
+                 others for strangers"
+            ),
+            "use at most one worker a core, or the mode own",
+        );
+        return None;
+    }
+    cpu.workers = Some(workers as u32);
+    Some(cpu.cores.iter().copied().cycle().take(workers).collect())
 }
 
 fn kernel(cpu: &CpuBurner) -> (Choice, KernelName) {
@@ -141,7 +164,7 @@ fn isa(
 
 fn inject(field: &str, cpu: &CpuBurner, found: &mut Violations) -> Option<InjectedError> {
     let asked = cpu.inject_error?;
-    let workers = cpu.cores.len();
+    let workers = cpu.workers.unwrap_or_default() as usize;
     if asked.worker as usize >= workers {
         found.add(
             format!("{field}.inject_error"),
@@ -221,14 +244,14 @@ fn check_memory(
         format!(
             "the kernel keeps {asked} bytes: {available} bytes are available, {reserve} of them are kept in reserve"
         ),
-        "choose a nearer level, fewer cores, or a memory share of 0",
+        "choose a nearer level, fewer workers, or a memory share of 0",
     );
     None
 }
 
 #[cfg(test)]
 mod tests {
-    use ssts_proto::v1::InjectedError as Injected;
+    use ssts_proto::v1::{Constant, InjectedError as Injected, Profile, Violation, profile::Shape};
 
     use super::*;
     use crate::{config::LimitsConfig, observe::procfs::test_tree::TestTree};
@@ -236,7 +259,7 @@ mod tests {
     const MEMINFO: &str = "MemTotal: 9000000 kB\nMemFree: 1 kB\nBuffers: 1 kB\nCached: 1 kB\nSwapCached: 0 kB\nActive: 1 kB\nInactive: 1 kB\nMemAvailable: 500000 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\nDirty: 0 kB\nWriteback: 0 kB\nMapped: 0 kB\nSlab: 0 kB\nCommitted_AS: 0 kB\nVmallocTotal: 0 kB\nVmallocUsed: 0 kB\nVmallocChunk: 0 kB\n";
 
     /// A host of 3 cores and 64 MiB of L3, which has no second cache.
-    fn admit(cpu: &mut CpuBurner) -> Result<CpuLoad, (String, String)> {
+    fn try_plan(cpu: &mut CpuBurner) -> (Option<(Vec<u32>, Load)>, Vec<Violation>) {
         let tree = TestTree::new(&[
             ("proc/meminfo", MEMINFO),
             ("sys/devices/system/cpu/cpu0/cache/index0/level", "1\n"),
@@ -250,7 +273,11 @@ mod tests {
         let offer = Offer { roots: &roots, limits: &limits, cores: &[0, 1, 4], allowed_peers: &[] };
         let mut found = Violations::default();
         let planned = plan(&offer, "cpu", cpu, 7, &mut found);
-        let violations = found.into_vec();
+        (planned, found.into_vec())
+    }
+
+    fn admit(cpu: &mut CpuBurner) -> Result<CpuLoad, (String, String)> {
+        let (planned, violations) = try_plan(cpu);
         match (planned, violations.first()) {
             (Some((_, Load::Cpu(load))), None) => Ok(load),
             (_, Some(violation)) => {
@@ -292,6 +319,46 @@ mod tests {
         cpu.inject_error = error(2);
         let injected = admit(&mut cpu).unwrap().inject.unwrap();
         assert_eq!(injected, InjectedError { worker: 2, after: Duration::from_millis(5) });
+    }
+
+    #[test]
+    fn workers_are_dealt_to_the_cores_in_turn() {
+        let dealt = |workers| {
+            let mut cpu = CpuBurner { workers, ..of(CpuKernel::Fma) };
+            let (planned, found) = try_plan(&mut cpu);
+            assert!(found.is_empty(), "{found:?}");
+            (planned.unwrap().0, cpu.workers)
+        };
+        assert_eq!(dealt(None), (vec![0, 1, 4], Some(3)));
+        assert_eq!(dealt(Some(2)), (vec![0, 1], Some(2)));
+        assert_eq!(dealt(Some(7)), (vec![0, 1, 4, 0, 1, 4, 0], Some(7)));
+        // The sixth one is there now.
+        let inject_error = Some(Injected { worker: 5, after_ms: 0 });
+        admit(&mut CpuBurner { workers: Some(6), inject_error, ..of(CpuKernel::Fma) }).unwrap();
+    }
+
+    #[test]
+    fn workers_that_share_a_core_can_not_hold_its_load() {
+        let of_core = |workers| {
+            let mut load = Profile {
+                shape: Some(Shape::Constant(Constant { load_percent: 50.0 })),
+                ..Profile::default()
+            };
+            load.set_mode(LoadMode::Core);
+            CpuBurner { workers: Some(workers), load: Some(load), ..of(CpuKernel::Fma) }
+        };
+        admit(&mut of_core(3)).unwrap();
+        let (field, message) = admit(&mut of_core(4)).unwrap_err();
+        assert!(field == "cpu.workers" && message.contains("4 workers on 3 cores"), "{message}");
+    }
+
+    #[test]
+    fn memory_is_counted_by_worker() {
+        // Some 2 MiB a worker by itself on its core, and never less than half of one; 232 MiB are free to be used.
+        let mut cpu = CpuBurner { workers: Some(3), ..of(CpuKernel::Power) };
+        admit(&mut cpu).unwrap();
+        let (field, message) = admit(&mut CpuBurner { workers: Some(1_000), ..cpu }).unwrap_err();
+        assert!(field == "cpu.memory_percent" && message.contains("are available"), "{message}");
     }
 
     #[test]

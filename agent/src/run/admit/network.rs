@@ -9,13 +9,13 @@ use std::{
 };
 
 use ssts_proto::{
-    v1::{NetworkBurner, NetworkProtocol},
+    v1::{NetworkBurner, NetworkProtocol, NetworkZeroCopy},
     validate::Violations,
 };
 
 use super::Offer;
 use crate::burn::{
-    network::{DEFAULT_PORT, DEFAULT_RATE_PER_S, NetworkLoad, Protocol},
+    network::{DEFAULT_PORT, DEFAULT_RATE_PER_S, NetworkLoad, Protocol, ZeroCopyMethod},
     plan::Load,
 };
 
@@ -68,7 +68,11 @@ pub(super) fn plan(
         rate,
         block_bytes,
         buffer_bytes: network.buffer_bytes,
-        zerocopy: network.zerocopy,
+        zerocopy: match network.zerocopy() {
+            NetworkZeroCopy::Unspecified => None,
+            NetworkZeroCopy::Sendfile => Some(ZeroCopyMethod::Sendfile),
+            NetworkZeroCopy::Msg => Some(ZeroCopyMethod::Msg),
+        },
         congestion: Some(network.congestion.clone()).filter(|name| !name.is_empty()),
         both: network.both,
     };
