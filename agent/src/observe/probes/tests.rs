@@ -229,6 +229,22 @@ fn costs_are_measured_in_a_window_and_known_after_it() {
     assert!(host.frame.readings()[events].unwrap() > 0.0);
 }
 
+#[test]
+fn without_the_kernels_types_each_probe_says_what_is_missing() {
+    let sys = tempfile::tempdir().unwrap();
+    let cpus = sys.path().join("devices/system/cpu");
+    fs::create_dir_all(&cpus).unwrap();
+    fs::write(cpus.join("possible"), "0-1\n").unwrap();
+    let roots = HostRoots { sys: sys.path().into(), ..HostRoots::default() };
+    let probes = load(&roots, &ProbeSettings { hooks: HookChoice::Raw, ..ProbeSettings::default() });
+    assert!(probes.sources.is_empty() && probes.watch.core_busy().is_none());
+    for status in probes.statuses.snapshot() {
+        assert!(!status.attached && !status.working, "{status:?}");
+        assert!(status.reason.starts_with("no kernel types at "), "{}", status.reason);
+        assert!(status.reason.contains("CONFIG_DEBUG_INFO_BTF"), "{}", status.reason);
+    }
+}
+
 /// With a budget of nothing the probes go one by one, but for the one that a burner reads.
 #[test]
 fn probes_over_the_budget_are_taken_out_and_say_so() {
