@@ -104,6 +104,7 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
         &state_dir,
     )?
     .with_burner_watch(watch)
+    .with_http(config.http.clone())
     .with_herald(Box::new(recording.clone()));
     let engine = Arc::new(engine);
     // Only now: whoever finds the socket finds an agent that has its state folder to itself.

@@ -2,7 +2,7 @@
 //! with one that isn't known, is refused with the units that are.
 
 use ssts_proto::{
-    v1::{BlockShare, InjectedError, memory_burner::Size},
+    v1::{BlockShare, HttpHeader, InjectedError, memory_burner::Size},
     validate::MAX_DURATION_MS,
 };
 
@@ -229,6 +229,31 @@ pub(crate) fn network_rate(text: &str) -> Result<u64, Problem> {
     };
     let value = times(number, factor).and_then(|value| u64::try_from(value).ok());
     value.filter(|value| *value > 0).ok_or_else(problem)
+}
+
+/// `Name: value`, a header of HTTP.
+pub(crate) fn header(text: &str) -> Result<HttpHeader, Problem> {
+    let Some((name, value)) = text.split_once(':').filter(|(name, _)| !name.is_empty()) else {
+        // Not shown: it may be a secret.
+        return Err(Problem::new("a header without a name", "write it as 'Accept: text/html'"));
+    };
+    Ok(HttpHeader { name: name.into(), value: value.trim().into() })
+}
+
+/// `2xx,404`: statuses of HTTP, or classes by their first digit.
+pub(crate) fn statuses(text: &str) -> Result<Vec<u32>, Problem> {
+    let one = |part: &str| {
+        let number = part.strip_suffix("xx").unwrap_or(part);
+        let is_class = number.len() < part.len();
+        let status = number
+            .parse()
+            .ok()
+            .filter(|status| if is_class { (1..=5).contains(status) } else { (100..=599).contains(status) });
+        status.ok_or_else(|| {
+            Problem::new(format!("'{part}' is no status"), "write 100 to 599, or a class, such as 2xx,404")
+        })
+    };
+    text.split(',').map(|part| one(part.trim())).collect()
 }
 
 /// The leading digits, with at most one point among them, and what follows.

@@ -4,6 +4,7 @@
 //! The `.proto` files under `proto/ssts/v1` are the documentation of each message and field.
 
 pub mod catalogue;
+pub mod http_url;
 pub mod record;
 pub mod refusal;
 pub mod validate;

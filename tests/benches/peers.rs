@@ -13,6 +13,8 @@ mod bare;
 mod cpu;
 #[path = "peers/disk.rs"]
 mod disk;
+#[path = "peers/http.rs"]
+mod http;
 #[path = "peers/idle.rs"]
 mod idle;
 #[path = "peers/limit.rs"]
@@ -49,7 +51,7 @@ const BURNS: Duration = Duration::from_millis(1);
 /// Measures one subject.
 type Rows = fn(&Ground, &mut Table);
 /// All subjects, by the names that `make bench BENCH=...` takes.
-const SUBJECTS: [(&str, Rows); 8] = [
+const SUBJECTS: [(&str, Rows); 9] = [
     ("load", load::rows),
     ("times", times::rows),
     ("idle", idle::rows),
@@ -57,6 +59,7 @@ const SUBJECTS: [(&str, Rows); 8] = [
     ("memory", memory::rows),
     ("disk", disk::rows),
     ("network", network::rows),
+    ("http", http::rows),
     ("record", record::rows),
 ];
 

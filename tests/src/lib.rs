@@ -21,6 +21,7 @@ mod netns;
 pub mod outside;
 mod programs;
 mod seccomp;
+mod service;
 mod two_hosts;
 
 pub use ctl::{Ctl, Outcome, Running};
@@ -36,4 +37,5 @@ pub use neighbour::beside;
 pub use netns::{Side, Wire};
 pub use programs::Programs;
 pub use seccomp::without_io_uring;
+pub use service::{Certificate, Service};
 pub use two_hosts::{OPEN_SINK, TwoHosts, count, figure};

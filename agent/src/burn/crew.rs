@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    BurnError, cpu, disk, memory, network,
+    BurnError, cpu, disk, http, memory, network,
     plan::{Load, Plan},
     worker::Worker,
 };
@@ -18,5 +18,6 @@ pub(super) fn crew(plan: &Arc<Plan>) -> Result<Vec<Box<dyn Worker>>, BurnError> 
         Load::Disk(load) => disk::crew(plan, load)?,
         Load::Memory(load) => memory::crew(plan, load),
         Load::Network(load) => network::crew(plan, load),
+        Load::Http(load) => http::crew(plan, load),
     })
 }

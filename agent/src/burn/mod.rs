@@ -8,6 +8,7 @@ pub mod cpu;
 mod crew;
 pub mod disk;
 mod futex;
+pub mod http;
 pub mod inherit;
 pub mod launch;
 mod map;
@@ -82,11 +83,23 @@ pub enum BurnError {
         /// The kernel's reason.
         source: io::Error,
     },
+    /// The file system can't be mounted, or unmounted.
+    #[error("the file system of {} could not be {what}: {source}", path.display())]
+    Mount {
+        /// The device.
+        path: PathBuf,
+        /// Such as `unmounted`.
+        what: &'static str,
+        /// The kernel's reason.
+        source: io::Error,
+    },
     /// What was read is not what was written.
-    #[error("wrong data in {}: {mismatch}", path.display())]
+    #[error("wrong data in {}{}: {mismatch}", path.display(), after_remounts(*remounts))]
     WrongBlock {
         /// The folder, or the device.
         path: PathBuf,
+        /// How often its file system was mounted anew before.
+        remounts: u64,
         /// How it differs.
         mismatch: Box<disk::Mismatch>,
     },
@@ -118,6 +131,9 @@ pub enum BurnError {
     /// The other end of a network burner, or the way there.
     #[error(transparent)]
     Network(#[from] network::NetworkError),
+    /// The service under test, or the way there.
+    #[error(transparent)]
+    Http(#[from] http::HttpError),
     /// Stopped, or past its deadline, while it made ready.
     #[error("stopped while it made ready")]
     Interrupted,
@@ -127,4 +143,11 @@ pub enum BurnError {
     /// The daemon died before this process began.
     #[error("the daemon is gone")]
     Orphaned,
+}
+
+fn after_remounts(count: u64) -> String {
+    match count {
+        0 => String::new(),
+        count => format!(", after remount {count}"),
+    }
 }

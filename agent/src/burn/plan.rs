@@ -5,7 +5,10 @@ use std::{collections::HashSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{cpu::CpuLoad, disk::DiskLoad, memory::MemoryLoad, network::NetworkLoad, profile::LoadProfile};
+use super::{
+    cpu::CpuLoad, disk::DiskLoad, http::HttpLoad, memory::MemoryLoad, network::NetworkLoad,
+    profile::LoadProfile,
+};
 
 /// A burner, ready to be carried out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +48,8 @@ pub enum Load {
     Memory(MemoryLoad),
     /// Exchange data with a sink.
     Network(NetworkLoad),
+    /// Send requests to a service.
+    Http(HttpLoad),
 }
 
 impl Load {
@@ -55,6 +60,7 @@ impl Load {
             Self::Disk(_) => "disk",
             Self::Memory(_) => "memory",
             Self::Network(_) => "network",
+            Self::Http(_) => "http",
         }
     }
 
@@ -65,6 +71,7 @@ impl Load {
             Self::Disk(load) => load.latencies(),
             Self::Memory(load) => load.latencies(),
             Self::Network(load) => load.latencies(),
+            Self::Http(load) => load.latencies(),
         }
     }
 
@@ -75,6 +82,7 @@ impl Load {
             Self::Disk(load) => load.figures(),
             Self::Memory(load) => load.figures(),
             Self::Network(load) => load.figures(),
+            Self::Http(_) => HttpLoad::FIGURES,
         }
     }
 
@@ -82,7 +90,7 @@ impl Load {
     pub fn profile(&self) -> Option<&LoadProfile> {
         match self {
             Self::Cpu(load) => Some(&load.profile),
-            Self::Disk(_) | Self::Network(_) => None,
+            Self::Disk(_) | Self::Network(_) | Self::Http(_) => None,
             Self::Memory(load) => load.is_paced().then_some(&load.profile),
         }
     }
@@ -91,7 +99,7 @@ impl Load {
     pub fn memory_bytes(&self) -> u64 {
         match self {
             Self::Memory(load) => load.size_bytes,
-            Self::Cpu(_) | Self::Disk(_) | Self::Network(_) => 0,
+            Self::Cpu(_) | Self::Disk(_) | Self::Network(_) | Self::Http(_) => 0,
         }
     }
 

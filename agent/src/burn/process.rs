@@ -62,7 +62,11 @@ pub fn main(daemon: i32) -> ExitCode {
         Ok(status) => status,
         Err(error) => {
             let reason = error.to_string();
-            let is_loss = matches!(&error, BurnError::Network(error) if error.is_loss());
+            let is_loss = match &error {
+                BurnError::Network(error) => error.is_loss(),
+                BurnError::Http(error) => error.is_loss(),
+                _ => false,
+            };
             report(&if is_loss { Report::PeerLost(reason) } else { Report::Failed(reason) });
             ExitCode::FAILURE
         }

@@ -8,7 +8,7 @@ const PREFIX: &str = "SSTSD_";
 /// Read by the command line itself.
 const NOT_KEYS: [&str; 1] = ["SSTSD_CONFIG"];
 /// Keys that are lists; their variables are divided at commas.
-const LISTS: [&str; 2] = ["listen", "limits__expendable_devices"];
+const LISTS: [&str; 3] = ["listen", "limits__expendable_devices", "limits__mountable_devices"];
 
 /// The configuration of `table` with the variables over it. Each variable is tried alone, so that the one at fault is named.
 pub(super) fn overlay(

@@ -2,6 +2,7 @@
 //! with its place, never ignored.
 
 mod environment;
+mod http;
 mod network;
 mod record;
 
@@ -14,6 +15,7 @@ use std::{
 use serde::{Deserialize, Deserializer, de};
 
 pub use self::{
+    http::{AllowedMethod, AllowedUrl, HttpConfig},
     network::{NetworkConfig, SinkConfig},
     record::RecordConfig,
 };
@@ -81,6 +83,8 @@ pub struct Config {
     pub burners: BurnersConfig,
     /// Whom network burners may load, and what may load this host.
     pub network: NetworkConfig,
+    /// Which services HTTP burners may load.
+    pub http: HttpConfig,
     /// Where the kernel shows itself.
     pub roots: RootsConfig,
 }
@@ -140,6 +144,8 @@ pub struct LimitsConfig {
     pub disk_reserve_bytes: u64,
     /// Block devices that disk burners may overwrite.
     pub expendable_devices: Vec<PathBuf>,
+    /// Block devices whose file systems disk burners may mount, and unmount, and make files on.
+    pub mountable_devices: Vec<PathBuf>,
 }
 
 /// How burners are held.
@@ -193,6 +199,7 @@ impl Default for LimitsConfig {
             stale_after: Duration::from_secs(1),
             disk_reserve_bytes: 64 << 20,
             expendable_devices: Vec::new(),
+            mountable_devices: Vec::new(),
         }
     }
 }
@@ -295,7 +302,8 @@ impl Config {
             "use at most 10s",
         )?;
         self.record.check()?;
-        self.network.sink.check()
+        self.network.sink.check()?;
+        self.http.check()
     }
 }
 
@@ -334,8 +342,10 @@ mod tests {
         let keys = "listen state_dir filter format rate_hz probes hooks \
                     probe_budget_core_percent probe_budget_host_percent max_duration \
                     min_available_memory_bytes max_temperature_celsius stale_after disk_reserve_bytes \
-                    expendable_devices deadline stop_grace max_run_bytes max_total_bytes flight_bytes frozen_before \
-                    allowed_peers data_ports max_rate_bits_per_s max_streams cores proc sys tracefs";
+                    expendable_devices mountable_devices deadline stop_grace \
+                    max_run_bytes max_total_bytes flight_bytes frozen_before \
+                    allowed_peers data_ports max_rate_bits_per_s max_streams cores allow methods max_rate_per_s max_connections \
+                    allow_insecure ca_files proc sys tracefs";
         for key in keys.split_whitespace() {
             assert!(EXAMPLE.contains(&format!("#: {key} = ")), "{key}");
         }
@@ -384,6 +394,13 @@ mod tests {
             "[network.sink]\ndata_ports = [9, 8]\n",
             "[network.sink]\nmax_duration = \"0s\"\n",
             "[network.sink]\nmax_rate_bits_per_s = 0\n",
+            "[http]\nallow = [\"h/\"]\n",
+            "[http]\nallow = [\"http://user@h/\"]\n",
+            "[http]\nallow = [\"http://h/?q\"]\n",
+            "[http]\nmethods = [\"get\"]\n",
+            "[http]\nmax_rate_per_s = 0\n",
+            "[http]\nmax_connections = 0\n",
+            "[http]\nca_files = [\"ca.pem\"]\n",
             "[burners]\ndeadline = 5\n",
             "[limits]\nmax_duration = \"5parsecs\"\n",
         ] {

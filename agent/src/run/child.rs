@@ -162,6 +162,11 @@ impl BurnerProcess {
         self.ended.is_some_and(|status| !status.success()) && !(self.killed && self.ended_by_sigkill())
     }
 
+    /// Whether it ended by itself, with success.
+    pub(super) fn ended_well(&self) -> bool {
+        self.ended.is_some_and(|status| status.success())
+    }
+
     /// Whether SIGKILL ended it, and it was not this daemon's.
     pub(super) fn was_killed(&self) -> bool {
         !self.killed && self.ended_by_sigkill()

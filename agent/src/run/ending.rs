@@ -21,7 +21,7 @@ impl Ending {
     pub(super) fn verdict(&self) -> Verdict {
         match self.cause {
             Cause::Completed => Verdict::Pass,
-            Cause::WrongData | Cause::IoErrors | Cause::LoadMissed => Verdict::Fail,
+            Cause::WrongData | Cause::IoErrors | Cause::LoadMissed | Cause::RequestsFailed => Verdict::Fail,
             Cause::StoppedByUser
             | Cause::Halted
             | Cause::GuardTripped

@@ -26,11 +26,12 @@ use super::{
     state::Illegal,
     store::{Store, StoreError},
     supervisor::{Settings, Supervisor},
+    undo::UndoJournal,
 };
 use crate::{
     burn::control::{Command, ControlBlock},
     clock,
-    config::{BurnersConfig, LimitsConfig},
+    config::{BurnersConfig, HttpConfig, LimitsConfig},
     host::{HostRoots, cpuset},
     observe::{burners::BurnerBoard, frame::Frame, probes::BurnerWatch, schema::Schema},
     realtime,
@@ -99,9 +100,12 @@ pub struct Engine {
     cores: Vec<u32>,
     /// Networks that network burners may load.
     allowed_peers: Vec<IpNet>,
+    /// Services that HTTP burners may load.
+    http: HttpConfig,
     describe: Box<dyn Describe>,
     store: Store,
     halt: HaltLatch,
+    undo: UndoJournal,
     board: Arc<BurnerBoard>,
     /// Held for moments only: the tick asks for the run that is on.
     active: Mutex<Option<Arc<ActiveRun>>>,
@@ -137,15 +141,18 @@ impl Engine {
         let store = Store::open(state_dir)?;
         let host = Mutex::new(describe.host());
         let halt = HaltLatch::open(state_dir)?;
+        let undo = UndoJournal::open(state_dir)?;
         Ok(Self {
             roots,
             limits,
             burners,
             cores,
             allowed_peers,
+            http: HttpConfig::default(),
             describe,
             store,
             halt,
+            undo,
             board: Arc::default(),
             active: Mutex::default(),
             starting: Mutex::default(),
@@ -169,6 +176,13 @@ impl Engine {
     #[must_use]
     pub fn with_herald(mut self, herald: Box<dyn Herald>) -> Self {
         self.herald = Some(herald);
+        self
+    }
+
+    /// With the services that HTTP burners may load.
+    #[must_use]
+    pub fn with_http(mut self, http: HttpConfig) -> Self {
+        self.http = http;
         self
     }
 
@@ -206,6 +220,7 @@ impl Engine {
             limits: &self.limits,
             cores: &self.cores,
             allowed_peers: &self.allowed_peers,
+            http: &self.http,
         };
         let mut admitted = offer.admit(scenario).map_err(EngineError::Refused)?;
         admitted.start_at = start_at
@@ -387,8 +402,12 @@ impl Engine {
         // of their /proc has gone on (release_task, shrink_dcache_parent). A real-time thread would keep it from that.
         realtime::wake_soon();
         let burners = panic::catch_unwind(AssertUnwindSafe(|| {
-            let settings =
-                Settings { config: self.burners.clone(), watch: self.watch.clone(), found: &self.found };
+            let settings = Settings {
+                config: self.burners.clone(),
+                watch: self.watch.clone(),
+                found: &self.found,
+                undo: &self.undo,
+            };
             Supervisor::new(run.clone(), self.board.clone(), settings, &self.roots).carry_out()
         }));
         let burners = burners.unwrap_or_else(|_| {

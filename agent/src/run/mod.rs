@@ -16,6 +16,7 @@ pub mod state;
 mod store;
 mod supervisor;
 mod telemetry;
+mod undo;
 
 pub use active::ActiveRun;
 pub use ending::Ending;

@@ -43,6 +43,11 @@ pub(super) fn judge(
         (BurnerOutcome::NothingDone, format!("the worker of core {core} never ran"))
     } else if result.operations == 0 && !may_rest(burner.plan.load.profile()) {
         (BurnerOutcome::NothingDone, "not a single operation was done".into())
+    } else if let Some(reason) = result::failed_requests(result, burner) {
+        (BurnerOutcome::RequestsFailed, reason)
+    } else if result::never_remounted(burner) {
+        let reason = "the phase ended before all was read back from the file system that was mounted anew";
+        (BurnerOutcome::NothingDone, reason.into())
     } else if let Some(reason) = missed(result, burner.plan.load.profile(), culprits) {
         (BurnerOutcome::Missed, reason)
     } else {
@@ -68,6 +73,9 @@ pub(super) fn ending(result: &BurnerResult) -> Option<Ending> {
         }
         BurnerOutcome::MemoryShort => {
             Some(Ending::new(Cause::MemoryShort, of(format!(" {}", result.outcome_reason))))
+        }
+        BurnerOutcome::RequestsFailed => {
+            Some(Ending::new(Cause::RequestsFailed, of(format!(": {}", result.outcome_reason))))
         }
         BurnerOutcome::Missed => {
             Some(Ending::new(Cause::LoadMissed, of(format!(" missed its load: {}", result.outcome_reason))))

@@ -14,7 +14,7 @@ use crate::{
     burn::{
         control::{ControlBlock, LATENCY, SHORT_TRANSFER, Slot},
         cpu::{Mismatch, Rerun},
-        memory, plan,
+        disk, http, memory, plan,
     },
     clock,
 };
@@ -124,6 +124,37 @@ pub(super) fn memory_shortage(burner: &BurnerProcess) -> Option<String> {
     }
     (load.must_be_resident() && resident < asked)
         .then(|| format!("held {resident} bytes of {asked} that were asked for"))
+}
+
+/// More requests of an HTTP burner failed than may.
+pub(super) fn failed_requests(result: &BurnerResult, burner: &BurnerProcess) -> Option<String> {
+    let plan::Load::Http(load) = &burner.plan.load else { return None };
+    let figure = |count: http::Count| &result.figures[count as usize];
+    let failures = http::Count::FAILURES.map(figure);
+    let failed: f64 = failures.iter().map(|figure| figure.value).sum();
+    // An answer with an unexpected status is among the operations.
+    let ended = result.operations as f64 + failed - figure(http::Count::UnexpectedStatus).value;
+    let percent = 100.0 * failed / ended.max(1.0);
+    if percent <= load.max_errors_percent {
+        return None;
+    }
+    let parts: Vec<_> = failures
+        .iter()
+        .filter(|figure| figure.value > 0.0)
+        .map(|figure| format!("{} {}", figure.value, figure.name.replace('_', " ")))
+        .collect();
+    Some(format!(
+        "{failed} of {ended} requests failed, {percent:.2} %, where {} % may: {}",
+        load.max_errors_percent,
+        parts.join(", ")
+    ))
+}
+
+/// Whether a burner was to mount its file system anew, and never came to read all back.
+pub(super) fn never_remounted(burner: &BurnerProcess) -> bool {
+    let plan::Load::Disk(load) = &burner.plan.load else { return false };
+    load.remount().is_some()
+        && sum(&burner.block, |slot| slot.figures[disk::REMOUNTS_FIGURE].load(Ordering::Relaxed)) == 0
 }
 
 fn word(word: &memory::WrongWord) -> WrongWord {
@@ -254,6 +285,7 @@ fn latency(block: &ControlBlock, operation: usize, name: &str) -> Option<Operati
         count: counts.iter().sum(),
         p50_ns: at(0.5)?,
         p90_ns: at(0.9)?,
+        p95_ns: Some(at(0.95)?),
         p99_ns: at(0.99)?,
         p999_ns: at(0.999)?,
         max_ns: at(1.0)?,

@@ -20,6 +20,7 @@ use super::{
     found::FoundKernels,
     oom::OomKills,
     outcome, result,
+    undo::UndoJournal,
 };
 use crate::{
     burn::{control::Command, memory::wrong_words, plan::Load},
@@ -53,6 +54,8 @@ pub(super) struct Settings<'a> {
     pub watch: Arc<BurnerWatch>,
     /// The hottest kernels, as far as they are known.
     pub found: &'a FoundKernels,
+    /// What burners may leave behind.
+    pub undo: &'a UndoJournal,
 }
 
 /// Carries out one run.
@@ -122,6 +125,9 @@ impl<'a> Supervisor<'a> {
         }
         self.end(&mut burners);
         drop(marks);
+        for burner in &burners {
+            self.settings.undo.settle(&burner.plan.load, burner.ended_well());
+        }
         for victim in self.settings.watch.oom_victims_after(oom_kills) {
             self.run.tell(EventKind::Notice, victim.to_string(), []);
         }
@@ -158,6 +164,10 @@ impl<'a> Supervisor<'a> {
             }
             let mut plan = plan.clone();
             self.settings.found.recall(&mut plan);
+            self.settings
+                .undo
+                .note(&plan.load)
+                .map_err(|error| Ending::new(Cause::BurnerFailed, error.to_string()))?;
             let burner =
                 BurnerProcess::start(plan, self.settings.config.deadline, self.cgroup.as_ref(), core_busy);
             burners.push(burner.map_err(|error| {

@@ -16,12 +16,13 @@ Examples:
   sstsctl burn disk --path /data --size 8GiB --rw randrw --reads 70 --block 4KiB:60,16KiB:30,64KiB:10 --duration 10m
   sstsctl burn disk --path /data --size 8GiB --rw randwrite --verify --jobs 4 --duration 8h
   sstsctl burn disk --path /dev/disk/by-id/nvme-new --size 100GiB --rw write --block 128KiB --verify --duration 1h
+  sstsctl burn disk --path /dev/sdb1 --size 8GiB --rw randwrite --verify --remount 5m --duration 8h
   sstsctl burn disk --path /data --rw fill --fill 95 --duration 10m";
 
 #[derive(Debug, Args)]
 pub(crate) struct BurnDisk {
     /// The folder; files in it have no name and leave nothing behind. Or a block device that the agent's configuration
-    /// lists as expendable.
+    /// lists as expendable; with --remount one that it lists as mountable.
     #[arg(long, value_name = "DIR")]
     pub(crate) path: String,
     /// Size of each job's file, such as 1GiB: a multiple of the block size.
@@ -58,6 +59,10 @@ pub(crate) struct BurnDisk {
     /// Write blocks that carry what they are, and compare them when they are read; what only writes reads back.
     #[arg(long)]
     pub(crate) verify: bool,
+    /// After each such duration, unmount the file system of the device --path, mount it again, and compare all that is
+    /// read back from it.
+    #[arg(long, value_name = "D", value_parser = duration, allow_hyphen_values = true, requires = "verify")]
+    pub(crate) remount: Option<u64>,
     /// Spoil one block on purpose, to see that --verify finds it.
     #[arg(long, requires = "verify")]
     pub(crate) inject_error: bool,

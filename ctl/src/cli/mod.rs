@@ -2,6 +2,7 @@
 
 mod cpu;
 mod disk;
+mod http;
 mod load;
 mod memory;
 mod network;
@@ -14,7 +15,8 @@ use clap_complete::Shell;
 
 use self::values::{duration, host, instant, run_id, size, temperature};
 pub(crate) use self::{
-    cpu::BurnCpu, disk::BurnDisk, load::LoadFlags, memory::BurnMemory, network::BurnNetwork, values::Host,
+    cpu::BurnCpu, disk::BurnDisk, http::BurnHttp, load::LoadFlags, memory::BurnMemory, network::BurnNetwork,
+    values::Host,
 };
 use crate::output::{Color, Format};
 
@@ -214,6 +216,9 @@ pub(crate) enum Burn {
     /// Exchange data with the sink of another agent.
     #[command(after_help = network::EXAMPLES)]
     Network(BurnNetwork),
+    /// Send requests to a service under test.
+    #[command(after_help = http::EXAMPLES)]
+    Http(Box<BurnHttp>),
 }
 
 /// What `burn` and `run` take alike. Limits can only be tighter than the agent's own.
@@ -295,6 +300,7 @@ mod tests {
             disk::EXAMPLES,
             memory::EXAMPLES,
             network::EXAMPLES,
+            http::EXAMPLES,
             RUN_EXAMPLES,
             HALT_EXAMPLES,
         ] {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ssts_proto::{
-    v1::{BlockShare, InjectedError, memory_burner::Size, profile::Shape},
+    v1::{BlockShare, HttpHeader, InjectedError, memory_burner::Size, profile::Shape},
     validate,
 };
 
@@ -33,6 +33,10 @@ pub(crate) struct Cores(pub(crate) Vec<u32>);
 /// Block sizes with their shares; a type of its own as [`Cores`] is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Blocks(pub(crate) Vec<BlockShare>);
+
+/// Statuses of HTTP; a type of its own as [`Cores`] is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Statuses(pub(crate) Vec<u32>);
 
 pub(super) fn host(text: &str) -> Result<Host, String> {
     match text.strip_prefix("unix:") {
@@ -105,6 +109,22 @@ pub(super) fn block_sizes(text: &str) -> Result<Blocks, String> {
 
 pub(super) fn network_rate(text: &str) -> Result<u64, String> {
     quantity::network_rate(text).map_err(one_line)
+}
+
+pub(super) fn header(text: &str) -> Result<HttpHeader, String> {
+    quantity::header(text).map_err(one_line)
+}
+
+pub(super) fn statuses(text: &str) -> Result<Statuses, String> {
+    quantity::statuses(text).map(Statuses).map_err(one_line)
+}
+
+/// A share of requests, 0 included.
+pub(super) fn percent_or_none(text: &str) -> Result<f64, String> {
+    match text.strip_suffix('%').unwrap_or(text).parse::<f64>() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
+        _ => Err("use 0 to 100 percent".into()),
+    }
 }
 
 pub(super) fn temperature(text: &str) -> Result<f64, String> {

@@ -20,7 +20,7 @@ use crate::{
     error::{Exit, Failure},
     interrupts::Interrupts,
     output::{Format, Output},
-    scenario::{Plan, burn_cpu, burn_disk, burn_memory, burn_network},
+    scenario::{Plan, burn_cpu, burn_disk, burn_http, burn_memory, burn_network},
 };
 
 /// What a command works with beside its own arguments.
@@ -79,6 +79,7 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
         Command::Burn(Burn::Memory(flags)) => run::run(burn_memory(&flags), &flags.options, session).await,
         Command::Burn(Burn::Disk(flags)) => run::run(burn_disk(&flags)?, &flags.options, session).await,
         Command::Burn(Burn::Network(flags)) => run::run(burn_network(&flags), &flags.options, session).await,
+        Command::Burn(Burn::Http(flags)) => run::run(burn_http(&flags)?, &flags.options, session).await,
         Command::Run { scenario, options } => run::run(Plan::find(&scenario)?, &options, session).await,
         Command::Watch { run } => watch::watch(run, session).await,
         Command::Stop { run } => session.with_agent(Refuse, control::stop(run)).await,

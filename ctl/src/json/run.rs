@@ -194,6 +194,8 @@ struct LatencyOut {
     count: u64,
     p50: u64,
     p90: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p95: Option<u64>,
     p99: u64,
     p999: u64,
     max: u64,
@@ -201,8 +203,9 @@ struct LatencyOut {
 
 impl From<&OperationLatency> for LatencyOut {
     fn from(latency: &OperationLatency) -> Self {
-        let OperationLatency { operation: _, count, p50_ns, p90_ns, p99_ns, p999_ns, max_ns } = *latency;
-        Self { count, p50: p50_ns, p90: p90_ns, p99: p99_ns, p999: p999_ns, max: max_ns }
+        let OperationLatency { operation: _, count, p50_ns, p90_ns, p95_ns, p99_ns, p999_ns, max_ns } =
+            *latency;
+        Self { count, p50: p50_ns, p90: p90_ns, p95: p95_ns, p99: p99_ns, p999: p999_ns, max: max_ns }
     }
 }
 

@@ -65,6 +65,7 @@ fn cause_words(cause: Cause) -> &'static str {
         Cause::AgentLost => "the agent died during the run",
         Cause::IoErrors => "I/O errors",
         Cause::DiskFull => "no room left on a file system",
+        Cause::RequestsFailed => "too many requests failed",
         Cause::LoadMissed => "a load was not what was asked",
         Cause::NothingDone => "a burner did not do a single operation",
         Cause::MemoryShort => "not all the memory could be had",

@@ -1,6 +1,8 @@
 //! The result of a run: verdict, burners, what the host showed meanwhile, probes, events.
 
-use ssts_proto::v1::{BurnerOutcome, BurnerResult, EventKind, ProbeStatus, Run, RunState, Verdict};
+use ssts_proto::v1::{
+    BurnerOutcome, BurnerResult, EventKind, OperationLatency, ProbeStatus, Run, RunState, Verdict,
+};
 
 use super::{
     document::{Align, Document, Table, Tone},
@@ -66,6 +68,7 @@ fn burners(run: &Run, document: &mut Document) {
         ("count", Right),
         ("p50", Right),
         ("p90", Right),
+        ("p95", Right),
         ("p99", Right),
         ("p99.9", Right),
         ("max", Right),
@@ -79,14 +82,16 @@ fn burners(run: &Run, document: &mut Document) {
             figures.row([burner.phase.clone(), burner.kind.clone(), name, value]);
         }
         for latency in burner.latencies.iter().filter(|latency| latency.count > 0) {
-            let times = [latency.p50_ns, latency.p90_ns, latency.p99_ns, latency.p999_ns, latency.max_ns];
+            let OperationLatency { p50_ns, p90_ns, p95_ns, p99_ns, p999_ns, max_ns, .. } = *latency;
+            let times = [Some(p50_ns), Some(p90_ns), p95_ns, Some(p99_ns), Some(p999_ns), Some(max_ns)];
+            let shown = |ns: Option<u64>| ns.map_or_else(|| "-".into(), |ns| text::nanoseconds(ns as f64));
             let head = [
                 burner.phase.clone(),
                 burner.kind.clone(),
                 latency.operation.clone(),
                 text::count(latency.count as f64),
             ];
-            latencies.row(head.into_iter().chain(times.map(|ns| text::nanoseconds(ns as f64))));
+            latencies.row(head.into_iter().chain(times.map(shown)));
         }
     }
     document.section("Burners", loads);

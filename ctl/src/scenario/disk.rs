@@ -9,7 +9,7 @@ use super::{
     Plan,
     flags::single,
     keys::{Findings, Keys, number, string, whole, wrong_type},
-    values::{cores, one_of, size},
+    values::{cores, duration, one_of, size},
 };
 use crate::{
     cli::BurnDisk,
@@ -45,6 +45,7 @@ pub(crate) fn burn_disk(flags: &BurnDisk) -> Result<Plan, Failure> {
         inject_error: flags.inject_error,
         engine: DiskEngine::from(flags.engine).into(),
         fill_percent: flags.fill,
+        remount_every_ms: flags.remount,
     };
     let places = [
         ("path", "--path"),
@@ -63,6 +64,7 @@ pub(crate) fn burn_disk(flags: &BurnDisk) -> Result<Plan, Failure> {
         ("inject_error", "--inject-error"),
         ("engine", "--engine"),
         ("fill_percent", "--fill"),
+        ("remount_every_ms", "--remount"),
     ];
     Ok(single("burn-disk", flags.duration, burner::Kind::Disk(disk), &places))
 }
@@ -105,6 +107,7 @@ pub(super) fn from_keys(keys: &mut Keys<'_, '_>, found: &mut Findings) -> DiskBu
         inject_error: keys.read("inject_error", "inject_error", found, boolean).unwrap_or_default(),
         engine: keys.read("engine", "engine", found, engine).map_or(0, i32::from),
         fill_percent: keys.read("fill", "fill_percent", found, number),
+        remount_every_ms: keys.read("remount", "remount_every_ms", found, duration),
     }
 }
 

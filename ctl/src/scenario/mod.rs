@@ -5,6 +5,7 @@ mod builtin;
 mod cpu;
 mod disk;
 mod flags;
+mod http;
 mod keys;
 mod load;
 mod memory;
@@ -30,6 +31,7 @@ pub(crate) use self::{
     builtin::{ALL as BUILT_IN, BuiltIn},
     cpu::burn_cpu,
     disk::burn_disk,
+    http::burn_http,
     memory::burn_memory,
     network::burn_network,
 };
@@ -142,6 +144,7 @@ pub(crate) fn burner_kind(burner: &ssts_proto::v1::Burner) -> &'static str {
         Some(Kind::Disk(_)) => "disk",
         Some(Kind::Memory(_)) => "memory",
         Some(Kind::Network(_)) => "network",
+        Some(Kind::Http(_)) => "http",
         None => "unknown",
     }
 }

@@ -10,7 +10,7 @@ use ssts_proto::{
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Plan, cpu, disk,
+    Plan, cpu, disk, http,
     keys::{Findings, Keys, Value, number, string, whole, wrong_type},
     memory, network,
     origin::Origin,
@@ -117,12 +117,18 @@ fn burner(mut keys: Keys<'_, '_>, found: &mut Findings) -> Option<burner::Kind> 
             keys.finish(found);
             Some(burner::Kind::Network(network))
         }
+        Some("http") => {
+            keys.set_what("an http burner");
+            let http = http::from_keys(&mut keys, found);
+            keys.finish(found);
+            Some(burner::Kind::Http(http))
+        }
         other => {
             if let Some(other) = other
                 && let Some(value) = keys.value("kind", "kind", found)
             {
                 let message = format!("there is no burner of kind '{other}'");
-                found.add(&field, value.span(), &message, "use cpu, memory, disk or network");
+                found.add(&field, value.span(), &message, "use cpu, memory, disk, network or http");
             }
             // The fields of an unknown kind are unknown, too.
             found.mark_broken(field.trim_end_matches(".kind"));

@@ -25,6 +25,8 @@ pub const MAX_FSYNC_EVERY: u32 = 1_000_000;
 pub const DEFAULT_BLOCK_BYTES: u32 = 4_096;
 /// What a disk burner uses when its depth is unset.
 pub const DEFAULT_DEPTH: u32 = 32;
+/// Between two remounts, in ms.
+const REMOUNT_EVERY_MS: std::ops::RangeInclusive<u64> = 100..=24 * 3_600_000;
 /// Reads among reads and writes when their share is unset.
 pub const DEFAULT_READ_PERCENT: u32 = 50;
 
@@ -70,6 +72,7 @@ fn fill(field: &str, disk: &DiskBurner, found: &mut Violations) {
         ("fsync_every", disk.fsync_every.is_some()),
         ("verify", disk.verify),
         ("inject_error", disk.inject_error),
+        ("remount_every_ms", disk.remount_every_ms.is_some()),
     ];
     for (name, _) in others.iter().filter(|(_, is_set)| *is_set) {
         found.add(format!("{field}.{name}"), "it means nothing to a burner that fills", "leave it out");
@@ -123,9 +126,26 @@ fn io(field: &str, disk: &DiskBurner, access: DiskAccess, found: &mut Violations
     if disk.inject_error && !disk.verify {
         found.add(format!("{field}.inject_error"), "nothing would find the error", "use verify, too");
     }
+    if let Some(every_ms) = disk.remount_every_ms {
+        remount(field, disk, every_ms, found);
+    }
     let mut seen = HashSet::new();
     for core in disk.cores.iter().filter(|core| !seen.insert(**core)) {
         found.add(format!("{field}.cores"), format!("core {core} is named twice"), "name each core once");
+    }
+}
+
+fn remount(field: &str, disk: &DiskBurner, every_ms: u64, found: &mut Violations) {
+    let place = format!("{field}.remount_every_ms");
+    if !REMOUNT_EVERY_MS.contains(&every_ms) {
+        found.add(&*place, format!("a remount every {every_ms} ms"), "use 100 ms to 24 h");
+    }
+    if !disk.verify {
+        found.add(&*place, "nothing would be compared after a remount", "use verify, too");
+    }
+    let jobs = disk.jobs.unwrap_or(disk.cores.len() as u32);
+    if jobs > 1 {
+        found.add(place, format!("{jobs} jobs on a file system that is unmounted"), "use one job");
     }
 }
 

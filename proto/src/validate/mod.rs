@@ -3,6 +3,7 @@
 
 mod cpu;
 mod disk;
+mod http;
 mod memory;
 mod network;
 mod profile;
@@ -13,6 +14,10 @@ pub use cpu::{DEFAULT_MEMORY_PERCENT, MAX_CPU_WORKERS};
 pub use disk::{
     DEFAULT_BLOCK_BYTES, DEFAULT_DEPTH, DEFAULT_READ_PERCENT, MAX_BLOCK_BYTES, MAX_BLOCK_SIZES, MAX_DEPTH,
     MAX_FSYNC_EVERY, MAX_JOBS, MAX_RATE_BYTES_PER_S, MAX_RATE_PER_S, SECTOR_BYTES,
+};
+pub use http::{
+    DEFAULT_MAX_ERRORS_PERCENT, MAX_BODY_BYTES, MAX_CONNECTIONS, MAX_GENERATED_BODY_BYTES, MAX_HTTP_STREAMS,
+    MAX_RETRIES, is_secret, method_name,
 };
 pub use profile::{DEFAULT_DUTY_PERCENT, DEFAULT_TOLERANCE_POINTS, MAX_STEPS, MAX_TRACE_POINTS};
 
@@ -137,6 +142,7 @@ fn burner_kind(field: &str, burner: &Burner, found: &mut Violations) {
         None => found.add(field, "a burner without a kind", "set one, such as cpu or disk"),
         Some(burner::Kind::Cpu(cpu)) => cpu::check(field, cpu, found),
         Some(burner::Kind::Disk(disk)) => disk::check(field, disk, found),
+        Some(burner::Kind::Http(http)) => http::check(field, http, found),
         Some(burner::Kind::Memory(memory)) => memory::check(field, memory, found),
         Some(burner::Kind::Network(network)) => network::check(field, network, found),
     }
@@ -244,7 +250,7 @@ mod tests {
             let disk = DiskBurner { blocks: shares(blocks), ..good_disk() };
             assert_eq!(fields(&with_disk(disk)), ["phases[0].burners[0].blocks"], "{blocks:?}");
         }
-        let cases: [(&str, Spoil); 22] = [
+        let cases: [(&str, Spoil); 26] = [
             ("path", |d| d.path = "relative".into()),
             ("path", |d| d.path = "/nul\0".into()),
             ("access", |d| d.access = 0),
@@ -272,6 +278,12 @@ mod tests {
             ("size_bytes", |d| {
                 d.set_access(DiskAccess::Fill);
                 d.fill_percent = Some(50.0);
+            }),
+            ("remount_every_ms", |d| d.remount_every_ms = Some(1_000)),
+            ("remount_every_ms", |d| (d.verify, d.remount_every_ms) = (true, Some(99))),
+            ("remount_every_ms", |d| (d.verify, d.remount_every_ms) = (true, Some(u64::MAX))),
+            ("remount_every_ms", |d| {
+                (d.verify, d.remount_every_ms, d.jobs) = (true, Some(1_000), Some(2));
             }),
         ];
         for (field, spoil) in cases {

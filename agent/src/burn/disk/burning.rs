@@ -6,6 +6,7 @@ use super::{
     engine::Engine,
     load::{DiskLoad, Io, Operation, Rate, figure},
     mix::Mix,
+    remount::Remounting,
     verify::Verifier,
 };
 use crate::{
@@ -36,8 +37,9 @@ pub(super) struct Burning<'a> {
     pub(super) load: &'a DiskLoad,
     /// Where its part of a device begins.
     pub(super) base: u64,
-    pub(super) engine: &'a mut Engine,
-    pub(super) verifier: Option<&'a mut Verifier>,
+    pub(super) engine: Engine,
+    pub(super) verifier: Option<Verifier>,
+    pub(super) remounting: Option<Remounting>,
     pub(super) seed: u64,
     pub(super) reins: &'a Reins,
 }
@@ -46,7 +48,7 @@ impl Burning<'_> {
     /// To the end of the phase, or a stop.
     ///
     /// # Errors
-    /// The engine's; [`BurnError::WrongBlock`].
+    /// The engine's; [`BurnError::WrongBlock`], [`BurnError::Mount`].
     pub(super) fn run(self) -> Result<(), BurnError> {
         let now = clock::boottime();
         self.reins.slot().first_burn_ns.store(clock::ns(now), Ordering::Relaxed);
@@ -67,12 +69,32 @@ impl Burning<'_> {
             origin: self.reins.start(),
             origin_cpu: clock::thread_cpu(),
             origin_engine_cpu: self.engine.on_cpu(),
+            past_engine_cpu: Duration::ZERO,
+            stage: self
+                .load
+                .remount()
+                .map_or(Stage::Mix, |remount| Stage::MixUntil(self.reins.start() + remount.every)),
+            away: Duration::ZERO,
+            remounts: 0,
             unsynced_writes: 0,
             published: now,
             with: self,
         }
         .run(now)
     }
+}
+
+/// What comes next. Instants are moved on by pauses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The mix, to the end.
+    Mix,
+    /// The mix, until the file system is mounted anew.
+    MixUntil(Duration),
+    /// Nothing is started since then; the file system is mounted anew when nothing is in flight.
+    Leaving(Duration),
+    /// It was left then; everything is read back.
+    ReadingBack(Duration),
 }
 
 struct Loop<'a> {
@@ -86,6 +108,12 @@ struct Loop<'a> {
     origin: Duration,
     origin_cpu: Duration,
     origin_engine_cpu: Duration,
+    /// Of engines before this one.
+    past_engine_cpu: Duration,
+    stage: Stage,
+    /// How long the mix was left alone for remounts.
+    away: Duration,
+    remounts: u64,
     unsynced_writes: u32,
     published: Duration,
 }
@@ -104,6 +132,9 @@ impl Loop<'_> {
                 }
                 now = clock::boottime();
                 looked = now;
+                if let Stage::MixUntil(_) | Stage::Leaving(_) | Stage::ReadingBack(_) = self.stage {
+                    self = self.go_on(now)?;
+                }
             }
             let next_due = self.submit(now);
             let left = end.saturating_sub(now);
@@ -122,7 +153,10 @@ impl Loop<'_> {
                 self.publish(now);
             }
         }
-        let lag = self.schedule.due(self.origin).map_or(Duration::ZERO, |due| now.saturating_sub(due));
+        let lag = self
+            .schedule
+            .due(self.schedule_origin(now))
+            .map_or(Duration::ZERO, |due| now.saturating_sub(due));
         // The slowest I/Os are those still in flight: without them the histogram would flatter the device. Should they
         // hang, the daemon ends this process.
         while self.in_flight() {
@@ -133,28 +167,87 @@ impl Loop<'_> {
         if let Some(place) = self.with.load.lag_place() {
             self.with.reins.slot().figures[place].store(clock::ns(lag), Ordering::Relaxed);
         }
-        Ok(())
+        self.with.remounting.map_or(Ok(()), Remounting::end)
     }
 
     fn in_flight(&self) -> bool {
         self.free.len() < self.flights.len()
     }
 
+    /// To the next stage, where it is time for that.
+    fn go_on(mut self, now: Duration) -> Result<Self, BurnError> {
+        match self.stage {
+            Stage::MixUntil(due) if now >= due => self.stage = Stage::Leaving(now),
+            Stage::Leaving(since) if !self.in_flight() => {
+                self = self.remount()?;
+                self.stage = Stage::ReadingBack(since);
+            }
+            Stage::ReadingBack(since) if !self.in_flight() => {
+                self.away += now.saturating_sub(since);
+                self.remounts += 1;
+                self.with.verifier.iter_mut().for_each(Verifier::go_on);
+                self.with.reins.slot().figures[figure::REMOUNTS].store(self.remounts, Ordering::Relaxed);
+                self.stage = self
+                    .with
+                    .load
+                    .remount()
+                    .map_or(Stage::Mix, |remount| Stage::MixUntil(now + remount.every));
+            }
+            _ => {}
+        }
+        Ok(self)
+    }
+
+    /// Mounts the file system anew; everything is to be read back then.
+    fn remount(mut self) -> Result<Self, BurnError> {
+        if let Some(remounting) = &mut self.with.remounting {
+            self.past_engine_cpu += self.with.engine.on_cpu().saturating_sub(self.origin_engine_cpu);
+            self.origin_engine_cpu = Duration::ZERO;
+            // It has the file open.
+            drop(self.with.engine);
+            let file = remounting.round()?;
+            let (engine, _known) =
+                Engine::new(self.with.load, file, self.with.seed).map_err(BurnError::Ring)?;
+            self.with.engine = engine;
+            self.with.verifier.iter_mut().for_each(Verifier::read_all);
+        }
+        Ok(self)
+    }
+
+    /// From when on the mix is due.
+    fn schedule_origin(&self, now: Duration) -> Duration {
+        let away = match self.stage {
+            Stage::Mix | Stage::MixUntil(_) => Duration::ZERO,
+            Stage::Leaving(since) | Stage::ReadingBack(since) => now.saturating_sub(since),
+        };
+        self.origin + self.away + away
+    }
+
     /// What was in flight did not take longer for a pause.
     fn resume(&mut self, paused: Duration) {
         self.origin += paused;
+        match &mut self.stage {
+            Stage::Mix => {}
+            Stage::MixUntil(instant) | Stage::Leaving(instant) | Stage::ReadingBack(instant) => {
+                *instant += paused;
+            }
+        }
         self.flights.iter_mut().for_each(|flight| flight.since += paused);
     }
 
     /// Starts what is due, as far as buffers are free. Says when the next I/O is due, where that is what it waits for.
     fn submit(&mut self, now: Duration) -> Option<Duration> {
+        if let Stage::Leaving(_) = self.stage {
+            return None;
+        }
+        let is_mix = !matches!(self.stage, Stage::ReadingBack(_));
         while let Some(&buffer) = self.free.last() {
             if self.with.load.fsync_every > 0 && self.unsynced_writes >= self.with.load.fsync_every {
                 self.unsynced_writes = 0;
                 self.start(buffer, Io { operation: Operation::Sync, bytes: 0, offset: 0 }, now);
                 continue;
             }
-            let due = self.schedule.due(self.origin);
+            let due = self.schedule.due(self.schedule_origin(now)).filter(|_| is_mix);
             if due.is_some_and(|due| due > now) {
                 return due;
             }
@@ -172,7 +265,9 @@ impl Loop<'_> {
                 since = clock::boottime();
             }
             self.unsynced_writes += u32::from(io.operation == Operation::Write);
-            self.schedule.count(io.bytes);
+            if is_mix {
+                self.schedule.count(io.bytes);
+            }
             // With a rate, latency counts from when the I/O was due: a stall delays those behind it, and that shows.
             self.start(buffer, io, due.unwrap_or(since));
         }
@@ -223,7 +318,12 @@ impl Loop<'_> {
             Some(mismatch) => {
                 control::add(&slot.verify_errors, 1);
                 self.publish(now);
-                Err(BurnError::WrongBlock { path: self.with.load.path.clone(), mismatch: Box::new(mismatch) })
+                let reads_back = matches!(self.stage, Stage::ReadingBack(_));
+                Err(BurnError::WrongBlock {
+                    path: self.with.load.path.clone(),
+                    remounts: self.remounts + u64::from(reads_back),
+                    mismatch: Box::new(mismatch),
+                })
             }
         }
     }
@@ -233,6 +333,7 @@ impl Loop<'_> {
         let slot = self.with.reins.slot();
         slot.burning_ns.store(clock::ns(now.saturating_sub(self.origin)), Ordering::Relaxed);
         let on_cpu = clock::thread_cpu().saturating_sub(self.origin_cpu)
+            + self.past_engine_cpu
             + self.with.engine.on_cpu().saturating_sub(self.origin_engine_cpu);
         slot.on_cpu_ns.store(clock::ns(on_cpu), Ordering::Relaxed);
         if let Some(verifier) = &self.with.verifier {

@@ -1,9 +1,10 @@
 //! How I/Os reach the kernel: io_uring, or threads where it can't be used.
 
-use std::{fs::File, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use super::{
-    load::{EngineChoice, Io},
+    file::DiskFile,
+    load::{DiskLoad, EngineChoice, Io},
     pool::Pool,
     ring::Ring,
 };
@@ -15,24 +16,16 @@ pub(super) enum Engine {
     Pool(Pool),
 }
 
-/// What an engine has to carry.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Size {
-    pub(super) depth: u32,
-    pub(super) buffer_bytes: u32,
-    pub(super) seed: u64,
-}
-
 impl Engine {
     /// The one that was chosen; with `Auto` io_uring, and where it can't be used threads and the reason.
     ///
     /// # Errors
     /// The kernel's.
-    pub(super) fn new(choice: EngineChoice, file: File, size: Size) -> io::Result<(Self, Option<io::Error>)> {
-        let Size { depth, buffer_bytes, seed } = size;
+    pub(super) fn new(load: &DiskLoad, file: DiskFile, seed: u64) -> io::Result<(Self, Option<io::Error>)> {
+        let (depth, buffer_bytes, file) = (load.depth, load.largest_block(), file.into_file());
         let pool = |file| Pool::new(&Arc::new(file), depth, buffer_bytes, seed).map(Self::Pool);
         let ring = |file| Ring::new(file, depth, buffer_bytes, seed).map(Box::new);
-        match choice {
+        match load.engine {
             EngineChoice::Uring => Ok((Self::Ring(ring(file)?), None)),
             EngineChoice::Threads => Ok((pool(file)?, None)),
             EngineChoice::Auto => match ring(file.try_clone()?) {

@@ -36,18 +36,19 @@ pub struct DiskFile {
     in_memory: bool,
 }
 
-/// How long a device may still be held by one who is gone.
+/// How long a device that was asked for may still be held by one who is gone.
 ///
 /// The kernel drops the files registered with an io_uring from a work queue, after their process has been reaped
 /// (`io_ring_exit_work` in io_uring/io_uring.c), so the next run can come before the last one's claim is gone.
-const CLAIM_LASTS_AT_MOST: Duration = Duration::from_secs(1);
+pub const CLAIM_LASTS_AT_MOST: Duration = Duration::from_secs(1);
 
-/// Opens the device past the page cache and for its opener alone, as soon as who has just left it has let go.
+/// Opens the device past the page cache and for its opener alone, as soon as who has just left it has let go, for which it
+/// waits so long.
 ///
 /// # Errors
 /// What open(2) says; `EBUSY` while it is mounted or otherwise in use.
-pub fn open_claimed(device: &Path) -> io::Result<File> {
-    let give_up = Instant::now() + CLAIM_LASTS_AT_MOST;
+pub fn open_claimed(device: &Path, patience: Duration) -> io::Result<File> {
+    let give_up = Instant::now() + patience;
     loop {
         let opened =
             File::options().read(true).write(true).custom_flags(libc::O_DIRECT | libc::O_EXCL).open(device);
@@ -67,17 +68,25 @@ impl DiskFile {
     /// # Errors
     /// [`BurnError::Create`] with the kernel's reason.
     pub fn create(folder: &Path) -> Result<Self, BurnError> {
-        let fail = |source| BurnError::Create { path: folder.to_owned(), source };
-        let file = tempfile::tempfile_in(folder).map_err(fail)?;
+        let file = tempfile::tempfile_in(folder)
+            .map_err(|source| BurnError::Create { path: folder.to_owned(), source })?;
+        Self::of(file, folder)
+    }
+
+    /// A file that is there, known as one of `path`; for direct I/O where its file system has that.
+    ///
+    /// # Errors
+    /// [`BurnError::Create`] with the kernel's reason.
+    pub(super) fn of(file: File, path: &Path) -> Result<Self, BurnError> {
         let direct = match fcntl(&file, FcntlArg::F_SETFL(OFlag::O_DIRECT)) {
             Ok(_) => true,
             // open(2): the file system does not support O_DIRECT.
             Err(Errno::EINVAL) => false,
-            Err(errno) => return Err(fail(errno.into())),
+            Err(errno) => return Err(BurnError::Create { path: path.to_owned(), source: errno.into() }),
         };
         // tmpfs takes O_DIRECT since 6.6, and has no disk below it all the same.
         let in_memory = fstatfs(&file).is_ok_and(|system| system.filesystem_type() == TMPFS_MAGIC);
-        Ok(Self { file, path: folder.to_owned(), direct, in_memory })
+        Ok(Self { file, path: path.to_owned(), direct, in_memory })
     }
 
     /// Takes a block device for this process alone: `O_EXCL` fails while it is mounted or otherwise in use (open(2)).
@@ -85,8 +94,8 @@ impl DiskFile {
     /// # Errors
     /// [`BurnError::Device`] with the kernel's reason.
     pub fn claim(device: &Path) -> Result<Self, BurnError> {
-        let file =
-            open_claimed(device).map_err(|source| BurnError::Device { path: device.to_owned(), source })?;
+        let file = open_claimed(device, CLAIM_LASTS_AT_MOST)
+            .map_err(|source| BurnError::Device { path: device.to_owned(), source })?;
         Ok(Self { file, path: device.to_owned(), direct: true, in_memory: false })
     }
 

@@ -1,9 +1,10 @@
 //! What a disk burner is told to do.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::file_system::NamedFile;
 use crate::burn::plan::{Figure, Sum};
 
 /// What a disk burner does, after validation: every default filled in.
@@ -11,8 +12,8 @@ use crate::burn::plan::{Figure, Sum};
 pub struct DiskLoad {
     /// The folder that files are made in, or the device.
     pub path: PathBuf,
-    /// `path` is a block device that configuration gives away.
-    pub is_device: bool,
+    /// What `path` is.
+    pub place: Place,
     /// What the workers do there.
     pub task: Task,
     /// Of each job's file, or its part of the device; a multiple of every block size.
@@ -35,6 +36,27 @@ pub struct DiskLoad {
     pub inject_error: bool,
     /// How I/Os reach the kernel.
     pub engine: EngineChoice,
+}
+
+/// Where workers have their I/Os.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// A file in a folder.
+    Folder,
+    /// A part of a block device that configuration gives away.
+    Device,
+    /// A file on the file system of a block device, which the burner mounts for itself alone.
+    FileSystem(Remount),
+}
+
+/// A file system is unmounted and mounted again, and all is read back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remount {
+    /// The burner's file, with the name that it has meanwhile.
+    pub file: NamedFile,
+    /// After so much of burning.
+    pub every: Duration,
 }
 
 /// What workers do in their folder.
@@ -117,12 +139,16 @@ impl Operation {
     }
 }
 
+/// Where a burner that remounts counts it.
+pub const REMOUNTS_FIGURE: usize = 4;
+
 /// Places of a worker's figures; which of them a load has, [`DiskLoad::figures`] says.
 pub(super) mod figure {
     pub(in super::super) const READ_BYTES: usize = 0;
     pub(in super::super) const WRITTEN_BYTES: usize = 1;
     pub(in super::super) const VERIFIED: usize = 2;
     pub(in super::super) const UNVERIFIED: usize = 3;
+    pub(in super::super) const REMOUNTS: usize = super::REMOUNTS_FIGURE;
     pub(in super::super) const HELD_BYTES: usize = 0;
     pub(in super::super) const LEAST_FREE_BYTES: usize = 1;
 }
@@ -135,6 +161,8 @@ const READ: Figure = total("read_bytes", "By");
 const WRITTEN: Figure = total("written_bytes", "By");
 const VERIFIED: Figure = total("verified_blocks", "1");
 const UNVERIFIED: Figure = total("unverified_blocks", "1");
+/// How often all was read back from a file system that was mounted anew.
+const REMOUNTS: Figure = total("remounts", "1");
 /// How far behind its rate it was at its end.
 const LAG: Figure = Figure { name: "lag", unit: "ns", sum: Sum::Max };
 
@@ -155,12 +183,22 @@ impl DiskLoad {
     pub fn figures(&self) -> &'static [Figure] {
         match self.task {
             Task::Fill { .. } => &FILL_FIGURES,
-            Task::Io => match (self.verify, self.rate.is_some()) {
-                (false, false) => &[READ, WRITTEN],
-                (false, true) => &[READ, WRITTEN, LAG],
-                (true, false) => &[READ, WRITTEN, VERIFIED, UNVERIFIED],
-                (true, true) => &[READ, WRITTEN, VERIFIED, UNVERIFIED, LAG],
+            Task::Io => match (self.verify, self.remount().is_some(), self.rate.is_some()) {
+                (false, _, false) => &[READ, WRITTEN],
+                (false, _, true) => &[READ, WRITTEN, LAG],
+                (true, false, false) => &[READ, WRITTEN, VERIFIED, UNVERIFIED],
+                (true, false, true) => &[READ, WRITTEN, VERIFIED, UNVERIFIED, LAG],
+                (true, true, false) => &[READ, WRITTEN, VERIFIED, UNVERIFIED, REMOUNTS],
+                (true, true, true) => &[READ, WRITTEN, VERIFIED, UNVERIFIED, REMOUNTS, LAG],
             },
+        }
+    }
+
+    /// How its file system is mounted anew, where it is.
+    pub fn remount(&self) -> Option<&Remount> {
+        match &self.place {
+            Place::FileSystem(remount) => Some(remount),
+            Place::Folder | Place::Device => None,
         }
     }
 
@@ -195,7 +233,11 @@ impl DiskLoad {
             100 => "read".to_owned(),
             percent => format!("mix of {percent} % reads"),
         };
-        let verified = if self.verify { ", verified" } else { "" };
+        let verified = match (self.verify, self.remount()) {
+            (false, _) => "",
+            (true, None) => ", verified",
+            (true, Some(_)) => ", verified across remounts",
+        };
         format!("{order} {what}{verified}")
     }
 }
@@ -206,7 +248,7 @@ impl DiskLoad {
     pub(crate) fn test() -> Self {
         Self {
             path: std::env::temp_dir(),
-            is_device: false,
+            place: Place::Folder,
             task: Task::Io,
             size_bytes: 1 << 20,
             random: true,

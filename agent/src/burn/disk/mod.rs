@@ -6,17 +6,22 @@ mod buffer;
 mod burning;
 mod engine;
 mod file;
+mod file_system;
 mod fill;
 mod load;
 mod mix;
 mod pool;
+mod remount;
 mod ring;
 mod verify;
 
 pub use block::Mismatch;
-pub use file::{DiskFile, open_claimed};
+pub use file::{CLAIM_LASTS_AT_MOST, DiskFile, open_claimed};
+pub use file_system::{FileSystem, NamedFile};
 pub use fill::Room;
-pub use load::{BlockShare, DiskLoad, EngineChoice, Io, Operation, Rate, Task};
+pub use load::{
+    BlockShare, DiskLoad, EngineChoice, Io, Operation, Place, REMOUNTS_FIGURE, Rate, Remount, Task,
+};
 pub use ring::Ring;
 
 use super::{
@@ -27,8 +32,9 @@ use super::{
 };
 use crate::clock;
 use burning::Burning;
-use engine::{Engine, Size};
+use engine::Engine;
 use fill::FillWorker;
+use remount::Remounting;
 use verify::Verifier;
 
 /// A worker for each core of the plan.
@@ -40,7 +46,8 @@ pub(super) fn crew(plan: &Plan, load: &DiskLoad) -> Result<Vec<Box<dyn Worker>>,
         return Ok(vec![Box::new(FillWorker::new(load.clone(), until_bp, reserve_bytes, plan.seed))]);
     }
     // Only one process, once, can claim it.
-    let device = if load.is_device { Some(DiskFile::claim(&load.path)?) } else { None };
+    let is_device = load.place == Place::Device;
+    let device = if is_device { Some(DiskFile::claim(&load.path)?) } else { None };
     let tag = tag();
     (0..plan.cores.len() as u64)
         .map(|index| -> Result<Box<dyn Worker>, BurnError> {
@@ -48,7 +55,7 @@ pub(super) fn crew(plan: &Plan, load: &DiskLoad) -> Result<Vec<Box<dyn Worker>>,
                 load: load.clone(),
                 seed: plan.seed.wrapping_add(index),
                 tag: tag.wrapping_add(index),
-                base: if load.is_device { index * load.size_bytes } else { 0 },
+                base: if is_device { index * load.size_bytes } else { 0 },
                 device: device.as_ref().map(DiskFile::share).transpose()?,
                 ready: None,
             }))
@@ -70,22 +77,32 @@ struct DiskWorker {
     tag: u64,
     base: u64,
     device: Option<DiskFile>,
-    ready: Option<(Engine, Option<Verifier>)>,
+    ready: Option<Ready>,
+}
+
+/// What a worker burns with.
+#[derive(Debug)]
+struct Ready {
+    engine: Engine,
+    verifier: Option<Verifier>,
+    remounting: Option<Remounting>,
 }
 
 impl Worker for DiskWorker {
     fn prepare(&mut self, reins: &Reins) -> Result<Prepared, BurnError> {
-        let file = match self.device.take() {
-            Some(device) => device,
-            None => DiskFile::create(&self.load.path)?,
+        let (file, remounting) = match (self.device.take(), self.load.remount()) {
+            (Some(device), _) => (device, None),
+            (None, None) => (DiskFile::create(&self.load.path)?, None),
+            (None, Some(remount)) => {
+                let (remounting, file) = Remounting::begin(&self.load, remount)?;
+                (file, Some(remounting))
+            }
         };
         let mut verifier = self.load.verify.then(|| Verifier::new(&self.load, self.tag, self.base));
         file.fill(&self.load, self.base, self.seed, verifier.as_mut(), reins)?;
         let mut notices = Vec::from_iter(file.notice());
         let way = if file.is_direct() { "direct" } else { "buffered" };
-        let size = Size { depth: self.load.depth, buffer_bytes: self.load.largest_block(), seed: self.seed };
-        let (engine, no_uring) =
-            Engine::new(self.load.engine, file.into_file(), size).map_err(BurnError::Ring)?;
+        let (engine, no_uring) = Engine::new(&self.load, file, self.seed).map_err(BurnError::Ring)?;
         if let Some(reason) = no_uring {
             notices.push(format!(
                 "io_uring can't be used: {reason}; {} threads with pread and pwrite stand in for it",
@@ -93,13 +110,13 @@ impl Worker for DiskWorker {
             ));
         }
         let variant = format!("{}, {way}, {}", self.load.describe(), engine.name());
-        self.ready = Some((engine, verifier));
+        self.ready = Some(Ready { engine, verifier, remounting });
         Ok(Prepared { variant, notices })
     }
 
     fn burn(&mut self, reins: &Reins) -> Result<(), BurnError> {
-        let (engine, verifier) = self.ready.as_mut().ok_or(BurnError::Interrupted)?;
+        let Ready { engine, verifier, remounting } = self.ready.take().ok_or(BurnError::Interrupted)?;
         let (load, base, seed) = (&self.load, self.base, self.seed);
-        Burning { load, base, engine, verifier: verifier.as_mut(), seed, reins }.run()
+        Burning { load, base, engine, verifier, remounting, seed, reins }.run()
     }
 }

@@ -193,6 +193,11 @@ impl Drop for Ring {
             }
             self.completed(|_, _, _| {});
         }
+        // Else the kernel lets go of the file some time after the ring is closed, and of the ring with the thread.
+        let _best_effort = self.ring.submitter().unregister_files();
+        if let Some(index) = self.registered {
+            unregister(&self.ring, index);
+        }
     }
 }
 
@@ -215,15 +220,16 @@ fn keep_kernel_threads_here(ring: &IoUring) {
     }
 }
 
+/// io_uring_rsrc_update of linux/io_uring.h.
+#[repr(C)]
+struct Update {
+    offset: u32,
+    reserved: u32,
+    data: u64,
+}
+
 /// Spares the kernel to look up the ring's descriptor at each call.
 fn register_itself(ring: &IoUring) -> Option<u32> {
-    /// io_uring_rsrc_update of linux/io_uring.h.
-    #[repr(C)]
-    struct Update {
-        offset: u32,
-        reserved: u32,
-        data: u64,
-    }
     const IORING_REGISTER_RING_FDS: libc::c_uint = 20;
     let fd = ring.as_raw_fd();
     let mut update = Update { offset: u32::MAX, reserved: 0, data: fd as u64 };
@@ -232,6 +238,22 @@ fn register_itself(ring: &IoUring) -> Option<u32> {
         libc::syscall(libc::SYS_io_uring_register, fd, IORING_REGISTER_RING_FDS, &raw mut update, 1)
     };
     (registered == 1).then_some(update.offset)
+}
+
+/// Undoes [`register_itself`].
+fn unregister(ring: &IoUring, index: u32) {
+    const IORING_UNREGISTER_RING_FDS: libc::c_uint = 21;
+    let mut update = Update { offset: index, reserved: 0, data: 0 };
+    // SAFETY: one entry, which lives through the call. Should the kernel refuse, it drops the entry with the thread.
+    unsafe {
+        libc::syscall(
+            libc::SYS_io_uring_register,
+            ring.as_raw_fd(),
+            IORING_UNREGISTER_RING_FDS,
+            &raw mut update,
+            1,
+        );
+    }
 }
 
 /// io_uring_enter(2) by the index of the calling thread's registered ring.

@@ -36,6 +36,10 @@ pub(super) struct Verifier {
     reads_back: bool,
     /// What was dealt and touched something in flight.
     waiting: Option<Io>,
+    /// How far everything was read, where that comes first.
+    read_until: Option<u64>,
+    /// Of the reads of that.
+    largest_block: u32,
     spoil_next: bool,
     /// Blocks that were compared.
     pub(super) verified: u64,
@@ -58,6 +62,8 @@ impl Verifier {
             backlog: (load.read_percent == 0).then(VecDeque::new),
             reads_back: false,
             waiting: first_read(load),
+            read_until: None,
+            largest_block: load.largest_block(),
             spoil_next: load.inject_error && load.read_percent == 0,
             verified: 0,
             unverified: 0,
@@ -77,6 +83,9 @@ impl Verifier {
 
     /// The next I/O that touches nothing in flight: of `mix`, or reading back. None when all that were tried touch some.
     pub(super) fn next(&mut self, mix: &mut Mix) -> Option<Io> {
+        if let Some(offset) = self.read_until {
+            return self.read_on(offset);
+        }
         if let Some(backlog) = &self.backlog {
             self.reads_back = (self.reads_back && !backlog.is_empty()) || backlog.len() >= BACKLOG;
             if self.reads_back {
@@ -95,6 +104,30 @@ impl Verifier {
         // Nearly everything waits to be read back.
         self.reads_back = self.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty());
         if self.reads_back { self.read_back() } else { None }
+    }
+
+    /// Deals reads of everything, in order, and nothing else until [`Verifier::go_on`].
+    pub(super) fn read_all(&mut self) {
+        self.read_until = Some(0);
+        self.backlog.iter_mut().for_each(VecDeque::clear);
+        self.reads_back = false;
+    }
+
+    /// Back to what the mix deals.
+    pub(super) fn go_on(&mut self) {
+        self.read_until = None;
+    }
+
+    fn read_on(&mut self, offset: u64) -> Option<Io> {
+        let left = self.generations.len() as u64 * u64::from(self.unit_bytes) - offset;
+        let bytes = u64::from(self.largest_block).min(left) as u32;
+        if bytes == 0 {
+            return None;
+        }
+        let io = Io { operation: Operation::Read, bytes, offset };
+        self.read_until = Some(offset + u64::from(bytes));
+        self.mark(io, true);
+        Some(io)
     }
 
     /// The oldest write, to be read.
@@ -276,6 +309,38 @@ mod tests {
         verifier.end(io, false, &old).unwrap();
         verifier.end(read, true, &old).unwrap();
         let _still_deals = verifier.next(&mut mix).unwrap();
+    }
+
+    #[test]
+    fn everything_is_read_in_order_before_the_mix_goes_on() {
+        let (load, ..) = verifier(0, false);
+        let load = DiskLoad {
+            blocks: vec![(4_096, 50), (12_288, 50)]
+                .into_iter()
+                .map(|(bytes, percent)| super::super::load::BlockShare { bytes, percent })
+                .collect(),
+            size_bytes: 96 << 10,
+            ..load
+        };
+        let (mut verifier, mut mix) = (Verifier::new(&load, 9, 0), Mix::new(&load, 1));
+        let mut file = vec![0; load.size_bytes as usize];
+        verifier.fill(&load, &mut file, 0);
+        for _ in 0..3 {
+            let io = verifier.next(&mut mix).unwrap();
+            let place = io.offset as usize..io.offset as usize + io.bytes as usize;
+            verifier.stamp(io, &mut file[place.clone()]);
+            verifier.end(io, true, &file[place]).unwrap();
+        }
+        verifier.read_all();
+        let mut offset = 0;
+        while let Some(io) = verifier.next(&mut mix) {
+            assert_eq!((io.operation, io.offset, io.bytes), (Operation::Read, offset, 12_288));
+            offset += u64::from(io.bytes);
+            verifier.end(io, true, &file[io.offset as usize..offset as usize]).unwrap();
+        }
+        assert_eq!((offset, verifier.unverified), (96 << 10, 0));
+        verifier.go_on();
+        assert_eq!(verifier.next(&mut mix).unwrap().operation, Operation::Write);
     }
 
     #[test]

@@ -195,4 +195,64 @@ mod tests {
             assert_eq!(reins.slot().figures[RESIDENT].load(Ordering::Relaxed), 0, "{name}");
         }
     }
+
+    /// Memory is left alone for `--delay`: a pause in it is no part of that, and shortens it by nothing.
+    #[test]
+    fn a_pause_within_a_verifiers_delay_does_not_count() {
+        const DELAY: Duration = Duration::from_secs(2);
+        let load = MemoryLoad {
+            size_bytes: 1 << 20,
+            method: Method::Verify { patterns: Pattern::ALL.into(), delay: DELAY, exceeds_caches: false },
+            pages: Pages::Small,
+            nodes: Vec::new(),
+            fill_bytes_per_s: None,
+            floor_bytes: 0,
+            profile: LoadProfile::FULL,
+            isa: Isa::Portable,
+            inject_error: None,
+            roots: HostRoots::default(),
+        };
+        let plan = Plan {
+            cores: vec![0],
+            phase: Duration::from_secs(60),
+            seed: 1,
+            load: Load::Memory(load.clone()),
+        };
+        let control = Arc::new(ControlBlock::create(1, 0, Duration::from_secs(60)).unwrap());
+        let reins = Reins::new(control.clone(), 0, 0, None);
+        let mut worker = crew(&Arc::new(plan), &load).remove(0);
+        worker.prepare(&reins).unwrap();
+        control.set_end(clock::boottime() + Duration::from_secs(60));
+        let begin = clock::boottime();
+        control.set_start(begin);
+        control.set_command(Command::Burn);
+        let sweeps = || control.slot(0).figures[load::FIRST].load(Ordering::Relaxed);
+        let after_sweep = |number: u64| {
+            let mut before = begin;
+            while sweeps() < number {
+                before = clock::boottime();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            before
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| worker.burn(&reins).unwrap());
+            let rests_since_at_most = after_sweep(1);
+            control.set_command(Command::Pause);
+            let paused = clock::boottime();
+            let rested_at_most = paused.saturating_sub(rests_since_at_most);
+            std::thread::sleep(DELAY + Duration::from_millis(200));
+            assert_eq!(sweeps(), 1, "it went on in the pause");
+            let resumed = clock::boottime();
+            control.set_command(Command::Burn);
+            after_sweep(2);
+            let rested_then = clock::boottime().saturating_sub(resumed);
+            assert!(rested_then + rested_at_most >= DELAY, "{rested_then:?} after {rested_at_most:?}");
+            control.set_command(Command::Stop);
+            let all = clock::boottime().saturating_sub(begin);
+            let left_out = resumed.saturating_sub(paused);
+            let burning = || Duration::from_nanos(control.slot(0).burning_ns.load(Ordering::Relaxed));
+            assert!(burning() + left_out <= all + Duration::from_millis(50), "the pause counts as burning");
+        });
+    }
 }

@@ -6,7 +6,7 @@ use super::{
     data::Data,
     load::StreamLoop,
     region::{BLOCK_BYTES, BLOCK_WORDS, Region},
-    sweep::{UNIT_BLOCKS, count},
+    sweep::count,
     vector::{self, Store},
 };
 use crate::{
@@ -19,6 +19,9 @@ use crate::{
     clock,
 };
 
+/// Blocks of each array in one unit of work: 1 MiB, some 100 to 150 µs. A loop fills the caches' queues at its beginning and empties
+/// them at its end: short units leave memory idle meanwhile.
+const UNIT_BLOCKS: usize = 256;
 /// √2 - 1: one round of all four loops multiplies `a` by 2s + s², which is 1, so that numbers neither grow nor shrink
 /// however long it lasts.
 const FACTOR: f64 = std::f64::consts::SQRT_2 - 1.0;

@@ -270,7 +270,13 @@ mod tests {
             ("sys/devices/system/cpu/cpu0/cache/index3/size", "65536K\n"),
         ]);
         let (roots, limits) = (tree.roots(), LimitsConfig::default());
-        let offer = Offer { roots: &roots, limits: &limits, cores: &[0, 1, 4], allowed_peers: &[] };
+        let offer = Offer {
+            roots: &roots,
+            limits: &limits,
+            cores: &[0, 1, 4],
+            allowed_peers: &[],
+            http: &crate::config::HttpConfig::default(),
+        };
         let mut found = Violations::default();
         let planned = plan(&offer, "cpu", cpu, 7, &mut found);
         (planned, found.into_vec())

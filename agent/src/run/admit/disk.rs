@@ -5,6 +5,7 @@ use std::{
     io::{Seek as _, SeekFrom},
     os::unix::fs::{FileTypeExt as _, MetadataExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use ssts_proto::{
@@ -12,9 +13,9 @@ use ssts_proto::{
     validate::{self, Violations},
 };
 
-use super::{Offer, space};
+use super::{Offer, file_system, space};
 use crate::burn::{
-    disk::{self, DiskLoad, EngineChoice, Rate, Room, Task},
+    disk::{self, DiskLoad, EngineChoice, Place, Rate, Room, Task},
     plan::Load,
 };
 
@@ -23,6 +24,7 @@ pub(super) fn plan(
     offer: &Offer<'_>,
     field: &str,
     disk: &mut DiskBurner,
+    phase: Duration,
     found: &mut Violations,
 ) -> Option<(Vec<u32>, Load)> {
     let path: PathBuf = disk.path.clone().into();
@@ -36,15 +38,30 @@ pub(super) fn plan(
         let block_bytes = *disk.block_bytes.get_or_insert(validate::DEFAULT_BLOCK_BYTES);
         disk.blocks = vec![BlockShare { block_bytes, percent: 100 }];
     }
-    let load = io(path, is_device, disk);
+    let place = match disk.remount_every_ms.map(Duration::from_millis) {
+        Some(every) if every >= phase => {
+            found.add(
+                format!("{field}.remount_every_ms"),
+                format!("a remount every {every:?} in a phase of {phase:?}"),
+                "choose a shorter time, or a longer phase: all must be read back after it, too",
+            );
+            return None;
+        }
+        Some(every) => {
+            Place::FileSystem(file_system::remount(offer, field, &path, every, disk.size_bytes, found)?)
+        }
+        None if is_device => Place::Device,
+        None => Place::Folder,
+    };
+    let load = io(path, place, disk);
     // Only one of the two is what was carried out.
     if disk.block_bytes.is_some() {
         disk.blocks.clear();
     }
-    if is_device {
-        check_device(offer, field, &load, cores.len(), found)?;
-    } else {
-        space::check_folder(&format!("{field}.path"), &load.path, found)?;
+    match load.place {
+        Place::Device => check_device(offer, field, &load, cores.len(), found)?,
+        Place::Folder => space::check_folder(&format!("{field}.path"), &load.path, found)?,
+        Place::FileSystem(_) => {}
     }
     Some((cores, Load::Disk(load)))
 }
@@ -65,7 +82,7 @@ fn cores(offer: &Offer<'_>, field: &str, disk: &mut DiskBurner, found: &mut Viol
     (!cores.is_empty()).then_some(cores)
 }
 
-fn io(path: PathBuf, is_device: bool, disk: &mut DiskBurner) -> DiskLoad {
+fn io(path: PathBuf, place: Place, disk: &mut DiskBurner) -> DiskLoad {
     let access = disk.access();
     let read_percent = match access {
         DiskAccess::Read | DiskAccess::Randread => 100,
@@ -77,7 +94,7 @@ fn io(path: PathBuf, is_device: bool, disk: &mut DiskBurner) -> DiskLoad {
     let share = |share: &BlockShare| disk::BlockShare { bytes: share.block_bytes, percent: share.percent };
     DiskLoad {
         path,
-        is_device,
+        place,
         task: Task::Io,
         size_bytes: disk.size_bytes,
         random: matches!(access, DiskAccess::Randread | DiskAccess::Randwrite | DiskAccess::Randrw),
@@ -136,7 +153,13 @@ fn fill(
     }
     let task = Task::Fill { until_bp, reserve_bytes };
     disk.jobs = Some(1);
-    Some(DiskLoad { task, size_bytes, blocks: Vec::new(), depth: 0, ..io(path, false, &mut disk.clone()) })
+    Some(DiskLoad {
+        task,
+        size_bytes,
+        blocks: Vec::new(),
+        depth: 0,
+        ..io(path, Place::Folder, &mut disk.clone())
+    })
 }
 
 /// Whether the device is given away, free, and large enough for all jobs.
@@ -148,7 +171,7 @@ fn check_device(
     found: &mut Violations,
 ) -> Option<()> {
     let path = load.path.display();
-    if !is_expendable(&load.path, &offer.limits.expendable_devices) {
+    if !is_listed(&load.path, &offer.limits.expendable_devices) {
         found.add(
             format!("{field}.path"),
             format!("{path} is a block device, and the agent's configuration does not give it away: its content would be lost"),
@@ -157,7 +180,8 @@ fn check_device(
         return None;
     }
     // As the burner will.
-    let claimed = disk::open_claimed(&load.path).and_then(|mut device| device.seek(SeekFrom::End(0)));
+    let claimed = disk::open_claimed(&load.path, disk::CLAIM_LASTS_AT_MOST)
+        .and_then(|mut device| device.seek(SeekFrom::End(0)));
     match claimed {
         Err(error) => {
             found.add(
@@ -180,7 +204,7 @@ fn check_device(
 }
 
 /// By device number: a device has many names.
-fn is_expendable(path: &Path, listed: &[PathBuf]) -> bool {
+pub(super) fn is_listed(path: &Path, listed: &[PathBuf]) -> bool {
     let number = |path: &Path| {
         let metadata = fs::metadata(path).ok().filter(|metadata| metadata.file_type().is_block_device())?;
         Some(metadata.rdev())

@@ -3,6 +3,8 @@
 
 mod cpu;
 mod disk;
+mod file_system;
+mod http;
 mod memory;
 mod network;
 mod space;
@@ -18,7 +20,7 @@ use ssts_proto::{
 use crate::{
     burn::plan::Plan,
     clock,
-    config::LimitsConfig,
+    config::{HttpConfig, LimitsConfig},
     guard::Bounds,
     host::{HostRoots, cpuset},
     observe::sensors,
@@ -59,6 +61,8 @@ pub(super) struct Offer<'a> {
     pub cores: &'a [u32],
     /// Networks that network burners may load.
     pub allowed_peers: &'a [IpNet],
+    /// Services that HTTP burners may load.
+    pub http: &'a HttpConfig,
 }
 
 impl Offer<'_> {
@@ -89,6 +93,8 @@ impl Offer<'_> {
             }
             memory::keep_floor(&mut plans, bounds.min_available_memory_bytes);
             let place = format!("phases[{phase_index}]");
+            http::keep_limits(&place, &mut plans, self.http, &mut found);
+            file_system::check_shared(&place, &plans, &mut found);
             space::check_disks(&place, &plans, self.limits.disk_reserve_bytes, &mut found);
             space::check_memory(&place, &plans, bounds.min_available_memory_bytes, self.roots, &mut found);
             phases.push(PlannedPhase { name: phase.name.clone(), duration, plans });
@@ -225,9 +231,10 @@ impl Offer<'_> {
     ) -> Option<Plan> {
         match burner.kind.as_mut()? {
             burner::Kind::Cpu(cpu) => cpu::plan(self, field, cpu, seed, found),
-            burner::Kind::Disk(disk) => disk::plan(self, field, disk, found),
+            burner::Kind::Disk(disk) => disk::plan(self, field, disk, phase, found),
             burner::Kind::Memory(memory) => memory::plan(self, field, memory, found),
             burner::Kind::Network(network) => network::plan(self, field, network, found),
+            burner::Kind::Http(http) => http::plan(self, field, http, found),
         }
         .map(|(cores, load)| Plan { cores, phase, seed, load })
     }
@@ -238,7 +245,7 @@ fn fill_in_seed(burner: &mut Burner, seed: u64) {
     let profile = match &mut burner.kind {
         Some(burner::Kind::Cpu(cpu)) => cpu.load.as_mut(),
         Some(burner::Kind::Memory(memory)) => memory.load.as_mut(),
-        Some(burner::Kind::Disk(_) | burner::Kind::Network(_)) | None => None,
+        Some(burner::Kind::Disk(_) | burner::Kind::Network(_) | burner::Kind::Http(_)) | None => None,
     };
     if let Some(profile::Shape::RandomWalk(walk)) = profile.and_then(|profile| profile.shape.as_mut()) {
         walk.seed.get_or_insert(seed);
@@ -249,9 +256,16 @@ fn fill_in_seed(burner: &mut Burner, seed: u64) {
 mod tests {
     use std::path::Path;
 
-    use ssts_proto::v1::{CpuBurner, CpuIsa, DiskAccess, DiskBurner, Limits, NetworkBurner, Phase};
+    use ssts_proto::{
+        http_url::HttpUrl,
+        v1::{
+            CpuBurner, CpuIsa, DiskAccess, DiskBurner, HttpBurner, HttpHeader, HttpMethod, Limits,
+            NetworkBurner, Phase,
+        },
+    };
 
     use super::*;
+    use crate::{burn::plan::Load, config::AllowedUrl};
 
     fn admit(kind: burner::Kind, limits: Limits) -> Result<Admitted, Vec<Violation>> {
         let phase =
@@ -268,8 +282,21 @@ mod tests {
         )]);
         let limits = LimitsConfig { max_duration: Duration::from_secs(60), ..LimitsConfig::default() };
         let allowed_peers = ["10.0.0.0/8".parse().unwrap()];
-        let offer =
-            Offer { roots: &tree.roots(), limits: &limits, cores: &[0, 1, 4], allowed_peers: &allowed_peers };
+        let http = HttpConfig {
+            allow: ["http://127.0.0.1:8080/api", "https://127.0.0.1"]
+                .map(|url| AllowedUrl(HttpUrl::parse(url).unwrap()))
+                .into(),
+            max_rate_per_s: 1_000,
+            max_connections: 20,
+            ..HttpConfig::default()
+        };
+        let offer = Offer {
+            roots: &tree.roots(),
+            limits: &limits,
+            cores: &[0, 1, 4],
+            allowed_peers: &allowed_peers,
+            http: &http,
+        };
         offer.admit(&scenario)
     }
 
@@ -306,6 +333,60 @@ mod tests {
         };
         assert_eq!((resolved.streams, resolved.packet_bytes), (Some(1), Some(1 << 20)));
         assert_eq!(admitted.phases[0].plans[0].cores, [4]);
+    }
+
+    fn http(url: &str) -> HttpBurner {
+        HttpBurner { url: url.into(), ..HttpBurner::default() }
+    }
+
+    #[test]
+    fn a_service_that_is_not_allowed_is_refused_with_the_rule() {
+        for (burner, key, part) in [
+            (
+                http("http://127.0.0.1:8080/apis"),
+                "url",
+                "http.allow = [http://127.0.0.1:8080/api, https://127.0.0.1/]",
+            ),
+            (http("http://localhost:8080/api"), "url", "http.allow"),
+            (http("https://127.0.0.1:8080/api"), "url", "http.allow"),
+            (
+                HttpBurner { method: HttpMethod::Delete.into(), ..http("http://127.0.0.1:8080/api") },
+                "method",
+                "http.methods = [GET, HEAD]",
+            ),
+            (HttpBurner { insecure: true, ..http("https://127.0.0.1/") }, "insecure", "http.allow_insecure"),
+            (
+                HttpBurner { rate_per_s: Some(1_001), ..http("http://127.0.0.1:8080/api") },
+                "burners",
+                "http.max_rate_per_s = 1000",
+            ),
+            (
+                HttpBurner { connections: Some(21), ..http("http://127.0.0.1:8080/api") },
+                "burners",
+                "21 connections",
+            ),
+        ] {
+            let (field, message) = refused(burner::Kind::Http(burner), Limits::default());
+            assert!(field.ends_with(&format!(".{key}")) && message.contains(part), "{field}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_service_that_is_allowed_is_planned_and_secrets_are_not_kept() {
+        let header = |name: &str| HttpHeader { name: name.into(), value: "v".into() };
+        let headers = vec![header("Authorization"), header("Accept")];
+        let burner = HttpBurner { headers, ..http("http://127.0.0.1:8080/api/x?y") };
+        let admitted = admit(burner::Kind::Http(burner), Limits::default()).unwrap();
+        let Some(burner::Kind::Http(resolved)) = &admitted.scenario.phases[0].burners[0].kind else {
+            panic!()
+        };
+        assert_eq!((resolved.connections, resolved.retries), (Some(16), Some(0)));
+        assert_eq!(resolved.headers[0].value, "(not kept)");
+        assert_eq!(resolved.headers[1].value, "v");
+        let Load::Http(load) = &admitted.phases[0].plans[0].load else { panic!() };
+        assert_eq!(load.addresses, ["127.0.0.1:8080".parse().unwrap()]);
+        assert_eq!(load.headers[0].1, "v");
+        assert_eq!(load.most_per_s, 1_000);
     }
 
     #[test]

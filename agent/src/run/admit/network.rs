@@ -128,7 +128,11 @@ fn resolve(peer: &str) -> Result<Vec<SocketAddr>, String> {
         None => (peer, DEFAULT_PORT),
         Some((name, port)) => (name, port.parse().map_err(|_| format!("'{port}' is no port"))?),
     };
-    let name = name.to_owned();
+    look_up(name.to_owned(), port)
+}
+
+/// Asks the resolver, and does not wait for ever.
+pub(super) fn look_up(name: String, port: u16) -> Result<Vec<SocketAddr>, String> {
     let (sender, answer) = mpsc::channel();
     let ask = move || {
         let outcome = (name.as_str(), port).to_socket_addrs().map(Iterator::collect::<Vec<_>>);

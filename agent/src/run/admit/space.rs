@@ -10,7 +10,7 @@ use ssts_proto::validate::Violations;
 
 use crate::{
     burn::{
-        disk::DiskLoad,
+        disk::{DiskLoad, Place},
         memory::{HUGE_BYTES, Method, Pages},
         plan::{Load, Plan},
     },
@@ -21,14 +21,14 @@ use crate::{
 fn disks(plans: &[Plan]) -> impl Iterator<Item = (usize, &DiskLoad, u64)> {
     plans.iter().enumerate().filter_map(|(index, plan)| match &plan.load {
         Load::Disk(load) => Some((index, load, plan.cores.len() as u64)),
-        Load::Cpu(_) | Load::Memory(_) | Load::Network(_) => None,
+        Load::Cpu(_) | Load::Memory(_) | Load::Network(_) | Load::Http(_) => None,
     })
 }
 
 /// All files of a phase together must fit, with the reserve, on each file system. `phase` is its place in the message.
 pub(super) fn check_disks(phase: &str, plans: &[Plan], reserve_bytes: u64, found: &mut Violations) {
     let mut asked: Vec<(u64, u64)> = Vec::new();
-    for (index, load, jobs) in disks(plans).filter(|(_, load, _)| !load.is_device) {
+    for (index, load, jobs) in disks(plans).filter(|(_, load, _)| load.place == Place::Folder) {
         let (Ok(metadata), Ok(space)) = (fs::metadata(&load.path), statvfs(&load.path)) else { continue };
         let before = asked.iter().position(|(device, _)| *device == metadata.dev()).unwrap_or_else(|| {
             asked.push((metadata.dev(), 0));
@@ -114,7 +114,7 @@ struct Want {
 impl Want {
     fn of(plan: &Plan) -> Option<Self> {
         match &plan.load {
-            Load::Cpu(_) | Load::Network(_) => None,
+            Load::Cpu(_) | Load::Network(_) | Load::Http(_) => None,
             Load::Disk(load) => Some(Self::of_disk(load, plan.cores.len() as u64)),
             // Pressure feels its way.
             Load::Memory(load) if matches!(load.method, Method::Pressure(_)) => None,
@@ -128,7 +128,7 @@ impl Want {
     }
 
     fn of_disk(load: &DiskLoad, jobs: u64) -> Self {
-        let in_memory = !load.is_device && lives_in_memory(&load.path);
+        let in_memory = load.place == Place::Folder && lives_in_memory(&load.path);
         let file = if in_memory { load.size_bytes.saturating_mul(jobs) } else { 0 };
         let buffers = load.memory_bytes().saturating_mul(jobs);
         let (field, what) = if file > buffers {
