@@ -8,7 +8,7 @@ use core::{panic::PanicInfo, ptr};
 
 use aya_ebpf::{helpers, maps::Array};
 
-use crate::shared::{Counts, LATENCY};
+use crate::shared::{Counts, LATENCY, burner_bit};
 
 /// Set by nobody, but the compiler can't know: it keeps the bound check that the verifier wants to see.
 /// As wide as a register, so that the value that is checked is the one that is used.
@@ -42,21 +42,66 @@ pub fn cpu() -> u32 {
     unsafe { helpers::bpf_get_smp_processor_id() }
 }
 
+/// The task that runs: its thread group and its own number, as the first pid namespace has them.
+#[inline(always)]
+pub fn current() -> Task {
+    let ids = helpers::bpf_get_current_pid_tgid();
+    Task { tgid: (ids >> 32) as u32, pid: ids as u32 }
+}
+
+/// A task, known by its numbers.
+#[derive(Clone, Copy)]
+pub struct Task {
+    /// Its thread group; 0 where that is not known.
+    pub tgid: u32,
+    /// Its own; 0 for the idle task.
+    pub pid: u32,
+}
+
+/// Whether the thread group is a burner's: see [`burner_bit`].
+#[inline(always)]
+pub fn is_burner(burners: &Array<u64>, tgid: u32) -> bool {
+    let (word, bit) = burner_bit(tgid);
+    burners.get(word).is_some_and(|word| {
+        // SAFETY: the element is there for as long as the map is; the daemon may write it at any moment.
+        unsafe { ptr::read_volatile(word) & bit != 0 }
+    })
+}
+
+/// Adds to a number in a map that only this CPU writes.
+///
+/// # Safety
+/// `number` must point into a map's element.
+#[inline(always)]
+pub unsafe fn add(number: *mut u64, value: u64) {
+    // SAFETY: the caller's promise. Volatile, so that a reader finds writes in their order.
+    unsafe { ptr::write_volatile(number, ptr::read_volatile(number).wrapping_add(value)) }
+}
+
 /// Counts `value` in the histogram at `index`, which only this CPU writes.
 #[inline(always)]
 pub fn count(histograms: &Array<Counts>, index: u32, value: u64) {
+    if let Some(counts) = histograms.get_ptr_mut(index) {
+        // SAFETY: the element is there for as long as the map is.
+        unsafe { count_in(counts, value) }
+    }
+}
+
+/// Counts `value` in a histogram that only this CPU writes.
+///
+/// # Safety
+/// `counts` must point into a map's element.
+#[inline(always)]
+pub unsafe fn count_in(counts: *mut Counts, value: u64) {
     let bucket = LATENCY.index(value) as u64;
     if bucket >= constant(&BUCKETS) {
         return;
     }
-    let Some(counts) = histograms.get_ptr_mut(index) else { return };
-    // SAFETY: the element is there for as long as the map is; no other CPU writes it; the bucket is in bounds.
-    // Volatile, so that `total` follows the bucket it accounts for.
+    // SAFETY: the caller's promise; the bucket is in bounds. Volatile, so that `total` follows the bucket it accounts for.
     unsafe {
         let cell = (&raw mut (*counts).buckets).cast::<u32>().add(bucket as usize);
         ptr::write_volatile(cell, ptr::read_volatile(cell).wrapping_add(1));
-        let total = &raw mut (*counts).total;
-        ptr::write_volatile(total, ptr::read_volatile(total).wrapping_add(1));
+        add(&raw mut (*counts).total, 1);
     }
 }
 

@@ -1,6 +1,6 @@
 //! How long tasks that could run waited for a core: from the wake-up, or from the switch that preempted them, to the
-//! switch that runs them, counted by the core it runs them on. The idle task doesn't count. And how long each core was not
-//! idle.
+//! switch that runs them, counted by the core it runs them on. The idle task doesn't count. And what each core did: how long
+//! burners and others ran, how often it switched, who took it from a burner.
 //!
 //! sched_wakeup and sched_wakeup_new note the start, sched_switch counts; all run with interrupts off:
 //! <https://github.com/torvalds/linux/blob/v6.18/kernel/sched/core.c>. Needs Linux 5.8.
@@ -18,8 +18,8 @@ use aya_ebpf::{
     programs::{RawTracePointContext, TracePointContext},
 };
 use ssts_agent_ebpf::{
-    kernel::{constant, count, cpu, now, read},
-    shared::{Busy, Counts},
+    kernel::{Task, add, constant, count, cpu, current, is_burner, now, read},
+    shared::{BURNER_WORDS, Core, Counts, PREEMPTER_PROBES, PREEMPTER_SLOTS, Preempter, Preempters},
 };
 
 /// Since when each task waits, by the low bits of its pid: the other bits of the pid, so that a task never takes
@@ -33,7 +33,15 @@ static RUNQUEUE: Array<Counts> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// One a CPU.
 #[map]
-static BUSY: Array<Busy> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+static CORES: Array<Core> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// One a CPU.
+#[map]
+static PREEMPTERS: Array<Preempters> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The thread groups of burners, set by the daemon.
+#[map]
+static BURNERS: Array<u64> = Array::with_max_entries(BURNER_WORDS, BPF_F_MMAPABLE);
 
 /// How often the canary's waits were counted.
 #[map]
@@ -47,9 +55,12 @@ const PREEMPTED: u64 = 1 << (OWNER_SHIFT - 1);
 /// Four years of ns; differences survive the wrap.
 const TIME: u64 = PREEMPTED - 1;
 
-/// `task_struct.pid`.
+/// `task_struct.pid`, which `task_struct.tgid` follows.
 #[unsafe(no_mangle)]
 static TASK_PID: u32 = 0;
+/// `task_struct.comm`.
+#[unsafe(no_mangle)]
+static TASK_COMM: u32 = 0;
 /// Whether the raw sched_switch passes the previous task's state (since Linux 5.18), and where else it stands in a task.
 #[unsafe(no_mangle)]
 static SWITCH_HAS_STATE: u32 = 0;
@@ -62,11 +73,11 @@ static TASK_STATE_SIZE: u32 = 0;
 #[unsafe(no_mangle)]
 static WAKEUP_PID: u32 = 0;
 #[unsafe(no_mangle)]
-static SWITCH_PREV_PID: u32 = 0;
-#[unsafe(no_mangle)]
 static SWITCH_PREV_STATE: u32 = 0;
 #[unsafe(no_mangle)]
 static SWITCH_NEXT_PID: u32 = 0;
+#[unsafe(no_mangle)]
+static SWITCH_NEXT_COMM: u32 = 0;
 /// The bit of the recorded state that says `preempted`.
 #[unsafe(no_mangle)]
 static SWITCH_PREEMPTED: u32 = 0;
@@ -97,8 +108,8 @@ fn raw_switch(ctx: RawTracePointContext) -> i32 {
     let (preempted, previous, next): (u64, u64, u64) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
     // The tracepoint passes a bool: only its low byte is defined.
     let runnable = preempted as u8 != 0 || state(&ctx, previous) == Some(0);
-    if let (Some(previous), Some(next)) = (pid(previous), pid(next)) {
-        switched(previous, runnable, next);
+    if let Some([pid, tgid]) = read::<[u32; 2]>(next, constant(&TASK_PID)) {
+        switched(runnable, Task { tgid, pid }, (next, constant(&TASK_COMM)));
     }
     0
 }
@@ -140,12 +151,11 @@ fn recorded_woken(ctx: &TracePointContext) -> u32 {
 #[tracepoint]
 fn tp_switch(ctx: TracePointContext) -> u32 {
     let record = ctx.as_ptr() as u64;
-    let previous = read(record, constant(&SWITCH_PREV_PID));
     let state: Option<u64> = read(record, constant(&SWITCH_PREV_STATE));
     let next = read(record, constant(&SWITCH_NEXT_PID));
-    if let (Some(previous), Some(state), Some(next)) = (previous, state, next) {
+    if let (Some(state), Some(pid)) = (state, next) {
         let runnable = state == 0 || state & u64::from(constant(&SWITCH_PREEMPTED)) != 0;
-        switched(previous, runnable, next);
+        switched(runnable, Task { tgid: 0, pid }, (record, constant(&SWITCH_NEXT_COMM)));
     }
     0
 }
@@ -159,15 +169,19 @@ fn woken(pid: u32) {
     }
 }
 
-/// `previous` leaves the core, to wait for it again if `runnable`; `next` gets it.
+/// The current task leaves the core, to wait for it again if `runnable`; `next` gets it. `comm`: where the name of `next`
+/// stands, as base and offset.
 ///
 /// A task that leaves to sleep may have been woken already: the scheduler gives up its lock while it looks for `next`
 /// (delayed dequeue, Linux 6.12). So a wake-up's start stays. That of a preemption can be there only if the switch to
 /// the task was missed.
 #[inline(always)]
-fn switched(previous: u32, runnable: bool, next: u32) {
+fn switched(runnable: bool, next: Task, comm: (u64, u32)) {
     let now = now();
-    count_busy(now, previous, next);
+    // The tracepoint comes before the switch.
+    let previous = current();
+    account(now, previous, runnable, next, comm);
+    let (previous, next) = (previous.pid, next.pid);
     if let Some(slot) = slot(previous) {
         if runnable {
             store(slot, owner(previous) | PREEMPTED | now & TIME);
@@ -189,18 +203,84 @@ fn switched(previous: u32, runnable: bool, next: u32) {
 
 /// The time since the latest switch belongs to `previous`. A switch that was missed in between makes that wrong once.
 #[inline(always)]
-fn count_busy(now: u64, previous: u32, next: u32) {
-    let Some(busy) = BUSY.get_ptr_mut(cpu()) else { return };
-    // SAFETY: the element is there for as long as the map is, and no other CPU writes it. Volatile, so that a reader who
-    // finds the same `since_ns` twice has read what belongs to it.
+fn account(now: u64, previous: Task, runnable: bool, next: Task, comm: (u64, u32)) {
+    let Some(core) = CORES.get_ptr_mut(cpu()) else { return };
+    // SAFETY: the element is there for as long as the map is, and no other CPU writes it. Volatile, for readers see the
+    // writes in this order: `began` before, `switches` after all others.
     unsafe {
-        let since = ptr::read_volatile(&raw const (*busy).since_ns);
-        if previous != 0 && since != 0 {
-            let before = ptr::read_volatile(&raw const (*busy).busy_ns);
-            ptr::write_volatile(&raw mut (*busy).busy_ns, before + (now - since));
+        let switches = ptr::read_volatile(&raw const (*core).switches) + 1;
+        ptr::write_volatile(&raw mut (*core).began, switches);
+        let since = ptr::read_volatile(&raw const (*core).since_ns);
+        let preempter = ptr::read_volatile(&raw const (*core).preempter);
+        let mut new_preempter = 0;
+        if previous.pid != 0 {
+            let elapsed = if since != 0 { now - since } else { 0 };
+            add(&raw mut (*core).busy_ns, elapsed);
+            if preempter != 0 {
+                end_preemption(preempter, elapsed);
+            }
+            if runnable {
+                add(&raw mut (*core).preemptions, 1);
+            }
+            if is_burner(&BURNERS, previous.tgid) {
+                add(&raw mut (*core).burner_ns, elapsed);
+                if runnable && next.pid != 0 {
+                    new_preempter = begin_preemption(next.pid, comm);
+                }
+            }
         }
-        ptr::write_volatile(&raw mut (*busy).pid, u64::from(next));
-        ptr::write_volatile(&raw mut (*busy).since_ns, now);
+        if preempter != new_preempter {
+            ptr::write_volatile(&raw mut (*core).preempter, new_preempter);
+        }
+        let running = u64::from(next.tgid) << 32 | u64::from(next.pid);
+        ptr::write_volatile(&raw mut (*core).running, running);
+        ptr::write_volatile(&raw mut (*core).since_ns, now);
+        ptr::write_volatile(&raw mut (*core).switches, switches);
+    }
+}
+
+/// Counts that task `pid` took this core from a burner. Gives one more than its slot, 0 if there is none for it.
+#[inline(always)]
+fn begin_preemption(pid: u32, (base, offset): (u64, u32)) -> u64 {
+    let Some(preempters) = PREEMPTERS.get_ptr_mut(cpu()) else { return 0 };
+    for probe in 0..PREEMPTER_PROBES {
+        let slot = (pid + probe) & (PREEMPTER_SLOTS - 1);
+        // SAFETY: as in `account`; the slot is in bounds.
+        unsafe {
+            let preempter = (&raw mut (*preempters).slots).cast::<Preempter>().add(slot as usize);
+            let owner = ptr::read_volatile(&raw const (*preempter).pid);
+            if owner == 0 {
+                ptr::write_volatile(&raw mut (*preempter).count, 0);
+                ptr::write_volatile(&raw mut (*preempter).ns, 0);
+                ptr::write_volatile(&raw mut (*preempter).pid, pid);
+            }
+            if owner == 0 || owner == pid {
+                // Tasks begin with the name of another.
+                if let Some(name) = read::<[u8; 16]>(base, offset) {
+                    (*preempter).comm = name;
+                }
+                let count = &raw mut (*preempter).count;
+                ptr::write_volatile(count, ptr::read_volatile(count).wrapping_add(1));
+                add(&raw mut (*preempters).changes, 1);
+                return u64::from(slot) + 1;
+            }
+        }
+    }
+    // SAFETY: as in `account`.
+    unsafe { add(&raw mut (*preempters).lost, 1) }
+    0
+}
+
+/// The task in a slot leaves the core that it took.
+#[inline(always)]
+fn end_preemption(preempter: u64, elapsed: u64) {
+    let Some(preempters) = PREEMPTERS.get_ptr_mut(cpu()) else { return };
+    let slot = (preempter - 1) as u32 & (PREEMPTER_SLOTS - 1);
+    // SAFETY: as in `account`; the slot is in bounds.
+    unsafe {
+        let preempter = (&raw mut (*preempters).slots).cast::<Preempter>().add(slot as usize);
+        add(&raw mut (*preempter).ns, elapsed);
+        add(&raw mut (*preempters).changes, 1);
     }
 }
 

@@ -18,20 +18,191 @@ pub struct Counts {
 // A cache line belongs to one CPU, and the kernel lays array elements out by their size rounded up to 8.
 const _: () = assert!(size_of::<Counts>() == 2176 && size_of::<Counts>().is_multiple_of(64));
 
-/// How long one CPU was not idle, written by that CPU alone. A reader takes it for whole when `since_ns` did not change
-/// while it read.
+/// What one CPU did, written by that CPU alone. A reader takes it for whole when it finds in `began` afterwards what it
+/// found in `switches` before.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
-pub struct Busy {
-    /// Up to the latest switch.
+pub struct Core {
+    /// Not idle, up to the latest switch.
     pub busy_ns: u64,
     /// When that was, CLOCK_MONOTONIC; 0 before the first one.
     pub since_ns: u64,
-    /// The task that runs since; 0 for the idle task.
-    pub pid: u64,
+    /// The task that runs since: its thread group, where that is known, above its own number. 0 for the idle task.
+    pub running: u64,
+    /// Of `busy_ns`, that of burners.
+    pub burner_ns: u64,
+    /// Switches whose account was begun.
+    pub began: u64,
+    /// Switches whose account is done.
+    pub switches: u64,
+    /// Of them, those of tasks that would have gone on.
+    pub preemptions: u64,
+    /// One more than the slot in [`Preempters`] of the task that runs since; 0 when it took the core from no burner.
+    pub preempter: u64,
 }
 
-const _: () = assert!(size_of::<Busy>() == 64);
+const _: () = assert!(size_of::<Core>() == 64);
+
+/// A task that took a core from a burner.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Preempter {
+    /// 0: the slot is free.
+    pub pid: u32,
+    /// How often.
+    pub count: u32,
+    /// How long it then ran, up to its own next switch.
+    pub ns: u64,
+    /// Its name.
+    pub comm: [u8; 16],
+}
+
+/// A power of two.
+pub const PREEMPTER_SLOTS: u32 = 32;
+
+/// How many neighbouring slots a task may stand in, from the one that its number falls on.
+pub const PREEMPTER_PROBES: u32 = 4;
+
+/// Those of one CPU, written by that CPU; the daemon frees slots.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub struct Preempters {
+    /// Goes up with each change.
+    pub changes: u64,
+    /// Preemptions for which there was no slot.
+    pub lost: u64,
+    /// By task.
+    pub slots: [Preempter; PREEMPTER_SLOTS as usize],
+}
+
+const _: () = assert!(size_of::<Preempters>() == 1_088);
+
+/// Thread groups of burners have a bit each: 2^22 of them, as Linux caps pids (PID_MAX_LIMIT in include/linux/threads.h).
+pub const BURNER_WORDS: u32 = 1 << 16;
+
+/// The word and the bit in it that belong to a thread group.
+#[inline(always)]
+pub const fn burner_bit(tgid: u32) -> (u32, u64) {
+    (tgid >> 6, 1 << (tgid & 63))
+}
+
+/// What handlers of one device's interrupt did on one CPU, written by that CPU.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct HardInterrupts {
+    /// How long they ran.
+    pub ns: u64,
+    /// How often, counted after the time.
+    pub count: u64,
+}
+
+/// Vectors of soft interrupts: NR_SOFTIRQS of include/linux/interrupt.h, the same since Linux 4.2.
+pub const SOFT_VECTORS: u32 = 10;
+
+/// What one vector's soft interrupts did on one CPU, written by that CPU.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub struct SoftInterrupts {
+    /// From being raised to running.
+    pub wait: Counts,
+    /// How long each ran, interrupts of devices left out.
+    pub duration: Counts,
+    /// All of that.
+    pub ns: u64,
+}
+
+const _: () = assert!(size_of::<SoftInterrupts>() == 2 * 2_176 + 64);
+
+/// Page faults that one CPU met in user space, written by that CPU.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub struct Faults {
+    /// Of burners.
+    pub burners: u64,
+    /// Of all else.
+    pub others: u64,
+}
+
+/// For what a task had to wait when it asked for memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Stall {
+    /// It had to free pages itself.
+    Reclaim,
+    /// It had to move pages together itself.
+    Compaction,
+    /// Nobody waited: a thread of the kernel moved pages together.
+    BackgroundCompaction,
+}
+
+impl Stall {
+    /// All of them, in the order of their values.
+    pub const ALL: [Self; 3] = [Self::Reclaim, Self::Compaction, Self::BackgroundCompaction];
+
+    /// As the label `stall` has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reclaim => "reclaim",
+            Self::Compaction => "compaction",
+            Self::BackgroundCompaction => "background_compaction",
+        }
+    }
+}
+
+/// A process that the OOM killer chose.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct OomKill {
+    /// The victim.
+    pub pid: u32,
+    /// The process that asked for memory when there was none.
+    pub asker_pid: u32,
+    /// The victim's name; empty where the kernel doesn't pass it.
+    pub comm: [u8; 16],
+    /// The name of the thread that asked.
+    pub asker_comm: [u8; 16],
+    /// Pages that the victim had mapped; 0 where the kernel doesn't pass it.
+    pub pages: u64,
+}
+
+/// All that is counted of one disk's requests of one operation, by the CPU that completed them.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub struct DiskCounts {
+    /// From issue to completion.
+    pub service: Counts,
+    /// From the request's making to its issue.
+    pub queue: Counts,
+    /// Bytes.
+    pub size: Counts,
+    /// Completions with an error.
+    pub errors: u64,
+    /// Requests that the driver gave back, to be issued again.
+    pub requeues: u64,
+    /// The slowest one since the daemon last looked.
+    pub slowest: SlowRequest,
+}
+
+const _: () = assert!(size_of::<DiskCounts>() == 3 * 2_176 + 64);
+
+/// How much of a `struct request` the block probe reads: all members that it needs are at its beginning.
+pub const REQUEST_HEAD: u32 = 128;
+
+/// One request, as an example.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct SlowRequest {
+    /// From its making, where that is known, else from its issue, to its completion. 0: there is none.
+    pub ns: u64,
+    /// Its first sector, of 512 bytes.
+    pub sector: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// The process that issued it.
+    pub pid: u64,
+    /// Goes up before and after a change: odd while there is one.
+    pub version: u64,
+}
 
 /// What a request to a block device asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use ssts_agent::{
         burners::Burners,
         kernel_log::KernelLog,
         own::{Own, TickCost},
-        probes::{self, ProbeSettings, Probes},
+        probes::{self, Budget, ProbeSettings, Probes},
         procfs,
         ring::FrameRing,
         source::Source,
@@ -74,15 +74,19 @@ pub(crate) fn serve(args: Serve) -> Result<ExitCode, Failure> {
 
 /// How the configuration wants probes.
 pub(crate) fn probe_settings(config: &Config) -> ProbeSettings {
-    ProbeSettings { enabled: config.observe.probes, hooks: config.observe.hooks, ..ProbeSettings::default() }
+    let observe = &config.observe;
+    let budget = Budget {
+        core_share: observe.probe_budget_core_percent / 100.0,
+        host_share: observe.probe_budget_host_percent / 100.0,
+    };
+    ProbeSettings { enabled: observe.probes, hooks: observe.hooks, budget, ..ProbeSettings::default() }
 }
 
 async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
     let roots = HostRoots::from(config.roots.clone());
     host::sweep(&roots);
     let state_dir = config.state_dir.clone().unwrap_or_default();
-    let Probes { sources: probe_sources, statuses, core_busy } =
-        probes::load(&roots, &probe_settings(&config));
+    let Probes { sources: probe_sources, statuses, watch } = probes::load(&roots, &probe_settings(&config));
     let inventory = Inventory { roots: roots.clone(), probes: statuses, state_dir: state_dir.clone() };
     let describe = Box::new(inventory.clone());
     let ring = Arc::new(FrameRing::default());
@@ -100,7 +104,7 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
         describe,
         &state_dir,
     )?
-    .with_core_busy(core_busy)
+    .with_burner_watch(watch)
     .with_http(config.http.clone())
     .with_herald(Box::new(recording.clone()));
     let engine = Arc::new(engine);

@@ -81,6 +81,8 @@ catalogue! {
         "Page faults that needed I/O: pgmajfault of /proc/vmstat.";
     HOST_VM_SWAPPED_IN = "host.vm.swapped_in", "1", Counter, [], "Pages: pswpin of /proc/vmstat.";
     HOST_VM_SWAPPED_OUT = "host.vm.swapped_out", "1", Counter, [], "Pages: pswpout of /proc/vmstat.";
+    HOST_VM_HUGE_PAGE_FALLBACKS = "host.vm.huge_page_fallbacks", "1", Counter, [],
+        "Page faults that wanted a huge page and got small ones: thp_fault_fallback of /proc/vmstat.";
     HOST_VM_OOM_KILLS = "host.vm.oom_kills", "1", Counter, [], "oom_kill of /proc/vmstat.";
 
     HOST_DISK_READS = "host.disk.reads", "1", Counter, ["device"], "Completed reads: /proc/diskstats.";
@@ -182,10 +184,54 @@ catalogue! {
 
     BLOCK_LATENCY = "block.latency", "ns", Histogram, ["device", "operation"],
         "From a request's issue to the device to its completion: block probe.";
+    BLOCK_QUEUE = "block.queue", "ns", Histogram, ["device", "operation"],
+        "From a request's making to its issue to the device: block probe, by raw tracepoints.";
+    BLOCK_SIZE = "block.size", "By", Histogram, ["device", "operation"], "Sizes of requests: block probe.";
+    BLOCK_ERRORS = "block.errors", "1", Counter, ["device", "operation"],
+        "Requests that were completed with an error: block probe.";
+    BLOCK_REQUEUES = "block.requeues", "1", Counter, ["device", "operation"],
+        "Requests that the driver gave back, to be issued again: block probe.";
+    BLOCK_SLOWEST_LATENCY = "block.slowest.latency", "ns", Gauge, ["device"],
+        "Of the slowest request since the frame before, queue and service: block probe.";
+    BLOCK_SLOWEST_SECTOR = "block.slowest.sector", "1", Gauge, ["device"],
+        "Where that request began, in sectors of 512 bytes: block probe.";
+    BLOCK_SLOWEST_SIZE = "block.slowest.size", "By", Gauge, ["device"], "Its size: block probe.";
+    BLOCK_SLOWEST_PID = "block.slowest.pid", "1", Gauge, ["device"], "The process that issued it: block probe.";
     RUNQUEUE_LATENCY = "runqueue.latency", "ns", Histogram, ["cpu"],
         "From the moment a task could run to the moment it ran, by the core it ran on: scheduler probe.";
+    SCHED_TIME = "sched.time", "s", Counter, ["cpu", "who"],
+        "Time that a core ran burners, ran others, or was idle: scheduler probe.";
+    SCHED_SWITCHES = "sched.switches", "1", Counter, ["cpu"], "Context switches of a core: scheduler probe.";
+    SCHED_PREEMPTIONS = "sched.preemptions", "1", Counter, ["cpu"],
+        "Switches away from a task that would have gone on: scheduler probe.";
+    SCHED_BURNER_PREEMPTIONS = "sched.burner_preemptions", "1", Counter, ["task"],
+        "How often a task of this name took a core from a burner that would have gone on: scheduler probe.";
+    SCHED_BURNER_PREEMPTED_TIME = "sched.burner_preempted_time", "s", Counter, ["task"],
+        "How long tasks of this name then ran: scheduler probe.";
+    IRQ_HARD_COUNT = "irq.hard.count", "1", Counter, ["cpu", "irq"],
+        "Runs of a device's interrupt handlers, by the interrupt's number and the handlers' names: irq probe.";
+    IRQ_HARD_TIME = "irq.hard.time", "s", Counter, ["cpu", "irq"], "Time that these handlers ran: irq probe.";
+    IRQ_HARD_DURATION = "irq.hard.duration", "ns", Histogram, ["cpu"],
+        "How long a run of an interrupt handler took: irq probe.";
+    IRQ_SOFT_TIME = "irq.soft.time", "s", Counter, ["cpu", "vector"],
+        "Time that soft interrupts ran, interrupts of devices left out: irq probe.";
+    IRQ_SOFT_WAIT = "irq.soft.wait", "ns", Histogram, ["vector"],
+        "From a soft interrupt's being raised to its run: irq probe.";
+    IRQ_SOFT_DURATION = "irq.soft.duration", "ns", Histogram, ["vector"],
+        "How long a run of a soft interrupt took, interrupts of devices left out: irq probe.";
+    MEMORY_FAULTS = "memory.faults", "1", Counter, ["who"],
+        "Page faults in user space, of burners and of others: memory probe.";
+    MEMORY_STALL = "memory.stall", "ns", Histogram, ["stall"],
+        "How long a task that asked for memory had to reclaim or compact some itself: memory probe.";
+    MEMORY_OOM_KILLS = "memory.oom_kills", "1", Counter, [],
+        "Processes that the OOM killer chose; events tell which: memory probe.";
     PROBE_EVENTS = "probe.events", "1", Counter, ["probe"], "Times a probe's programs ran, while measured.";
     PROBE_TIME = "probe.time", "s", Counter, ["probe"], "Time a probe's programs ran, while measured.";
+    PROBE_EVENT_COST = "probe.event_cost", "ns", Gauge, ["probe"],
+        "Mean run time of a probe's programs at one event, in the latest measurement.";
+    PROBE_EVENT_RATE = "probe.event_rate", "1/s", Gauge, ["probe"], "Events a second in the latest measurement.";
+    PROBE_CORE_SHARE = "probe.core_share", "1", Gauge, ["probe"],
+        "What a probe's programs took of one core in the latest measurement: 0.01 is 1 %.";
 
     BURNER_PREPARED = "burner.prepared", "1", Gauge, ["burner", "kind"],
         "How much of what has to be done before it can burn is done, 0 to 1.";

@@ -125,6 +125,10 @@ pub struct ObserveConfig {
     pub hooks: HookChoice,
     /// Cgroups, below the version 2 hierarchy's mount point, whose pressure is observed: at most 16.
     pub cgroups: Vec<PathBuf>,
+    /// What all probes together may cost, in percent of one core.
+    pub probe_budget_core_percent: f64,
+    /// The same, in percent of the host's cores; the smaller of the two holds.
+    pub probe_budget_host_percent: f64,
 }
 
 /// What no run may exceed.
@@ -183,7 +187,14 @@ impl Default for LogConfig {
 
 impl Default for ObserveConfig {
     fn default() -> Self {
-        Self { rate_hz: 10.0, probes: true, hooks: HookChoice::Auto, cgroups: Vec::new() }
+        Self {
+            rate_hz: 10.0,
+            probes: true,
+            hooks: HookChoice::Auto,
+            cgroups: Vec::new(),
+            probe_budget_core_percent: 1.0,
+            probe_budget_host_percent: 0.5,
+        }
     }
 }
 
@@ -260,6 +271,13 @@ impl Config {
             (1.0..=100.0).contains(&observe.rate_hz),
             "use 1 to 100 ticks a second",
         )?;
+        for (key, percent) in [
+            ("observe.probe_budget_core_percent", observe.probe_budget_core_percent),
+            ("observe.probe_budget_host_percent", observe.probe_budget_host_percent),
+        ] {
+            let good = percent > 0.0 && percent <= 100.0;
+            bounds(key, percent.to_string(), good, "use more than 0 and at most 100 percent")?;
+        }
         bounds(
             "observe.cgroups",
             format!("{} of them", observe.cgroups.len()),
@@ -341,7 +359,8 @@ mod tests {
         (config.listen, config.state_dir) = (Vec::new(), None);
         assert_eq!(config, Config::default());
         assert_eq!(load(EXAMPLE, &[]).unwrap(), Config::default());
-        let keys = "listen state_dir filter format rate_hz probes hooks max_duration \
+        let keys = "listen state_dir filter format rate_hz probes hooks \
+                    probe_budget_core_percent probe_budget_host_percent max_duration \
                     min_available_memory_bytes max_temperature_celsius stale_after disk_reserve_bytes \
                     expendable_devices mountable_devices deadline stop_grace \
                     max_run_bytes max_total_bytes flight_bytes frozen_before \
@@ -383,6 +402,8 @@ mod tests {
         for text in [
             "[observe]\nrate_hz = 0\n",
             "[observe]\nrate_hz = 101\n",
+            "[observe]\nprobe_budget_core_percent = 0\n",
+            "[observe]\nprobe_budget_host_percent = 101\n",
             "[limits]\nmax_duration = \"0s\"\n",
             "[limits]\nmax_temperature_celsius = nan\n",
             "[burners]\ndeadline = \"10ms\"\n",

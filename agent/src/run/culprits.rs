@@ -10,7 +10,7 @@ use std::{
 use procfs::{CurrentSI as _, process::all_processes};
 
 use super::child::BurnerProcess;
-use crate::burn::control::Slot;
+use crate::{burn::control::Slot, observe::probes::Preempted};
 
 /// How often burners are looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -41,6 +41,8 @@ pub(super) struct Culprits {
     stolen: HashMap<u32, u64>,
     began: Duration,
     ended: Duration,
+    /// By the tasks that took cores from burners, those who took most first.
+    preempted: Vec<Preempted>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -89,6 +91,19 @@ impl Culprits {
         self.next
     }
 
+    /// Notes what was taken from burners between two readings of all that was ever taken.
+    pub(super) fn preempted_since(&mut self, before: &[Preempted], mut now: Vec<Preempted>) {
+        for taken in &mut now {
+            if let Some(earlier) = before.iter().find(|earlier| earlier.task == taken.task) {
+                taken.count -= earlier.count;
+                taken.time -= earlier.time;
+            }
+        }
+        now.retain(|taken| taken.count > 0);
+        now.sort_by_key(|taken| std::cmp::Reverse(taken.time));
+        self.preempted = now;
+    }
+
     /// What is known of a core that had too little, in words.
     pub(super) fn told(&self, core: u32) -> Vec<String> {
         let mut parts = Vec::new();
@@ -112,6 +127,18 @@ impl Culprits {
             .collect();
         if !named.is_empty() {
             parts.push(format!("the busiest others, in percent of a core, were {}", named.join(", ")));
+        }
+        let preempted: Vec<String> = self
+            .preempted
+            .iter()
+            .take(NAMED)
+            .map(|taken| {
+                let ms = taken.time.as_secs_f64() * 1e3;
+                format!("{} ({} times, {ms:.1} ms)", taken.task, taken.count)
+            })
+            .collect();
+        if !preempted.is_empty() {
+            parts.push(format!("burners' cores were taken by {}", preempted.join(", ")));
         }
         parts
     }
@@ -197,6 +224,19 @@ mod tests {
         assert_eq!(
             told,
             ["the busiest others, in percent of a core, were ld (pid 8) 50 %, cc1 (pid 7) 30 %"]
+        );
+    }
+
+    #[test]
+    fn what_was_taken_before_a_phase_is_not_told_of_it() {
+        let taken =
+            |task: &str, count, ms| Preempted { task: task.into(), count, time: Duration::from_millis(ms) };
+        let mut culprits = Culprits::default();
+        let now = vec![taken("old", 4, 100), taken("cc1", 5, 20), taken("ld", 2, 30)];
+        culprits.preempted_since(&[taken("old", 4, 100), taken("cc1", 1, 10)], now);
+        assert_eq!(
+            culprits.told(0),
+            ["burners' cores were taken by ld (2 times, 30.0 ms), cc1 (4 times, 10.0 ms)"]
         );
     }
 

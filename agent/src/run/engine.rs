@@ -1,7 +1,6 @@
 //! The runs of this host: admits, starts, stops, halts, remembers. One at a time for now.
 
 use std::{
-    os::fd::{AsFd as _, OwnedFd},
     panic::{self, AssertUnwindSafe},
     path::Path,
     sync::{
@@ -35,7 +34,7 @@ use crate::{
     clock,
     config::{BurnersConfig, HttpConfig, LimitsConfig},
     host::{HostRoots, cpuset},
-    observe::{burners::BurnerBoard, frame::Frame, schema::Schema},
+    observe::{burners::BurnerBoard, frame::Frame, probes::BurnerWatch, schema::Schema},
     realtime,
 };
 
@@ -116,7 +115,7 @@ pub struct Engine {
     closed: AtomicBool,
     /// The sink that is there now: held like a burner.
     sink: Mutex<Option<Arc<ControlBlock>>>,
-    core_busy: Option<OwnedFd>,
+    watch: Arc<BurnerWatch>,
     herald: Option<Box<dyn Herald>>,
     found: FoundKernels,
     /// As of the end of the latest run: looking takes milliseconds, and a start is to take few.
@@ -160,17 +159,17 @@ impl Engine {
             starting: Mutex::default(),
             closed: AtomicBool::new(false),
             sink: Mutex::default(),
-            core_busy: None,
+            watch: Arc::default(),
             herald: None,
             found: FoundKernels::default(),
             host,
         })
     }
 
-    /// With the scheduler probe's count of core time, for burners that hold a core's load.
+    /// With what the probes have for burners: the count of core time, for those that hold a core's load.
     #[must_use]
-    pub fn with_core_busy(mut self, core_busy: Option<OwnedFd>) -> Self {
-        self.core_busy = core_busy;
+    pub fn with_burner_watch(mut self, watch: Arc<BurnerWatch>) -> Self {
+        self.watch = watch;
         self
     }
 
@@ -407,7 +406,7 @@ impl Engine {
         let burners = panic::catch_unwind(AssertUnwindSafe(|| {
             let settings = Settings {
                 config: self.burners.clone(),
-                core_busy: self.core_busy.as_ref().map(|map| map.as_fd()),
+                watch: self.watch.clone(),
                 found: &self.found,
                 undo: &self.undo,
             };

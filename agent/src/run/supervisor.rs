@@ -2,7 +2,7 @@
 //! sleeps in poll(2) on its burners' pipes and on the run's orders.
 
 use std::{
-    os::fd::{AsFd as _, BorrowedFd},
+    os::fd::AsFd as _,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -27,7 +27,10 @@ use crate::{
     clock,
     config::BurnersConfig,
     host::{HostRoots, RunCgroup, cpuset},
-    observe::burners::{BoardEntry, BurnerBoard},
+    observe::{
+        burners::{BoardEntry, BurnerBoard},
+        probes::{BurnerMark, BurnerWatch},
+    },
 };
 
 /// How long after the end of a phase its burners may still be ending (I/Os in flight) before they are killed.
@@ -47,8 +50,8 @@ const BREATH: Duration = Duration::from_millis(2);
 pub(super) struct Settings<'a> {
     /// From the configuration.
     pub config: BurnersConfig,
-    /// The scheduler probe's count of core time.
-    pub core_busy: Option<BorrowedFd<'a>>,
+    /// What probes have for burners, and are told of them.
+    pub watch: Arc<BurnerWatch>,
     /// The hottest kernels, as far as they are known.
     pub found: &'a FoundKernels,
     /// What burners may leave behind.
@@ -111,16 +114,24 @@ impl<'a> Supervisor<'a> {
     fn phase(&mut self, index: usize, phase: &PlannedPhase) {
         let asked = if index == 0 { self.run.started } else { clock::boottime() };
         let mut burners = Vec::with_capacity(phase.plans.len());
-        let started = self.start(phase, &mut burners);
+        let mut marks = Vec::with_capacity(phase.plans.len());
+        let preempted = self.settings.watch.preemptions();
+        let oom_kills = self.settings.watch.oom_kills();
+        let started = self.start(phase, &mut burners, &mut marks);
         self.board.set(entries(index, &burners));
         let mut culprits = Culprits::default();
         if let Some(ending) = started.err().or_else(|| self.burn(index, phase, &mut burners, &mut culprits)) {
             self.run.stop(self.oom.explain(ending, &burners));
         }
         self.end(&mut burners);
+        drop(marks);
         for burner in &burners {
             self.settings.undo.settle(&burner.plan.load, burner.ended_well());
         }
+        for victim in self.settings.watch.oom_victims_after(oom_kills) {
+            self.run.tell(EventKind::Notice, victim.to_string(), []);
+        }
+        culprits.preempted_since(&preempted, self.settings.watch.preemptions());
         for (burner_index, burner) in burners.iter().enumerate() {
             let mut result = result::of_burner(burner, index, burner_index, &phase.name, asked);
             outcome::judge(&mut result, burner, self.run.ending().as_ref(), &culprits);
@@ -137,9 +148,15 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Starts a process for each burner of a phase.
-    fn start(&self, phase: &PlannedPhase, burners: &mut Vec<BurnerProcess>) -> Result<(), Ending> {
+    fn start(
+        &self,
+        phase: &PlannedPhase,
+        burners: &mut Vec<BurnerProcess>,
+        marks: &mut Vec<BurnerMark>,
+    ) -> Result<(), Ending> {
+        let watch = &self.settings.watch;
         for plan in &phase.plans {
-            let core_busy = self.settings.core_busy.filter(|_| plan.load.holds_cores());
+            let core_busy = watch.core_busy().filter(|_| plan.load.holds_cores());
             if plan.load.holds_cores() && core_busy.is_none() {
                 let message =
                     "the scheduler probe is not there: the cores' load is held by /proc/stat, less evenly";
@@ -156,6 +173,7 @@ impl<'a> Supervisor<'a> {
             burners.push(burner.map_err(|error| {
                 Ending::new(Cause::BurnerFailed, format!("a burner could not be started: {error}"))
             })?);
+            marks.extend(burners.last().map(|burner| watch.mark(burner.pid(), core_busy.is_some())));
             // The tick knows only those on the board, and many take a while to start.
             for burner in burners.iter() {
                 burner.block.push_deadline(self.settings.config.deadline);

@@ -10,7 +10,7 @@ use ssts_proto::{
 use super::document::{Align, Document, Table};
 use crate::text;
 
-/// Load, memory, temperature, pressure; latencies of block devices and of the run queue.
+/// Load and who took from it, memory, temperature, pressure; latencies of block devices and of the run queue.
 pub(super) fn host(telemetry: &[MetricSummary], document: &mut Document) {
     if telemetry.is_empty() {
         return;
@@ -18,11 +18,15 @@ pub(super) fn host(telemetry: &[MetricSummary], document: &mut Document) {
     document.heading("Host");
     document.fact("CPU busy", cpu_busy(telemetry));
     document.fact("CPU stolen", stolen(telemetry));
+    document.fact("cores' time", core_time(telemetry));
+    document.fact("taken from burners by", preempters(telemetry));
+    document.fact("interrupts", interrupts(telemetry));
     document.fact("memory available", memory(telemetry));
     document.fact("temperature", temperature(telemetry));
     document.fact("waiting for", pressure(telemetry));
     let device = [("device", "device"), ("operation", "operation")];
     document.section("Latency of block devices", latencies(telemetry, &catalogue::BLOCK_LATENCY, &device));
+    document.section("Waits before that", latencies(telemetry, &catalogue::BLOCK_QUEUE, &device));
     let core = [("cpu", "core")];
     document.section("Run-queue latency", latencies(telemetry, &catalogue::RUNQUEUE_LATENCY, &core));
 }
@@ -55,6 +59,47 @@ fn stolen(telemetry: &[MetricSummary]) -> String {
         .collect();
     let mean = stolen.iter().sum::<f64>() / stolen.len() as f64;
     if mean >= 0.1 { format!("mean {mean:.1} % of a core, by the hypervisor") } else { String::new() }
+}
+
+/// What ran, as the scheduler probe splits it: mean over cores.
+fn core_time(telemetry: &[MetricSummary]) -> String {
+    let share = |who: &str| {
+        let of_cores = of(telemetry, &catalogue::SCHED_TIME).filter(|summary| label(summary, "who") == who);
+        let shares: Vec<_> = of_cores.map(|summary| summary.mean * 100.0).collect();
+        (!shares.is_empty())
+            .then(|| format!("{who} {:.1} %", shares.iter().sum::<f64>() / shares.len() as f64))
+    };
+    ["burner", "others", "idle"].into_iter().filter_map(share).collect::<Vec<_>>().join(", ")
+}
+
+/// Those who took most of a core from a burner first.
+fn preempters(telemetry: &[MetricSummary]) -> String {
+    let mut tasks: Vec<_> =
+        of(telemetry, &catalogue::SCHED_BURNER_PREEMPTED_TIME).filter(|summary| summary.mean > 0.0).collect();
+    tasks.sort_by(|one, other| other.mean.total_cmp(&one.mean));
+    let told = |summary: &&MetricSummary| {
+        let task = label(summary, "task");
+        let often =
+            of(telemetry, &catalogue::SCHED_BURNER_PREEMPTIONS).find(|other| label(other, "task") == task);
+        let often = often.map_or(0.0, |often| often.mean);
+        format!("{task} ({often:.1} times/s, {:.2} % of a core)", summary.mean * 100.0)
+    };
+    tasks.iter().take(3).map(told).collect::<Vec<_>>().join(", ")
+}
+
+/// All of them together, and which took most on one core.
+fn interrupts(telemetry: &[MetricSummary]) -> String {
+    let hard = of(telemetry, &catalogue::IRQ_HARD_TIME).map(|summary| (summary, label(summary, "irq")));
+    let soft = of(telemetry, &catalogue::IRQ_SOFT_TIME).map(|summary| (summary, label(summary, "vector")));
+    let all: Vec<_> = hard.chain(soft).collect();
+    let total: f64 = all.iter().map(|(summary, _)| summary.mean).sum();
+    all.iter()
+        .max_by(|(one, _), (other, _)| one.mean.total_cmp(&other.mean))
+        .map(|(most, name)| {
+            let (total, share, core) = (total * 100.0, most.mean * 100.0, label(most, "cpu"));
+            format!("{total:.2} % of a core; most by {name} on core {core}, {share:.2} %")
+        })
+        .unwrap_or_default()
 }
 
 fn memory(telemetry: &[MetricSummary]) -> String {

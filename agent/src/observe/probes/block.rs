@@ -1,4 +1,4 @@
-//! Reads what the programs of `agent-ebpf/src/block.rs` count: latencies by disk and operation.
+//! Reads what the programs of `agent-ebpf/src/block.rs` count: latencies, sizes, errors by disk and operation.
 
 use std::{
     collections::HashSet,
@@ -13,11 +13,13 @@ use std::{
     time::Instant,
 };
 
-use ssts_agent_ebpf::shared::{DEVICE_SLOTS, LATENCY, Operation, device_entry, device_slots};
+use ssts_agent_ebpf::shared::{DEVICE_SLOTS, LATENCY, Operation, REQUEST_HEAD, device_entry, device_slots};
 use ssts_proto::catalogue;
 
 use super::{
     Attached, Canary, HookChoice,
+    burner_watch::Shared,
+    disk_counts::{SharedDisk, Slow, Tally},
     disks::{self, Disk},
     error::ProbeError,
     gains::Gains,
@@ -29,8 +31,8 @@ use super::{
 use crate::{
     host::HostRoots,
     observe::{
-        frame::{BucketGain, Frame},
-        schema::{HistogramColumn, Schema},
+        frame::Frame,
+        schema::{Column, Schema},
         source::Source,
     },
 };
@@ -39,9 +41,28 @@ pub(super) const NAME: &str = "block";
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/block"));
 
-static HOOKS: [Hook; 2] = [
-    Hook { category: "block", event: "block_rq_complete", raw: "raw_complete", recorded: "tp_complete" },
-    Hook { category: "block", event: "block_rq_issue", raw: "raw_issue", recorded: "tp_issue" },
+static HOOKS: [Hook; 3] = [
+    Hook {
+        category: "block",
+        event: "block_rq_requeue",
+        raw: "raw_requeue",
+        recorded: "tp_requeue",
+        optional: false,
+    },
+    Hook {
+        category: "block",
+        event: "block_rq_complete",
+        raw: "raw_complete",
+        recorded: "tp_complete",
+        optional: false,
+    },
+    Hook {
+        category: "block",
+        event: "block_rq_issue",
+        raw: "raw_issue",
+        recorded: "tp_issue",
+        optional: false,
+    },
 ];
 
 /// Room for disks that come later, and the most that are kept apart: each has histograms for every CPU.
@@ -57,11 +78,11 @@ pub(super) fn load(roots: &HostRoots, choice: HookChoice, cpus: usize) -> Result
         programs: source.programs.clone(),
         source: Box::new(source),
         canary,
-        core_busy: None,
+        shared: Shared::default(),
     })
 }
 
-/// The source of `block.latency`.
+/// The source of the metrics that begin with `block.`.
 #[derive(Debug)]
 struct BlockLatency {
     programs: Arc<Programs>,
@@ -83,10 +104,19 @@ struct Tracked {
     group: u32,
     slot: usize,
     /// By operation, then CPU.
-    counts: Window<SharedCounts>,
-    /// By operation.
-    gains: Vec<Gains>,
-    columns: Vec<HistogramColumn>,
+    counts: Window<SharedDisk>,
+    /// By operation; empty until they are described.
+    tallies: Vec<Tally>,
+    slowest: Option<SlowColumns>,
+}
+
+/// Of the slowest request since the frame before.
+#[derive(Debug, Clone, Copy)]
+struct SlowColumns {
+    latency: Column,
+    sector: Column,
+    size: Column,
+    pid: Column,
 }
 
 impl BlockLatency {
@@ -97,7 +127,7 @@ impl BlockLatency {
             name: NAME,
             object: OBJECT,
             hooks: &HOOKS,
-            maps: vec![("LATENCY", histograms as u32)],
+            maps: vec![("DISKS", histograms as u32)],
             constants: vec![("CPUS", cpus as u32)],
             raw: raw_constants,
             recorded: recorded_constants,
@@ -128,7 +158,7 @@ impl BlockLatency {
         let cpus = self.cpus;
         let expected = || self.tracked.iter().filter(|tracked| disks.contains(&tracked.disk.name));
         let mut before: Vec<_> =
-            expected().map(|tracked| Gains::since_now(part(&tracked.counts, read, cpus))).collect();
+            expected().map(|tracked| Gains::since_now(services(&tracked.counts, read, cpus))).collect();
         let start = Instant::now();
         if let Err(error) = read_directly(&path) {
             return Ok(Canary::Untestable(format!("reading {} for a test: {error}", path.display())));
@@ -136,7 +166,7 @@ impl BlockLatency {
         let elapsed = start.elapsed().as_nanos() as u64;
         let (mut counted, mut plausible) = (0, false);
         for (tracked, gains) in expected().zip(&mut before) {
-            gains.take(part(&tracked.counts, read, cpus), |bucket, gain| {
+            gains.take(services(&tracked.counts, read, cpus), |bucket, gain| {
                 counted += gain;
                 plausible |= bucket > 0 && LATENCY.lower_bound(bucket as usize) <= elapsed;
             });
@@ -200,7 +230,7 @@ impl BlockLatency {
             device_slots(disk.dev).find(|slot| self.devices[*slot as usize].load(Relaxed) == 0)? as usize;
         let group = self.free.pop()?;
         let len = Operation::ALL.len() * self.cpus;
-        let counts = match self.programs.window_at("LATENCY", group as usize * len, len) {
+        let counts = match self.programs.window_at("DISKS", group as usize * len, len) {
             Ok(counts) => counts,
             Err(error) => {
                 tracing::warn!(disk = disk.name, %error, "can't map the disk's histograms");
@@ -208,45 +238,55 @@ impl BlockLatency {
                 return None;
             }
         };
-        let mut tracked =
-            Tracked { disk: disk.clone(), group, slot, counts, gains: Vec::new(), columns: Vec::new() };
-        tracked.start_now(self.cpus);
+        let tracked = Tracked { disk: disk.clone(), group, slot, counts, tallies: Vec::new(), slowest: None };
         self.devices[slot].store(device_entry(disk.dev, group), Relaxed);
         Some(tracked)
     }
 }
 
 impl Tracked {
-    /// Leaves out what was counted before.
-    fn start_now(&mut self, cpus: usize) {
-        let since_now = |operation| Gains::since_now(part(&self.counts, operation, cpus));
-        self.gains = (0..Operation::ALL.len()).map(since_now).collect();
+    fn describe(&mut self, schema: &mut Schema, cpus: usize) {
+        let name = &self.disk.name;
+        if self.tallies.is_empty() {
+            // What was counted before is left out.
+            self.counts.iter().for_each(|counts| _ = counts.slowest.take());
+            let since_now = |operation| Tally::since_now(part(&self.counts, operation, cpus));
+            self.tallies = (0..Operation::ALL.len()).map(since_now).collect();
+        }
+        for (operation, tally) in Operation::ALL.into_iter().zip(&mut self.tallies) {
+            tally.describe(schema, name, operation);
+        }
+        self.slowest = Some(SlowColumns {
+            latency: schema.column(&catalogue::BLOCK_SLOWEST_LATENCY, &[name]),
+            sector: schema.column(&catalogue::BLOCK_SLOWEST_SECTOR, &[name]),
+            size: schema.column(&catalogue::BLOCK_SLOWEST_SIZE, &[name]),
+            pid: schema.column(&catalogue::BLOCK_SLOWEST_PID, &[name]),
+        });
+    }
+
+    fn sample(&mut self, frame: &mut Frame, cpus: usize) {
+        let mut slowest: Option<Slow> = None;
+        for (operation, tally) in self.tallies.iter_mut().enumerate() {
+            if let Some(slow) = tally.sample(part(&self.counts, operation, cpus), frame) {
+                slowest = slowest.filter(|other| other.ns >= slow.ns).or(Some(slow));
+            }
+        }
+        let Some((columns, slow)) = self.slowest.zip(slowest) else { return };
+        frame.set(columns.latency, Ok(slow.ns as f64));
+        frame.set(columns.sector, Ok(slow.sector as f64));
+        frame.set(columns.size, Ok(slow.bytes as f64));
+        frame.set(columns.pid, Ok(slow.pid as f64));
     }
 }
 
 impl Source for BlockLatency {
     fn describe(&mut self, schema: &mut Schema) {
         self.track_disks();
-        for tracked in &mut self.tracked {
-            if tracked.columns.is_empty() {
-                tracked.start_now(self.cpus);
-            }
-            let name = &tracked.disk.name;
-            let column = |operation: Operation| {
-                schema.histogram(&catalogue::BLOCK_LATENCY, &[name, operation.name()], LATENCY)
-            };
-            tracked.columns = Operation::ALL.into_iter().map(column).collect();
-        }
+        self.tracked.iter_mut().for_each(|tracked| tracked.describe(schema, self.cpus));
     }
 
     fn sample(&mut self, frame: &mut Frame) {
-        for tracked in &mut self.tracked {
-            for (index, (gains, column)) in tracked.gains.iter_mut().zip(&tracked.columns).enumerate() {
-                gains.take(part(&tracked.counts, index, self.cpus), |bucket, count| {
-                    frame.gain(BucketGain { column: *column, bucket, count });
-                });
-            }
-        }
+        self.tracked.iter_mut().for_each(|tracked| tracked.sample(frame, self.cpus));
     }
 
     fn changed(&self) -> bool {
@@ -255,9 +295,17 @@ impl Source for BlockLatency {
     }
 }
 
-/// The histograms of one operation: one a CPU.
-fn part(counts: &[SharedCounts], operation: usize, cpus: usize) -> &[SharedCounts] {
+/// What is counted of one operation: by CPU.
+fn part(counts: &[SharedDisk], operation: usize, cpus: usize) -> &[SharedDisk] {
     &counts[operation * cpus..][..cpus]
+}
+
+fn services(
+    counts: &[SharedDisk],
+    operation: usize,
+    cpus: usize,
+) -> impl Iterator<Item = &SharedCounts> + Clone {
+    part(counts, operation, cpus).iter().map(|cpu| &cpu.service)
 }
 
 /// Reads the first page of a file or device from the medium itself.
@@ -284,10 +332,23 @@ fn raw_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
     }
     let queue_disk = types.find_member("request_queue", "disk")?;
     let owner = if queue_disk.is_some() { "q" } else { "rq_disk" };
+    let head = |member, size| {
+        let offset = types.member("request", member)?;
+        match offset + size <= REQUEST_HEAD {
+            true => Ok(offset),
+            false => Err(ProbeError::Prototype { what: "a member of a request" }),
+        }
+    };
+    if types.argument("block_rq_requeue", "request")? != issue_request {
+        return Err(ProbeError::Prototype { what: "block_rq_requeue's request" });
+    }
     Ok(vec![
         ("ISSUE_REQUEST_ARG", issue_request),
-        ("REQUEST_FLAGS", types.member("request", "cmd_flags")?),
-        ("REQUEST_OWNER", types.member("request", owner)?),
+        ("REQUEST_FLAGS", head("cmd_flags", 4)?),
+        ("REQUEST_BYTES", head("__data_len", 4)?),
+        ("REQUEST_SECTOR", head("__sector", 8)?),
+        ("REQUEST_MADE", head("start_time_ns", 8)?),
+        ("REQUEST_OWNER", head(owner, 8)?),
         ("DISK_OF_QUEUE", queue_disk.is_some().into()),
         ("QUEUE_DISK", queue_disk.unwrap_or(0)),
         ("DISK_MAJOR", major),
@@ -302,8 +363,13 @@ fn recorded_constants(tracefs: &Tracefs) -> Result<Constants, ProbeError> {
         Ok([
             ("COMPLETE_DEV", format.offset("dev", 4)?),
             ("COMPLETE_SECTOR", format.offset("sector", 8)?),
+            ("COMPLETE_SECTORS", format.offset("nr_sector", 4)?),
+            ("COMPLETE_ERROR", format.offset("error", 4)?),
             ("COMPLETE_RWBS", format.offset_of_long("rwbs", 2)?),
         ])
+    })?);
+    constants.extend(tracefs.format("block/block_rq_requeue", |format| {
+        Ok([("REQUEUE_DEV", format.offset("dev", 4)?), ("REQUEUE_RWBS", format.offset_of_long("rwbs", 2)?)])
     })?);
     Ok(constants)
 }

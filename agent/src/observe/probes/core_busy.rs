@@ -1,4 +1,4 @@
-//! How long a core was not idle, as the scheduler probe counts it, for a process that is not the daemon.
+//! What each core did, as the scheduler probe counts it, for the daemon and for processes that are not the daemon.
 #![expect(unsafe_code, reason = "says what may stand in a mapping")]
 
 use std::{
@@ -7,23 +7,52 @@ use std::{
     sync::atomic::{AtomicU64, Ordering, fence},
 };
 
-use ssts_agent_ebpf::shared::Busy;
+use ssts_agent_ebpf::shared::Core;
 
 use super::window::{Element, Window};
 
-/// [`Busy`] that the kernel may write at any moment.
-#[derive(Debug)]
+/// Readings that meet the kernel at work before one is given up; it takes 0.2 µs to finish.
+const ATTEMPTS: u32 = 1_000;
+
+/// [`Core`] that the kernel may write at any moment.
+#[derive(Debug, Default)]
 #[repr(C, align(64))]
-struct SharedBusy {
+pub(super) struct SharedCore {
     busy_ns: AtomicU64,
     since_ns: AtomicU64,
-    pid: AtomicU64,
+    running: AtomicU64,
+    burner_ns: AtomicU64,
+    began: AtomicU64,
+    switches: AtomicU64,
+    preemptions: AtomicU64,
+    preempter: AtomicU64,
 }
 
-const _: () = assert!(size_of::<SharedBusy>() == size_of::<Busy>());
+const _: () = assert!(size_of::<SharedCore>() == size_of::<Core>());
 
 // SAFETY: atomics, and the assertion above.
-unsafe impl Element for SharedBusy {}
+unsafe impl Element for SharedCore {}
+
+impl SharedCore {
+    /// What it says now; nothing if the kernel did not stop writing.
+    pub(super) fn read(&self) -> Option<Core> {
+        (0..ATTEMPTS).find_map(|_| {
+            let switches = self.switches.load(Ordering::Acquire);
+            let core = Core {
+                busy_ns: self.busy_ns.load(Ordering::Relaxed),
+                since_ns: self.since_ns.load(Ordering::Relaxed),
+                running: self.running.load(Ordering::Relaxed),
+                burner_ns: self.burner_ns.load(Ordering::Relaxed),
+                began: switches,
+                switches,
+                preemptions: self.preemptions.load(Ordering::Relaxed),
+                preempter: self.preempter.load(Ordering::Relaxed),
+            };
+            fence(Ordering::Acquire);
+            (self.began.load(Ordering::Relaxed) == switches).then_some(core)
+        })
+    }
+}
 
 /// What one core did since the probe was attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +67,7 @@ pub(crate) struct CoreBusy {
 
 /// A view of one core's count.
 #[derive(Debug)]
-pub(crate) struct CoreWindow(Window<SharedBusy>);
+pub(crate) struct CoreWindow(Window<SharedCore>);
 
 impl CoreWindow {
     /// Of the core's element in the map that the daemon shares.
@@ -51,16 +80,30 @@ impl CoreWindow {
 
     /// What it says now. To be called on that core, where nobody can be caught in the middle of writing it.
     pub(crate) fn read(&self) -> CoreBusy {
-        let shared = &self.0[0];
         loop {
-            let since_ns = shared.since_ns.load(Ordering::Acquire);
-            let busy_ns = shared.busy_ns.load(Ordering::Relaxed);
-            let is_running = shared.pid.load(Ordering::Relaxed) != 0;
-            fence(Ordering::Acquire);
             // The calling thread may have been switched away and back in between.
-            if shared.since_ns.load(Ordering::Relaxed) == since_ns {
-                return CoreBusy { busy_ns, since_ns, is_running };
+            if let Some(core) = self.0[0].read() {
+                return CoreBusy {
+                    busy_ns: core.busy_ns,
+                    since_ns: core.since_ns,
+                    is_running: core.running != 0,
+                };
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_that_is_being_written_is_not_read() {
+        let shared = SharedCore::default();
+        shared.began.store(1, Ordering::Relaxed);
+        assert!(shared.read().is_none());
+        shared.busy_ns.store(7, Ordering::Relaxed);
+        shared.switches.store(1, Ordering::Relaxed);
+        assert_eq!(shared.read().map(|core| (core.busy_ns, core.switches)), Some((7, 1)));
     }
 }

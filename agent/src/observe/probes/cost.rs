@@ -1,5 +1,5 @@
 //! What the probes cost, by the kernel's own account (kernel.bpf_stats_enabled, Linux 5.8). Keeping it costs as well, for
-//! every program of the host: so it is kept in windows, and the tick opens and closes them.
+//! every program of the host: so it is kept in windows, and the tick opens and closes them. After each the budget is judged.
 
 use std::{
     os::fd::OwnedFd,
@@ -13,18 +13,22 @@ use ssts_proto::{
     v1::{AbsenceReason, ProbeCost},
 };
 
-use super::{ProbeSettings, program::Programs, status::StatusBoard};
+use super::{
+    ProbeSettings, budget::Ledger, burner_watch::BurnerWatch, program::Programs, sched, status::StatusBoard,
+};
 use crate::observe::{
     frame::{Frame, Reading},
     schema::{Column, Schema},
     source::Source,
 };
 
-/// The source of `probe.events` and `probe.time`, which also keeps the costs on the status board.
+/// The source of the metrics that begin with `probe.`, which also keeps the costs on the status board.
 #[derive(Debug)]
 pub(super) struct ProbeCosts {
     probes: Vec<Probe>,
     statuses: StatusBoard,
+    watch: Arc<BurnerWatch>,
+    ledger: Ledger,
     length: Duration,
     interval: Duration,
     window: Option<OpenWindow>,
@@ -42,7 +46,18 @@ struct Probe {
     /// Whether events and time can be told, and why not.
     measured: Result<(), AbsenceReason>,
     ns_per_event: f64,
-    columns: Option<(Column, Column)>,
+    /// Of the latest window.
+    latest: Option<ProbeCost>,
+    columns: Option<Columns>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Columns {
+    events: Column,
+    time: Column,
+    event_cost: Column,
+    event_rate: Column,
+    core_share: Column,
 }
 
 #[derive(Debug)]
@@ -56,7 +71,9 @@ impl ProbeCosts {
     pub(super) fn new(
         probes: Vec<(&'static str, Arc<Programs>)>,
         statuses: StatusBoard,
+        watch: Arc<BurnerWatch>,
         settings: &ProbeSettings,
+        cpus: usize,
     ) -> Self {
         let probe = |(name, programs)| Probe {
             name,
@@ -66,11 +83,14 @@ impl ProbeCosts {
             time: Duration::ZERO,
             measured: Err(AbsenceReason::Pending),
             ns_per_event: 0.0,
+            latest: None,
             columns: None,
         };
         Self {
             probes: probes.into_iter().map(probe).collect(),
             statuses,
+            watch,
+            ledger: Ledger::new(settings.budget, cpus),
             length: settings.cost_window,
             interval: settings.cost_interval,
             window: None,
@@ -82,7 +102,8 @@ impl ProbeCosts {
         self.next = now + self.interval.max(self.length);
         match enable_stats(Stats::RunTime) {
             Ok(account) => {
-                self.probes.iter_mut().for_each(Probe::begin);
+                let attached = self.probes.iter_mut().filter(|probe| probe.programs.are_attached());
+                attached.for_each(Probe::begin);
                 self.window = Some(OpenWindow { begin: Instant::now(), _account: account });
             }
             Err(error) => {
@@ -90,17 +111,45 @@ impl ProbeCosts {
                     Some(libc::EPERM) => AbsenceReason::Denied,
                     _ => AbsenceReason::Unsupported,
                 };
-                self.probes.iter_mut().for_each(|probe| probe.measured = Err(reason));
+                let attached = self.probes.iter_mut().filter(|probe| probe.programs.are_attached());
+                attached.for_each(|probe| probe.measured = Err(reason));
             }
         }
     }
 
     fn close(&mut self, elapsed: Duration) {
-        for probe in &mut self.probes {
+        for probe in self.probes.iter_mut().filter(|probe| probe.programs.are_attached()) {
             if let Some(cost) = probe.end(elapsed) {
                 self.statuses.set_cost(probe.name, cost);
             }
         }
+        self.hold_to_budget();
+    }
+
+    fn hold_to_budget(&mut self) {
+        let share = |probe: &Probe| {
+            probe.latest.filter(|_| probe.programs.are_attached()).map_or(0.0, |cost| cost.core_share)
+        };
+        let costs = self.probes.iter().map(share).collect();
+        // Burners that hold a core's load would go wrong.
+        let may_go = |place: usize| self.probes[place].name != sched::NAME || !self.watch.is_relied_on();
+        let Some(overrun) = self.ledger.judge(costs, may_go) else { return };
+        let probe = &mut self.probes[overrun.probe];
+        let percent = |share: f64| share * 100.0;
+        let reason = format!(
+            "taken out: it cost {:.2} % of a core, and all probes together {:.2} %, where the budget is {:.2} %; \
+             raise observe.probe_budget_core_percent and observe.probe_budget_host_percent, and restart the agent",
+            percent(overrun.cost),
+            percent(overrun.total),
+            percent(overrun.limit),
+        );
+        tracing::warn!(probe = probe.name, reason, "a probe is too dear");
+        probe.programs.detach();
+        probe.measured = Err(AbsenceReason::Gone);
+        if probe.name == sched::NAME {
+            self.watch.end_core_busy();
+        }
+        self.statuses.take_out(probe.name, reason);
     }
 }
 
@@ -125,11 +174,12 @@ impl Probe {
         if events > 0 {
             self.ns_per_event = time.as_nanos() as f64 / events as f64;
         }
-        (self.events > 0).then(|| ProbeCost {
+        self.latest = (self.events > 0).then(|| ProbeCost {
             ns_per_event: self.ns_per_event,
             events_per_s: events as f64 / elapsed.as_secs_f64(),
             core_share: time.as_secs_f64() / elapsed.as_secs_f64(),
-        })
+        });
+        self.latest
     }
 
     fn reading(&self, value: f64) -> Reading {
@@ -140,8 +190,14 @@ impl Probe {
 impl Source for ProbeCosts {
     fn describe(&mut self, schema: &mut Schema) {
         for probe in &mut self.probes {
-            let events = schema.column(&catalogue::PROBE_EVENTS, &[probe.name]);
-            probe.columns = Some((events, schema.column(&catalogue::PROBE_TIME, &[probe.name])));
+            let mut column = |metric| schema.column(metric, &[probe.name]);
+            probe.columns = Some(Columns {
+                events: column(&catalogue::PROBE_EVENTS),
+                time: column(&catalogue::PROBE_TIME),
+                event_cost: column(&catalogue::PROBE_EVENT_COST),
+                event_rate: column(&catalogue::PROBE_EVENT_RATE),
+                core_share: column(&catalogue::PROBE_CORE_SHARE),
+            });
         }
     }
 
@@ -154,9 +210,13 @@ impl Source for ProbeCosts {
             self.open(now);
         }
         for probe in &self.probes {
-            let Some((events, time)) = probe.columns else { continue };
-            frame.set(events, probe.reading(probe.events as f64));
-            frame.set(time, probe.reading(probe.time.as_secs_f64()));
+            let Some(columns) = probe.columns else { continue };
+            frame.set(columns.events, probe.reading(probe.events as f64));
+            frame.set(columns.time, probe.reading(probe.time.as_secs_f64()));
+            let Some(cost) = probe.latest else { continue };
+            frame.set(columns.event_cost, probe.reading(cost.ns_per_event));
+            frame.set(columns.event_rate, probe.reading(cost.events_per_s));
+            frame.set(columns.core_share, probe.reading(cost.core_share));
         }
     }
 }

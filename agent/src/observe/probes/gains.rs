@@ -8,6 +8,11 @@ use super::window::SharedCounts;
 
 type Buckets = [u32; LATENCY.buckets()];
 
+/// Histograms that are read as one.
+pub(super) trait Parts<'a>: IntoIterator<Item = &'a SharedCounts> + Clone {}
+
+impl<'a, T: IntoIterator<Item = &'a SharedCounts> + Clone> Parts<'a> for T {}
+
 /// One histogram, kept by one or several CPUs, as it was when last read.
 #[derive(Debug)]
 pub(super) struct Gains {
@@ -17,14 +22,14 @@ pub(super) struct Gains {
 
 impl Gains {
     /// Gains count from now on.
-    pub(super) fn since_now(parts: &[SharedCounts]) -> Self {
+    pub(super) fn since_now<'a>(parts: impl Parts<'a>) -> Self {
         let (total, buckets) = sum(parts);
         Self { total, buckets: Box::new(buckets) }
     }
 
     /// Hands each bucket that gained something to `note`, with how much. Costs a look at the totals when none did.
-    pub(super) fn take(&mut self, parts: &[SharedCounts], mut note: impl FnMut(u32, u64)) {
-        if self.idle(parts) {
+    pub(super) fn take<'a>(&mut self, parts: impl Parts<'a>, mut note: impl FnMut(u32, u64)) {
+        if self.idle(parts.clone()) {
             return;
         }
         let (total, buckets) = sum(parts);
@@ -39,14 +44,15 @@ impl Gains {
     }
 
     /// Whether nothing was counted since the last reading.
-    pub(super) fn idle(&self, parts: &[SharedCounts]) -> bool {
-        parts.iter().map(|part| part.total.load(Relaxed)).sum::<u64>() == self.total
+    pub(super) fn idle<'a>(&self, parts: impl Parts<'a>) -> bool {
+        parts.into_iter().map(|part| part.total.load(Relaxed)).sum::<u64>() == self.total
     }
 }
 
 /// Totals first: what is counted meanwhile makes the next reading see a total that differs.
-fn sum(parts: &[SharedCounts]) -> (u64, Buckets) {
-    let total = parts.iter().map(|part| part.total.load(std::sync::atomic::Ordering::Acquire)).sum();
+fn sum<'a>(parts: impl Parts<'a>) -> (u64, Buckets) {
+    let total =
+        parts.clone().into_iter().map(|part| part.total.load(std::sync::atomic::Ordering::Acquire)).sum();
     let mut buckets = [0u32; LATENCY.buckets()];
     for part in parts {
         for (sum, bucket) in buckets.iter_mut().zip(&part.buckets) {

@@ -2,14 +2,21 @@
 //! event, and one that doesn't tell the truth of it is taken out; where one is missing, its status says why.
 
 mod block;
+mod budget;
+mod burner_watch;
 pub(crate) mod core_busy;
 mod cost;
 mod cpus;
+mod disk_counts;
 mod disks;
 mod error;
 mod format;
 mod gains;
+mod irq;
+mod memory;
+mod oom;
 mod perf_event;
+mod preemptions;
 mod program;
 mod sched;
 mod status;
@@ -19,18 +26,19 @@ mod tracefs;
 mod types;
 mod window;
 
-use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use serde::Deserialize;
 use ssts_proto::v1;
 
-pub use self::status::StatusBoard;
-use self::{cost::ProbeCosts, error::ProbeError, program::Programs};
+pub use self::{budget::Budget, burner_watch::BurnerWatch, status::StatusBoard};
+use self::{budget::Held, burner_watch::Shared, cost::ProbeCosts, error::ProbeError, program::Programs};
+pub(crate) use self::{burner_watch::BurnerMark, preemptions::Preempted};
 use super::source::Source;
 use crate::host::HostRoots;
 
 /// Which probes to load, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ProbeSettings {
     /// Off: nothing is loaded.
     pub enabled: bool,
@@ -40,6 +48,8 @@ pub struct ProbeSettings {
     pub cost_window: Duration,
     /// How often it does.
     pub cost_interval: Duration,
+    /// What all probes together may cost.
+    pub budget: Budget,
 }
 
 impl Default for ProbeSettings {
@@ -50,6 +60,7 @@ impl Default for ProbeSettings {
             cost_window: Duration::from_millis(500),
             // Often enough that a short run has its own figures; a tenth of the time the accounting's own cost is there.
             cost_interval: Duration::from_secs(5),
+            budget: Budget::default(),
         }
     }
 }
@@ -75,8 +86,8 @@ pub struct Probes {
     pub sources: Vec<Box<dyn Source>>,
     /// Of all probes, attached or not.
     pub statuses: StatusBoard,
-    /// The map in which the scheduler probe counts each core's busy time, for burners that hold a core's load.
-    pub core_busy: Option<OwnedFd>,
+    /// What probes and burners know of each other.
+    pub watch: Arc<BurnerWatch>,
 }
 
 /// A probe that is attached.
@@ -85,7 +96,7 @@ struct Attached {
     programs: Arc<Programs>,
     source: Box<dyn Source>,
     canary: Canary,
-    core_busy: Option<OwnedFd>,
+    shared: Shared,
 }
 
 /// What came of causing a known event.
@@ -99,9 +110,16 @@ enum Canary {
 /// Loads, attaches and tests the probes: about 0.1 s. It doesn't fail; a probe may, and its status says why.
 pub fn load(roots: &HostRoots, settings: &ProbeSettings) -> Probes {
     type Load = fn(&HostRoots, HookChoice, usize) -> Result<Attached, ProbeError>;
-    let known: [(&str, Load); 2] = [(block::NAME, block::load), (sched::NAME, sched::load)];
+    let known: [(&str, Load); 4] = [
+        (block::NAME, block::load),
+        (sched::NAME, sched::load),
+        (irq::NAME, irq::load),
+        (memory::NAME, memory::load),
+    ];
     let cpus = cpus::possible(roots);
-    let mut probes = Probes { sources: Vec::new(), statuses: StatusBoard::default(), core_busy: None };
+    let mut watch = BurnerWatch::default();
+    let mut sources: Vec<Box<dyn Source>> = Vec::new();
+    let statuses = StatusBoard::default();
     let mut measured = Vec::new();
     for (name, load) in known {
         let attached = match cpus {
@@ -109,17 +127,19 @@ pub fn load(roots: &HostRoots, settings: &ProbeSettings) -> Probes {
             None => Err(ProbeError::NoCpus { path: roots.sys("devices/system/cpu/possible") }),
             Some(cpus) => load(roots, settings.hooks, cpus),
         };
-        probes.statuses.add(status(name, &attached));
-        if let Ok(Attached { name, programs, source, core_busy, .. }) = attached {
-            probes.core_busy = core_busy.or(probes.core_busy);
-            probes.sources.push(source);
+        statuses.add(status(name, &attached));
+        if let Ok(Attached { name, programs, source, shared, .. }) = attached {
+            watch.add(shared);
+            sources.push(Box::new(Held::new(source, programs.clone())));
             measured.push((name, programs));
         }
     }
+    let watch = Arc::new(watch);
     if !measured.is_empty() {
-        probes.sources.push(Box::new(ProbeCosts::new(measured, probes.statuses.clone(), settings)));
+        let cpus = cpus::online(roots).count();
+        sources.push(Box::new(ProbeCosts::new(measured, statuses.clone(), watch.clone(), settings, cpus)));
     }
-    probes
+    Probes { sources, statuses, watch }
 }
 
 fn status(name: &str, attached: &Result<Attached, ProbeError>) -> v1::ProbeStatus {

@@ -2,13 +2,15 @@
 //! hook where this kernel allows it.
 
 use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, OwnedFd},
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
     time::Duration,
 };
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::Map,
+    maps::{Map, MapData, RingBuf},
     programs::{Program, RawTracePoint, TracePoint},
 };
 
@@ -47,15 +49,22 @@ pub(super) struct Hook {
     pub(super) event: &'static str,
     pub(super) raw: &'static str,
     pub(super) recorded: &'static str,
+    /// Not every kernel has the event; the probe does without.
+    pub(super) optional: bool,
 }
 
-/// A probe's programs, attached until this is dropped.
+/// A probe's programs, attached until this is dropped or they are taken out.
 #[derive(Debug)]
 pub(super) struct Programs {
-    ebpf: Ebpf,
     names: Vec<&'static str>,
     /// How each is attached.
     pub(super) hooks: Vec<String>,
+    attachment: Mutex<Option<Attachment>>,
+}
+
+#[derive(Debug)]
+struct Attachment {
+    ebpf: Ebpf,
     /// Attachments that aya doesn't hold.
     events: Vec<OwnedFd>,
 }
@@ -101,7 +110,8 @@ impl Programs {
         let ebpf = loader.load(definition.object).map_err(|e| {
             ProbeError::object(format!("loading the object of probe {}", definition.name), &e)
         })?;
-        Ok(Self { ebpf, names: Vec::new(), hooks: Vec::new(), events: Vec::new() })
+        let attachment = Mutex::new(Some(Attachment { ebpf, events: Vec::new() }));
+        Ok(Self { names: Vec::new(), hooks: Vec::new(), attachment })
     }
 
     fn attach_raw(mut self, hooks: &[Hook]) -> Result<Self, ProbeError> {
@@ -110,29 +120,60 @@ impl Programs {
             let wrong = |e| ProbeError::program(&name, &e);
             let program: &mut RawTracePoint = self.program(hook.raw)?.try_into().map_err(wrong)?;
             program.load().map_err(wrong)?;
-            program.attach(hook.event).map_err(wrong)?;
-            self.note(hook.raw, name);
+            match program.attach(hook.event) {
+                Ok(_) => self.note(hook.raw, name),
+                Err(_) if hook.optional => {}
+                Err(error) => return Err(wrong(error)),
+            }
         }
         Ok(self)
     }
 
     fn attach_recorded(mut self, hooks: &[Hook], tracefs: &Tracefs) -> Result<Self, ProbeError> {
         for hook in hooks {
-            let id = tracefs.id(&hook.path())?;
+            let id = match tracefs.id(&hook.path()) {
+                Err(_) if hook.optional => continue,
+                id => id?,
+            };
             let name = format!("tracepoint {}:{}", hook.category, hook.event);
             let wrong = |e| ProbeError::program(&name, &e);
             let program: &mut TracePoint = self.program(hook.recorded)?.try_into().map_err(wrong)?;
             program.load().map_err(wrong)?;
             let fd = program.fd().map_err(wrong)?.as_fd();
             let event = perf_event::attach(fd, id).map_err(|e| ProbeError::call(&name, &e))?;
-            self.events.push(event);
+            if let Some(attachment) = self.attachment() {
+                attachment.events.push(event);
+            }
             self.note(hook.recorded, name);
         }
         Ok(self)
     }
 
     fn program(&mut self, name: &str) -> Result<&mut Program, ProbeError> {
-        self.ebpf.program_mut(name).ok_or_else(|| ProbeError::lacks(name))
+        let program = self.attachment().and_then(|attachment| attachment.ebpf.program_mut(name));
+        program.ok_or_else(|| ProbeError::lacks(name))
+    }
+
+    fn attachment(&mut self) -> Option<&mut Attachment> {
+        self.attachment.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Attachment>> {
+        // Whoever panicked: it is there or not.
+        self.attachment.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether they run at their events.
+    pub(super) fn are_attached(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    /// Takes them out of the kernel, for good. What they counted stays to be read.
+    pub(super) fn detach(&self) {
+        let attachment = self.lock().take();
+        // The kernel waits until none of them runs: on a thread of its own, for the tick must not. Where there is no thread to
+        // be had, the closure is dropped here, and with it the attachment.
+        let _waiting = thread::Builder::new().name("detach".into()).spawn(move || drop(attachment));
     }
 
     fn note(&mut self, program: &'static str, hook: String) {
@@ -152,27 +193,33 @@ impl Programs {
         first: usize,
         len: usize,
     ) -> Result<Window<T>, ProbeError> {
-        Window::open(self.map(map)?, first, len).map_err(|e| ProbeError::call(format!("mapping {map}"), &e))
+        Window::open(self.share(map)?.as_fd(), first, len)
+            .map_err(|e| ProbeError::call(format!("mapping {map}"), &e))
     }
 
     /// A descriptor of an array map for another process.
     pub(super) fn share(&self, map: &str) -> Result<OwnedFd, ProbeError> {
-        let copy = self.map(map)?.try_clone_to_owned();
-        copy.map_err(|e| ProbeError::call(format!("sharing {map}"), &e))
+        let attachment = self.lock();
+        let Some(Map::Array(array)) = attachment.as_ref().and_then(|attachment| attachment.ebpf.map(map))
+        else {
+            return Err(ProbeError::lacks(map));
+        };
+        array.fd().as_fd().try_clone_to_owned().map_err(|e| ProbeError::call(format!("sharing {map}"), &e))
     }
 
-    fn map(&self, name: &str) -> Result<BorrowedFd<'_>, ProbeError> {
-        match self.ebpf.map(name) {
-            Some(Map::Array(map)) => Ok(map.fd().as_fd()),
-            _ => Err(ProbeError::lacks(name)),
-        }
+    /// A ring of records, taken over.
+    pub(super) fn ring(&mut self, name: &str) -> Result<RingBuf<MapData>, ProbeError> {
+        let map = self.attachment().and_then(|attachment| attachment.ebpf.take_map(name));
+        map.ok_or_else(|| ProbeError::lacks(name))?.try_into().map_err(|_| ProbeError::lacks(name))
     }
 
     /// How often the programs ran and how long that took, while the kernel kept count of it.
     pub(super) fn usage(&self) -> Result<(u64, Duration), ProbeError> {
         let mut usage = (0, Duration::ZERO);
+        let attachment = self.lock();
         for name in &self.names {
-            let program = self.ebpf.program(name).ok_or_else(|| ProbeError::lacks(name))?;
+            let program = attachment.as_ref().and_then(|attachment| attachment.ebpf.program(name));
+            let program = program.ok_or_else(|| ProbeError::lacks(name))?;
             let info = program.info().map_err(|e| ProbeError::program(*name, &e))?;
             usage.0 += info.run_count();
             usage.1 += info.run_time();
@@ -182,6 +229,10 @@ impl Programs {
 }
 
 impl Hook {
+    pub(super) const fn optional(self) -> Self {
+        Self { optional: true, ..self }
+    }
+
     /// Below `events` of tracefs.
     fn path(&self) -> String {
         format!("{}/{}", self.category, self.event)

@@ -1,4 +1,4 @@
-//! Reads what the programs of `agent-ebpf/src/sched.rs` count: waits for a core, by the core.
+//! Reads what the programs of `agent-ebpf/src/sched.rs` count: waits for a core, what ran on it, who took it from burners.
 
 use std::{
     sync::{
@@ -7,30 +7,35 @@ use std::{
         mpsc,
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
     sys::resource::{UsageWho, getrusage},
     unistd::gettid,
 };
-use ssts_agent_ebpf::shared::LATENCY;
+use ssts_agent_ebpf::shared::{BURNER_WORDS, LATENCY};
 use ssts_proto::catalogue;
 
 use super::{
-    Attached, Canary, HookChoice, cpus,
+    Attached, Canary, HookChoice,
+    burner_watch::{Shared, is_burner, set_burner},
+    core_busy::SharedCore,
+    cpus,
     error::ProbeError,
     gains::Gains,
+    preemptions::{PreemptionReader, Taken},
     program::{Constants, Definition, Hook, Programs},
     tracefs::Tracefs,
     types::KernelTypes,
     window::{SharedCounts, Window},
 };
 use crate::{
+    clock,
     host::HostRoots,
     observe::{
         frame::{BucketGain, Frame},
-        schema::{HistogramColumn, Schema},
+        schema::{Column, HistogramColumn, Schema},
         source::Source,
     },
 };
@@ -40,14 +45,36 @@ pub(super) const NAME: &str = "sched";
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sched"));
 
 static HOOKS: [Hook; 3] = [
-    Hook { category: "sched", event: "sched_switch", raw: "raw_switch", recorded: "tp_switch" },
-    Hook { category: "sched", event: "sched_wakeup", raw: "raw_wakeup", recorded: "tp_wakeup" },
-    Hook { category: "sched", event: "sched_wakeup_new", raw: "raw_wakeup_new", recorded: "tp_wakeup_new" },
+    Hook {
+        category: "sched",
+        event: "sched_switch",
+        raw: "raw_switch",
+        recorded: "tp_switch",
+        optional: false,
+    },
+    Hook {
+        category: "sched",
+        event: "sched_wakeup",
+        raw: "raw_wakeup",
+        recorded: "tp_wakeup",
+        optional: false,
+    },
+    Hook {
+        category: "sched",
+        event: "sched_wakeup_new",
+        raw: "raw_wakeup_new",
+        recorded: "tp_wakeup_new",
+        optional: false,
+    },
 ];
 
 /// How often the canary sleeps, and for how long.
 const SLEEPS: u32 = 20;
 const SLEEP: Duration = Duration::from_millis(1);
+/// Of its own core time, before it sleeps.
+const SPIN: Duration = Duration::from_millis(3);
+/// Names of tasks that took cores from burners have columns; one frame has no more of them.
+const MOST_TASKS: usize = 16;
 
 /// Loads the probe and tests it: the programs count the runs of one thread apart, which sleeps a known number of times.
 pub(super) fn load(roots: &HostRoots, choice: HookChoice, possible: usize) -> Result<Attached, ProbeError> {
@@ -57,57 +84,108 @@ pub(super) fn load(roots: &HostRoots, choice: HookChoice, possible: usize) -> Re
         let canary = scope.spawn(move || {
             // Nobody listens where the load failed.
             let _ = say_pid.send(gettid().as_raw());
-            started.recv().map_or(0, |()| sleep_and_count_switches())
+            started.recv().map_or_else(|_| Did::default(), |()| run_and_sleep())
         });
         let died = || ProbeError::Canary("its thread ended early".into());
         let pid = pid.recv().map_err(|_| died())?;
-        let source = RunqueueLatency::attach(roots, choice, possible, pid as u32)?;
+        let source = Scheduler::attach(roots, choice, possible, pid as u32)?;
+        let burners = source.programs.window::<AtomicU64>("BURNERS", BURNER_WORDS as usize)?;
         let seen = source.programs.window::<AtomicU64>("CANARY", 1)?;
+        let daemon = std::process::id();
+        let (begin, before) = (Instant::now(), source.burner_ns());
+        set_burner(&burners, daemon, true);
         start.send(()).map_err(|_| died())?;
-        let switches = canary.join().unwrap_or(0);
+        let did = canary.join().unwrap_or_default();
+        set_burner(&burners, daemon, false);
+        let burned = Duration::from_nanos(source.burner_ns() - before);
+        let most = begin.elapsed() * possible as u32;
         let seen = seen[0].load(Relaxed);
         // Some runs precede its first sleep. Some kernels skip a few: on a virtual machine with 6.18 perf missed as many.
-        if seen >= u64::from(SLEEPS / 2) && seen <= switches + 3 {
-            let programs = source.programs.clone();
-            let core_busy = programs.share("BUSY")?;
-            return Ok(Attached {
-                name: NAME,
-                programs,
-                source: Box::new(source),
-                canary: Canary::Working,
-                core_busy: Some(core_busy),
-            });
+        if seen < u64::from(SLEEPS / 2) || seen > did.switches + 3 {
+            return Err(ProbeError::Canary(format!(
+                "a thread slept {SLEEPS} times and left its core {} times, but was seen to get one {seen} times",
+                did.switches
+            )));
         }
-        Err(ProbeError::Canary(format!(
-            "a thread slept {SLEEPS} times and left its core {switches} times, but was seen to get one {seen} times"
-        )))
+        if burned < did.on_cpu / 2 || burned > most {
+            return Err(ProbeError::Canary(format!(
+                "a thread ran for {:?}, but its process was seen to run for {burned:?}",
+                did.on_cpu
+            )));
+        }
+        let programs = source.programs.clone();
+        let shared = Shared {
+            core_busy: Some(programs.share("CORES")?),
+            burners: Some(burners),
+            preemptions: Some(source.preemptions.board().clone()),
+            ..Shared::default()
+        };
+        Ok(Attached { name: NAME, programs, source: Box::new(source), canary: Canary::Working, shared })
     })
 }
 
-/// The source of `runqueue.latency`.
+/// The source of `runqueue.latency` and of the metrics that begin with `sched.`.
 #[derive(Debug)]
-struct RunqueueLatency {
+struct Scheduler {
     programs: Arc<Programs>,
     roots: HostRoots,
     /// By CPU.
     counts: Window<SharedCounts>,
     gains: Vec<Gains>,
-    /// Of the CPUs that were online at the last look.
-    columns: Vec<Option<HistogramColumn>>,
+    cores: Window<SharedCore>,
+    burners: Window<AtomicU64>,
+    cpus: Vec<Cpu>,
+    preemptions: PreemptionReader,
+    /// How many tasks' names have columns, and which.
+    tasks: Vec<(Column, Column)>,
+    described: bool,
 }
 
-impl RunqueueLatency {
+/// What is told of one CPU.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cpu {
+    /// Of a CPU that was online at the last look.
+    columns: Option<Columns>,
+    /// Where counting began.
+    base: Split,
+    /// What was told last: the task that runs may turn out to be something else than it seemed, and no count may fall.
+    told: Split,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Columns {
+    latency: HistogramColumn,
+    burner: Column,
+    others: Column,
+    idle: Column,
+    switches: Column,
+    preemptions: Column,
+}
+
+/// How a CPU's time was spent since the probe was attached, up to an instant of CLOCK_MONOTONIC.
+#[derive(Debug, Clone, Copy, Default)]
+struct Split {
+    at_ns: u64,
+    burner_ns: u64,
+    others_ns: u64,
+    busy_ns: u64,
+    switches: u64,
+    preemptions: u64,
+}
+
+impl Scheduler {
     fn attach(
         roots: &HostRoots,
         choice: HookChoice,
         possible: usize,
         canary: u32,
     ) -> Result<Self, ProbeError> {
+        let each = |map| (map, possible as u32);
         let definition = Definition {
             name: NAME,
             object: OBJECT,
             hooks: &HOOKS,
-            maps: vec![("RUNQUEUE", possible as u32), ("BUSY", possible as u32)],
+            maps: vec![each("RUNQUEUE"), each("CORES"), each("PREEMPTERS")],
             constants: vec![("CANARY_PID", canary)],
             raw: raw_constants,
             recorded: recorded_constants,
@@ -116,54 +194,142 @@ impl RunqueueLatency {
         let counts = programs.window::<SharedCounts>("RUNQUEUE", possible)?;
         let gains = (0..possible).map(|cpu| Gains::since_now(&counts[cpu..=cpu])).collect();
         Ok(Self {
-            programs: Arc::new(programs),
             roots: roots.clone(),
             counts,
             gains,
-            columns: vec![None; possible],
+            cores: programs.window("CORES", possible)?,
+            burners: programs.window("BURNERS", BURNER_WORDS as usize)?,
+            cpus: vec![Cpu::default(); possible],
+            preemptions: PreemptionReader::new(programs.window("PREEMPTERS", possible)?),
+            tasks: Vec::new(),
+            described: false,
+            programs: Arc::new(programs),
         })
+    }
+
+    /// Of all CPUs, up to their latest switches.
+    fn burner_ns(&self) -> u64 {
+        self.cores.iter().filter_map(|core| Some(core.read()?.burner_ns)).sum()
+    }
+
+    /// Nothing for a CPU that never switched.
+    fn split(&self, cpu: usize) -> Option<Split> {
+        let core = self.cores[cpu].read().filter(|core| core.since_ns != 0)?;
+        let at_ns = clock::ns(clock::monotonic());
+        let current = if core.running == 0 { 0 } else { at_ns.saturating_sub(core.since_ns) };
+        let (mut burner_ns, mut others_ns) = (core.burner_ns, core.busy_ns - core.burner_ns);
+        // A tracepoint's record doesn't say whose thread runs next: its time is told once it has run.
+        match (core.running >> 32) as u32 {
+            0 => {}
+            tgid if is_burner(&self.burners, tgid) => burner_ns += current,
+            _ => others_ns += current,
+        }
+        Some(Split {
+            at_ns,
+            burner_ns,
+            others_ns,
+            busy_ns: core.busy_ns + current,
+            switches: core.switches,
+            preemptions: core.preemptions,
+        })
+    }
+
+    fn sample_cpu(&mut self, cpu: usize, columns: Columns, frame: &mut Frame) {
+        let Some(now) = self.split(cpu) else { return };
+        let Cpu { base, told, .. } = &mut self.cpus[cpu];
+        if base.at_ns == 0 {
+            *base = now;
+        }
+        told.burner_ns = told.burner_ns.max(now.burner_ns - base.burner_ns);
+        told.others_ns = told.others_ns.max(now.others_ns.saturating_sub(base.others_ns));
+        told.at_ns = now.at_ns - base.at_ns;
+        told.busy_ns = now.busy_ns - base.busy_ns;
+        let idle_ns = told.at_ns.saturating_sub(told.busy_ns);
+        let seconds = |ns: u64| Ok(ns as f64 * 1e-9);
+        frame.set(columns.burner, seconds(told.burner_ns));
+        frame.set(columns.others, seconds(told.others_ns));
+        frame.set(columns.idle, seconds(idle_ns));
+        frame.set(columns.switches, Ok((now.switches - base.switches) as f64));
+        frame.set(columns.preemptions, Ok((now.preemptions - base.preemptions) as f64));
+        self.gains[cpu].take(&self.counts[cpu..=cpu], |bucket, count| {
+            frame.gain(BucketGain { column: columns.latency, bucket, count });
+        });
     }
 }
 
-impl Source for RunqueueLatency {
+impl Source for Scheduler {
     fn describe(&mut self, schema: &mut Schema) {
         // The first time, what was counted since the load is left out; later, nothing may get lost.
-        if self.columns.iter().all(Option::is_none) {
-            for (cpu, gains) in self.gains.iter_mut().enumerate() {
-                *gains = Gains::since_now(&self.counts[cpu..=cpu]);
+        if !self.described {
+            self.described = true;
+            for cpu in 0..self.cpus.len() {
+                self.gains[cpu] = Gains::since_now(&self.counts[cpu..=cpu]);
+                self.cpus[cpu].base = self.split(cpu).unwrap_or_default();
             }
         }
-        self.columns.fill(None);
+        self.cpus.iter_mut().for_each(|cpu| cpu.columns = None);
         for cpu in cpus::online(&self.roots).filter(|cpu| *cpu < self.gains.len()) {
             let label = cpu.to_string();
-            self.columns[cpu] = Some(schema.histogram(&catalogue::RUNQUEUE_LATENCY, &[&label], LATENCY));
+            let mut time = |who| schema.column(&catalogue::SCHED_TIME, &[&label, who]);
+            let (burner, others, idle) = (time("burner"), time("others"), time("idle"));
+            self.cpus[cpu].columns = Some(Columns {
+                latency: schema.histogram(&catalogue::RUNQUEUE_LATENCY, &[&label], LATENCY),
+                burner,
+                others,
+                idle,
+                switches: schema.column(&catalogue::SCHED_SWITCHES, &[&label]),
+                preemptions: schema.column(&catalogue::SCHED_PREEMPTIONS, &[&label]),
+            });
         }
+        let column = |task: &str| {
+            let count = schema.column(&catalogue::SCHED_BURNER_PREEMPTIONS, &[task]);
+            (count, schema.column(&catalogue::SCHED_BURNER_PREEMPTED_TIME, &[task]))
+        };
+        let names: Vec<_> =
+            self.preemptions.board().lock().iter().take(MOST_TASKS).map(Taken::task).collect();
+        self.tasks = names.iter().map(String::as_str).map(column).collect();
     }
 
     fn sample(&mut self, frame: &mut Frame) {
-        for (cpu, (gains, column)) in self.gains.iter_mut().zip(&self.columns).enumerate() {
-            let Some(column) = *column else { continue };
-            gains.take(&self.counts[cpu..=cpu], |bucket, count| {
-                frame.gain(BucketGain { column, bucket, count });
-            });
+        for cpu in 0..self.cpus.len() {
+            if let Some(columns) = self.cpus[cpu].columns {
+                self.sample_cpu(cpu, columns, frame);
+            }
+        }
+        self.preemptions.read();
+        for ((count, time), taken) in self.tasks.iter().zip(self.preemptions.board().lock().iter()) {
+            frame.set(*count, Ok(taken.count as f64));
+            frame.set(*time, Ok(taken.ns as f64 * 1e-9));
         }
     }
 
     fn changed(&self) -> bool {
-        let mut cpus = self.columns.iter().zip(&self.gains).enumerate();
-        cpus.any(|(cpu, (column, gains))| column.is_none() && !gains.idle(&self.counts[cpu..=cpu]))
+        let mut cpus = self.cpus.iter().zip(&self.gains).enumerate();
+        let newcomer = self.preemptions.board().lock().len().min(MOST_TASKS) > self.tasks.len();
+        newcomer
+            || cpus.any(|(cpu, (told, gains))| told.columns.is_none() && !gains.idle(&self.counts[cpu..=cpu]))
     }
 }
 
-/// What the canary does; returns how often it left its core meanwhile.
-fn sleep_and_count_switches() -> u64 {
+/// What the canary did.
+#[derive(Debug, Default)]
+struct Did {
+    switches: u64,
+    on_cpu: Duration,
+}
+
+/// What the canary does: it runs for a while, then sleeps some times.
+fn run_and_sleep() -> Did {
     let switches = || {
         getrusage(UsageWho::RUSAGE_THREAD)
             .map_or(0, |usage| usage.voluntary_context_switches() + usage.involuntary_context_switches())
     };
-    let before = switches();
+    let (before, begin) = (switches(), clock::thread_cpu());
+    while clock::thread_cpu() - begin < SPIN {
+        std::hint::spin_loop();
+    }
     (0..SLEEPS).for_each(|_| thread::sleep(SLEEP));
-    (switches() - before) as u64
+    Did { switches: (switches() - before) as u64, on_cpu: clock::thread_cpu() - begin }
 }
 
 fn raw_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
@@ -179,8 +345,14 @@ fn raw_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
         Some(offset) => (offset, 4),
         None => (types.member("task_struct", "state")?, 8),
     };
+    let pid = types.member("task_struct", "pid")?;
+    // One read takes both.
+    if types.member("task_struct", "tgid")? != pid + 4 {
+        return Err(ProbeError::Prototype { what: "a task's thread group" });
+    }
     Ok(vec![
-        ("TASK_PID", types.member("task_struct", "pid")?),
+        ("TASK_PID", pid),
+        ("TASK_COMM", types.member("task_struct", "comm")?),
         ("SWITCH_HAS_STATE", has_state.into()),
         ("TASK_STATE", state),
         ("TASK_STATE_SIZE", size),
@@ -196,9 +368,9 @@ fn recorded_constants(tracefs: &Tracefs) -> Result<Constants, ProbeError> {
     tracefs.format("sched/sched_switch", |format| {
         Ok(vec![
             ("WAKEUP_PID", wakeup),
-            ("SWITCH_PREV_PID", format.offset("prev_pid", 4)?),
             ("SWITCH_PREV_STATE", format.offset("prev_state", 8)?),
             ("SWITCH_NEXT_PID", format.offset("next_pid", 4)?),
+            ("SWITCH_NEXT_COMM", format.offset("next_comm", 16)?),
             // TASK_REPORT_MAX, the bit above those of the states that have names.
             ("SWITCH_PREEMPTED", format.highest_flag("prev_state")? << 1),
         ])

@@ -27,6 +27,13 @@ impl StatusBoard {
         }
     }
 
+    /// Notes that the probe of that name is not there any more, and why.
+    pub(super) fn take_out(&self, probe: &str, reason: String) {
+        if let Some(status) = self.lock().iter_mut().find(|status| status.name == probe) {
+            (status.attached, status.working, status.reason) = (false, false, reason);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<v1::ProbeStatus>> {
         // A status is whole at any moment, whoever panicked.
         self.statuses.lock().unwrap_or_else(PoisonError::into_inner)

