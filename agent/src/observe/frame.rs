@@ -106,6 +106,17 @@ impl Frame {
         }
     }
 
+    /// Which columns were read before the frame's window, and when.
+    pub fn held(&self) -> Vec<v1::HeldColumns> {
+        let mut held = Vec::new();
+        for (index, (_, read)) in (0..).zip(self.readings_in_time()) {
+            if read < self.begin {
+                hold(&mut held, index, clock::ns(read));
+            }
+        }
+        held
+    }
+
     /// Takes over another frame's content, keeping this one's buffers.
     pub fn copy_from(&mut self, other: &Self) {
         let Self { schema_id, sequence, begin, end, wall_offset_ns, readings, read_before, gains } = self;
@@ -117,5 +128,14 @@ impl Frame {
         // As much as the other has room for: frames of one schema then differ without an allocation.
         gains.reserve(other.gains.capacity());
         gains.extend_from_slice(&other.gains);
+    }
+}
+/// Adds a column to those that were read at the same instant and stand beside it, or begins anew with it.
+pub(crate) fn hold(held: &mut Vec<v1::HeldColumns>, column: u32, read_ns: u64) {
+    match held.last_mut() {
+        Some(last) if last.read_ns == read_ns && last.first_column + last.columns == column => {
+            last.columns += 1;
+        }
+        _ => held.push(v1::HeldColumns { first_column: column, columns: 1, read_ns }),
     }
 }

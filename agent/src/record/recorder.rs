@@ -10,8 +10,8 @@ use std::{
 use ssts_proto::{
     record::{BlockBuilder, append},
     v1::{
-        Cause, Event, EventKind, FrozenWindow, RecordGap, RecordHead, RecordRate, RecordTail, RunState,
-        record_item::Item,
+        Cause, Event, EventKind, Frame as Header, FrozenWindow, RecordGap, RecordHead, RecordRate,
+        RecordTail, RunState, record_item::Item,
     },
 };
 use tracing::{error, warn};
@@ -185,7 +185,7 @@ impl Thread {
             self.ended = self.frame.end;
             let gains =
                 self.frame.gains().iter().map(|gain| (gain.column.index() as u32, gain.bucket, gain.count));
-            self.builder.push(&self.frame.header(), self.frame.readings().iter().copied(), gains);
+            self.builder.push(&header(&self.frame), self.frame.readings().iter().copied(), gains);
             if let Some(run) = &mut self.run {
                 run.thin(&self.frame);
             }
@@ -325,7 +325,7 @@ impl RunRecord {
     fn thin(&mut self, frame: &Frame) {
         let Some((thinner, builder)) = &mut self.thinner else { return };
         if let Some(gains) = thinner.pass(frame, Duration::from_secs_f64(1.0 / REDUCED_HZ)) {
-            builder.push(&frame.header(), frame.readings().iter().copied(), gains.into_iter());
+            builder.push(&header(frame), frame.readings().iter().copied(), gains.into_iter());
         }
     }
 
@@ -447,4 +447,9 @@ impl RunRecord {
         append(Item::Tail(RecordTail { frames: self.frames, lost_frames: self.lost_frames }), &mut items);
         let _told = self.append(&items, 0);
     }
+}
+
+/// All that a message says of a frame beside its samples.
+fn header(frame: &Frame) -> Header {
+    Header { held: frame.held(), ..frame.header() }
 }

@@ -9,7 +9,11 @@ use tonic::Status;
 
 use crate::{
     clock,
-    observe::{frame::Frame, ring::FrameRing, schema::Schema},
+    observe::{
+        frame::{Frame, hold},
+        ring::FrameRing,
+        schema::Schema,
+    },
     run::ActiveRun,
 };
 
@@ -244,16 +248,6 @@ impl View {
             }
         }
         message
-    }
-}
-
-/// Adds a column to those that were read at the same instant and stand beside it, or begins anew with it.
-fn hold(held: &mut Vec<v1::HeldColumns>, column: u32, read_ns: u64) {
-    match held.last_mut() {
-        Some(last) if last.read_ns == read_ns && last.first_column + last.columns == column => {
-            last.columns += 1;
-        }
-        _ => held.push(v1::HeldColumns { first_column: column, columns: 1, read_ns }),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Frames in columns: neighbours in a column are alike, so their exclusive-or is mostly zeros, which LZ4 takes away.
 
-use crate::v1::{self, AbsenceReason, AbsentRun, FrameBlock, HistogramDelta};
+use std::collections::BTreeMap;
+
+use crate::v1::{self, AbsenceReason, AbsentRun, FrameBlock, HeldChange, HeldColumns, HistogramDelta};
 
 /// Bytes of a double.
 const PLANES: usize = size_of::<f64>();
@@ -29,6 +31,8 @@ pub struct BlockBuilder {
     rows: Vec<u64>,
     /// Runs that reach to the last frame, by column.
     open: Vec<Option<usize>>,
+    /// Of the last frame.
+    held: Vec<HeldColumns>,
     planes: Vec<u8>,
 }
 
@@ -66,6 +70,7 @@ impl BlockBuilder {
             self.last = Times::default();
             self.open.clear();
             self.open.resize(columns, None);
+            self.held.clear();
         }
         debug_assert_eq!((block.schema_id, block.columns as usize), (header.schema_id, columns));
         block.sequence_steps.push(header.sequence.wrapping_sub(self.last.sequence));
@@ -90,6 +95,8 @@ impl BlockBuilder {
             };
             self.rows.push(bits);
         }
+        block.held.extend(held_change(frame, &self.held, &header.held));
+        self.held.clone_from(&header.held);
         let before = block.gain_counts.len();
         for (column, bucket, count) in gains {
             block.gain_columns.push(column);
@@ -120,6 +127,22 @@ impl BlockBuilder {
         block.values = lz4_flex::block::compress(&self.planes);
         block
     }
+}
+
+/// What a frame says anew; nothing where it says what the one before did.
+fn held_change(frame: usize, before: &[HeldColumns], now: &[HeldColumns]) -> Option<HeldChange> {
+    let same_places = before.len() == now.len()
+        && before
+            .iter()
+            .zip(now)
+            .all(|(old, new)| (old.first_column, old.columns) == (new.first_column, new.columns));
+    let columns: Vec<_> = if same_places {
+        before.iter().zip(now).filter(|(old, new)| old != new).map(|(_, new)| new.clone()).collect()
+    } else {
+        now.to_vec()
+    };
+    let is_change = !same_places || !columns.is_empty();
+    is_change.then(|| HeldChange { frame: frame as u32, anew: !same_places, columns })
 }
 
 fn note_absence(
@@ -183,6 +206,7 @@ impl FrameBlock {
                 }
             }
         }
+        self.unpack_held(&mut unpacked);
         self.unpack_gains(&mut unpacked)?;
         Ok(unpacked)
     }
@@ -220,6 +244,20 @@ impl FrameBlock {
             absent[column * frames + first..column * frames + end].fill(run.reason());
         }
         Ok(absent)
+    }
+
+    fn unpack_held(&self, frames: &mut [v1::Frame]) {
+        let mut changes = self.held.iter().peekable();
+        let mut held = BTreeMap::new();
+        for (index, message) in frames.iter_mut().enumerate() {
+            while let Some(change) = changes.next_if(|change| change.frame as usize <= index) {
+                if change.anew {
+                    held.clear();
+                }
+                held.extend(change.columns.iter().map(|columns| (columns.first_column, columns.clone())));
+            }
+            message.held = held.values().cloned().collect();
+        }
     }
 
     fn unpack_gains(&self, frames: &mut [v1::Frame]) -> Result<(), BadBlock> {
@@ -314,6 +352,27 @@ mod tests {
                 assert_eq!(gained, gains[frame]);
             }
         }
+    }
+
+    #[test]
+    fn what_was_read_before_a_frame_is_said_once() {
+        let held = |first_column, read_ns| HeldColumns { first_column, columns: 1, read_ns };
+        let frames = [
+            vec![held(0, 5), held(1, 6)],
+            vec![held(0, 5), held(1, 6)],
+            vec![held(0, 9), held(1, 6)],
+            vec![held(1, 6)],
+            vec![],
+        ];
+        let mut builder = BlockBuilder::default();
+        for (sequence, held) in frames.iter().enumerate() {
+            let header = v1::Frame { held: held.clone(), ..header(sequence as u64) };
+            builder.push(&header, [Ok(1.0), Ok(2.0)].into_iter(), std::iter::empty());
+        }
+        let block = builder.finish();
+        assert_eq!(block.held.iter().map(|change| change.columns.len()).collect::<Vec<_>>(), [2, 1, 1, 0]);
+        let unpacked: Vec<_> = block.unpack().unwrap().into_iter().map(|frame| frame.held).collect();
+        assert_eq!(unpacked, frames);
     }
 
     #[test]
