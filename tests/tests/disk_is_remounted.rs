@@ -84,7 +84,6 @@ impl Disk {
     }
 }
 
-/// Mount points of this process: a burner must add none.
 /// Mounts of the disk that everybody sees.
 fn mounts(disk: &Disk) -> Vec<String> {
     let all = fs::read_to_string("/proc/self/mountinfo").expect("it is there");

@@ -208,6 +208,7 @@ fn a_window_is_frozen_on_request() {
     let _daemon = Daemon::start(&ground);
     Ctl::new(&ground).words("freeze").run().assert_status(2);
     let run = &start(&ground);
+    until(&ground, run, Duration::from_secs(10), |record| !record.frames.is_empty());
     Ctl::new(&ground).args(["freeze", "--reason", "a strange noise"]).run().assert_status(0);
     until(&ground, run, Duration::from_secs(10), |record| !record.frozen.is_empty());
     Ctl::new(&ground).words(&format!("stop {run}")).run().assert_status(0);
