@@ -137,12 +137,12 @@ fn held_change(frame: usize, before: &[HeldColumns], now: &[HeldColumns]) -> Opt
             .zip(now)
             .all(|(old, new)| (old.first_column, old.columns) == (new.first_column, new.columns));
     let columns: Vec<_> = if same_places {
-        before.iter().zip(now).filter(|(old, new)| old != new).map(|(_, new)| new.clone()).collect()
+        before.iter().zip(now).filter(|(old, new)| old != new).map(|(_, new)| *new).collect()
     } else {
         now.to_vec()
     };
     let is_change = !same_places || !columns.is_empty();
-    is_change.then(|| HeldChange { frame: frame as u32, anew: !same_places, columns })
+    is_change.then_some(HeldChange { frame: frame as u32, anew: !same_places, columns })
 }
 
 fn note_absence(
@@ -254,9 +254,9 @@ impl FrameBlock {
                 if change.anew {
                     held.clear();
                 }
-                held.extend(change.columns.iter().map(|columns| (columns.first_column, columns.clone())));
+                held.extend(change.columns.iter().map(|columns| (columns.first_column, *columns)));
             }
-            message.held = held.values().cloned().collect();
+            message.held = held.values().copied().collect();
         }
     }
 
