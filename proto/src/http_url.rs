@@ -201,9 +201,13 @@ fn check_path(path: &str) -> Result<(), String> {
         if decoded.contains(&b'/') || decoded.contains(&b'\\') || decoded.contains(&0) {
             return Err("has an encoded slash, backslash or NUL in its path".into());
         }
-        // Some servers cut parameters off before they look: `..;x`.
+        // Whoever decodes twice would see another path.
+        if decoded.contains(&b'%') || decoded.iter().any(u8::is_ascii_control) {
+            return Err("has an encoded '%' or control character in its path".into());
+        }
+        // Some servers cut parameters and spaces off before they look: `..;x`, `.. `.
         let name = decoded.split(|b| *b == b';').next().unwrap_or_default();
-        if matches!(name, b"." | b"..") {
+        if matches!(name.trim_ascii(), b"." | b"..") {
             return Err("has a segment '.' or '..' in its path".into());
         }
     }
@@ -276,6 +280,9 @@ mod tests {
             "http://h/a/%5c",
             "http://h/a/%0",
             "http://h/a/%zz",
+            "http://h/a/%252e%252e/b",
+            "http://h/a/..%20/b",
+            "http://h/a/..%09/b",
             "http://h/a\n",
         ] {
             assert!(HttpUrl::parse(text).is_err(), "{text}");

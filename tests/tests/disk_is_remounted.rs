@@ -100,6 +100,8 @@ fn all_that_was_written_is_read_back_after_each_remount() {
         "--rw randwrite --remount 300ms",
         "--rw randrw --block 4KiB:50,16KiB:50 --rate 500 --fsync 16 --remount 300ms",
         "--rw write --engine threads --depth 4 --remount 300ms",
+        // So slow that what is verified is what was read back.
+        "--rw randrw --depth 1 --rate 1 --remount 300ms",
     ] {
         let words = disk.words(&format!("{settings} --duration 3s"));
         let outcome = Ctl::new(&ground).words(&format!("--output json {words}")).run();

@@ -173,6 +173,7 @@ impl Shared {
                 described = Some(self.describe(sources));
             }
             let Some((schema, table, spans)) = &described else { return };
+            let round_began = clock::monotonic();
             frame.reset(schema, 0);
             for (source, span) in sources.iter_mut().zip(spans) {
                 let began = clock::monotonic();
@@ -185,7 +186,9 @@ impl Shared {
                 starter.unpark();
             }
             // What a slow round missed is not made up for.
-            next = (next + period).max(clock::monotonic());
+            let now = clock::monotonic();
+            // A source that keeps its core busy for as long as it is read leaves half of it to others.
+            next = if next + period > now { next + period } else { now + (now - round_began).min(period) };
             self.sleep_until(next);
         }
     }

@@ -168,6 +168,8 @@ impl Reader {
     fn read_all(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         loop {
             match self.log.read(buffer) {
+                // No log that a kernel keeps has an end: /dev/null, say, in a container.
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(length) => self.take(&buffer[..length]),
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EAGAIN) => return Ok(()),

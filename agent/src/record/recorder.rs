@@ -31,6 +31,8 @@ const CUT: Duration = Duration::from_secs(1);
 const REDUCED_HZ: f64 = 1.0;
 /// How long after a run's end the record goes on where the end was no good one: how the host comes down belongs to it.
 const AFTERMATH: Duration = Duration::from_secs(2);
+/// Why frames are lost at the end of a long run.
+const FULL: &str = "the record has reached record.max_run_bytes";
 /// Windows are frozen no more often than this: they overlap anyway.
 const LEAST_APART: Duration = Duration::from_secs(10);
 
@@ -332,6 +334,7 @@ impl RunRecord {
     /// Adds a block of all frames, or, where not all are kept, of those that are.
     fn write(&mut self, block: &FlightBlock, frames: u64, shelf: &Shelf) {
         if self.is_full {
+            self.lose(frames, FULL);
             return;
         }
         let mut items = Vec::new();
@@ -351,7 +354,9 @@ impl RunRecord {
         }
         if self.file.bytes() + items.len() as u64 > self.max_bytes {
             self.is_full = true;
-            self.lose(frames, "the record has reached record.max_run_bytes");
+            // Nothing is gathered any more that nobody would write.
+            self.thinner = None;
+            self.lose(frames, FULL);
             warn!(run = self.run.id, "its record is full: telemetry is no longer kept");
             return;
         }
@@ -370,6 +375,9 @@ impl RunRecord {
     /// Adds what the flight recorder has, unless it has just done so.
     fn freeze(&mut self, reason: &str, blocks: &[FlightBlock]) {
         let now = clock::monotonic();
+        if self.is_full {
+            return;
+        }
         if self.frozen.is_some_and(|last| now.saturating_sub(last) < LEAST_APART) {
             return;
         }

@@ -220,7 +220,8 @@ impl ActiveRun {
             self.stop(Ending::new(Cause::GuardTripped, format!("guard {guard}: {message}")));
             self.tell(EventKind::GuardTripped, message, [("guard", guard.to_owned())]);
         }
-        if self.lease.as_ref().is_some_and(Lease::has_expired) {
+        // Who started it has no answer before it is recorded, and can't renew.
+        if self.is_recorded() && self.lease.as_ref().is_some_and(Lease::has_expired) {
             let message = "the client that started the run no longer renews its lease";
             self.stop(Ending::new(Cause::LeaseExpired, message));
         }

@@ -9,7 +9,7 @@ use std::{
         unix::process::ExitStatusExt as _,
     },
     process::ExitStatus,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -165,6 +165,12 @@ impl BurnerProcess {
     /// Whether it ended by itself, with success.
     pub(super) fn ended_well(&self) -> bool {
         self.ended.is_some_and(|status| status.success())
+    }
+
+    /// Whether one of its workers began to burn.
+    pub(super) fn has_burned(&self) -> bool {
+        let began = |worker: usize| self.block.slot(worker).first_burn_ns.load(Ordering::Relaxed) > 0;
+        (0..self.block.workers()).any(began)
     }
 
     /// Whether SIGKILL ended it, and it was not this daemon's.

@@ -23,7 +23,7 @@ use super::{
     undo::UndoJournal,
 };
 use crate::{
-    burn::{control::Command, memory::wrong_words, plan::Load},
+    burn::{control::Command, disk, memory::wrong_words, plan::Load},
     clock,
     config::BurnersConfig,
     host::{HostRoots, RunCgroup, cpuset},
@@ -126,7 +126,8 @@ impl<'a> Supervisor<'a> {
         self.end(&mut burners);
         drop(marks);
         for burner in &burners {
-            self.settings.undo.settle(&burner.plan.load, burner.ended_well());
+            // One that was stopped before it began to burn never came to remove what it had made.
+            self.settings.undo.settle(&burner.plan.load, burner.ended_well() && burner.has_burned());
         }
         for victim in self.settings.watch.oom_victims_after(oom_kills) {
             self.run.tell(EventKind::Notice, victim.to_string(), []);
@@ -378,7 +379,10 @@ fn set_end(burners: &[BurnerProcess], end: Duration) {
 /// it closes its files, which is what is seen here: some 5 GB/s in pages of 4 KiB, 1 GiB/s where the host is busy.
 fn overrun(phase: &PlannedPhase) -> Duration {
     let held_bytes: u64 = phase.plans.iter().map(|plan| plan.load.memory_bytes()).sum();
-    OVERRUN + Duration::from_secs(held_bytes >> 30)
+    let remounts =
+        phase.plans.iter().any(|plan| matches!(&plan.load, Load::Disk(load) if load.remount().is_some()));
+    let remounting = if remounts { disk::BUSY_AT_MOST } else { Duration::ZERO };
+    OVERRUN + Duration::from_secs(held_bytes >> 30) + remounting
 }
 
 fn command(burners: &[BurnerProcess], command: Command) {

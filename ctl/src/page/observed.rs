@@ -20,8 +20,7 @@ const MOST_LINES: usize = 12;
 /// A chart of readings: gauges as they are, counters by their rate.
 struct Wanted {
     title: &'static str,
-    /// Beginning of the metrics' names.
-    prefix: &'static str,
+    metric: &'static str,
     /// Whose values make a line's name; none: the metric's last word.
     labels: &'static [&'static str],
     /// What a value is multiplied by, and the unit it has then.
@@ -32,44 +31,44 @@ struct Wanted {
 const WANTED: [Wanted; 8] = [
     Wanted {
         title: "Temperature",
-        prefix: "host.temperature",
+        metric: "host.temperature",
         labels: &["sensor", "label"],
         scale: 1.0,
         unit: "°C",
     },
-    Wanted { title: "Frequency", prefix: "host.cpu.frequency", labels: &["cpu"], scale: 1e-6, unit: "MHz" },
-    Wanted { title: "Power", prefix: "host.power", labels: &["zone"], scale: 1.0, unit: "W" },
+    Wanted { title: "Frequency", metric: "host.cpu.frequency", labels: &["cpu"], scale: 1e-6, unit: "MHz" },
+    Wanted { title: "Power", metric: "host.power", labels: &["zone"], scale: 1.0, unit: "W" },
     Wanted {
         title: "Reads from disks",
-        prefix: "host.disk.read_bytes",
+        metric: "host.disk.read_bytes",
         labels: &["device"],
         scale: 1.0,
         unit: "By/s",
     },
     Wanted {
         title: "Writes to disks",
-        prefix: "host.disk.written_bytes",
+        metric: "host.disk.written_bytes",
         labels: &["device"],
         scale: 1.0,
         unit: "By/s",
     },
     Wanted {
         title: "Network, received",
-        prefix: "host.network.received_bytes",
+        metric: "host.network.received_bytes",
         labels: &["interface"],
         scale: 1.0,
         unit: "By/s",
     },
     Wanted {
         title: "Memory available",
-        prefix: "host.memory.available",
+        metric: "host.memory.available",
         labels: &[],
         scale: 1.0,
         unit: "By",
     },
     Wanted {
         title: "Pressure: share of time stalled",
-        prefix: "host.pressure.stalled",
+        metric: "host.pressure.stalled",
         labels: &["resource", "share"],
         scale: 100.0,
         unit: "%",
@@ -155,7 +154,7 @@ impl Observed {
                 }
                 metric => {
                     for (chart, wanted) in WANTED.iter().enumerate() {
-                        if metric.starts_with(wanted.prefix) {
+                        if metric == wanted.metric {
                             let line =
                                 self.lines.entry((chart, name_of(wanted, metric, labels))).or_default();
                             if let Some(bin) = line.at(second) {

@@ -26,6 +26,16 @@ const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 16 << 10;
 const MAX_EXPECTED: usize = 64;
 
+/// Fields that frameworks obey in place of the request line: they would lead around what an agent allows.
+const REWRITING_HEADERS: [&str; 6] = [
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-uri",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
 /// Fields that frame a message or belong to the connection: the burner's own (RFC 9110, 7.6.1; RFC 9112, 6).
 const OWN_HEADERS: [&str; 10] = [
     "connection",
@@ -132,6 +142,11 @@ fn headers(field: &str, headers: &[HttpHeader], found: &mut Violations) {
         } else if OWN_HEADERS.contains(&header.name.to_ascii_lowercase().as_str()) {
             found.add(field, format!("the header {shown} is the burner's own"), "leave it out");
         }
+        if REWRITING_HEADERS.contains(&header.name.to_ascii_lowercase().as_str()) {
+            let message = format!("the header {shown} makes some services take another method or path");
+            let mend = "leave it out: the agent's http.allow and http.methods say what may be asked";
+            found.add(field, message, mend);
+        }
         // No value is shown: it may be a secret.
         if !header.value.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b)) {
             let message = format!("the value of the header {shown} holds a character that no header can");
@@ -212,6 +227,7 @@ mod tests {
             ("b.protocol", HttpBurner { protocol: 99, ..good() }),
             ("b.headers", HttpBurner { headers: header("a b", "c"), ..good() }),
             ("b.headers", HttpBurner { headers: header("Host", "c"), ..good() }),
+            ("b.headers", HttpBurner { headers: header("X-HTTP-Method-Override", "DELETE"), ..good() }),
             ("b.headers", HttpBurner { headers: header("a", "c\r\nd: e"), ..good() }),
             ("b.headers", HttpBurner { headers: header("a", &"c".repeat(20_000)), ..good() }),
             ("b.body", HttpBurner { body: vec![1], method: get, ..good() }),

@@ -182,7 +182,7 @@ impl Loop<'_> {
                 self = self.remount()?;
                 self.stage = Stage::ReadingBack(since);
             }
-            Stage::ReadingBack(since) if !self.in_flight() => {
+            Stage::ReadingBack(since) if !self.in_flight() && self.has_read_all() => {
                 self.away += now.saturating_sub(since);
                 self.remounts += 1;
                 self.with.verifier.iter_mut().for_each(Verifier::go_on);
@@ -196,6 +196,11 @@ impl Loop<'_> {
             _ => {}
         }
         Ok(self)
+    }
+
+    /// Nothing in flight says little: at depth 1 that is so after every read.
+    fn has_read_all(&self) -> bool {
+        self.with.verifier.as_ref().is_none_or(Verifier::has_read_all)
     }
 
     /// Mounts the file system anew; everything is to be read back then.

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::{buffer::AlignedBuffer, file::open_claimed};
 
 /// How long a device may stay in use by a file system whose last descriptor was closed, or by who probes new devices.
-const BUSY_AT_MOST: Duration = Duration::from_secs(10);
+pub const BUSY_AT_MOST: Duration = Duration::from_secs(10);
 /// What is read of a device to know its file system: btrfs has its superblock at 64 KiB.
 const HEAD_BYTES: usize = 128 << 10;
 

@@ -17,7 +17,7 @@ mod verify;
 
 pub use block::Mismatch;
 pub use file::{CLAIM_LASTS_AT_MOST, DiskFile, open_claimed};
-pub use file_system::{FileSystem, NamedFile};
+pub use file_system::{BUSY_AT_MOST, FileSystem, NamedFile};
 pub use fill::Room;
 pub use load::{
     BlockShare, DiskLoad, EngineChoice, Io, Operation, Place, REMOUNTS_FIGURE, Rate, Remount, Task,

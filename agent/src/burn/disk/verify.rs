@@ -113,6 +113,11 @@ impl Verifier {
         self.reads_back = false;
     }
 
+    /// Whether all that [`Verifier::read_all`] asked for was dealt.
+    pub(super) fn has_read_all(&self) -> bool {
+        self.read_until == Some(self.generations.len() as u64 * u64::from(self.unit_bytes))
+    }
+
     /// Back to what the mix deals.
     pub(super) fn go_on(&mut self) {
         self.read_until = None;

@@ -284,8 +284,12 @@ impl Burning<'_> {
     /// Takes in what is still under way, and counts what is not answered.
     async fn finish(&mut self, outcome: Result<(), HttpError>) -> Result<(), HttpError> {
         let Shared { lanes, reins, trouble, .. } = self.shared;
-        lanes.close();
         let is_natural = outcome.is_ok() && clock::boottime() >= reins.end();
+        if is_natural {
+            // What was due before the end and not looked at in time.
+            lanes.dispatch(reins.end());
+        }
+        lanes.close();
         let patience = clock::boottime() + DRAIN;
         while is_natural && lanes.are_busy() && clock::boottime() < patience && reins.go_on() {
             let now = clock::boottime();

@@ -105,11 +105,20 @@ pub(super) fn keep_limits(field: &str, plans: &mut [Plan], config: &HttpConfig, 
     if connections > config.max_connections.into() {
         beyond("connections", connections, "http.max_connections", config.max_connections.into());
     }
-    let rate = loads.iter().filter_map(|load| load.rate_per_s).fold(0, u64::saturating_add);
-    let without = loads.iter().filter(|load| load.rate_per_s.is_none()).count() as u64;
+    // Each request may be sent so many times.
+    let times = |load: &HttpLoad| u64::from(load.retries) + 1;
+    let rate = loads
+        .iter()
+        .filter_map(|load| Some(load.rate_per_s?.saturating_mul(times(load))))
+        .fold(0, u64::saturating_add);
+    let without = loads
+        .iter()
+        .filter(|load| load.rate_per_s.is_none())
+        .map(|load| times(load))
+        .fold(0, u64::saturating_add);
     if rate.saturating_add(without) > config.max_rate_per_s {
         beyond(
-            "requests a second",
+            "requests a second, retries included,",
             rate.saturating_add(without),
             "http.max_rate_per_s",
             config.max_rate_per_s,
