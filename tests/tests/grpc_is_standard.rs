@@ -82,7 +82,11 @@ async fn read_frames(stream: &mut Streaming<WatchResponse>, count: usize) -> Fra
     let mut frames = Vec::new();
     while frames.len() < count {
         match soon(stream.message()).await.expect("the stream goes on").expect("it does not end").item {
-            Some(Item::Schema(new)) => schema = Some(new),
+            // Columns change with the host, when an interrupt is first seen, say.
+            Some(Item::Schema(new)) => {
+                schema = Some(new);
+                frames.clear();
+            }
             Some(Item::Frame(frame)) => frames.push(frame),
             other => unreachable!("neither schema nor frame: {other:?}"),
         }
