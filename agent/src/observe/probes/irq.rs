@@ -83,8 +83,6 @@ const MOST_PAIRS: usize = 1_024;
 
 /// For how long the canary keeps a core busy, so that its timer raises soft interrupts.
 const SPIN: Duration = Duration::from_millis(20);
-/// How often it is tried where the two counts differ.
-const TRIES: u32 = 3;
 /// When it gives up.
 const LONGEST: Duration = Duration::from_secs(1);
 
@@ -207,21 +205,9 @@ impl Interrupts {
         })
     }
 
-    /// Keeps a core busy and looks whether the soft interrupts of that time are those of /proc/softirqs.
-    ///
-    /// Both are not read at one instant: where the host was busy in between it is tried again.
+    /// Keeps a core busy and looks whether the soft interrupts of that time are those of /proc/softirqs. Both are not read
+    /// at one instant: a busy host may spoil it.
     fn canary(&self) -> Result<Canary, ProbeError> {
-        let mut outcome = self.try_canary();
-        for _ in 1..TRIES {
-            if outcome.is_ok() {
-                break;
-            }
-            outcome = self.try_canary();
-        }
-        outcome
-    }
-
-    fn try_canary(&self) -> Result<Canary, ProbeError> {
         let path = self.roots.proc("softirqs");
         let truth = || fs::read_to_string(&path).map(|text| counts_of(&text));
         let counted = || -> Vec<u64> {

@@ -214,8 +214,10 @@ impl Scheduler {
 
     /// Nothing for a CPU that never switched.
     fn split(&self, cpu: usize) -> Option<Split> {
-        let core = self.cores[cpu].read().filter(|core| core.since_ns != 0)?;
+        // Before what the kernel says: this thread may lose its core in between, and what came then is no time of the task
+        // that ran.
         let at_ns = clock::ns(clock::monotonic());
+        let core = self.cores[cpu].read().filter(|core| core.since_ns != 0)?;
         let current = if core.running == 0 { 0 } else { at_ns.saturating_sub(core.since_ns) };
         let (mut burner_ns, mut others_ns) = (core.burner_ns, core.busy_ns - core.burner_ns);
         // A tracepoint's record doesn't say whose thread runs next: its time is told once it has run.
@@ -240,10 +242,11 @@ impl Scheduler {
         if base.at_ns == 0 {
             *base = now;
         }
-        told.burner_ns = told.burner_ns.max(now.burner_ns - base.burner_ns);
+        // The clocks of two cores may differ by a little.
+        told.burner_ns = told.burner_ns.max(now.burner_ns.saturating_sub(base.burner_ns));
         told.others_ns = told.others_ns.max(now.others_ns.saturating_sub(base.others_ns));
+        told.busy_ns = told.busy_ns.max(now.busy_ns.saturating_sub(base.busy_ns));
         told.at_ns = now.at_ns - base.at_ns;
-        told.busy_ns = now.busy_ns - base.busy_ns;
         let idle_ns = told.at_ns.saturating_sub(told.busy_ns);
         let seconds = |ns: u64| Ok(ns as f64 * 1e-9);
         frame.set(columns.burner, seconds(told.burner_ns));

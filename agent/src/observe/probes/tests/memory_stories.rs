@@ -34,12 +34,12 @@ fn page_faults_are_counted(hooks: HookChoice) {
 
 #[test]
 fn page_faults_are_counted_by_raw_tracepoints() {
-    page_faults_are_counted(HookChoice::Raw);
+    patiently(|| page_faults_are_counted(HookChoice::Raw));
 }
 
 #[test]
 fn page_faults_are_counted_by_tracepoints() {
-    page_faults_are_counted(HookChoice::Tracepoint);
+    patiently(|| page_faults_are_counted(HookChoice::Tracepoint));
 }
 
 /// A memory cgroup of 32 MiB, of whichever version, removed when dropped.
@@ -104,10 +104,10 @@ fn a_victim_of_the_oom_killer_is_named(hooks: HookChoice) {
 
 #[test]
 fn a_victim_of_the_oom_killer_is_named_by_raw_tracepoints() {
-    a_victim_of_the_oom_killer_is_named(HookChoice::Raw);
+    patiently(|| a_victim_of_the_oom_killer_is_named(HookChoice::Raw));
 }
 
 #[test]
 fn a_victim_of_the_oom_killer_is_named_by_tracepoints() {
-    a_victim_of_the_oom_killer_is_named(HookChoice::Tracepoint);
+    patiently(|| a_victim_of_the_oom_killer_is_named(HookChoice::Tracepoint));
 }
