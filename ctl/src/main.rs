@@ -19,6 +19,7 @@ mod slices;
 mod status;
 mod telemetry;
 mod text;
+mod top;
 
 use std::process::ExitCode;
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt};
 
 use ssts_proto::{
     catalogue::Metric,
-    v1::{Frame, HistogramDelta, Label, MetricKind, Schema},
+    v1::{AbsenceReason, Frame, HistogramDelta, Label, MetricKind, Schema},
 };
 
 /// Why a frame can't be read.
@@ -40,6 +40,8 @@ struct Scalar {
     labels: Labels,
     is_counter: bool,
     value: Option<f64>,
+    /// Why there is no value.
+    absence: AbsenceReason,
     /// When the value was read.
     read_ns: u64,
     rate_per_s: Option<f64>,
@@ -101,6 +103,7 @@ impl Telemetry {
                     labels: key.1,
                     is_counter: column.kind == i32::from(MetricKind::Counter),
                     value: None,
+                    absence: AbsenceReason::Pending,
                     read_ns: 0,
                     rate_per_s: None,
                 })
@@ -137,6 +140,11 @@ impl Telemetry {
                 read_ns => scalar.accept(value, read_ns.unwrap_or(frame.end_ns)),
             }
         }
+        for (column, reason) in frame.absent_columns.iter().zip(&frame.absent_reasons) {
+            if let Some(scalar) = self.scalars.get_mut(*column as usize) {
+                scalar.absence = AbsenceReason::try_from(*reason).unwrap_or_default();
+            }
+        }
         for histogram in &mut self.histograms {
             histogram.counts.clear();
         }
@@ -161,6 +169,33 @@ impl Telemetry {
     /// The rates of a counter between the two latest frames, per second.
     pub(crate) fn rates<'a>(&'a self, metric: &'a Metric) -> impl Iterator<Item = (&'a Labels, f64)> + 'a {
         self.of(metric).filter_map(|scalar| Some((&scalar.labels, scalar.rate_per_s?)))
+    }
+
+    /// Of each column of a metric the value, or of a counter the rate; where there is none, why. A counter without a rate yet is
+    /// pending.
+    pub(crate) fn latest<'a>(
+        &'a self,
+        metric: &'a Metric,
+    ) -> impl Iterator<Item = (&'a Labels, Result<f64, AbsenceReason>)> + 'a {
+        self.of(metric).map(|scalar| {
+            let reading = match (scalar.value, scalar.is_counter) {
+                (None, _) => Err(scalar.absence),
+                (Some(_), true) => scalar.rate_per_s.ok_or(AbsenceReason::Pending),
+                (Some(value), false) => Ok(value),
+            };
+            (&scalar.labels, reading)
+        })
+    }
+
+    /// Labels of a metric's histograms, whether they counted something or not.
+    pub(crate) fn histogram_labels<'a>(
+        &'a self,
+        metric: &'a Metric,
+    ) -> impl Iterator<Item = &'a Labels> + 'a {
+        self.histograms
+            .iter()
+            .filter(|histogram| histogram.metric == metric.name)
+            .map(|histogram| &histogram.labels)
     }
 
     /// What histograms counted since the previous frame; those that counted nothing are left out.

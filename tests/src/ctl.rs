@@ -15,7 +15,7 @@ use nix::{
 use serde_json::Value;
 
 use crate::{
-    Ground,
+    Ground, Terminal,
     daemon::pid,
     outside::{self, Process},
 };
@@ -82,6 +82,11 @@ impl Ctl {
         let outcome = self.args(["--output", "json"]).run();
         outcome.assert_status(0);
         outcome.json()
+    }
+
+    /// Starts it on a terminal.
+    pub fn on_terminal(self) -> Terminal {
+        Terminal::run(self.0)
     }
 
     /// Starts it.

@@ -22,6 +22,7 @@ pub mod outside;
 mod programs;
 mod seccomp;
 mod service;
+mod terminal;
 mod two_hosts;
 
 pub use ctl::{Ctl, Outcome, Running};
@@ -38,4 +39,5 @@ pub use netns::{Side, Wire};
 pub use programs::Programs;
 pub use seccomp::without_io_uring;
 pub use service::{Certificate, Service};
+pub use terminal::Terminal;
 pub use two_hosts::{OPEN_SINK, TwoHosts, count, figure};

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use self::values::{duration, host, instant, run_id, size, temperature};
+use self::values::{duration, frame_rate, host, instant, run_id, size, temperature};
 pub(crate) use self::{
     cpu::BurnCpu, disk::BurnDisk, http::BurnHttp, load::LoadFlags, memory::BurnMemory, network::BurnNetwork,
     values::Host,
@@ -55,6 +55,15 @@ rate, histograms by count and percentiles. What could not be read is said once, 
 Examples:
   sstsctl telemetry > last-ten-minutes.csv
   sstsctl telemetry 01a1fe6f-f750-7063-93f9-0fe3c22de573 --metric block. --metric host.disk.";
+
+const TOP_EXAMPLES: &str = "\
+Keys: ? lists them, q quits, space pauses, the arrows and PgUp go back in the agent's flight recorder, End is live.
+What has no reading is shown as -, with the reason below; what is too old as stale.
+
+Examples:
+  sstsctl top
+  sstsctl top --rate 10
+  sstsctl top --once > host.txt";
 
 /// Loads Linux hosts on purpose, watches them, and stops before harm is done.
 ///
@@ -120,6 +129,16 @@ pub(crate) enum Command {
         /// How many at most.
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
         limit: u32,
+    },
+    /// Show the host live on the terminal: cores, disks, network, pressure, guards, the run.
+    #[command(after_help = TOP_EXAMPLES)]
+    Top {
+        /// Frames a second, 1 to 10.
+        #[arg(long, value_name = "HZ", default_value = "4", value_parser = frame_rate)]
+        rate: f64,
+        /// Print one picture of 80x24 characters as plain text, and end.
+        #[arg(long, conflicts_with = "rate")]
+        once: bool,
     },
     /// Follow a run to its end, or the host until interrupted.
     Watch {
@@ -303,6 +322,7 @@ mod tests {
             http::EXAMPLES,
             RUN_EXAMPLES,
             HALT_EXAMPLES,
+            TOP_EXAMPLES,
         ] {
             for line in help.lines().filter(|line| line.starts_with("  sstsctl ")) {
                 let line = line.split(" > ").next().unwrap_or_default().replace("'smoke in rack 7'", "smoke");

@@ -134,6 +134,14 @@ pub(super) fn temperature(text: &str) -> Result<f64, String> {
     }
 }
 
+/// How often a picture is drawn, 1/s.
+pub(super) fn frame_rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (1.0..=10.0).contains(&rate) => Ok(rate),
+        _ => Err("use 1 to 10 frames a second".into()),
+    }
+}
+
 pub(super) fn run_id(text: &str) -> Result<String, String> {
     if validate::run_id(text) {
         Ok(text.to_owned())

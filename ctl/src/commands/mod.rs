@@ -9,6 +9,7 @@ mod run;
 mod scenarios;
 mod shell;
 mod telemetry;
+mod top;
 mod watch;
 
 #[cfg(test)]
@@ -81,6 +82,7 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
         Command::Burn(Burn::Network(flags)) => run::run(burn_network(&flags), &flags.options, session).await,
         Command::Burn(Burn::Http(flags)) => run::run(burn_http(&flags)?, &flags.options, session).await,
         Command::Run { scenario, options } => run::run(Plan::find(&scenario)?, &options, session).await,
+        Command::Top { rate, once } => top::top(rate, once, session).await,
         Command::Watch { run } => watch::watch(run, session).await,
         Command::Stop { run } => session.with_agent(Refuse, control::stop(run)).await,
         Command::Pause { run } => session.with_agent(Refuse, control::pause(run)).await,
