@@ -5,7 +5,10 @@ use std::{
     io::{Read as _, Write as _},
     os::fd::OwnedFd,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -32,6 +35,7 @@ pub struct Terminal {
     slave: OwnedFd,
     before: Termios,
     output: Arc<Mutex<Vec<u8>>>,
+    frozen: Arc<AtomicBool>,
 }
 
 impl Terminal {
@@ -48,13 +52,17 @@ impl Terminal {
         let output = Arc::new(Mutex::new(Vec::new()));
         let mut reader = File::from(master.try_clone().expect("a descriptor can be had"));
         let written = Arc::clone(&output);
+        let frozen = Arc::new(AtomicBool::new(false));
+        let is_frozen = Arc::clone(&frozen);
         thread::spawn(move || {
             let mut piece = [0; 4_096];
-            while let Ok(length @ 1..) = reader.read(&mut piece) {
+            while !is_frozen.load(Ordering::Relaxed)
+                && let Ok(length @ 1..) = reader.read(&mut piece)
+            {
                 written.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&piece[..length]);
             }
         });
-        Self { child, keyboard: File::from(master), slave, before, output }
+        Self { child, keyboard: File::from(master), slave, before, output, frozen }
     }
 
     /// What stands on it.
@@ -83,6 +91,11 @@ impl Terminal {
         screen
     }
 
+    /// Takes nothing more that is written on it, but for what it is just taking.
+    pub fn freeze(&self) {
+        self.frozen.store(true, Ordering::Relaxed);
+    }
+
     /// Types.
     pub fn keys(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).expect("the other side is open");
@@ -106,6 +119,14 @@ impl Terminal {
     /// Whether its settings are what they were before the program.
     pub fn is_as_before(&self) -> bool {
         tcgetattr(&self.slave).expect("it is a terminal") == self.before
+    }
+
+    /// Fails the story unless it is given back: its settings, the screen of before, and the cursor.
+    pub fn assert_given_back(&self) {
+        assert!(self.is_as_before(), "its settings are others");
+        // What the program wrote last may still be on its way.
+        let came = outside::within(PATIENCE, || !self.is_alternate() && !self.hides_cursor());
+        assert!(came.is_some(), "the screen is still the program's:\n{}", self.screen());
     }
 
     /// All that was written on it, as it came.

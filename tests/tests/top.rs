@@ -101,7 +101,7 @@ fn a_run_is_seen_paused_gone_back_from_and_stopped() {
 
     top.keys("q");
     assert_eq!(top.end().code(), Some(0));
-    assert!(top.is_as_before() && !top.is_alternate() && !top.hides_cursor(), "{}", top.screen());
+    top.assert_given_back();
 }
 
 /// However it is ended, the terminal is as it was.
@@ -118,11 +118,7 @@ fn the_terminal_is_given_back_after_every_signal() {
             None => top.keys("\x03"),
         }
         assert_eq!(top.end().code(), Some(130), "{signal:?}");
-        assert!(
-            top.is_as_before() && !top.is_alternate() && !top.hides_cursor(),
-            "{signal:?}: {}",
-            top.screen()
-        );
+        top.assert_given_back();
     }
 }
 
@@ -142,6 +138,36 @@ fn a_lost_agent_is_waited_for() {
     assert!(later(&lost, &back) > 0, "{back}");
     top.keys("q");
     assert_eq!(top.end().code(), Some(0));
+    top.assert_given_back();
+}
+
+/// An agent that hangs keeps its connection for a while: the picture does not stay `LIVE`.
+#[test]
+fn an_agent_that_hangs_is_told_of() {
+    let ground = Ground::new();
+    let daemon = Daemon::start(&ground);
+    let mut top = top(&ground);
+    top.shows("a live picture", is_live);
+    daemon.signal(Signal::SIGSTOP);
+    top.shows("that nothing comes", |screen| screen.contains(" LOST "));
+    daemon.signal(Signal::SIGCONT);
+    top.shows("a live picture again", |screen| is_live(screen) && !screen.contains("no connection"));
+    top.keys("q");
+    assert_eq!(top.end().code(), Some(0));
+}
+
+/// A terminal that takes nothing more, as one that Ctrl-S stopped, can be ended and is given back.
+#[test]
+fn a_terminal_that_takes_nothing_keeps_nobody() {
+    let ground = Ground::new();
+    let _daemon = Daemon::start(&ground);
+    let mut top = top(&ground);
+    top.shows("a live picture", is_live);
+    top.freeze();
+    // Each is another picture: more than the terminal keeps.
+    top.keys(&"2345".repeat(200));
+    top.signal(Signal::SIGTERM);
+    assert_eq!(top.end().code(), Some(130));
     assert!(top.is_as_before());
 }
 

@@ -5,6 +5,7 @@
 
 mod app;
 mod feed;
+mod gather;
 mod heat;
 mod history;
 mod keys;
@@ -39,6 +40,8 @@ use crate::{
 const WAITING: usize = 32;
 /// How soon a terminal that did not take a whole picture is tried again.
 const TRY_TERMINAL: Duration = Duration::from_millis(10);
+/// Without a frame for so long what is shown is no longer what is.
+const SILENCE: Duration = Duration::from_secs(3);
 /// What `--once` waits for: readings that are taken once a second, and their rates.
 const ONCE_AFTER: Duration = Duration::from_millis(2_500);
 const ONCE_AT_MOST: Duration = Duration::from_secs(10);
@@ -82,6 +85,8 @@ pub(crate) async fn live(
     app.history_is_asked_for();
     tokio::spawn(feed::history(client.clone(), to.clone()));
     let mut is_drawn = false;
+    let mut last_frame = Instant::now();
+    let mut looks = tokio::time::interval(Duration::from_secs(1));
     loop {
         if !is_drawn {
             is_drawn = screen
@@ -109,7 +114,17 @@ pub(crate) async fn live(
                 is_drawn = false;
             }
             () = sleep(TRY_TERMINAL), if !is_drawn => {}
+            _ = looks.tick() => {
+                // An agent that hangs says nothing; its connection breaks later.
+                if last_frame.elapsed() > SILENCE && app.lost.is_none() {
+                    app.lost = Some(format!("no frame came for {} s", SILENCE.as_secs()));
+                    is_drawn = false;
+                }
+            }
             Some(news) = news.recv() => {
+                if matches!(news, News::Frame(_)) {
+                    last_frame = Instant::now();
+                }
                 accept(&mut app, news);
                 is_drawn = false;
             }

@@ -1,6 +1,9 @@
 //! Tests of what a frame shows.
 
-use ssts_proto::v1::{Core, Frame, HistogramDelta, HistogramLayout, Host, ProbeStatus, Schema};
+use ssts_proto::{
+    catalogue::Metric,
+    v1::{Core, Frame, HistogramDelta, HistogramLayout, Host, ProbeStatus, Schema},
+};
 
 use super::*;
 use crate::telemetry::tests::{column, histogram};

@@ -132,6 +132,9 @@ impl Screen {
 
     /// Draws, unless the terminal has not taken the picture before; whether it did.
     pub(super) fn draw(&mut self, picture: impl FnOnce(Rect, &mut Buffer)) -> io::Result<bool> {
+        if self.restorer.done.load(Ordering::SeqCst) {
+            return Err(io::Error::other("a part of this program failed, and it was given back"));
+        }
         if !self.pump()? {
             return Ok(false);
         }
@@ -177,16 +180,12 @@ impl Drop for Screen {
     }
 }
 
-/// So that a panic's message is not lost with the alternate screen.
+/// So that a panic's message is not lost with the alternate screen. Whoever draws then finds the terminal given back.
 fn restore_on_panic(restorer: &Arc<Restorer>) {
     let restorer = Arc::downgrade(restorer);
-    let drawing = thread::current().id();
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        // A task that panics beside the one that draws is told of by the loop.
-        if thread::current().id() == drawing
-            && let Some(restorer) = restorer.upgrade()
-        {
+        if let Some(restorer) = restorer.upgrade() {
             restorer.restore();
         }
         before(info);
@@ -223,6 +222,9 @@ mod tests {
 
     use super::*;
 
+    /// A panic gives back every terminal of the process: one at a time.
+    static ONE: Mutex<()> = Mutex::new(());
+
     fn terminal() -> OpenptyResult {
         let window = nix::pty::Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         openpty(Some(&window), None).unwrap()
@@ -234,6 +236,7 @@ mod tests {
 
     #[test]
     fn a_terminal_is_given_back_as_it_was_even_when_the_program_panics() {
+        let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let pty = terminal();
         let before = tcgetattr(&pty.slave).unwrap();
         let panicked = panic::catch_unwind(|| {
@@ -245,15 +248,18 @@ mod tests {
         });
         assert!(panicked.is_err());
         assert!(same(&tcgetattr(&pty.slave).unwrap(), &before));
-        let mut written = [0; 4_096];
-        let length = File::from(pty.master).read(&mut written).unwrap();
-        let text = String::from_utf8_lossy(&written[..length]);
+        drop(pty.slave);
+        let mut written = Vec::new();
+        // It ends with an error, as nobody has the other side any more: tty(4).
+        let _end = File::from(pty.master).read_to_end(&mut written);
+        let text = String::from_utf8_lossy(&written);
         assert!(text.starts_with("\x1b[?1049h"), "{text:?}");
         assert_eq!(text.matches("\x1b[?25h\x1b[?1049l").count(), 1, "{text:?}");
     }
 
     #[test]
     fn a_terminal_that_takes_nothing_holds_up_nobody() {
+        let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let pty = terminal();
         let before = tcgetattr(&pty.slave).unwrap();
         let mut screen = Screen::enter(&pty.slave, &pty.slave, false).unwrap();
@@ -277,6 +283,19 @@ mod tests {
         assert_eq!(screen.picture.with(|waiting| waiting.len()), waiting, "nothing piles up");
         drop(screen);
         assert!(same(&tcgetattr(&pty.slave).unwrap(), &before));
+    }
+
+    #[test]
+    fn a_panic_beside_it_ends_the_drawing() {
+        let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let pty = terminal();
+        let before = tcgetattr(&pty.slave).unwrap();
+        let mut screen = Screen::enter(&pty.slave, &pty.slave, true).unwrap();
+        let panicked = thread::spawn(|| None::<u32>.expect("a bug")).join();
+        assert!(panicked.is_err());
+        assert!(same(&tcgetattr(&pty.slave).unwrap(), &before));
+        let drawn = screen.draw(|_, _| ());
+        assert!(drawn.is_err_and(|error| error.to_string().contains("failed")));
     }
 
     #[test]
