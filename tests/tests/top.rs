@@ -83,7 +83,7 @@ fn a_run_is_seen_paused_gone_back_from_and_stopped() {
     assert!(later(&long_before, &screen) > 0, "{long_before}");
 
     top.keys(END);
-    let live = top.shows("now", |screen| is_live(screen));
+    let live = top.shows("now", is_live);
     assert!(later(&paused, &live) > 0, "{live}");
     for (key, mark) in
         [("2", "cores  busy"), ("3", "latency from issue"), ("4", "interface"), ("5", "guards")]

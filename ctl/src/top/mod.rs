@@ -163,7 +163,7 @@ fn accept(app: &mut App, news: News) {
         News::Schema(schema) => app.schema(schema),
         News::Frame(frame) => app.frame(&frame),
         News::Lagged(frames) => {
-            app.notice = Some(format!("{frames} frames were left out: this side is too slow"))
+            app.notice = Some(format!("{frames} frames were left out: this side is too slow"));
         }
         News::Lost(why) => app.lost = Some(why),
         News::Run(run) => app.run(*run),

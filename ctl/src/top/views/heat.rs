@@ -38,10 +38,10 @@ pub(super) fn draw(heat: &Heat, device: &str, until_unix_ns: i64, area: Rect, bu
         return;
     };
     let rows = usize::from(area.height - 1);
-    // Room above for what may come to be slower, then below.
-    let high = high.max((low + rows - 1).min(ROWS - 1));
-    let low = low.min((high + 1).saturating_sub(rows));
     let in_row = (high - low + 1).div_ceil(rows);
+    // What is left of the room is above, for what may come to be slower, and then below.
+    let high = (low + rows * in_row).min(ROWS) - 1;
+    let low = low.min((high + 1).saturating_sub(rows * in_row));
     let counts = |bin: &Bin, row: usize| -> u64 {
         let first = low + row * in_row;
         bin[first.min(ROWS)..(first + in_row).min(ROWS)].iter().map(|count| u64::from(*count)).sum()

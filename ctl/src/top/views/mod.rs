@@ -47,7 +47,7 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     let body = Rect { y: area.y + 2, height: area.height - FRAME_ROWS, ..area };
     match app.view {
         _ if app.shown().is_none() => {
-            put(buffer, body, 0, "waiting for the first frame".into());
+            put(buffer, body, 0, "waiting for the first frame");
         }
         View::Overview => overview::draw(app, body, buffer),
         View::Cores => cores::draw(app, body, buffer),
@@ -121,9 +121,9 @@ fn footer(app: &App, area: Rect, buffer: &mut Buffer) {
 }
 
 /// A line of the area, cut where it ends.
-fn put(buffer: &mut Buffer, area: Rect, row: u16, line: Line<'_>) {
+fn put<'a>(buffer: &mut Buffer, area: Rect, row: u16, line: impl Into<Line<'a>>) {
     if row < area.height {
-        buffer.set_line(area.x, area.y + row, &line, area.width);
+        buffer.set_line(area.x, area.y + row, &line.into(), area.width);
     }
 }
 
