@@ -24,7 +24,9 @@ fn kind(family: &Family) -> &'static str {
 }
 
 fn series() -> String {
-    let mut text = String::from("| series | kind | labels | of the catalogue | what it is |\n| --- | --- | --- | --- | --- |\n");
+    let mut text = String::from(
+        "| series | kind | labels | of the catalogue | what it is |\n| --- | --- | --- | --- | --- |\n",
+    );
     for metric in ALL {
         let Some(family) = Family::of(metric) else { continue };
         let merged = match family.merge {
@@ -60,7 +62,8 @@ fn not_exposed() -> String {
 }
 
 fn opentelemetry() -> String {
-    let mut text = String::from("| OpenTelemetry | attributes | here | of the catalogue |\n| --- | --- | --- | --- |\n");
+    let mut text =
+        String::from("| OpenTelemetry | attributes | here | of the catalogue |\n| --- | --- | --- | --- |\n");
     for same in OPENTELEMETRY {
         let attributes: Vec<_> = same
             .attributes
@@ -118,5 +121,8 @@ fn the_tables_of_the_document_are_those_of_the_catalogue() {
         fs::write(&path, &text).unwrap();
         return;
     }
-    assert!(text == committed, "docs/metrics.md is stale: UPDATE_DOCS=1 cargo test -p ssts-proto names, and commit it");
+    assert!(
+        text == committed,
+        "docs/metrics.md is stale: UPDATE_DOCS=1 cargo test -p ssts-proto names, and commit it"
+    );
 }
