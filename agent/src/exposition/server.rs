@@ -24,7 +24,7 @@ use super::{Shared, accept::Format};
 /// Connections at a time; more wait in the kernel's queue.
 const CONNECTIONS: usize = 16;
 /// From the first byte to the last one of a request's header.
-const HEADER_TIME: Duration = Duration::from_secs(5);
+const HEADER_TIME: Duration = Duration::from_secs(2);
 /// From a connection's beginning to its end.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
 /// The least that hyper takes is 8 KiB.
