@@ -49,6 +49,12 @@ pub struct Page {
     pub kinds: BTreeMap<String, String>,
 }
 
+/// Where a daemon says in its log that it serves metrics, of the latest one.
+pub fn served_at(log: &str) -> Option<SocketAddr> {
+    let (_, rest) = log.rsplit_once("metrics are served at http://")?;
+    rest.split_once('/')?.0.parse().ok()
+}
+
 /// Asks for `/metrics` in a format.
 pub fn scrape(address: SocketAddr, accept: &str) -> Answer {
     let request = format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
@@ -160,7 +166,7 @@ impl Page {
 
     /// Buckets rise with their bounds, and the last is the count.
     fn histograms_add_up(&self) {
-        let mut buckets: BTreeMap<(&str, Vec<(&String, &String)>), Vec<(f64, f64)>> = BTreeMap::new();
+        let mut buckets: BTreeMap<Series<'_>, Vec<(f64, f64)>> = BTreeMap::new();
         for sample in &self.samples {
             let Some(name) = sample.name.strip_suffix("_bucket") else { continue };
             let bound = sample.labels["le"].parse().expect("a bound is a number");
@@ -174,6 +180,9 @@ impl Page {
         }
     }
 }
+
+/// Name and labels.
+type Series<'a> = (&'a str, Vec<(&'a String, &'a String)>);
 
 /// `name{label="value",...} number`.
 fn sample(line: &str) -> Sample {

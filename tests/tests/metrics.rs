@@ -29,17 +29,11 @@ fn serving(ground: &Ground) -> (Daemon, SocketAddr) {
     });
     let mut address = None;
     outside::within(PATIENCE, || {
-        address = served_at(&daemon.log());
+        address = page::served_at(&daemon.log());
         address.is_some()
     });
     let address = address.unwrap_or_else(|| panic!("nothing is served:\n{}", daemon.log()));
     (daemon, address)
-}
-
-fn served_at(log: &str) -> Option<SocketAddr> {
-    // Of the latest daemon of a story.
-    let (_, rest) = log.rsplit_once("metrics are served at http://")?;
-    rest.split_once('/')?.0.parse().ok()
 }
 
 /// Addresses that a process listens at, by the kernel's tables: proc_net_tcp(5).
@@ -373,7 +367,11 @@ fn a_busy_port_is_told_and_taken_when_it_is_free() {
     check("degraded");
     Ctl::new(&ground).words("burn cpu --load 10 --tolerance 100 --duration 200ms").run().assert_status(0);
     drop(taken);
-    assert!(outside::within(PATIENCE, || served_at(&daemon.log()).is_some()).is_some(), "{}", daemon.log());
+    assert!(
+        outside::within(PATIENCE, || page::served_at(&daemon.log()).is_some()).is_some(),
+        "{}",
+        daemon.log()
+    );
     assert!(Page::of(address, TEXT).value("ssts_build_info", &[]) == 1.0);
     check("works");
     daemon.signal(Signal::SIGTERM);

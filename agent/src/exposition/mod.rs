@@ -26,6 +26,9 @@ use std::{
 };
 
 use self::{accept::Format, gathered::Gathered, ledger::Ledger};
+use hyper::body::Bytes;
+use tokio::sync::Semaphore;
+
 pub use self::{port::check, tally::Tally};
 use crate::{
     clock,
@@ -67,6 +70,11 @@ pub struct Exposition {
 struct Shared {
     exposed: Exposed,
     ledger: Mutex<Ledger>,
+    /// The latest answer in each format, with the number of frames that it is of: who asks more often than the tick samples gets
+    /// the same again, and costs nothing.
+    latest: [Mutex<(u64, Bytes)>; Format::ALL.len()],
+    /// One answer is made at a time, whatever becomes of who asked.
+    turn: Arc<Semaphore>,
     max_series: usize,
     answers: [AtomicU64; Format::ALL.len()],
     /// What gathering and encoding the previous answer took.
@@ -85,6 +93,8 @@ impl Exposition {
         let shared = Arc::new(Shared {
             ledger: Mutex::new(Ledger::new(exposed.ring.clone())),
             exposed,
+            latest: Default::default(),
+            turn: Arc::new(Semaphore::new(1)),
             max_series: config.max_series,
             answers: Default::default(),
             encode_ns: AtomicU64::new(0),
@@ -116,18 +126,22 @@ impl Drop for Exposition {
 
 impl Shared {
     /// All that there is now, in a format.
-    fn answer(&self, format: Format) -> Vec<u8> {
+    fn answer(&self, format: Format) -> Bytes {
+        self.answers[format as usize].fetch_add(1, Ordering::Relaxed);
         let begin = Instant::now();
-        self.exposed.tally.settle();
         let mut ledger = self.ledger();
         ledger.take_frames();
+        let mut latest = self.latest[format as usize].lock().unwrap_or_else(PoisonError::into_inner);
+        if latest.0 == ledger.frames() && !latest.1.is_empty() {
+            return latest.1.clone();
+        }
+        self.exposed.tally.settle();
         let mut gathered = Gathered::with_room_for(self.max_series);
         status::add(self, &ledger, &mut gathered);
         ledger.add(&mut gathered);
-        let encoded = format.encode(&gathered.finish());
-        drop(ledger);
+        let encoded = Bytes::from(format.encode(&gathered.finish()));
+        *latest = (ledger.frames(), encoded.clone());
         self.encode_ns.store(clock::ns(begin.elapsed()), Ordering::Relaxed);
-        self.answers[format as usize].fetch_add(1, Ordering::Relaxed);
         encoded
     }
 

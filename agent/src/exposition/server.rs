@@ -112,8 +112,15 @@ async fn answer(
     }
     let accept: Vec<_> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let format = Format::preferred(&accept.join(","));
+    // Nobody closes it.
+    let turn = shared.turn.clone().acquire_owned().await;
     // It takes milliseconds on a large host, and this thread has commands to answer.
-    match tokio::task::spawn_blocking(move || shared.answer(format)).await {
+    let made = tokio::task::spawn_blocking(move || {
+        let answer = shared.answer(format);
+        drop(turn);
+        answer
+    });
+    match made.await {
         Ok(bytes) => response(StatusCode::OK, format.content_type(), bytes),
         Err(error) => {
             warn!(%error, "a bug: metrics could not be encoded");

@@ -45,9 +45,9 @@ own! {
     FLIGHT_BYTES = "ssts_flight_bytes", "bytes", Gauge, [], "Memory that the flight recorder takes.";
     FLIGHT_REACH = "ssts_flight_reach_seconds", "seconds", Gauge, [], "How far back the flight recorder reaches.";
     SCRAPES = "ssts_exposition_scrapes", "", Counter, ["format"],
-        "Answers of /metrics since the agent began, by format, this one left out.";
+        "Answers of /metrics since the agent began, by format.";
     ENCODE_TIME = "ssts_exposition_seconds", "seconds", Gauge, [],
-        "What it took to gather and encode the previous answer.";
+        "What it took to gather and encode the answer before this one.";
     SERIES_LEFT_OUT = "ssts_exposition_left_out_series", "", Gauge, [],
         "Series that this answer lacks because there are more than metrics.max_series.";
     LOST_FRAMES = "ssts_exposition_lost_frames", "", Counter, [],
