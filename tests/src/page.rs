@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use crate::{Daemon, Ground, outside};
+
 /// What Prometheus asks for.
 pub const TEXT: &str = "text/plain;version=0.0.4";
 /// The same.
@@ -47,6 +49,20 @@ pub struct Page {
     pub samples: Vec<Sample>,
     /// What each family is.
     pub kinds: BTreeMap<String, String>,
+}
+
+/// A daemon that serves metrics at a port of the kernel's choice, and where.
+pub fn serving(ground: &Ground) -> (Daemon, SocketAddr) {
+    let daemon = Daemon::start_with(ground, |command| {
+        command.env("SSTSD_METRICS__LISTEN", "127.0.0.1:0");
+    });
+    let mut address = None;
+    outside::within(PATIENCE, || {
+        address = served_at(&daemon.log());
+        address.is_some()
+    });
+    let address = address.unwrap_or_else(|| panic!("nothing is served:\n{}", daemon.log()));
+    (daemon, address)
 }
 
 /// Where a daemon says in its log that it serves metrics, of the latest one.

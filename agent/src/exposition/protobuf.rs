@@ -139,7 +139,7 @@ fn metric(filled: &Filled<'_>, series: &Series<'_>) -> Metric {
     let mut metric = Metric { label, ..Metric::default() };
     match series.value {
         Value::Number(value) if family.kind == FamilyKind::Counter => {
-            metric.counter = Some(Number { value: Some(value) })
+            metric.counter = Some(Number { value: Some(value) });
         }
         Value::Number(value) => metric.gauge = Some(Number { value: Some(value) }),
         Value::Counts(counts) => metric.histogram = Some(histogram(counts, family.unit, family.divisor)),

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use ssts_proto::{names::agent, v1::RunState};
+use ssts_proto::{
+    names::agent,
+    v1::{RunState, RunSummary},
+};
 
 use super::{
     Shared,
@@ -31,7 +34,7 @@ pub(super) fn add<'a>(shared: &Shared, ledger: &Ledger, gathered: &mut Gathered<
         value: Value::Number(1.0),
     });
     gathered.add(&agent::RUN, info.collect());
-    let now = summary.as_ref().map(|summary| summary.state());
+    let now = summary.as_ref().map(RunSummary::state);
     let states = STATES.map(|(name, state)| Series::labelled(name, f64::from(u8::from(state == now))));
     gathered.add(&agent::RUN_STATE, states.into());
     if let Some(phase) = summary.and_then(|summary| summary.phase_index) {

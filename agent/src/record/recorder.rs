@@ -230,8 +230,8 @@ impl Thread {
         self.shelf.make_room(self.settings.max_run_bytes);
         match self.shelf.create(&run.id) {
             Ok(file) => {
-                self.run =
-                    Some(RunRecord::begin(run, file, self.settings.max_run_bytes, self.lost_frames.clone()))
+                let lost = self.lost_frames.clone();
+                self.run = Some(RunRecord::begin(run, file, self.settings.max_run_bytes, lost));
             }
             Err(error) => error!(%error, run = run.id, "the telemetry of a run can't be kept"),
         }

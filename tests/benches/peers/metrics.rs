@@ -6,7 +6,7 @@ use std::{
 };
 
 use ssts_tests::{
-    Daemon, Ground, outside,
+    Ground,
     page::{self, OPENMETRICS, PROTOBUF, Page, TEXT},
 };
 
@@ -25,15 +25,7 @@ const MOST_MS: f64 = 3.0;
 const MOST_SERIES: f64 = 1_000.0;
 
 pub(crate) fn rows(ground: &Ground, table: &mut Table) {
-    let daemon = Daemon::start_with(ground, |command| {
-        command.env("SSTSD_METRICS__LISTEN", "127.0.0.1:0");
-    });
-    let mut address = None;
-    outside::within(Duration::from_secs(5), || {
-        address = page::served_at(&daemon.log());
-        address.is_some()
-    });
-    let address = address.expect("metrics are served");
+    let (_daemon, address) = page::serving(ground);
     let exporter = Exporter::spawn();
     let [mut latency, mut encoding, mut series, mut bytes] = [(); 4].map(|()| Pair::default());
     // Every kind of series is there once all probes have seen something.
