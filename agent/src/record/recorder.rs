@@ -3,7 +3,11 @@
 use std::{
     io,
     panic::{self, AssertUnwindSafe},
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -63,20 +67,28 @@ pub struct Recorder {
 
 /// Tells the recorder what to do.
 #[derive(Debug, Clone)]
-pub struct Recording(mpsc::Sender<Order>);
+pub struct Recording {
+    orders: mpsc::Sender<Order>,
+    lost_frames: Arc<AtomicU64>,
+}
 
 impl Herald for Recording {
     /// Keeps its telemetry from now to its end.
     fn run_started(&self, run: &Arc<ActiveRun>) {
         // It is gone only when the daemon ends.
-        let _gone = self.0.send(Order::Record(run.clone()));
+        let _gone = self.orders.send(Order::Record(run.clone()));
     }
 }
 
 impl Recording {
     /// Puts the latest minute at full rate into the record of the run that is on, or does nothing where none is.
     pub fn freeze(&self, reason: impl Into<String>) {
-        let _gone = self.0.send(Order::Freeze(reason.into()));
+        let _gone = self.orders.send(Order::Freeze(reason.into()));
+    }
+
+    /// Frames that the records of all runs lack, since the agent began.
+    pub fn lost_frames(&self) -> u64 {
+        self.lost_frames.load(Ordering::Relaxed)
     }
 }
 
@@ -92,6 +104,8 @@ impl Recorder {
         flight: Arc<Flight>,
     ) -> io::Result<(Self, Recording)> {
         let (orders, taken) = mpsc::channel();
+        let lost_frames = Arc::new(AtomicU64::new(0));
+        let recording = Recording { orders: orders.clone(), lost_frames: lost_frames.clone() };
         let thread = thread::Builder::new().name("recorder".into()).spawn(move || {
             // The record of the run that is on ends there; the next one's is kept.
             while panic::catch_unwind(AssertUnwindSafe(|| {
@@ -107,6 +121,7 @@ impl Recorder {
                     began: Duration::ZERO,
                     ended: Duration::ZERO,
                     run: None,
+                    lost_frames: lost_frames.clone(),
                 }
                 .run(&taken);
             }))
@@ -115,7 +130,7 @@ impl Recorder {
                 error!("a bug in the recorder: telemetry up to the next run is not kept");
             }
         })?;
-        Ok((Self { orders: orders.clone(), thread: Some(thread) }, Recording(orders)))
+        Ok((Self { orders, thread: Some(thread) }, recording))
     }
 }
 
@@ -143,6 +158,7 @@ struct Thread {
     began: Duration,
     ended: Duration,
     run: Option<RunRecord>,
+    lost_frames: Arc<AtomicU64>,
 }
 
 impl Thread {
@@ -221,7 +237,10 @@ impl Thread {
     fn open(&mut self, run: Arc<ActiveRun>) {
         self.shelf.make_room(self.settings.max_run_bytes);
         match self.shelf.create(&run.id) {
-            Ok(file) => self.run = Some(RunRecord::begin(run, file, self.settings.max_run_bytes)),
+            Ok(file) => {
+                let lost = self.lost_frames.clone();
+                self.run = Some(RunRecord::begin(run, file, self.settings.max_run_bytes, lost));
+            }
             Err(error) => error!(%error, run = run.id, "the telemetry of a run can't be kept"),
         }
     }
@@ -270,6 +289,8 @@ struct RunRecord {
     schema: Option<Arc<[u8]>>,
     frames: u64,
     lost_frames: u64,
+    /// Those of all runs.
+    lost_of_all: Arc<AtomicU64>,
     /// Lost and not told of yet.
     untold: u64,
     untold_reason: String,
@@ -283,7 +304,7 @@ struct RunRecord {
 }
 
 impl RunRecord {
-    fn begin(run: Arc<ActiveRun>, file: RecordFile, max_bytes: u64) -> Self {
+    fn begin(run: Arc<ActiveRun>, file: RecordFile, max_bytes: u64, lost_of_all: Arc<AtomicU64>) -> Self {
         let head = RecordHead {
             run_id: run.id.clone(),
             scenario: run.admitted.scenario.name.clone(),
@@ -304,6 +325,7 @@ impl RunRecord {
             schema: None,
             frames: 0,
             lost_frames: 0,
+            lost_of_all,
             untold: 0,
             untold_reason: String::new(),
             thinner: None,
@@ -431,6 +453,7 @@ impl RunRecord {
 
     fn lose(&mut self, frames: u64, reason: &str) {
         self.lost_frames += frames;
+        self.lost_of_all.fetch_add(frames, Ordering::Relaxed);
         self.untold += frames;
         if self.untold_reason != reason {
             reason.clone_into(&mut self.untold_reason);
