@@ -18,9 +18,11 @@ use ssts_proto::{
 };
 
 mod block_stories;
+mod drop_stories;
 mod interrupt_stories;
 mod memory_stories;
 mod sched_stories;
+mod tcp_stories;
 
 use super::{block::read_directly, *};
 use crate::observe::{frame::Frame, schema::Schema};
@@ -112,7 +114,7 @@ fn every_probe_works_by(hooks: HookChoice, kind: &str) {
     let Some(host) = Host::watched_by(hooks) else { return };
     let statuses = host.probes.statuses.snapshot();
     println!("{statuses:#?}");
-    assert_eq!(statuses.len(), 4);
+    assert_eq!(statuses.len(), 6);
     for status in statuses {
         assert!(status.attached && status.working, "{}: {}", status.name, status.reason);
         assert!(status.hooks.iter().all(|hook| hook.starts_with(kind)), "{:?}", status.hooks);
