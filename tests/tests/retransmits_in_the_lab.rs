@@ -73,7 +73,7 @@ fn a_lossy_links_retransmits_drops_and_connects_are_seen() {
     assert!(truth >= 5.0, "the link lost next to nothing: {lossy:#}");
     // What is sent again before the run's first frame or after its last one is in the burner's own figure alone.
     assert!(seen >= truth * 0.6 && seen <= truth * 1.1 + 3.0, "{seen} of {truth}");
-    assert!(dropped >= truth * 0.3, "{dropped} dropped, {truth} sent again");
+    assert!(dropped >= truth * 0.5, "{dropped} dropped, {truth} sent again");
     let connects =
         |host| series(host, "tcp.connect_latency", &[burner]).unwrap_or_else(|| panic!("{host:#}"));
     note(format_args!("{:#} {:#}", connects(&clean), connects(&lossy)));

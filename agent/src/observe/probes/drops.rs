@@ -68,9 +68,12 @@ struct PacketDrops {
     reader: DropReader,
     /// Names of reasons by their numbers.
     reasons: HashMap<u32, String>,
-    /// Of the reader's pairs, in their order, then of all others.
+    /// Of the reader's pairs, in their order.
     columns: Vec<Column>,
+    /// Of all that are not among them.
     others: Option<Column>,
+    /// How many of the pairs were in a frame.
+    shown: usize,
 }
 
 impl PacketDrops {
@@ -100,6 +103,7 @@ impl PacketDrops {
             reasons: reasons.into_iter().collect(),
             columns: Vec::new(),
             others: None,
+            shown: 0,
             programs: Arc::new(programs),
         })
     }
@@ -156,9 +160,12 @@ impl Source for PacketDrops {
 
     fn sample(&mut self, frame: &mut Frame) {
         self.reader.read();
-        for (column, pair) in self.columns.iter().zip(self.reader.pairs()) {
-            frame.set(*column, Ok(pair.count as f64));
+        for (index, (column, pair)) in self.columns.iter().zip(self.reader.pairs()).enumerate() {
+            // A counter's first reading is where its increase begins: what brought the column about is part of that.
+            let count = if index < self.shown { pair.count } else { 0 };
+            frame.set(*column, Ok(count as f64));
         }
+        self.shown = self.columns.len();
         if let Some(others) = self.others {
             frame.set(others, Ok(self.reader.others() as f64));
         }
