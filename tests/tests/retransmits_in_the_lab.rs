@@ -1,6 +1,5 @@
 //! A link that delays and loses segments as it was told to, netem in the laboratory's kernel: the TCP probe sees it from outside
 //! as the burner's own sockets do.
-#![expect(clippy::panic, reason = "a story fails by panicking")]
 
 use serde_json::Value;
 use ssts_tests::{Machine, lab, note, tools};
