@@ -3,6 +3,7 @@
 use std::{
     env,
     fs::{self, OpenOptions},
+    net::{Ipv4Addr, TcpStream, UdpSocket},
     os::unix::fs::{FileExt, OpenOptionsExt},
     panic,
     process::Command,
@@ -282,6 +283,10 @@ fn probes_over_the_budget_are_taken_out_and_say_so() {
             read_directly(&env::current_exe().unwrap()).unwrap();
             // More than an allocator keeps for the next one (mallopt(3), M_MMAP_THRESHOLD): each page faults anew.
             std::hint::black_box(vec![1u8; 40 << 20]);
+            // Nobody listens there, and what says so is dropped: both ways.
+            let nobody = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+            assert!(TcpStream::connect(nobody).is_err());
+            UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().send_to(&[0], nobody).unwrap();
             thread::sleep(Duration::from_millis(5));
             host.tick();
         }

@@ -1,6 +1,6 @@
 //! The drops probe against datagrams that nobody wants.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv6Addr, SocketAddr};
 
 use ssts_proto::catalogue::NETWORK_DROPS;
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
+    net::{Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs},
 };
 
 use ssts_proto::catalogue::{
