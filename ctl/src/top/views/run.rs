@@ -6,7 +6,7 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{BAD, BOLD, DIM, PLAIN, TITLE, WARN, count_per_s, figure, fitting, per_second, put};
+use super::{BAD, BOLD, DIM, PLAIN, TITLE, WARN, figure, fitting, per_second, put};
 use crate::{
     text,
     top::{
@@ -144,7 +144,7 @@ pub(super) fn words(burner: &BurnerShown) -> String {
         parts.push(format!("target {}", load(burner.target)));
     }
     parts.push(format!("on CPU {}", load(burner.achieved)));
-    parts.push(format!("{} operations", count_per_s(burner.operations_per_s)));
+    parts.push(figure(burner.operations_per_s, |rate| format!("{} ops/s", text::count(rate.round()))));
     if burner.bytes_per_s.is_ok_and(|rate| rate > 0.0) {
         parts.push(per_second(burner.bytes_per_s));
     }
