@@ -17,18 +17,20 @@ use ssts_agent_ebpf::shared::{DEVICE_SLOTS, LATENCY, Operation, REQUEST_HEAD, de
 use ssts_proto::catalogue;
 
 use super::{
-    Attached, Canary, HookChoice,
+    Attached, Canary, Target,
     burner_watch::Shared,
     disk_counts::{SharedDisk, Slow, Tally},
     disks::{self, Disk},
     error::ProbeError,
     gains::Gains,
+    in_flight::InFlight,
     program::{Constants, Definition, Hook, Programs},
     tracefs::Tracefs,
     types::KernelTypes,
     window::{SharedCounts, Window},
 };
 use crate::{
+    clock,
     host::HostRoots,
     observe::{
         frame::Frame,
@@ -42,27 +44,9 @@ pub(super) const NAME: &str = "block";
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/block"));
 
 static HOOKS: [Hook; 3] = [
-    Hook {
-        category: "block",
-        event: "block_rq_requeue",
-        raw: "raw_requeue",
-        recorded: "tp_requeue",
-        optional: false,
-    },
-    Hook {
-        category: "block",
-        event: "block_rq_complete",
-        raw: "raw_complete",
-        recorded: "tp_complete",
-        optional: false,
-    },
-    Hook {
-        category: "block",
-        event: "block_rq_issue",
-        raw: "raw_issue",
-        recorded: "tp_issue",
-        optional: false,
-    },
+    Hook::new("block", "block_rq_requeue", "requeue"),
+    Hook::new("block", "block_rq_complete", "complete"),
+    Hook::new("block", "block_rq_issue", "issue"),
 ];
 
 /// Room for disks that come later, and the most that are kept apart: each has histograms for every CPU.
@@ -70,8 +54,8 @@ const SPARE_DISKS: usize = 4;
 const MOST_DISKS: usize = 64;
 
 /// Loads the probe and tests it.
-pub(super) fn load(roots: &HostRoots, choice: HookChoice, cpus: usize) -> Result<Attached, ProbeError> {
-    let source = BlockLatency::attach(roots, choice, cpus)?;
+pub(super) fn load(target: &Target) -> Result<Attached, ProbeError> {
+    let source = BlockLatency::attach(target)?;
     let canary = source.canary()?;
     Ok(Attached {
         name: NAME,
@@ -90,6 +74,9 @@ struct BlockLatency {
     cpus: usize,
     devices: Window<AtomicU64>,
     stranger: Window<AtomicU64>,
+    /// By CPU.
+    lost: Window<AtomicU64>,
+    in_flight: InFlight,
     /// Which groups of histograms are free.
     free: Vec<u32>,
     tracked: Vec<Tracked>,
@@ -108,6 +95,7 @@ struct Tracked {
     /// By operation; empty until they are described.
     tallies: Vec<Tally>,
     slowest: Option<SlowColumns>,
+    in_flight: Option<Column>,
 }
 
 /// Of the slowest request since the frame before.
@@ -120,27 +108,32 @@ struct SlowColumns {
 }
 
 impl BlockLatency {
-    fn attach(roots: &HostRoots, choice: HookChoice, cpus: usize) -> Result<Self, ProbeError> {
+    fn attach(target: &Target) -> Result<Self, ProbeError> {
+        let (roots, cpus) = (&target.roots, target.cpus);
         let groups = (disks::scan(roots).len() + SPARE_DISKS).min(MOST_DISKS);
         let histograms = groups * Operation::ALL.len() * cpus;
         let definition = Definition {
             name: NAME,
             object: OBJECT,
             hooks: &HOOKS,
-            maps: vec![("DISKS", histograms as u32)],
+            maps: vec![("DISKS", histograms as u32), ("LOST", cpus as u32)],
             constants: vec![("CPUS", cpus as u32)],
-            raw: raw_constants,
+            typed: typed_constants,
             recorded: recorded_constants,
         };
-        let programs = Programs::attach(&definition, roots, choice)?;
+        let programs = Programs::attach(&definition, target)?;
         let devices = programs.window("DEVICES", DEVICE_SLOTS as usize)?;
         let stranger = programs.window("STRANGER", 1)?;
+        let lost = programs.window("LOST", cpus)?;
+        let in_flight = InFlight::open(&programs, groups)?;
         let mut source = Self {
             programs: Arc::new(programs),
             roots: roots.clone(),
             cpus,
             devices,
             stranger,
+            lost,
+            in_flight,
             free: (0..groups as u32).rev().collect(),
             tracked: Vec::new(),
             refused: HashSet::new(),
@@ -206,6 +199,7 @@ impl BlockLatency {
             let there = disks.contains(&tracked.disk);
             if !there {
                 self.devices[tracked.slot].store(0, Relaxed);
+                self.in_flight.forget(tracked.group);
                 self.free.push(tracked.group);
             }
             there
@@ -238,7 +232,15 @@ impl BlockLatency {
                 return None;
             }
         };
-        let tracked = Tracked { disk: disk.clone(), group, slot, counts, tallies: Vec::new(), slowest: None };
+        let tracked = Tracked {
+            disk: disk.clone(),
+            group,
+            slot,
+            counts,
+            tallies: Vec::new(),
+            slowest: None,
+            in_flight: None,
+        };
         self.devices[slot].store(device_entry(disk.dev, group), Relaxed);
         Some(tracked)
     }
@@ -256,6 +258,7 @@ impl Tracked {
         for (operation, tally) in Operation::ALL.into_iter().zip(&mut self.tallies) {
             tally.describe(schema, name, operation);
         }
+        self.in_flight = Some(schema.column(&catalogue::BLOCK_IN_FLIGHT, &[name]));
         self.slowest = Some(SlowColumns {
             latency: schema.column(&catalogue::BLOCK_SLOWEST_LATENCY, &[name]),
             sector: schema.column(&catalogue::BLOCK_SLOWEST_SECTOR, &[name]),
@@ -287,6 +290,17 @@ impl Source for BlockLatency {
 
     fn sample(&mut self, frame: &mut Frame) {
         self.tracked.iter_mut().for_each(|tracked| tracked.sample(frame, self.cpus));
+        self.programs.note_lost(self.lost.iter().map(|lost| lost.load(Relaxed)).sum());
+        let counts = self.in_flight.count();
+        for tracked in &self.tracked {
+            if let Some((column, count)) = tracked.in_flight.zip(counts.get(tracked.group as usize)) {
+                frame.set(column, Ok(f64::from(*count)));
+            }
+        }
+        let of_group = |group| self.tracked.iter().find(|tracked| tracked.group == group);
+        self.in_flight.sweep(clock::ns(clock::monotonic()), |group| {
+            of_group(group).is_none_or(|tracked| tracked.disk.is_idle(&self.roots))
+        });
     }
 
     fn changed(&self) -> bool {
@@ -317,7 +331,7 @@ pub(super) fn read_directly(path: &Path) -> io::Result<()> {
     file.read_at(&mut page.0, 0).map(drop)
 }
 
-fn raw_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
+fn typed_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
     if types.argument("block_rq_complete", "request")? != 0 {
         return Err(ProbeError::Prototype { what: "block_rq_complete's request" });
     }
@@ -352,6 +366,8 @@ fn raw_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
         ("DISK_OF_QUEUE", queue_disk.is_some().into()),
         ("QUEUE_DISK", queue_disk.unwrap_or(0)),
         ("DISK_MAJOR", major),
+        ("TASK_TGID", types.member("task_struct", "tgid")?),
+        ("TASK_COMM", types.member("task_struct", "comm")?),
     ])
 }
 
@@ -369,7 +385,11 @@ fn recorded_constants(tracefs: &Tracefs) -> Result<Constants, ProbeError> {
         ])
     })?);
     constants.extend(tracefs.format("block/block_rq_requeue", |format| {
-        Ok([("REQUEUE_DEV", format.offset("dev", 4)?), ("REQUEUE_RWBS", format.offset_of_long("rwbs", 2)?)])
+        Ok([
+            ("REQUEUE_DEV", format.offset("dev", 4)?),
+            ("REQUEUE_SECTOR", format.offset("sector", 8)?),
+            ("REQUEUE_RWBS", format.offset_of_long("rwbs", 2)?),
+        ])
     })?);
     Ok(constants)
 }

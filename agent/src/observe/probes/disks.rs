@@ -20,6 +20,14 @@ pub(super) struct Disk {
     pub(super) dev: u32,
 }
 
+impl Disk {
+    /// Whether the kernel says that it has nothing in flight: reads and writes, as sysfs counts them.
+    pub(super) fn is_idle(&self, roots: &HostRoots) -> bool {
+        let path = roots.sys("block").join(self.name.replace('/', "!")).join("inflight");
+        fs::read_to_string(path).is_ok_and(|counts| counts.split_whitespace().all(|count| count == "0"))
+    }
+}
+
 /// The disks that hold something, by name.
 pub(super) fn scan(roots: &HostRoots) -> Vec<Disk> {
     let Ok(entries) = fs::read_dir(roots.sys("block")) else { return Vec::new() };
@@ -110,6 +118,18 @@ mod tests {
                 Disk { name: "sda".into(), dev: 8 << 20 }
             ]
         );
+    }
+
+    #[test]
+    fn a_disk_is_idle_when_the_kernel_says_so() {
+        let (root, roots) = tree();
+        let disk = scan(&roots).remove(0);
+        let path = root.path().join("block/cciss!c0d0/inflight");
+        assert!(!disk.is_idle(&roots), "not known");
+        fs::write(&path, "       0        3\n").unwrap();
+        assert!(!disk.is_idle(&roots));
+        fs::write(&path, "       0        0\n").unwrap();
+        assert!(disk.is_idle(&roots));
     }
 
     #[test]

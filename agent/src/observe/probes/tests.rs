@@ -120,6 +120,11 @@ fn every_probe_works_by(hooks: HookChoice, kind: &str) {
 }
 
 #[test]
+fn every_probe_works_by_btf_tracepoints() {
+    every_probe_works_by(HookChoice::Btf, "btf_tracepoint ");
+}
+
+#[test]
 fn every_probe_works_by_raw_tracepoints() {
     every_probe_works_by(HookChoice::Raw, "raw_tracepoint ");
 }
@@ -164,6 +169,11 @@ fn reads_are_counted_once_each(hooks: HookChoice) {
 }
 
 #[test]
+fn reads_are_counted_once_each_by_btf_tracepoints() {
+    patiently(|| reads_are_counted_once_each(HookChoice::Btf));
+}
+
+#[test]
 fn reads_are_counted_once_each_by_raw_tracepoints() {
     patiently(|| reads_are_counted_once_each(HookChoice::Raw));
 }
@@ -194,6 +204,11 @@ fn tasks_that_share_a_core_are_seen_to_wait(hooks: HookChoice) {
     // While one of them runs two wait: 0.6 s in 0.3 s, preempted and never woken. Others may run there too.
     assert!((400_000_000..60_000_000_000).contains(&waited), "{waited}: {waits:?}");
     assert!(waits.iter().all(|(bound, _)| *bound < 10_000_000_000), "{waits:?}");
+}
+
+#[test]
+fn tasks_that_share_a_core_are_seen_to_wait_by_btf_tracepoints() {
+    patiently(|| tasks_that_share_a_core_are_seen_to_wait(HookChoice::Btf));
 }
 
 #[test]

@@ -59,6 +59,11 @@ fn requests_are_told_with_size_and_example(hooks: HookChoice) {
 }
 
 #[test]
+fn requests_are_told_with_size_and_example_by_btf_tracepoints() {
+    patiently(|| requests_are_told_with_size_and_example(HookChoice::Btf));
+}
+
+#[test]
 fn requests_are_told_with_size_and_example_by_raw_tracepoints() {
     patiently(|| requests_are_told_with_size_and_example(HookChoice::Raw));
 }
@@ -91,6 +96,11 @@ fn errors_and_requeues_are_counted(hooks: HookChoice) {
     let requeues = host.reading(&BLOCK_REQUEUES, &[&name, "read"]).unwrap();
     println!("{errors} errors, {requeues} requeues");
     assert!(errors >= 5.0 && requeues >= 5.0, "{errors} errors, {requeues} requeues");
+}
+
+#[test]
+fn errors_and_requeues_are_counted_by_btf_tracepoints() {
+    patiently(|| errors_and_requeues_are_counted(HookChoice::Btf));
 }
 
 #[test]
