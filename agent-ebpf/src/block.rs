@@ -22,23 +22,18 @@ use aya_ebpf::{
 use ssts_agent_ebpf::{
     kernel::{add, constant, count_in, cpu, current, member, name, now, own_name, read, take_if_free},
     shared::{
-        DEVICE_SLOTS, DiskCounts, IN_FLIGHT_SETS, IN_FLIGHT_WAYS, Issued, Name, Operation, REQUEST_HEAD,
+        DEVICE_SLOTS, DiskCounts, IN_FLIGHT_SETS, IN_FLIGHT_WAYS, InFlight, Issuer, Operation, REQUEST_HEAD,
         device_group, device_slots, group_of_key, identity_of_address, in_flight_key, in_flight_set,
         is_key_of,
     },
 };
 
-/// A task that issues a request.
-struct Issuer {
-    pid: u32,
-    name: Name,
-}
-
-/// A request in flight: where it stands, and what its slot's key was.
-struct Found {
-    key: *mut u64,
-    issued: *mut Issued,
-    group: u32,
+/// Where a request in flight stands.
+#[derive(Clone, Copy)]
+struct Place {
+    slot: *mut InFlight,
+    set: u32,
+    way: usize,
 }
 
 /// What a request was for.
@@ -51,13 +46,14 @@ struct Asked {
     error: bool,
 }
 
-/// The keys of requests in flight, and what is known of each: a request may stand in any slot of its set. None is
-/// overwritten; one for which there is no room is counted in [`LOST`].
+/// Requests in flight: each may stand in any slot of its set. None is overwritten; one for which there is no room is counted
+/// in [`LOST`].
 #[map]
-static KEYS: Array<[u64; IN_FLIGHT_WAYS]> = Array::with_max_entries(IN_FLIGHT_SETS, BPF_F_MMAPABLE);
+static IN_FLIGHT: Array<[InFlight; IN_FLIGHT_WAYS]> = Array::with_max_entries(IN_FLIGHT_SETS, BPF_F_MMAPABLE);
 
+/// Who issued them, apart: it is read of the slowest alone.
 #[map]
-static IN_FLIGHT: Array<[Issued; IN_FLIGHT_WAYS]> = Array::with_max_entries(IN_FLIGHT_SETS, BPF_F_MMAPABLE);
+static ISSUERS: Array<[Issuer; IN_FLIGHT_WAYS]> = Array::with_max_entries(IN_FLIGHT_SETS, 0);
 
 /// By CPU: requests that were issued, and for which there was no room.
 #[map]
@@ -142,8 +138,8 @@ mod typed {
         let request = if constant(&ISSUE_REQUEST_ARG) == 0 { ctx.arg(0) } else { ctx.arg(1) };
         if let Some(group) = group_of(dev_of(request)) {
             let identity = identity_of(request);
-            if let Some(slot) = slot_of(identity).or_else(|| claim(identity, group)) {
-                note(slot, issuer());
+            if let Some(place) = claim(identity, group, take_if_free) {
+                note(place, issuer());
             }
         }
         0
@@ -152,7 +148,8 @@ mod typed {
     #[btf_tracepoint]
     fn btf_complete(ctx: BtfTracePointContext) -> i32 {
         let request: u64 = ctx.arg(0);
-        if let Some(found) = slot_of(identity_of(request)) {
+        let identity = identity_of(request);
+        if let Some(found) = find(identity) {
             let asked = Asked {
                 operation: operation_of_flags(member(request, constant(&REQUEST_FLAGS))),
                 made: member(request, constant(&REQUEST_MADE)),
@@ -161,7 +158,7 @@ mod typed {
                 // A blk_status_t of one byte, or an errno.
                 error: ctx.arg::<u64>(1) as u8 != 0,
             };
-            completed(&found, &asked);
+            completed(identity, found, &asked);
         }
         0
     }
@@ -198,7 +195,8 @@ mod typed {
     fn issuer() -> Issuer {
         // SAFETY: the helper has no preconditions.
         let task = unsafe { helpers::bpf_get_current_task_btf() } as u64;
-        Issuer { pid: member(task, constant(&TASK_TGID)), name: name(task, constant(&TASK_COMM)) }
+        let pid = member::<u32>(task, constant(&TASK_TGID)).into();
+        Issuer { pid, name: name(task, constant(&TASK_COMM)) }
     }
 }
 
@@ -207,8 +205,8 @@ fn raw_issue(ctx: RawTracePointContext) -> i32 {
     let request = if constant(&ISSUE_REQUEST_ARG) == 0 { ctx.arg(0) } else { ctx.arg(1) };
     if let Some(group) = dev_of(request).and_then(group_of) {
         let identity = identity_of_address(request);
-        if let Some(slot) = slot_of(identity).or_else(|| claim(identity, group)) {
-            note(slot, issuer());
+        if let Some(place) = claim(identity, group, take_if_free) {
+            note(place, issuer());
         }
     }
     0
@@ -217,7 +215,8 @@ fn raw_issue(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint]
 fn raw_complete(ctx: RawTracePointContext) -> i32 {
     let request: u64 = ctx.arg(0);
-    if let Some(found) = slot_of(identity_of_address(request))
+    let identity = identity_of_address(request);
+    if let Some(found) = find(identity)
         && let Some(head) = read::<Head>(request, 0)
     {
         let asked = Asked {
@@ -228,7 +227,7 @@ fn raw_complete(ctx: RawTracePointContext) -> i32 {
             // A blk_status_t of one byte, or an errno.
             error: ctx.arg::<u64>(1) as u8 != 0,
         };
-        completed(&found, &asked);
+        completed(identity, found, &asked);
     }
     0
 }
@@ -275,7 +274,7 @@ fn dev_of(request: u64) -> Option<u32> {
 /// The task that runs, by helpers.
 #[inline(always)]
 fn issuer() -> Issuer {
-    Issuer { pid: current().tgid, name: own_name() }
+    Issuer { pid: current().tgid.into(), name: own_name() }
 }
 
 /// The operation is the low byte, and these four are the same since Linux 4.10: enum req_op of
@@ -299,8 +298,8 @@ fn tp_issue(ctx: TracePointContext) -> u32 {
         && let Some(group) = group_of(dev)
     {
         let identity = identity_of_sector(dev, sector);
-        if let Some(slot) = slot_of(identity).or_else(|| take(identity, group)) {
-            note(slot, issuer());
+        if let Some(place) = claim(identity, group, take) {
+            note(place, issuer());
         }
     }
     0
@@ -311,14 +310,15 @@ fn tp_complete(ctx: TracePointContext) -> u32 {
     let record = ctx.as_ptr() as u64;
     if let Some(dev) = read(record, constant(&COMPLETE_DEV))
         && let Some(sector) = read(record, constant(&COMPLETE_SECTOR))
-        && let Some(found) = slot_of(identity_of_sector(dev, sector))
+        && let identity = identity_of_sector(dev, sector)
+        && let Some(found) = find(identity)
         && let Some(rwbs) = read(record, constant(&COMPLETE_RWBS))
         && let Some(sectors) = read::<u32>(record, constant(&COMPLETE_SECTORS))
         && let Some(error) = read::<u32>(record, constant(&COMPLETE_ERROR))
     {
         let operation = operation_of_rwbs(rwbs);
         let bytes = u64::from(sectors) << 9;
-        completed(&found, &Asked { operation, made: 0, sector, bytes, error: error != 0 });
+        completed(identity, found, &Asked { operation, made: 0, sector, bytes, error: error != 0 });
     }
     0
 }
@@ -355,113 +355,119 @@ fn operation_of_rwbs(rwbs: [u8; 2]) -> Operation {
     }
 }
 
-/// Where a request stands that was issued. One whose completion was missed is found when it is issued again.
+/// The slot of a request that is issued: the first of its set that is free, or its own already because its completion was
+/// missed. Whatever it left in slots behind that one goes when it is completed: see [`release`].
 #[inline(always)]
-fn slot_of(identity: u64) -> Option<Found> {
-    let (keys, issued) = set_of(identity)?;
+fn claim(identity: u64, group: u32, take: unsafe fn(*mut u64, u64) -> bool) -> Option<Place> {
+    let set = in_flight_set(identity);
+    let slots = slots_of(set)?;
     for way in 0..IN_FLIGHT_WAYS {
-        // SAFETY: both came from look-ups, and elements live as long as the map; the slot is in bounds.
-        let (slot, issued) = unsafe { (keys.add(way), issued.add(way)) };
-        // SAFETY: as above. Other CPUs may write it: in one piece, and not with this request's key.
-        let key = unsafe { ptr::read_volatile(slot) };
-        if is_key_of(key, identity) {
-            return Some(Found { key: slot, issued, group: group_of_key(key) });
-        }
-    }
-    None
-}
-
-/// A free slot for a request, made its own.
-#[inline(always)]
-fn claim(identity: u64, group: u32) -> Option<Found> {
-    let (keys, issued) = set_of(identity)?;
-    for way in 0..IN_FLIGHT_WAYS {
-        // SAFETY: as in `slot_of`; the word is aligned.
-        let (slot, issued) = unsafe { (keys.add(way), issued.add(way)) };
-        // SAFETY: as above. Several CPUs may want it: one gets it.
-        let is_ours = unsafe {
-            ptr::read_volatile(slot) == 0 && take_if_free(slot, in_flight_key(identity, group))
-        };
-        if is_ours {
-            return Some(Found { key: slot, issued, group });
-        }
-    }
-    lose();
-    None
-}
-
-/// As [`claim`], without what Linux has since 5.12 only: of two CPUs that take a slot at the same instant the later one
-/// has it.
-#[inline(always)]
-fn take(identity: u64, group: u32) -> Option<Found> {
-    let (keys, issued) = set_of(identity)?;
-    for way in 0..IN_FLIGHT_WAYS {
-        // SAFETY: as in `slot_of`.
+        // SAFETY: `slots` came from a look-up, and elements live as long as the map; the slot is in bounds. Other CPUs may
+        // write the key: in one piece, and not with this request's.
         unsafe {
-            let (slot, issued) = (keys.add(way), issued.add(way));
-            if ptr::read_volatile(slot) == 0 {
-                ptr::write_volatile(slot, in_flight_key(identity, group));
-                return Some(Found { key: slot, issued, group });
+            let slot = slots.add(way);
+            let key = ptr::read_volatile(&raw const (*slot).key);
+            if is_key_of(key, identity)
+                || key == 0 && take(&raw mut (*slot).key, in_flight_key(identity, group))
+            {
+                return Some(Place { slot, set, way });
             }
         }
     }
-    lose();
-    None
-}
-
-#[inline(always)]
-fn set_of(identity: u64) -> Option<(*mut u64, *mut Issued)> {
-    let set = in_flight_set(identity);
-    Some((KEYS.get_ptr_mut(set)?.cast(), IN_FLIGHT.get_ptr_mut(set)?.cast()))
-}
-
-#[inline(always)]
-fn lose() {
     if let Some(lost) = LOST.get_ptr_mut(cpu()) {
         // SAFETY: the element is there for as long as the map is, and no other CPU writes it.
         unsafe { add(lost, 1) }
     }
+    None
+}
+
+/// As [`take_if_free`], without what Linux has since 5.12 only: of two CPUs that take a slot at the same instant the later
+/// one has it.
+///
+/// # Safety
+/// `slot` must point into a map's element.
+#[inline(always)]
+unsafe fn take(slot: *mut u64, key: u64) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { ptr::write_volatile(slot, key) };
+    true
+}
+
+/// Where a request stands that was issued, and its group.
+#[inline(always)]
+fn find(identity: u64) -> Option<(Place, u32)> {
+    let set = in_flight_set(identity);
+    let slots = slots_of(set)?;
+    for way in 0..IN_FLIGHT_WAYS {
+        // SAFETY: as in `claim`.
+        let slot = unsafe { slots.add(way) };
+        // SAFETY: as in `claim`.
+        let key = unsafe { ptr::read_volatile(&raw const (*slot).key) };
+        if is_key_of(key, identity) {
+            return Some((Place { slot, set, way }, group_of_key(key)));
+        }
+    }
+    None
+}
+
+/// Frees all slots of a request.
+#[inline(always)]
+fn release(identity: u64) {
+    let Some(slots) = slots_of(in_flight_set(identity)) else { return };
+    for way in 0..IN_FLIGHT_WAYS {
+        // SAFETY: as in `claim`; the slot is this request's up to the write.
+        unsafe {
+            let key = &raw mut (*slots.add(way)).key;
+            if is_key_of(ptr::read_volatile(key), identity) {
+                ptr::write_volatile(key, 0);
+            }
+        }
+    }
 }
 
 #[inline(always)]
-fn note(found: Found, issuer: Issuer) {
-    // SAFETY: as in `slot_of`; the slot is this request's.
+fn slots_of(set: u32) -> Option<*mut InFlight> {
+    Some(IN_FLIGHT.get_ptr_mut(set)?.cast())
+}
+
+#[inline(always)]
+fn issuer_at(place: Place) -> Option<*mut Issuer> {
+    let issuers: *mut Issuer = ISSUERS.get_ptr_mut(place.set)?.cast();
+    // SAFETY: as in `claim`; the verifier follows a mask.
+    Some(unsafe { issuers.add(place.way & (IN_FLIGHT_WAYS - 1)) })
+}
+
+#[inline(always)]
+fn note(place: Place, issuer: Issuer) {
+    // SAFETY: as in `claim`; the slot is this request's.
     unsafe {
-        ptr::write_volatile(&raw mut (*found.issued).pid, issuer.pid.into());
-        ptr::write_volatile(&raw mut (*found.issued).name, issuer.name);
-        ptr::write_volatile(&raw mut (*found.issued).since_ns, now());
+        if let Some(at) = issuer_at(place) {
+            ptr::write_volatile(at, issuer);
+        }
+        ptr::write_volatile(&raw mut (*place.slot).since_ns, now());
     }
 }
 
+/// `found`: what [`find`] gave for `identity`.
 #[inline(always)]
-fn release(found: &Found) {
-    // SAFETY: as in `slot_of`; the slot is this request's up to the second write.
-    unsafe {
-        ptr::write_volatile(&raw mut (*found.issued).since_ns, 0);
-        ptr::write_volatile(found.key, 0);
+fn completed(identity: u64, found: (Place, u32), asked: &Asked) {
+    let (place, group) = found;
+    if let Some(counts) = counts_of(group, asked.operation) {
+        tally(counts, place, asked);
     }
+    release(identity);
 }
 
 #[inline(always)]
-fn completed(found: &Found, asked: &Asked) {
-    // SAFETY: as in `slot_of`.
-    let start = unsafe { ptr::read_volatile(&raw const (*found.issued).since_ns) };
-    if start != 0
-        && let Some(counts) = counts_of(found.group, asked.operation)
-    {
-        tally(counts, found.issued, start, asked);
-    }
-    release(found);
-}
-
-#[inline(always)]
-fn tally(counts: *mut DiskCounts, issued: *mut Issued, start: u64, asked: &Asked) {
+fn tally(counts: *mut DiskCounts, place: Place, asked: &Asked) {
+    // SAFETY: as in `claim`.
+    let start = unsafe { ptr::read_volatile(&raw const (*place.slot).since_ns) };
     let now = now();
     // Clocks of two cores may differ by a little.
     let service = if now > start { now - start } else { 0 };
     // A disk without statistics leaves it 0; one that is stacked on others may pass theirs on.
     let waited = if asked.made != 0 && asked.made <= start { Some(start - asked.made) } else { None };
-    // SAFETY: the element is there for as long as the map is, and no other CPU writes it; of `issued` see `slot_of`.
+    // SAFETY: the element is there for as long as the map is, and no other CPU writes it; of `place` see `claim`.
     unsafe {
         count_in(&raw mut (*counts).service, service);
         if let Some(waited) = waited {
@@ -478,8 +484,9 @@ fn tally(counts: *mut DiskCounts, issued: *mut Issued, start: u64, asked: &Asked
             ptr::write_volatile(&raw mut (*slowest).ns, ns);
             ptr::write_volatile(&raw mut (*slowest).sector, asked.sector);
             ptr::write_volatile(&raw mut (*slowest).bytes, asked.bytes);
-            ptr::write_volatile(&raw mut (*slowest).pid, ptr::read_volatile(&raw const (*issued).pid));
-            ptr::write_volatile(&raw mut (*slowest).name, ptr::read_volatile(&raw const (*issued).name));
+            if let Some(issuer) = issuer_at(place) {
+                ptr::write_volatile(&raw mut (*slowest).issuer, ptr::read_volatile(issuer));
+            }
             add(&raw mut (*slowest).version, 1);
         }
     }
@@ -488,9 +495,7 @@ fn tally(counts: *mut DiskCounts, issued: *mut Issued, start: u64, asked: &Asked
 /// Counts a request that the driver gave back: it is in flight no longer.
 #[inline(always)]
 fn requeued(identity: u64, dev: u32, operation: Operation) {
-    if let Some(found) = slot_of(identity) {
-        release(&found);
-    }
+    release(identity);
     if let Some(counts) = group_of(dev).and_then(|group| counts_of(group, operation)) {
         // SAFETY: as in `tally`.
         unsafe { add(&raw mut (*counts).requeues, 1) }

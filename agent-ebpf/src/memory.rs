@@ -273,13 +273,7 @@ fn killed(pid: u32, name: Name, pages: u64) {
         }
         return;
     };
-    record.write(OomKill {
-        pid,
-        asker_pid: current().tgid,
-        name,
-        asker_name: own_name(),
-        pages,
-    });
+    record.write(OomKill { pid, asker_pid: current().tgid, name, asker_name: own_name(), pages });
     record.submit(0);
 }
 

@@ -107,10 +107,8 @@ fn btf_switch(ctx: BtfTracePointContext) -> i32 {
     } else {
         member(previous, constant(&TASK_STATE))
     };
-    let task = |task| Task {
-        tgid: member(task, constant(&TASK_PID) + 4),
-        pid: member(task, constant(&TASK_PID)),
-    };
+    let task =
+        |task| Task { tgid: member(task, constant(&TASK_PID) + 4), pid: member(task, constant(&TASK_PID)) };
     // The tracepoint passes a bool: only its low byte is defined.
     let runnable = preempted as u8 != 0 || state == 0;
     switched(task(previous), runnable, task(next), || Some(name(next, constant(&TASK_COMM))));

@@ -202,10 +202,8 @@ pub struct SlowRequest {
     pub sector: u64,
     /// Its size.
     pub bytes: u64,
-    /// The process that issued it.
-    pub pid: u64,
-    /// The name of the thread that did.
-    pub name: Name,
+    /// Who issued it.
+    pub issuer: Issuer,
     /// Goes up before and after a change: odd while there is one.
     pub version: u64,
 }
@@ -215,7 +213,7 @@ pub const IN_FLIGHT_SETS: u32 = 1 << IN_FLIGHT_SET_BITS;
 
 const IN_FLIGHT_SET_BITS: u32 = 11;
 
-/// The slots that a request may stand in: their keys fill one cache line.
+/// The slots that a request may stand in: two cache lines.
 pub const IN_FLIGHT_WAYS: usize = 8;
 
 /// Bits of a key in flight that tell the disk; those above tell the request.
@@ -252,15 +250,23 @@ pub const fn in_flight_set(identity: u64) -> u32 {
     ((identity << GROUP_BITS).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - IN_FLIGHT_SET_BITS)) as u32
 }
 
-/// What is known of a request in flight.
+/// A slot for a request in flight.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
-pub struct Issued {
-    /// When it was issued, CLOCK_MONOTONIC in ns; 0 while its slot is free or being taken.
+pub struct InFlight {
+    /// As [`in_flight_key`] makes it; 0 while the slot is free.
+    pub key: u64,
+    /// When the request was issued, CLOCK_MONOTONIC in ns. Written right after the key.
     pub since_ns: u64,
-    /// The process that issued it.
+}
+
+/// Who issued the request in a slot.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Issuer {
+    /// The process.
     pub pid: u64,
-    /// The name of the thread that did.
+    /// The thread's name.
     pub name: Name,
 }
 

@@ -25,6 +25,7 @@ use super::{
     gains::Gains,
     in_flight::InFlight,
     program::{Constants, Definition, Hook, Programs},
+    slowest::{SlowRequest, SlowestSoFar},
     tracefs::Tracefs,
     types::KernelTypes,
     window::{SharedCounts, Window},
@@ -60,9 +61,9 @@ pub(super) fn load(target: &Target) -> Result<Attached, ProbeError> {
     Ok(Attached {
         name: NAME,
         programs: source.programs.clone(),
+        shared: Shared { slowest: Some(source.slowest.board().clone()), ..Shared::default() },
         source: Box::new(source),
         canary,
-        shared: Shared::default(),
     })
 }
 
@@ -77,6 +78,7 @@ struct BlockLatency {
     /// By CPU.
     lost: Window<AtomicU64>,
     in_flight: InFlight,
+    slowest: SlowestSoFar,
     /// Which groups of histograms are free.
     free: Vec<u32>,
     tracked: Vec<Tracked>,
@@ -134,6 +136,7 @@ impl BlockLatency {
             stranger,
             lost,
             in_flight,
+            slowest: SlowestSoFar::default(),
             free: (0..groups as u32).rev().collect(),
             tracked: Vec::new(),
             refused: HashSet::new(),
@@ -149,31 +152,41 @@ impl BlockLatency {
         };
         let read = Operation::Read as usize;
         let cpus = self.cpus;
-        let expected = || self.tracked.iter().filter(|tracked| disks.contains(&tracked.disk.name));
-        let mut before: Vec<_> =
-            expected().map(|tracked| Gains::since_now(services(&tracked.counts, read, cpus))).collect();
+        let expected =
+            || self.tracked.iter().filter(|tracked| disks.iter().any(|disk| **disk == *tracked.disk.name));
+        let mut before: Vec<_> = expected()
+            .map(|tracked| {
+                let service = Gains::since_now(services(&tracked.counts, read, cpus));
+                (service, Gains::since_now(sizes(&tracked.counts, read, cpus)))
+            })
+            .collect();
         let start = Instant::now();
         if let Err(error) = read_directly(&path) {
             return Ok(Canary::Untestable(format!("reading {} for a test: {error}", path.display())));
         }
         let elapsed = start.elapsed().as_nanos() as u64;
-        let (mut counted, mut plausible) = (0, false);
-        for (tracked, gains) in expected().zip(&mut before) {
-            gains.take(services(&tracked.counts, read, cpus), |bucket, gain| {
+        let (mut counted, mut in_time, mut sized) = (0, false, false);
+        for (tracked, (service, size)) in expected().zip(&mut before) {
+            service.take(services(&tracked.counts, read, cpus), |bucket, gain| {
                 counted += gain;
-                plausible |= bucket > 0 && LATENCY.lower_bound(bucket as usize) <= elapsed;
+                in_time |= bucket > 0 && LATENCY.lower_bound(bucket as usize) <= elapsed;
+            });
+            size.take(sizes(&tracked.counts, read, cpus), |bucket, _| {
+                sized |= LATENCY.index(PAGE as u64) == bucket as usize;
             });
         }
-        let disks = disks.join(", ");
-        match (counted, plausible) {
-            (0, _) => {
-                Err(ProbeError::Canary(format!("a read of {} from {disks} was not seen", path.display())))
+        let wrong = |what: String| {
+            let (path, disks) = (path.display(), disks.join(", "));
+            Err(ProbeError::Canary(format!("a read of {path} from {disks} {what}")))
+        };
+        match (counted, in_time, sized) {
+            (0, ..) => wrong("was not seen".into()),
+            (_, false, _) => wrong(format!("took {elapsed} ns at most, and was counted as longer")),
+            // Disks that lie below may have larger blocks.
+            (_, _, false) if disks.len() == 1 => {
+                wrong(format!("of {PAGE} bytes was counted as another size"))
             }
-            (_, false) => Err(ProbeError::Canary(format!(
-                "a read of {} from {disks} took {elapsed} ns at most, and was counted as longer",
-                path.display()
-            ))),
-            (_, true) => Ok(Canary::Working),
+            _ => Ok(Canary::Working),
         }
     }
 
@@ -181,13 +194,13 @@ impl BlockLatency {
     fn something_to_read(&self) -> Option<(PathBuf, Vec<String>)> {
         let own = self.roots.proc("self/exe");
         let disks = disks::below(&self.roots, &own);
-        let known = |name: &String| self.tracked.iter().any(|tracked| tracked.disk.name == *name);
+        let known = |name: &String| self.tracked.iter().any(|tracked| *tracked.disk.name == **name);
         if !disks.is_empty() && disks.iter().all(known) && read_directly(&own).is_ok() {
             return Some((own, disks));
         }
         self.tracked.iter().find_map(|tracked| {
-            let node = Path::new("/dev").join(&tracked.disk.name);
-            read_directly(&node).ok().map(|()| (node, vec![tracked.disk.name.clone()]))
+            let node = Path::new("/dev").join(&*tracked.disk.name);
+            read_directly(&node).ok().map(|()| (node, vec![tracked.disk.name.to_string()]))
         })
     }
 
@@ -227,7 +240,7 @@ impl BlockLatency {
         let counts = match self.programs.window_at("DISKS", group as usize * len, len) {
             Ok(counts) => counts,
             Err(error) => {
-                tracing::warn!(disk = disk.name, %error, "can't map the disk's histograms");
+                tracing::warn!(disk = &*disk.name, %error, "can't map the disk's histograms");
                 self.free.push(group);
                 return None;
             }
@@ -248,7 +261,7 @@ impl BlockLatency {
 
 impl Tracked {
     fn describe(&mut self, schema: &mut Schema, cpus: usize) {
-        let name = &self.disk.name;
+        let name = &*self.disk.name;
         if self.tallies.is_empty() {
             // What was counted before is left out.
             self.counts.iter().for_each(|counts| _ = counts.slowest.take());
@@ -267,14 +280,15 @@ impl Tracked {
         });
     }
 
-    fn sample(&mut self, frame: &mut Frame, cpus: usize) {
-        let mut slowest: Option<Slow> = None;
-        for (operation, tally) in self.tallies.iter_mut().enumerate() {
-            if let Some(slow) = tally.sample(part(&self.counts, operation, cpus), frame) {
-                slowest = slowest.filter(|other| other.ns >= slow.ns).or(Some(slow));
+    fn sample(&mut self, frame: &mut Frame, cpus: usize, so_far: &mut SlowestSoFar) {
+        let mut slowest: Option<(Slow, Operation)> = None;
+        for (operation, tally) in Operation::ALL.into_iter().zip(&mut self.tallies) {
+            if let Some(slow) = tally.sample(part(&self.counts, operation as usize, cpus), frame) {
+                slowest = slowest.filter(|(other, _)| other.ns >= slow.ns).or(Some((slow, operation)));
             }
         }
-        let Some((columns, slow)) = self.slowest.zip(slowest) else { return };
+        let Some((columns, (slow, operation))) = self.slowest.zip(slowest) else { return };
+        so_far.note(SlowRequest::new(self.disk.name.clone(), operation, slow));
         frame.set(columns.latency, Ok(slow.ns as f64));
         frame.set(columns.sector, Ok(slow.sector as f64));
         frame.set(columns.size, Ok(slow.bytes as f64));
@@ -289,7 +303,9 @@ impl Source for BlockLatency {
     }
 
     fn sample(&mut self, frame: &mut Frame) {
-        self.tracked.iter_mut().for_each(|tracked| tracked.sample(frame, self.cpus));
+        self.slowest.renew();
+        self.tracked.iter_mut().for_each(|tracked| tracked.sample(frame, self.cpus, &mut self.slowest));
+        self.slowest.show();
         self.programs.note_lost(self.lost.iter().map(|lost| lost.load(Relaxed)).sum());
         let counts = self.in_flight.count();
         for tracked in &self.tracked {
@@ -322,12 +338,23 @@ fn services(
     part(counts, operation, cpus).iter().map(|cpu| &cpu.service)
 }
 
+fn sizes(
+    counts: &[SharedDisk],
+    operation: usize,
+    cpus: usize,
+) -> impl Iterator<Item = &SharedCounts> + Clone {
+    part(counts, operation, cpus).iter().map(|cpu| &cpu.size)
+}
+
+/// What the canary reads, in bytes.
+const PAGE: usize = 4_096;
+
 /// Reads the first page of a file or device from the medium itself.
 pub(super) fn read_directly(path: &Path) -> io::Result<()> {
     #[repr(align(4096))]
-    struct Page([u8; 4096]);
+    struct Page([u8; PAGE]);
     let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path)?;
-    let mut page = Box::new(Page([0; 4096]));
+    let mut page = Box::new(Page([0; PAGE]));
     file.read_at(&mut page.0, 0).map(drop)
 }
 

@@ -24,7 +24,7 @@ use crate::observe::{
 pub(super) struct SharedDisk {
     pub(super) service: SharedCounts,
     queue: SharedCounts,
-    size: SharedCounts,
+    pub(super) size: SharedCounts,
     errors: AtomicU64,
     requeues: AtomicU64,
     pub(super) slowest: SharedSlow,

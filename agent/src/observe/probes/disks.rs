@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use nix::sys::stat;
@@ -15,7 +16,7 @@ use crate::host::HostRoots;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Disk {
     /// The kernel's name, such as `nvme0n1`.
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
     /// Its number as the kernel has it: 12 bits major, 20 bits minor.
     pub(super) dev: u32,
 }
@@ -44,7 +45,7 @@ fn disk_at(folder: &Path) -> Option<Disk> {
     let dev = fs::read_to_string(folder.join("dev")).ok()?;
     let (major, minor) = dev.trim().split_once(':')?;
     let (major, minor): (u32, u32) = (major.parse().ok()?, minor.parse().ok()?);
-    Some(Disk { name: name_of(folder)?, dev: major << 20 | minor })
+    Some(Disk { name: name_of(folder)?.into(), dev: major << 20 | minor })
 }
 
 /// sysfs writes `!` for the slash of names such as `cciss/c0d0`.

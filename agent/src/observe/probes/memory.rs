@@ -24,12 +24,10 @@ use super::{
     types::KernelTypes,
     window::{Element, SharedCounts, Window},
 };
-use crate::{
-    observe::{
-        frame::{BucketGain, Frame},
-        schema::{Column, HistogramColumn, Schema},
-        source::Source,
-    },
+use crate::observe::{
+    frame::{BucketGain, Frame},
+    schema::{Column, HistogramColumn, Schema},
+    source::Source,
 };
 
 pub(super) const NAME: &str = "memory";

@@ -20,6 +20,7 @@ mod perf_event;
 mod preemptions;
 mod program;
 mod sched;
+mod slowest;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -34,7 +35,13 @@ use serde::Deserialize;
 use ssts_proto::v1;
 
 pub use self::{budget::Budget, burner_watch::BurnerWatch, status::StatusBoard};
-use self::{budget::Held, burner_watch::Shared, cost::ProbeCosts, error::ProbeError, program::{Kind, Programs}};
+use self::{
+    budget::Held,
+    burner_watch::Shared,
+    cost::ProbeCosts,
+    error::ProbeError,
+    program::{Kind, Programs},
+};
 pub(crate) use self::{burner_watch::BurnerMark, preemptions::Preempted};
 use super::source::Source;
 use crate::host::HostRoots;

@@ -74,7 +74,8 @@ impl Taken {
 
 /// A task's name in words.
 pub(super) fn task(name: Name) -> String {
-    let bytes: Vec<u8> = name.iter().flat_map(|word| word.to_ne_bytes()).take_while(|byte| *byte != 0).collect();
+    let bytes: Vec<u8> =
+        name.iter().flat_map(|word| word.to_ne_bytes()).take_while(|byte| *byte != 0).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 

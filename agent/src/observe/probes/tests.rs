@@ -18,9 +18,11 @@ use ssts_proto::{
 };
 
 mod block_stories;
+mod exact_latencies;
 mod interrupt_stories;
 mod memory_stories;
 mod sched_stories;
+mod wrong_kernel;
 
 use super::{block::read_directly, *};
 use crate::observe::{frame::Frame, schema::Schema};
