@@ -3,15 +3,21 @@
 
 use std::io;
 
-/// Above every ordinary task, below most real-time ones: sched(7).
-const PRIORITY: i32 = 10;
+/// What a thread does that burners must not starve. Both are above every ordinary task and below most real-time ones: sched(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duty {
+    /// It guards: the tick.
+    Guard = 10,
+    /// It reads for the tick, which goes before it: a driver may keep its core busy for as long as it is read.
+    Read = 9,
+}
 
 /// Puts the calling thread into SCHED_FIFO, what it starts excepted.
 ///
 /// # Errors
 /// The kernel's: without CAP_SYS_NICE or RLIMIT_RTPRIO, or in a cgroup without real-time share.
-pub fn enter() -> io::Result<()> {
-    let parameter = libc::sched_param { sched_priority: PRIORITY };
+pub fn enter(duty: Duty) -> io::Result<()> {
+    let parameter = libc::sched_param { sched_priority: duty as i32 };
     // SAFETY: a plain system call on the calling thread (0); `parameter` lives for the call.
     let outcome = unsafe {
         libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &raw const parameter)
@@ -72,6 +78,6 @@ fn request_slices(slice_ns: u64) {
 /// # Errors
 /// As of [`enter`].
 pub fn try_out() -> io::Result<()> {
-    let thread = std::thread::Builder::new().name("realtime".into()).spawn(enter)?;
+    let thread = std::thread::Builder::new().name("realtime".into()).spawn(|| enter(Duty::Guard))?;
     thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
 }

@@ -22,7 +22,7 @@ use tracing::{error, warn};
 use crate::{
     clock,
     observe::{frame::Frame, own::TickCost, ring::FrameRing, schema::Schema, source::Source},
-    realtime,
+    realtime::{self, Duty},
     run::Engine,
 };
 
@@ -69,7 +69,7 @@ impl Tick {
 
     fn run(mut self, stop: &AtomicBool) {
         // Under full load an ordinary thread may wait for many ticks, and burners would end at their deadlines.
-        if let Err(error) = realtime::enter() {
+        if let Err(error) = realtime::enter(Duty::Guard) {
             warn!(%error, "the tick has no real-time priority: under full load it may be late");
         }
         let mut schema = Arc::new(self.describe(1));

@@ -29,7 +29,7 @@ failing() {
   local run=$!
   # Until it burns: its file is filled by then.
   for ((i = 0; i < 300; i++)); do
-    pgrep -f "sstsd burn" >/dev/null && break
+    pgrep -f "[s]stsd burn" >/dev/null && break
     sleep 0.1
   done
   sleep 4

@@ -20,7 +20,10 @@ use super::{
     schema::{Column, ColumnDescription, Schema},
     source::Source,
 };
-use crate::{clock, realtime};
+use crate::{
+    clock,
+    realtime::{self, Duty},
+};
 
 /// How long a start waits for readings that guards rely on, so that the first frame has what is quick.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -95,7 +98,7 @@ impl Aside {
         // Linux keeps 15 bytes of it.
         let handle = thread::Builder::new().name(name.chars().take(15).collect()).spawn(move || {
             if pace.guarded
-                && let Err(error) = realtime::enter()
+                && let Err(error) = realtime::enter(Duty::Read)
             {
                 warn!(%error, "a sensors' thread has no real-time priority: under full load it may be late");
             }

@@ -8,7 +8,7 @@ use std::{
     os::{fd::AsFd as _, unix::fs::OpenOptionsExt as _},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -48,9 +48,14 @@ pub trait Listener: Send + fmt::Debug {
     fn hear_of_lost(&self, records: u64);
 }
 
+/// Records that are read before the reader looks whether it is to stop.
+const RECORDS_A_TURN: usize = 1_000;
+
 /// What was counted so far.
 #[derive(Debug, Default)]
 struct Counts {
+    /// Nobody counts any more.
+    ended: AtomicBool,
     by_level: [AtomicU64; LEVEL_NAMES.len()],
     by_kind: [AtomicU64; KIND_NAMES.len()],
     lost: AtomicU64,
@@ -100,15 +105,20 @@ impl Source for KernelLog {
     }
 
     fn sample(&mut self, frame: &mut Frame) {
-        match &self.counts {
+        let counts = match &self.counts {
+            Ok(counts) if counts.ended.load(Ordering::Relaxed) => Err(AbsenceReason::ReadFailed),
+            Ok(counts) => Ok(counts),
+            Err(reason) => Err(*reason),
+        };
+        match counts {
             Ok(counts) => {
-                let Counts { by_level, by_kind, lost } = &**counts;
+                let Counts { ended: _, by_level, by_kind, lost } = &**counts;
                 let all = by_level.iter().chain(by_kind).chain([lost]);
                 for (column, count) in self.columns.iter().zip(all) {
                     frame.set(*column, Ok(count.load(Ordering::Relaxed) as f64));
                 }
             }
-            Err(reason) => self.columns.iter().for_each(|column| frame.set(*column, Err(*reason))),
+            Err(reason) => self.columns.iter().for_each(|column| frame.set(*column, Err(reason))),
         }
     }
 }
@@ -120,6 +130,16 @@ impl Drop for KernelLog {
             let _told = stop.write(1);
             let _it_panicked = thread.join();
         }
+    }
+}
+
+/// Says, however the reader ends, that nobody counts any more.
+#[derive(Debug)]
+struct End(Arc<Counts>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.ended.store(true, Ordering::Relaxed);
     }
 }
 
@@ -143,6 +163,7 @@ struct Second {
 
 impl Reader {
     fn run(mut self, stop: &EventFd) {
+        let _end = End(self.counts.clone());
         let mut buffer = vec![0; MAX_RECORD_BYTES];
         loop {
             // What was withheld is told when the second is over, though nothing more may come.
@@ -156,7 +177,7 @@ impl Reader {
             if waited[1].any().unwrap_or_default() {
                 return;
             }
-            if let Err(error) = self.read_all(&mut buffer) {
+            if let Err(error) = self.read_some(&mut buffer) {
                 error!(%error, "the kernel's log can no longer be read");
                 return;
             }
@@ -164,9 +185,9 @@ impl Reader {
         }
     }
 
-    /// Reads until there is no more; one read gives one record.
-    fn read_all(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-        loop {
+    /// Reads until there is no more, or the turn is over; one read gives one record.
+    fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        for _ in 0..RECORDS_A_TURN {
             match self.log.read(buffer) {
                 // No log that a kernel keeps has an end: /dev/null, say, in a container.
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -179,6 +200,7 @@ impl Reader {
                 },
             }
         }
+        Ok(())
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -265,6 +287,24 @@ mod tests {
         let told = heard.iter().filter(|line| line.starts_with("trouble")).count() as u64;
         assert_eq!(told + withheld, 500);
         assert!(told >= u64::from(TOLD_A_SECOND) && withheld > 0, "{heard:?}");
+    }
+
+    #[test]
+    fn counts_of_a_log_that_can_no_longer_be_read_are_absent() {
+        let folder = tempfile::tempdir().unwrap();
+        // It ends, as no log of a kernel does.
+        std::fs::write(folder.path().join("kmsg"), "").unwrap();
+        let roots = HostRoots { dev: folder.path().into(), ..HostRoots::default() };
+        let mut log = KernelLog::start(&roots, Box::new(Heard::default()));
+        let mut schema = Schema::new(1);
+        log.describe(&mut schema);
+        let mut frame = Frame::default();
+        assert!((0..5_000).any(|_| {
+            thread::sleep(Duration::from_millis(1));
+            frame.reset(&schema, 1);
+            log.sample(&mut frame);
+            frame.readings().iter().all(|reading| *reading == Err(AbsenceReason::ReadFailed))
+        }));
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! The latest frames, for whoever follows. The tick never waits for a reader: one that is too slow loses frames, and is
 //! told how many.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError, TryLockError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use tokio::sync::watch;
 
@@ -13,43 +16,50 @@ const FRAMES: usize = 64;
 /// The latest frames with their schemas.
 #[derive(Debug)]
 pub struct FrameRing {
-    slots: Mutex<Slots>,
+    /// Each with a lock of its own: the tick writes the oldest, readers are at the latest. Where one lags so far, or lost its
+    /// core while it copied, the tick passes over that slot.
+    slots: [Mutex<Slot>; FRAMES],
     /// How many frames were ever published.
+    count: AtomicU64,
     published: watch::Sender<u64>,
 }
 
-#[derive(Debug)]
-struct Slots {
-    schemas: Vec<Arc<Schema>>,
-    frames: Vec<Frame>,
-    published: u64,
+#[derive(Debug, Default)]
+struct Slot {
+    /// One more than the frames published before it; 0 while there is none.
+    number: u64,
+    schema: Option<Arc<Schema>>,
+    frame: Frame,
 }
 
 impl Default for FrameRing {
     fn default() -> Self {
-        let slots =
-            Slots { schemas: Vec::with_capacity(FRAMES), frames: Vec::with_capacity(FRAMES), published: 0 };
-        Self { slots: Mutex::new(slots), published: watch::Sender::new(0) }
+        Self {
+            slots: std::array::from_fn(|_| Mutex::default()),
+            count: AtomicU64::new(0),
+            published: watch::Sender::new(0),
+        }
     }
 }
 
 impl FrameRing {
-    /// Adds a frame over the oldest. Once every slot was used, allocates nothing.
+    /// Adds a frame over the oldest; to be called by one thread. Once every slot was used, allocates nothing.
     pub fn publish(&self, schema: &Arc<Schema>, frame: &Frame) {
-        let published = {
-            let mut slots = self.lock();
-            if slots.frames.len() < FRAMES {
-                slots.frames.push(frame.clone());
-                slots.schemas.push(schema.clone());
-            } else {
-                let at = (slots.published % FRAMES as u64) as usize;
-                slots.frames[at].copy_from(frame);
-                slots.schemas[at] = schema.clone();
-            }
-            slots.published += 1;
-            slots.published
+        let number = self.count.load(Ordering::Relaxed) + 1;
+        let slot = match self.slot(number).try_lock() {
+            Ok(slot) => Some(slot),
+            // What a panic left half-copied is overwritten.
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            // The slot keeps its number, so that readers miss this frame and count it as lost.
+            Err(TryLockError::WouldBlock) => None,
         };
-        self.published.send_replace(published);
+        if let Some(mut slot) = slot {
+            slot.number = number;
+            slot.schema = Some(schema.clone());
+            slot.frame.copy_from(frame);
+        }
+        self.count.store(number, Ordering::Release);
+        self.published.send_replace(number);
     }
 
     /// Tells how many frames were published, at every change.
@@ -60,20 +70,20 @@ impl FrameRing {
     /// Copies the frame after the first `count` ones to `into`. Gives its schema and how many frames were lost before it,
     /// or nothing when it is not there yet.
     pub fn read_after(&self, count: u64, into: &mut Frame) -> Option<(Arc<Schema>, u64)> {
-        let slots = self.lock();
-        if count >= slots.published {
-            return None;
-        }
-        let oldest = slots.published - slots.frames.len() as u64;
-        let lost = oldest.saturating_sub(count);
-        let at = ((count + lost) % FRAMES as u64) as usize;
-        into.copy_from(&slots.frames[at]);
-        Some((slots.schemas[at].clone(), lost))
+        let published = self.count.load(Ordering::Acquire);
+        let oldest = published.saturating_sub(FRAMES as u64);
+        (count.max(oldest) + 1..=published).find_map(|number| {
+            let slot = self.slot(number).lock().unwrap_or_else(PoisonError::into_inner);
+            if slot.number != number {
+                return None;
+            }
+            into.copy_from(&slot.frame);
+            Some((slot.schema.clone()?, number - 1 - count))
+        })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Slots> {
-        // The worst a panic can leave is one frame half-copied.
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    fn slot(&self, number: u64) -> &Mutex<Slot> {
+        &self.slots[(number % FRAMES as u64) as usize]
     }
 }
 
@@ -98,5 +108,21 @@ mod tests {
         assert_eq!((lost, read.sequence), (0, 99));
         assert!(ring.read_after(100, &mut read).is_none());
         assert_eq!(*ring.subscribe().borrow(), 100);
+    }
+
+    #[test]
+    fn a_reader_that_holds_a_slot_does_not_hold_up_the_tick_and_its_frame_is_lost() {
+        let ring = FrameRing::default();
+        let schema = Arc::new(Schema::new(1));
+        let mut frame = Frame::default();
+        let held = ring.slot(2).lock().unwrap();
+        for sequence in 0..3 {
+            frame.reset(&schema, sequence);
+            ring.publish(&schema, &frame);
+        }
+        drop(held);
+        let mut read = Frame::default();
+        let (_, lost) = ring.read_after(1, &mut read).unwrap();
+        assert_eq!((lost, read.sequence), (1, 2));
     }
 }

@@ -417,6 +417,7 @@ impl Engine {
             run.stop(Ending::new(Cause::Unspecified, "a bug in the supervisor, see the agent's log"));
             Vec::new()
         });
+        self.undo.settle_rest();
         run.wait_for_record();
         let recorded = panic::catch_unwind(AssertUnwindSafe(|| {
             *self.host.lock().unwrap_or_else(PoisonError::into_inner) = self.describe.host();

@@ -4,6 +4,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
@@ -16,6 +17,8 @@ use crate::burn::{disk::NamedFile, plan::Load};
 #[derive(Debug)]
 pub(super) struct UndoJournal {
     folder: PathBuf,
+    /// Held by whoever carries out what was left: one at a time.
+    at_work: Arc<Mutex<()>>,
 }
 
 impl UndoJournal {
@@ -27,15 +30,27 @@ impl UndoJournal {
         let folder = state_dir.join("undo");
         let unusable = |source| StoreError::Folder { path: state_dir.to_owned(), source };
         fs::create_dir_all(&folder).map_err(unusable)?;
-        let left: Vec<PathBuf> =
-            fs::read_dir(&folder).map_err(unusable)?.flatten().map(|entry| entry.path()).collect();
+        let at_work = Arc::default();
+        let left = records(&folder).map_err(unusable)?;
         if !left.is_empty() {
+            let at_work = Arc::clone(&at_work);
             thread::Builder::new()
                 .name("undo".into())
-                .spawn(move || left.iter().for_each(|record| carry_out(record)))
+                .spawn(move || carry_out_all(&left, &at_work))
                 .map_err(unusable)?;
         }
-        Ok(Self { folder })
+        Ok(Self { folder, at_work })
+    }
+
+    /// Once no burner lives: tries again what is still to be undone, of a device that was busy, say, or of a run whose
+    /// supervisor failed.
+    pub(super) fn settle_rest(&self) {
+        match records(&self.folder) {
+            Ok(left) => carry_out_all(&left, &self.at_work),
+            Err(error) => {
+                warn!(folder = %self.folder.display(), %error, "what is to be undone can't be read")
+            }
+        }
     }
 
     /// Writes down what a burner with this load may leave, durably.
@@ -59,6 +74,16 @@ impl UndoJournal {
     fn record(&self, file: &NamedFile) -> PathBuf {
         self.folder.join(file.name.trim_start_matches('.')).with_extension("json")
     }
+}
+
+fn records(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    Ok(fs::read_dir(folder)?.flatten().map(|entry| entry.path()).collect())
+}
+
+fn carry_out_all(records: &[PathBuf], at_work: &Mutex<()>) {
+    let _one_at_a_time = at_work.lock().unwrap_or_else(PoisonError::into_inner);
+    // The other may have carried out some.
+    records.iter().filter(|record| record.exists()).for_each(|record| carry_out(record));
 }
 
 fn named_file(load: &Load) -> Option<&NamedFile> {

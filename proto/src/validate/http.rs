@@ -16,6 +16,8 @@ pub const MAX_GENERATED_BODY_BYTES: u32 = 16 << 20;
 pub const MAX_CONNECTIONS: u32 = 10_000;
 /// Requests under way at once on an HTTP/2 connection.
 pub const MAX_HTTP_STREAMS: u32 = 1_000;
+/// Most requests at a time, over all connections: each takes some kilobytes.
+const MAX_REQUESTS_AT_A_TIME: u64 = 65_536;
 /// Times that a request is sent again.
 pub const MAX_RETRIES: u32 = 10;
 /// Requests that may fail where nothing is said, percent.
@@ -95,6 +97,14 @@ fn bounds(part: &dyn Fn(&str) -> String, http: &HttpBurner, found: &mut Violatio
     let wide = |value: Option<u32>| value.map(u64::from);
     out_of("a number of connections", wide(http.connections), 1..=MAX_CONNECTIONS.into(), "connections");
     out_of("a number of streams", wide(http.streams), 1..=MAX_HTTP_STREAMS.into(), "streams");
+    let at_a_time =
+        wide(http.connections).zip(wide(http.streams)).map(|(connections, streams)| connections * streams);
+    out_of(
+        "a number of requests at a time, over all connections,",
+        at_a_time,
+        0..=MAX_REQUESTS_AT_A_TIME,
+        "streams",
+    );
     out_of("a rate a second", http.rate_per_s, 1..=MAX_RATE_PER_S, "rate_per_s");
     out_of("a timeout in ms", http.timeout_ms, 1..=MAX_TIMEOUT_MS, "timeout_ms");
     out_of("a number of retries", wide(http.retries), 0..=MAX_RETRIES.into(), "retries");
@@ -237,6 +247,7 @@ mod tests {
             ("b.connections", HttpBurner { connections: Some(0), ..good() }),
             ("b.connections", HttpBurner { connections: Some(10_001), ..good() }),
             ("b.streams", HttpBurner { streams: Some(0), ..good() }),
+            ("b.streams", HttpBurner { streams: Some(1_000), connections: Some(1_000), ..good() }),
             ("b.streams", HttpBurner { streams: Some(2), protocol: HttpProtocol::Http1.into(), ..good() }),
             ("b.streams", HttpBurner { streams: Some(2), new_connection: true, ..good() }),
             ("b.rate_per_s", HttpBurner { rate_per_s: Some(0), ..good() }),
