@@ -51,6 +51,11 @@ impl KernelTypes {
         Ok(self.bits_to(found, member).map(|bits| bits / 8))
     }
 
+    /// Whether this kernel knows the tracepoint.
+    pub(super) fn has_tracepoint(&self, tracepoint: &str) -> bool {
+        self.arguments(tracepoint).is_ok()
+    }
+
     /// How many arguments the raw tracepoint passes.
     pub(super) fn argument_count(&self, tracepoint: &str) -> Result<u32, ProbeError> {
         Ok(self.arguments(tracepoint)?.len() as u32)
