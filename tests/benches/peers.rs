@@ -25,6 +25,8 @@ mod load;
 mod measure;
 #[path = "peers/memory.rs"]
 mod memory;
+#[path = "peers/metrics.rs"]
+mod metrics;
 #[path = "peers/network.rs"]
 mod network;
 #[path = "peers/peer.rs"]
@@ -51,7 +53,7 @@ const BURNS: Duration = Duration::from_millis(1);
 /// Measures one subject.
 type Rows = fn(&Ground, &mut Table);
 /// All subjects, by the names that `make bench BENCH=...` takes.
-const SUBJECTS: [(&str, Rows); 9] = [
+const SUBJECTS: [(&str, Rows); 10] = [
     ("load", load::rows),
     ("times", times::rows),
     ("idle", idle::rows),
@@ -61,6 +63,7 @@ const SUBJECTS: [(&str, Rows); 9] = [
     ("network", network::rows),
     ("http", http::rows),
     ("record", record::rows),
+    ("metrics", metrics::rows),
 ];
 
 fn main() {
