@@ -1,9 +1,10 @@
 //! What block devices do: how long requests wait to be issued and how long the device takes for them, by device and
-//! operation; their sizes; errors and requeues; and the slowest request as an example.
+//! operation; their sizes; errors and requeues; how many are in flight; and the slowest request as an example.
 //!
 //! block_rq_issue notes the start, block_rq_complete counts, block_rq_requeue is rare:
 //! <https://github.com/torvalds/linux/blob/v6.18/block/blk-mq.c>. A request that is issued again (requeued) starts anew;
-//! one that is completed in parts ends with the first. Needs Linux 5.8.
+//! one that is completed in parts ends with the first. Needs Linux 5.8 by tracepoints, 5.12 else (atomic compare and
+//! exchange in programs).
 #![no_std]
 #![no_main]
 #![expect(unsafe_code, reason = "map elements are reached by pointer; the verifier checks each access")]
@@ -13,30 +14,26 @@ use core::ptr;
 use aya_ebpf::{
     EbpfContext,
     bindings::BPF_F_MMAPABLE,
-    macros::{map, raw_tracepoint, tracepoint},
+    helpers,
+    macros::{btf_tracepoint, map, raw_tracepoint, tracepoint},
     maps::Array,
-    programs::{RawTracePointContext, TracePointContext},
+    programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
 };
 use ssts_agent_ebpf::{
-    kernel::{add, constant, count_in, cpu, current, now, read},
-    shared::{DEVICE_SLOTS, DiskCounts, Operation, REQUEST_HEAD, device_group, device_slots},
+    kernel::{add, constant, count_in, cpu, current, member, name, now, own_name, read, take_if_free},
+    shared::{
+        DEVICE_SLOTS, DiskCounts, IN_FLIGHT_SETS, IN_FLIGHT_WAYS, InFlight, Issuer, Operation, REQUEST_HEAD,
+        device_group, device_slots, group_of_key, identity_of_address, in_flight_key, in_flight_set,
+        is_key_of,
+    },
 };
 
-/// A request in flight.
-#[repr(C)]
-struct InFlight {
-    /// What identifies it: its address, or a hash of device and sector. 0: none.
-    key: u64,
-    start: u64,
-    /// Of the process that issued it.
-    pid: u64,
-}
-
-/// A request that was completed.
-struct Done {
-    start: u64,
-    end: u64,
-    pid: u64,
+/// Where a request in flight stands.
+#[derive(Clone, Copy)]
+struct Place {
+    slot: *mut InFlight,
+    set: u32,
+    way: usize,
 }
 
 /// What a request was for.
@@ -49,11 +46,18 @@ struct Asked {
     error: bool,
 }
 
-const IN_FLIGHT_BITS: u32 = 14;
-
-/// Requests in flight, by a hash of their keys; of two that share a slot the later one is measured.
+/// Requests in flight: each may stand in any slot of its set. None is overwritten; one for which there is no room is counted
+/// in [`LOST`].
 #[map]
-static IN_FLIGHT: Array<InFlight> = Array::with_max_entries(1 << IN_FLIGHT_BITS, 0);
+static IN_FLIGHT: Array<[InFlight; IN_FLIGHT_WAYS]> = Array::with_max_entries(IN_FLIGHT_SETS, BPF_F_MMAPABLE);
+
+/// Who issued them, apart: it is read of the slowest alone.
+#[map]
+static ISSUERS: Array<[Issuer; IN_FLIGHT_WAYS]> = Array::with_max_entries(IN_FLIGHT_SETS, 0);
+
+/// By CPU: requests that were issued, and for which there was no room.
+#[map]
+static LOST: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// The whole disks to count for: the daemon sets a [`device_entry`](ssts_agent_ebpf::shared::device_entry) for each in one of its [`device_slots`].
 #[map]
@@ -97,6 +101,12 @@ static QUEUE_DISK: u32 = 0;
 /// `gendisk.major`, which `gendisk.first_minor` follows.
 #[unsafe(no_mangle)]
 static DISK_MAJOR: u32 = 0;
+/// `task_struct.tgid`.
+#[unsafe(no_mangle)]
+static TASK_TGID: u32 = 0;
+/// `task_struct.comm`.
+#[unsafe(no_mangle)]
+static TASK_COMM: u32 = 0;
 /// Fields of the records that tracepoint programs are given.
 #[unsafe(no_mangle)]
 static ISSUE_DEV: u32 = 0;
@@ -115,20 +125,99 @@ static COMPLETE_RWBS: u32 = 0;
 #[unsafe(no_mangle)]
 static REQUEUE_DEV: u32 = 0;
 #[unsafe(no_mangle)]
+static REQUEUE_SECTOR: u32 = 0;
+#[unsafe(no_mangle)]
 static REQUEUE_RWBS: u32 = 0;
+
+/// Typed pointers: a member is a load.
+mod typed {
+    use super::*;
+
+    #[btf_tracepoint]
+    fn btf_issue(ctx: BtfTracePointContext) -> i32 {
+        let request = if constant(&ISSUE_REQUEST_ARG) == 0 { ctx.arg(0) } else { ctx.arg(1) };
+        if let Some(group) = group_of(dev_of(request)) {
+            let identity = identity_of(request);
+            if let Some(place) = claim(identity, group, take_if_free) {
+                note(place, issuer());
+            }
+        }
+        0
+    }
+
+    #[btf_tracepoint]
+    fn btf_complete(ctx: BtfTracePointContext) -> i32 {
+        let request: u64 = ctx.arg(0);
+        let identity = identity_of(request);
+        if let Some(found) = find(identity) {
+            let asked = Asked {
+                operation: operation_of_flags(member(request, constant(&REQUEST_FLAGS))),
+                made: member(request, constant(&REQUEST_MADE)),
+                sector: member(request, constant(&REQUEST_SECTOR)),
+                bytes: member::<u32>(request, constant(&REQUEST_BYTES)).into(),
+                // A blk_status_t of one byte, or an errno.
+                error: ctx.arg::<u64>(1) as u8 != 0,
+            };
+            completed(identity, found, &asked);
+        }
+        0
+    }
+
+    #[btf_tracepoint]
+    fn btf_requeue(ctx: BtfTracePointContext) -> i32 {
+        // It lost its queue argument with block_rq_issue.
+        let request: u64 = if constant(&ISSUE_REQUEST_ARG) == 0 { ctx.arg(0) } else { ctx.arg(1) };
+        let operation = operation_of_flags(member(request, constant(&REQUEST_FLAGS)));
+        requeued(identity_of(request), dev_of(request), operation);
+        0
+    }
+
+    /// The verifier lets a typed pointer be used as a number only where it is less another pointer: the difference to one
+    /// that never changes is as good.
+    #[inline(always)]
+    fn identity_of(request: u64) -> u64 {
+        identity_of_address(request.wrapping_sub(&raw const CPUS as u64))
+    }
+
+    /// The number of the whole disk, as `disk_devt()` makes it; 0 for a queue without a disk.
+    #[inline(always)]
+    fn dev_of(request: u64) -> u32 {
+        let mut disk: u64 = member(request, constant(&REQUEST_OWNER));
+        if constant(&DISK_OF_QUEUE) != 0 {
+            disk = member(disk, constant(&QUEUE_DISK));
+        }
+        // Members one by one: the verifier wants each load to be of one.
+        let major: u32 = member(disk, constant(&DISK_MAJOR));
+        major << 20 | member::<u32>(disk, constant(&DISK_MAJOR) + 4)
+    }
+
+    #[inline(always)]
+    fn issuer() -> Issuer {
+        // SAFETY: the helper has no preconditions.
+        let task = unsafe { helpers::bpf_get_current_task_btf() } as u64;
+        let pid = member::<u32>(task, constant(&TASK_TGID)).into();
+        Issuer { pid, name: name(task, constant(&TASK_COMM)) }
+    }
+}
 
 #[raw_tracepoint]
 fn raw_issue(ctx: RawTracePointContext) -> i32 {
-    issued(if constant(&ISSUE_REQUEST_ARG) == 0 { ctx.arg(0) } else { ctx.arg(1) });
+    let request = if constant(&ISSUE_REQUEST_ARG) == 0 { ctx.arg(0) } else { ctx.arg(1) };
+    if let Some(group) = dev_of(request).and_then(group_of) {
+        let identity = identity_of_address(request);
+        if let Some(place) = claim(identity, group, take_if_free) {
+            note(place, issuer());
+        }
+    }
     0
 }
 
 #[raw_tracepoint]
 fn raw_complete(ctx: RawTracePointContext) -> i32 {
     let request: u64 = ctx.arg(0);
-    if let Some(done) = completed(request)
+    let identity = identity_of_address(request);
+    if let Some(found) = find(identity)
         && let Some(head) = read::<Head>(request, 0)
-        && let Some(dev) = disk_of(&head)
     {
         let asked = Asked {
             operation: operation_of_flags(head.get(constant(&REQUEST_FLAGS))),
@@ -138,7 +227,7 @@ fn raw_complete(ctx: RawTracePointContext) -> i32 {
             // A blk_status_t of one byte, or an errno.
             error: ctx.arg::<u64>(1) as u8 != 0,
         };
-        tally(dev, &done, &asked);
+        completed(identity, found, &asked);
     }
     0
 }
@@ -147,10 +236,10 @@ fn raw_complete(ctx: RawTracePointContext) -> i32 {
 fn raw_requeue(ctx: RawTracePointContext) -> i32 {
     // It lost its queue argument with block_rq_issue.
     let request = if constant(&ISSUE_REQUEST_ARG) == 0 { ctx.arg(0) } else { ctx.arg(1) };
-    if let Some(head) = read::<Head>(request, 0)
-        && let Some(dev) = disk_of(&head)
+    if let Some(flags) = read(request, constant(&REQUEST_FLAGS))
+        && let Some(dev) = dev_of(request)
     {
-        requeued(dev, operation_of_flags(head.get(constant(&REQUEST_FLAGS))));
+        requeued(identity_of_address(request), dev, operation_of_flags(flags));
     }
     0
 }
@@ -170,8 +259,8 @@ impl Head {
 
 /// The number of the whole disk, as `disk_devt()` makes it; nothing for a queue without a disk.
 #[inline(always)]
-fn disk_of(head: &Head) -> Option<u32> {
-    let mut disk: u64 = head.get(constant(&REQUEST_OWNER));
+fn dev_of(request: u64) -> Option<u32> {
+    let mut disk: u64 = read(request, constant(&REQUEST_OWNER))?;
     if constant(&DISK_OF_QUEUE) != 0 {
         disk = read(disk, constant(&QUEUE_DISK))?;
     }
@@ -180,6 +269,12 @@ fn disk_of(head: &Head) -> Option<u32> {
     }
     let [major, minor]: [u32; 2] = read(disk, constant(&DISK_MAJOR))?;
     Some(major << 20 | minor)
+}
+
+/// The task that runs, by helpers.
+#[inline(always)]
+fn issuer() -> Issuer {
+    Issuer { pid: current().tgid.into(), name: own_name() }
 }
 
 /// The operation is the low byte, and these four are the same since Linux 4.10: enum req_op of
@@ -198,10 +293,14 @@ fn operation_of_flags(flags: u32) -> Operation {
 #[tracepoint]
 fn tp_issue(ctx: TracePointContext) -> u32 {
     let record = ctx.as_ptr() as u64;
-    if let Some(dev) = read(record, constant(&ISSUE_DEV))
-        && let Some(sector) = read(record, constant(&ISSUE_SECTOR))
+    if let Some(sector) = read(record, constant(&ISSUE_SECTOR))
+        && let Some(dev) = read(record, constant(&ISSUE_DEV))
+        && let Some(group) = group_of(dev)
     {
-        issued(key_of(dev, sector));
+        let identity = identity_of_sector(dev, sector);
+        if let Some(place) = claim(identity, group, take) {
+            note(place, issuer());
+        }
     }
     0
 }
@@ -211,14 +310,15 @@ fn tp_complete(ctx: TracePointContext) -> u32 {
     let record = ctx.as_ptr() as u64;
     if let Some(dev) = read(record, constant(&COMPLETE_DEV))
         && let Some(sector) = read(record, constant(&COMPLETE_SECTOR))
-        && let Some(done) = completed(key_of(dev, sector))
+        && let identity = identity_of_sector(dev, sector)
+        && let Some(found) = find(identity)
         && let Some(rwbs) = read(record, constant(&COMPLETE_RWBS))
         && let Some(sectors) = read::<u32>(record, constant(&COMPLETE_SECTORS))
         && let Some(error) = read::<u32>(record, constant(&COMPLETE_ERROR))
     {
         let operation = operation_of_rwbs(rwbs);
         let bytes = u64::from(sectors) << 9;
-        tally(dev, &done, &Asked { operation, made: 0, sector, bytes, error: error != 0 });
+        completed(identity, found, &Asked { operation, made: 0, sector, bytes, error: error != 0 });
     }
     0
 }
@@ -227,17 +327,18 @@ fn tp_complete(ctx: TracePointContext) -> u32 {
 fn tp_requeue(ctx: TracePointContext) -> u32 {
     let record = ctx.as_ptr() as u64;
     if let Some(dev) = read(record, constant(&REQUEUE_DEV))
+        && let Some(sector) = read(record, constant(&REQUEUE_SECTOR))
         && let Some(rwbs) = read(record, constant(&REQUEUE_RWBS))
     {
-        requeued(dev, operation_of_rwbs(rwbs));
+        requeued(identity_of_sector(dev, sector), dev, operation_of_rwbs(rwbs));
     }
     0
 }
 
-/// Odd, so never 0; sectors have far fewer than 64 bits.
+/// Sectors have fewer than 40 bits on all but the largest disks; of the device, 13 bits of a hash. Never 0.
 #[inline(always)]
-fn key_of(dev: u32, sector: u64) -> u64 {
-    (u64::from(dev) << 44 ^ sector << 1) | 1
+fn identity_of_sector(dev: u32, sector: u64) -> u64 {
+    (u64::from(dev.wrapping_mul(0x9E37_79B1) >> 19) << 40 ^ sector) | 1 << 53
 }
 
 /// A leading F says that the cache is flushed first, or that nothing else is done: blk_fill_rwbs() in
@@ -254,56 +355,119 @@ fn operation_of_rwbs(rwbs: [u8; 2]) -> Operation {
     }
 }
 
+/// The slot of a request that is issued: the first of its set that is free, or its own already because its completion was
+/// missed. Whatever it left in slots behind that one goes when it is completed: see [`release`].
 #[inline(always)]
-fn issued(key: u64) {
-    if let Some(slot) = in_flight(key) {
-        // SAFETY: `slot` came from a look-up; elements live as long as the map. Key before start: see `completed`.
+fn claim(identity: u64, group: u32, take: unsafe fn(*mut u64, u64) -> bool) -> Option<Place> {
+    let set = in_flight_set(identity);
+    let slots = slots_of(set)?;
+    for way in 0..IN_FLIGHT_WAYS {
+        // SAFETY: `slots` came from a look-up, and elements live as long as the map; the slot is in bounds. Other CPUs may
+        // write the key: in one piece, and not with this request's.
         unsafe {
-            ptr::write_volatile(&raw mut (*slot).key, key);
-            ptr::write_volatile(&raw mut (*slot).pid, u64::from(current().tgid));
-            ptr::write_volatile(&raw mut (*slot).start, now());
+            let slot = slots.add(way);
+            let key = ptr::read_volatile(&raw const (*slot).key);
+            if is_key_of(key, identity)
+                || key == 0 && take(&raw mut (*slot).key, in_flight_key(identity, group))
+            {
+                return Some(Place { slot, set, way });
+            }
+        }
+    }
+    if let Some(lost) = LOST.get_ptr_mut(cpu()) {
+        // SAFETY: the element is there for as long as the map is, and no other CPU writes it.
+        unsafe { add(lost, 1) }
+    }
+    None
+}
+
+/// As [`take_if_free`], without what Linux has since 5.12 only: of two CPUs that take a slot at the same instant the later
+/// one has it.
+///
+/// # Safety
+/// `slot` must point into a map's element.
+#[inline(always)]
+unsafe fn take(slot: *mut u64, key: u64) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { ptr::write_volatile(slot, key) };
+    true
+}
+
+/// Where a request stands that was issued, and its group.
+#[inline(always)]
+fn find(identity: u64) -> Option<(Place, u32)> {
+    let set = in_flight_set(identity);
+    let slots = slots_of(set)?;
+    for way in 0..IN_FLIGHT_WAYS {
+        // SAFETY: as in `claim`.
+        let slot = unsafe { slots.add(way) };
+        // SAFETY: as in `claim`.
+        let key = unsafe { ptr::read_volatile(&raw const (*slot).key) };
+        if is_key_of(key, identity) {
+            return Some((Place { slot, set, way }, group_of_key(key)));
+        }
+    }
+    None
+}
+
+/// Frees all slots of a request.
+#[inline(always)]
+fn release(identity: u64) {
+    let Some(slots) = slots_of(in_flight_set(identity)) else { return };
+    for way in 0..IN_FLIGHT_WAYS {
+        // SAFETY: as in `claim`; the slot is this request's up to the write.
+        unsafe {
+            let key = &raw mut (*slots.add(way)).key;
+            if is_key_of(ptr::read_volatile(key), identity) {
+                ptr::write_volatile(key, 0);
+            }
         }
     }
 }
 
-/// When the request was issued, if the slot is still its own.
 #[inline(always)]
-fn completed(key: u64) -> Option<Done> {
-    let slot = in_flight(key)?;
-    // SAFETY: as in `issued`. Another request may take the slot over between the reads: its start is not ours, and its
-    // key, written before, gives it away.
-    let (start, pid) = unsafe {
-        if ptr::read_volatile(&raw const (*slot).key) != key {
-            return None;
+fn slots_of(set: u32) -> Option<*mut InFlight> {
+    Some(IN_FLIGHT.get_ptr_mut(set)?.cast())
+}
+
+#[inline(always)]
+fn issuer_at(place: Place) -> Option<*mut Issuer> {
+    let issuers: *mut Issuer = ISSUERS.get_ptr_mut(place.set)?.cast();
+    // SAFETY: as in `claim`; the verifier follows a mask.
+    Some(unsafe { issuers.add(place.way & (IN_FLIGHT_WAYS - 1)) })
+}
+
+#[inline(always)]
+fn note(place: Place, issuer: Issuer) {
+    // SAFETY: as in `claim`; the slot is this request's.
+    unsafe {
+        if let Some(at) = issuer_at(place) {
+            ptr::write_volatile(at, issuer);
         }
-        let pid = ptr::read_volatile(&raw const (*slot).pid);
-        let start = ptr::read_volatile(&raw const (*slot).start);
-        if ptr::read_volatile(&raw const (*slot).key) != key {
-            return None;
-        }
-        ptr::write_volatile(&raw mut (*slot).key, 0);
-        (start, pid)
-    };
+        ptr::write_volatile(&raw mut (*place.slot).since_ns, now());
+    }
+}
+
+/// `found`: what [`find`] gave for `identity`.
+#[inline(always)]
+fn completed(identity: u64, found: (Place, u32), asked: &Asked) {
+    let (place, group) = found;
+    if let Some(counts) = counts_of(group, asked.operation) {
+        tally(counts, place, asked);
+    }
+    release(identity);
+}
+
+#[inline(always)]
+fn tally(counts: *mut DiskCounts, place: Place, asked: &Asked) {
+    // SAFETY: as in `claim`.
+    let start = unsafe { ptr::read_volatile(&raw const (*place.slot).since_ns) };
     let now = now();
     // Clocks of two cores may differ by a little.
-    Some(Done { start, end: if now > start { now } else { start }, pid })
-}
-
-#[inline(always)]
-fn in_flight(key: u64) -> Option<*mut InFlight> {
-    let slot = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - IN_FLIGHT_BITS);
-    IN_FLIGHT.get_ptr_mut(slot as u32)
-}
-
-/// Counts for a device that the daemon knows.
-#[inline(always)]
-fn tally(dev: u32, done: &Done, asked: &Asked) {
-    let Some(counts) = counts_of(dev, asked.operation) else { return };
-    let service = done.end - done.start;
+    let service = if now > start { now - start } else { 0 };
     // A disk without statistics leaves it 0; one that is stacked on others may pass theirs on.
-    let waited =
-        if asked.made != 0 && asked.made <= done.start { Some(done.start - asked.made) } else { None };
-    // SAFETY: the element is there for as long as the map is, and no other CPU writes it.
+    let waited = if asked.made != 0 && asked.made <= start { Some(start - asked.made) } else { None };
+    // SAFETY: the element is there for as long as the map is, and no other CPU writes it; of `place` see `claim`.
     unsafe {
         count_in(&raw mut (*counts).service, service);
         if let Some(waited) = waited {
@@ -320,27 +484,37 @@ fn tally(dev: u32, done: &Done, asked: &Asked) {
             ptr::write_volatile(&raw mut (*slowest).ns, ns);
             ptr::write_volatile(&raw mut (*slowest).sector, asked.sector);
             ptr::write_volatile(&raw mut (*slowest).bytes, asked.bytes);
-            ptr::write_volatile(&raw mut (*slowest).pid, done.pid);
+            if let Some(issuer) = issuer_at(place) {
+                ptr::write_volatile(&raw mut (*slowest).issuer, ptr::read_volatile(issuer));
+            }
             add(&raw mut (*slowest).version, 1);
         }
     }
 }
 
+/// Counts a request that the driver gave back: it is in flight no longer.
 #[inline(always)]
-fn requeued(dev: u32, operation: Operation) {
-    if let Some(counts) = counts_of(dev, operation) {
+fn requeued(identity: u64, dev: u32, operation: Operation) {
+    release(identity);
+    if let Some(counts) = group_of(dev).and_then(|group| counts_of(group, operation)) {
         // SAFETY: as in `tally`.
         unsafe { add(&raw mut (*counts).requeues, 1) }
     }
 }
 
-/// What this CPU counts for a device that the daemon knows; shows it one that it doesn't.
+/// What this CPU counts for a group.
 #[inline(always)]
-fn counts_of(dev: u32, operation: Operation) -> Option<*mut DiskCounts> {
+fn counts_of(group: u32, operation: Operation) -> Option<*mut DiskCounts> {
+    let histogram = group * Operation::ALL.len() as u32 + operation as u32;
+    DISKS.get_ptr_mut(histogram * constant(&CPUS) + cpu())
+}
+
+/// The group of a device that the daemon knows; shows it one that it doesn't.
+#[inline(always)]
+fn group_of(dev: u32) -> Option<u32> {
     for slot in device_slots(dev) {
         if let Some(group) = DEVICES.get(slot).and_then(|entry| device_group(*entry, dev)) {
-            let histogram = group * Operation::ALL.len() as u32 + operation as u32;
-            return DISKS.get_ptr_mut(histogram * constant(&CPUS) + cpu());
+            return Some(group);
         }
     }
     if let Some(stranger) = STRANGER.get_ptr_mut(0) {

@@ -13,9 +13,9 @@ use core::ptr;
 use aya_ebpf::{
     EbpfContext,
     bindings::BPF_F_MMAPABLE,
-    macros::{map, raw_tracepoint, tracepoint},
+    macros::{btf_tracepoint, map, raw_tracepoint, tracepoint},
     maps::Array,
-    programs::{RawTracePointContext, TracePointContext},
+    programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
 };
 use ssts_agent_ebpf::{
     kernel::{add, constant, count, count_in, cpu, now, read},
@@ -61,6 +61,36 @@ static RAISE_VEC: u32 = 0;
 static ENTRY_VEC: u32 = 0;
 #[unsafe(no_mangle)]
 static EXIT_VEC: u32 = 0;
+
+#[btf_tracepoint]
+fn btf_hard_entry(_: BtfTracePointContext) -> i32 {
+    hard_began();
+    0
+}
+
+#[btf_tracepoint]
+fn btf_hard_exit(ctx: BtfTracePointContext) -> i32 {
+    hard_ended(ctx.arg::<u64>(0) as u32);
+    0
+}
+
+#[btf_tracepoint]
+fn btf_raise(ctx: BtfTracePointContext) -> i32 {
+    raised(ctx.arg::<u64>(0) as u32);
+    0
+}
+
+#[btf_tracepoint]
+fn btf_soft_entry(ctx: BtfTracePointContext) -> i32 {
+    soft_began(ctx.arg::<u64>(0) as u32);
+    0
+}
+
+#[btf_tracepoint]
+fn btf_soft_exit(ctx: BtfTracePointContext) -> i32 {
+    soft_ended(ctx.arg::<u64>(0) as u32);
+    0
+}
 
 #[raw_tracepoint]
 fn raw_hard_entry(_: RawTracePointContext) -> i32 {

@@ -4,11 +4,11 @@
     reason = "kernel memory and map elements are reached by pointer; the verifier checks each access"
 )]
 
-use core::{panic::PanicInfo, ptr};
+use core::{arch::asm, mem, panic::PanicInfo, ptr};
 
 use aya_ebpf::{helpers, maps::Array};
 
-use crate::shared::{Counts, LATENCY, burner_bit};
+use crate::shared::{Counts, LATENCY, Name, burner_bit};
 
 /// Set by nobody, but the compiler can't know: it keeps the bound check that the verifier wants to see.
 /// As wide as a register, so that the value that is checked is the one that is used.
@@ -26,6 +26,20 @@ pub fn constant<T: Copy>(value: &'static T) -> T {
 pub fn read<T>(base: u64, offset: u32) -> Option<T> {
     // SAFETY: the helper checks the address and copies, so that any value of `base` will do.
     unsafe { helpers::bpf_probe_read_kernel((base + u64::from(offset)) as *const T).ok() }
+}
+
+/// The member `offset` bytes into what `base` points to in the kernel, for programs that are given typed pointers: `base`
+/// is one of their arguments, or a pointer that was read in this way. A load, not a call. 0 when that address is not mapped.
+#[inline(always)]
+pub fn member<T>(base: u64, offset: u32) -> T {
+    // SAFETY: the verifier knows the type and refuses what is not one member of it.
+    unsafe { ptr::read_volatile((base + u64::from(offset)) as *const T) }
+}
+
+/// A task's name, as two words: the verifier takes no wider load.
+#[inline(always)]
+pub fn name(task: u64, offset: u32) -> Name {
+    [member(task, offset), member(task, offset + 8)]
 }
 
 /// Nanoseconds of CLOCK_MONOTONIC.
@@ -47,6 +61,14 @@ pub fn cpu() -> u32 {
 pub fn current() -> Task {
     let ids = helpers::bpf_get_current_pid_tgid();
     Task { tgid: (ids >> 32) as u32, pid: ids as u32 }
+}
+
+/// The name of the task that runs.
+#[inline(always)]
+pub fn own_name() -> Name {
+    let name = helpers::bpf_get_current_comm().unwrap_or_default();
+    // SAFETY: of one size, and valid for any bits.
+    unsafe { mem::transmute::<[u8; 16], Name>(name) }
 }
 
 /// A task, known by its numbers.
@@ -76,6 +98,27 @@ pub fn is_burner(burners: &Array<u64>, tgid: u32) -> bool {
 pub unsafe fn add(number: *mut u64, value: u64) {
     // SAFETY: the caller's promise. Volatile, so that a reader finds writes in their order.
     unsafe { ptr::write_volatile(number, ptr::read_volatile(number).wrapping_add(value)) }
+}
+
+/// Makes a word in a map `new` if it is 0, whatever other CPUs do meanwhile. Linux has the instruction since 5.12.
+///
+/// # Safety
+/// `word` must point to 8 aligned bytes of a map's element.
+#[inline(always)]
+pub unsafe fn take_if_free(word: *mut u64, new: u64) -> bool {
+    let mut found = 0_u64;
+    // SAFETY: the caller's promise. In assembly for Rust gives this target no such operation: compare with r0, which takes
+    // what was there.
+    unsafe {
+        asm!(
+            "r0 = cmpxchg_64({word} + 0, r0, {new})",
+            word = in(reg) word,
+            new = in(reg) new,
+            inlateout("r0") found,
+            options(nostack)
+        );
+    }
+    found == 0
 }
 
 /// Counts `value` in the histogram at `index`, which only this CPU writes.

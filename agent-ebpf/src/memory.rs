@@ -14,13 +14,13 @@ use aya_ebpf::{
     EbpfContext,
     bindings::BPF_F_MMAPABLE,
     helpers,
-    macros::{map, raw_tracepoint, tracepoint},
+    macros::{btf_tracepoint, map, raw_tracepoint, tracepoint},
     maps::{Array, RingBuf},
-    programs::{RawTracePointContext, TracePointContext},
+    programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
 };
 use ssts_agent_ebpf::{
-    kernel::{add, constant, count, cpu, current, is_burner, now, read},
-    shared::{BURNER_WORDS, Counts, Faults, OomKill, Stall},
+    kernel::{add, constant, count, cpu, current, is_burner, member, name, now, own_name, read},
+    shared::{BURNER_WORDS, Counts, Faults, Name, OomKill, Stall},
 };
 
 /// A task that reclaims or compacts.
@@ -76,6 +76,12 @@ static MM_TOTAL_VM: u32 = 0;
 #[unsafe(no_mangle)]
 static VICTIM_PID: u32 = 0;
 
+#[btf_tracepoint]
+fn btf_fault(_: BtfTracePointContext) -> i32 {
+    fault();
+    0
+}
+
 #[raw_tracepoint]
 fn raw_fault(_: RawTracePointContext) -> i32 {
     fault();
@@ -102,9 +108,21 @@ fn fault() {
     }
 }
 
+#[btf_tracepoint]
+fn btf_reclaim_begin(_: BtfTracePointContext) -> i32 {
+    began(0);
+    0
+}
+
 #[raw_tracepoint]
 fn raw_reclaim_begin(_: RawTracePointContext) -> i32 {
     began(0);
+    0
+}
+
+#[btf_tracepoint]
+fn btf_reclaim_end(_: BtfTracePointContext) -> i32 {
+    ended(0, Stall::Reclaim);
     0
 }
 
@@ -114,9 +132,21 @@ fn raw_reclaim_end(_: RawTracePointContext) -> i32 {
     0
 }
 
+#[btf_tracepoint]
+fn btf_compaction_begin(_: BtfTracePointContext) -> i32 {
+    began(1);
+    0
+}
+
 #[raw_tracepoint]
 fn raw_compaction_begin(_: RawTracePointContext) -> i32 {
     began(1);
+    0
+}
+
+#[btf_tracepoint]
+fn btf_compaction_end(_: BtfTracePointContext) -> i32 {
+    compacted();
     0
 }
 
@@ -194,32 +224,48 @@ fn ended(kind: u32, stall: Stall) {
     count(&STALLS, stall as u32 * constant(&CPUS) + cpu(), took);
 }
 
+#[btf_tracepoint]
+fn btf_victim(ctx: BtfTracePointContext) -> i32 {
+    let victim: u64 = ctx.arg(0);
+    if constant(&VICTIM_IS_TASK) == 0 {
+        killed(victim as u32, [0; 2], 0);
+    } else {
+        let mm = member(victim, constant(&TASK_MM));
+        killed(
+            member(victim, constant(&TASK_PID)),
+            name(victim, constant(&TASK_COMM)),
+            member(mm, constant(&MM_TOTAL_VM)),
+        );
+    }
+    0
+}
+
 #[raw_tracepoint]
 fn raw_victim(ctx: RawTracePointContext) -> i32 {
     let victim: u64 = ctx.arg(0);
     if constant(&VICTIM_IS_TASK) == 0 {
-        killed(victim as u32, [0; 16], 0);
+        killed(victim as u32, [0; 2], 0);
         return 0;
     }
-    let (Some(pid), Some(comm)) = (read(victim, constant(&TASK_PID)), read(victim, constant(&TASK_COMM)))
+    let (Some(pid), Some(name)) = (read(victim, constant(&TASK_PID)), read(victim, constant(&TASK_COMM)))
     else {
         return 0;
     };
     let mm = read::<u64>(victim, constant(&TASK_MM)).unwrap_or(0);
-    killed(pid, comm, read(mm, constant(&MM_TOTAL_VM)).unwrap_or(0));
+    killed(pid, name, read(mm, constant(&MM_TOTAL_VM)).unwrap_or(0));
     0
 }
 
 #[tracepoint]
 fn tp_victim(ctx: TracePointContext) -> u32 {
     if let Some(pid) = read(ctx.as_ptr() as u64, constant(&VICTIM_PID)) {
-        killed(pid, [0; 16], 0);
+        killed(pid, [0; 2], 0);
     }
     0
 }
 
 #[inline(always)]
-fn killed(pid: u32, comm: [u8; 16], pages: u64) {
+fn killed(pid: u32, name: Name, pages: u64) {
     let Some(mut record) = OOM_KILLS.reserve::<OomKill>(0) else {
         if let Some(lost) = OOM_KILLS_LOST.get_ptr_mut(0) {
             // SAFETY: `lost` came from a look-up; one victim is marked at a time (oom_lock of mm/oom_kill.c).
@@ -227,13 +273,7 @@ fn killed(pid: u32, comm: [u8; 16], pages: u64) {
         }
         return;
     };
-    record.write(OomKill {
-        pid,
-        asker_pid: current().tgid,
-        comm,
-        asker_comm: helpers::bpf_get_current_comm().unwrap_or_default(),
-        pages,
-    });
+    record.write(OomKill { pid, asker_pid: current().tgid, name, asker_name: own_name(), pages });
     record.submit(0);
 }
 

@@ -13,13 +13,13 @@ use core::ptr;
 use aya_ebpf::{
     EbpfContext,
     bindings::BPF_F_MMAPABLE,
-    macros::{map, raw_tracepoint, tracepoint},
+    macros::{btf_tracepoint, map, raw_tracepoint, tracepoint},
     maps::Array,
-    programs::{RawTracePointContext, TracePointContext},
+    programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
 };
 use ssts_agent_ebpf::{
-    kernel::{Task, add, constant, count, cpu, current, is_burner, now, read},
-    shared::{BURNER_WORDS, Core, Counts, PREEMPTER_PROBES, PREEMPTER_SLOTS, Preempter, Preempters},
+    kernel::{Task, add, constant, count, cpu, current, is_burner, member, name, now, read},
+    shared::{BURNER_WORDS, Core, Counts, Name, PREEMPTER_PROBES, PREEMPTER_SLOTS, Preempter, Preempters},
 };
 
 /// Since when each task waits, by the low bits of its pid: the other bits of the pid, so that a task never takes
@@ -61,7 +61,7 @@ static TASK_PID: u32 = 0;
 /// `task_struct.comm`.
 #[unsafe(no_mangle)]
 static TASK_COMM: u32 = 0;
-/// Whether the raw sched_switch passes the previous task's state (since Linux 5.18), and where else it stands in a task.
+/// Whether sched_switch passes the previous task's state (since Linux 5.18), and where else it stands in a task.
 #[unsafe(no_mangle)]
 static SWITCH_HAS_STATE: u32 = 0;
 #[unsafe(no_mangle)]
@@ -84,6 +84,36 @@ static SWITCH_PREEMPTED: u32 = 0;
 /// The task whose waits are counted apart at the start, to see whether the probe tells the truth.
 #[unsafe(no_mangle)]
 static CANARY_PID: u32 = 0;
+
+#[btf_tracepoint]
+fn btf_wakeup(ctx: BtfTracePointContext) -> i32 {
+    woken(member(ctx.arg(0), constant(&TASK_PID)));
+    0
+}
+
+#[btf_tracepoint]
+fn btf_wakeup_new(ctx: BtfTracePointContext) -> i32 {
+    woken(member(ctx.arg(0), constant(&TASK_PID)));
+    0
+}
+
+#[btf_tracepoint]
+fn btf_switch(ctx: BtfTracePointContext) -> i32 {
+    let (preempted, previous, next): (u64, u64, u64) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    let state = if constant(&SWITCH_HAS_STATE) != 0 {
+        ctx.arg::<u64>(3) & 0xffff_ffff
+    } else if constant(&TASK_STATE_SIZE) == 4 {
+        member::<u32>(previous, constant(&TASK_STATE)).into()
+    } else {
+        member(previous, constant(&TASK_STATE))
+    };
+    let task =
+        |task| Task { tgid: member(task, constant(&TASK_PID) + 4), pid: member(task, constant(&TASK_PID)) };
+    // The tracepoint passes a bool: only its low byte is defined.
+    let runnable = preempted as u8 != 0 || state == 0;
+    switched(task(previous), runnable, task(next), || Some(name(next, constant(&TASK_COMM))));
+    0
+}
 
 #[raw_tracepoint]
 fn raw_wakeup(ctx: RawTracePointContext) -> i32 {
@@ -109,7 +139,8 @@ fn raw_switch(ctx: RawTracePointContext) -> i32 {
     // The tracepoint passes a bool: only its low byte is defined.
     let runnable = preempted as u8 != 0 || state(&ctx, previous) == Some(0);
     if let Some([pid, tgid]) = read::<[u32; 2]>(next, constant(&TASK_PID)) {
-        switched(runnable, Task { tgid, pid }, (next, constant(&TASK_COMM)));
+        // The tracepoint comes before the switch.
+        switched(current(), runnable, Task { tgid, pid }, || read(next, constant(&TASK_COMM)));
     }
     0
 }
@@ -155,7 +186,8 @@ fn tp_switch(ctx: TracePointContext) -> u32 {
     let next = read(record, constant(&SWITCH_NEXT_PID));
     if let (Some(state), Some(pid)) = (state, next) {
         let runnable = state == 0 || state & u64::from(constant(&SWITCH_PREEMPTED)) != 0;
-        switched(runnable, Task { tgid: 0, pid }, (record, constant(&SWITCH_NEXT_COMM)));
+        let next = Task { tgid: 0, pid };
+        switched(current(), runnable, next, || read(record, constant(&SWITCH_NEXT_COMM)));
     }
     0
 }
@@ -169,18 +201,16 @@ fn woken(pid: u32) {
     }
 }
 
-/// The current task leaves the core, to wait for it again if `runnable`; `next` gets it. `comm`: where the name of `next`
-/// stands, as base and offset.
+/// `previous` leaves the core, to wait for it again if `runnable`; `next` gets it. `name`: that of `next`, asked for where a
+/// burner loses its core.
 ///
 /// A task that leaves to sleep may have been woken already: the scheduler gives up its lock while it looks for `next`
 /// (delayed dequeue, Linux 6.12). So a wake-up's start stays. That of a preemption can be there only if the switch to
 /// the task was missed.
 #[inline(always)]
-fn switched(runnable: bool, next: Task, comm: (u64, u32)) {
+fn switched(previous: Task, runnable: bool, next: Task, name: impl FnOnce() -> Option<Name>) {
     let now = now();
-    // The tracepoint comes before the switch.
-    let previous = current();
-    account(now, previous, runnable, next, comm);
+    account(now, previous, runnable, next, name);
     let (previous, next) = (previous.pid, next.pid);
     if let Some(slot) = slot(previous) {
         if runnable {
@@ -203,7 +233,7 @@ fn switched(runnable: bool, next: Task, comm: (u64, u32)) {
 
 /// The time since the latest switch belongs to `previous`. A switch that was missed in between makes that wrong once.
 #[inline(always)]
-fn account(now: u64, previous: Task, runnable: bool, next: Task, comm: (u64, u32)) {
+fn account(now: u64, previous: Task, runnable: bool, next: Task, name: impl FnOnce() -> Option<Name>) {
     let Some(core) = CORES.get_ptr_mut(cpu()) else { return };
     // SAFETY: the element is there for as long as the map is, and no other CPU writes it. Volatile, for readers see the
     // writes in this order: `began` before, `switches` after all others.
@@ -225,7 +255,7 @@ fn account(now: u64, previous: Task, runnable: bool, next: Task, comm: (u64, u32
             if is_burner(&BURNERS, previous.tgid) {
                 add(&raw mut (*core).burner_ns, elapsed);
                 if runnable && next.pid != 0 {
-                    new_preempter = begin_preemption(next.pid, comm);
+                    new_preempter = begin_preemption(next.pid, name());
                 }
             }
         }
@@ -241,7 +271,7 @@ fn account(now: u64, previous: Task, runnable: bool, next: Task, comm: (u64, u32
 
 /// Counts that task `pid` took this core from a burner. Gives one more than its slot, 0 if there is none for it.
 #[inline(always)]
-fn begin_preemption(pid: u32, (base, offset): (u64, u32)) -> u64 {
+fn begin_preemption(pid: u32, name: Option<Name>) -> u64 {
     let Some(preempters) = PREEMPTERS.get_ptr_mut(cpu()) else { return 0 };
     for probe in 0..PREEMPTER_PROBES {
         let slot = (pid + probe) & (PREEMPTER_SLOTS - 1);
@@ -256,8 +286,8 @@ fn begin_preemption(pid: u32, (base, offset): (u64, u32)) -> u64 {
             }
             if owner == 0 || owner == pid {
                 // Tasks begin with the name of another.
-                if let Some(name) = read::<[u8; 16]>(base, offset) {
-                    (*preempter).comm = name;
+                if let Some(name) = name {
+                    ptr::write_volatile(&raw mut (*preempter).name, name);
                 }
                 let count = &raw mut (*preempter).count;
                 ptr::write_volatile(count, ptr::read_volatile(count).wrapping_add(1));

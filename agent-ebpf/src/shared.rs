@@ -5,6 +5,9 @@ use crate::histogram::Layout;
 /// How the probes' histograms divide latencies in ns: within 6.25 %, up to 68 s.
 pub const LATENCY: Layout = Layout::new(4, 36);
 
+/// A task's name as the kernel has it, padded with zeros: its 16 bytes as two words.
+pub type Name = [u64; 2];
+
 /// One histogram of one CPU, written by that CPU alone and read by the daemon without a system call.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
@@ -54,7 +57,7 @@ pub struct Preempter {
     /// How long it then ran, up to its own next switch.
     pub ns: u64,
     /// Its name.
-    pub comm: [u8; 16],
+    pub name: Name,
 }
 
 /// A power of two.
@@ -158,9 +161,9 @@ pub struct OomKill {
     /// The process that asked for memory when there was none.
     pub asker_pid: u32,
     /// The victim's name; empty where the kernel doesn't pass it.
-    pub comm: [u8; 16],
+    pub name: Name,
     /// The name of the thread that asked.
-    pub asker_comm: [u8; 16],
+    pub asker_name: Name,
     /// Pages that the victim had mapped; 0 where the kernel doesn't pass it.
     pub pages: u64,
 }
@@ -183,9 +186,10 @@ pub struct DiskCounts {
     pub slowest: SlowRequest,
 }
 
-const _: () = assert!(size_of::<DiskCounts>() == 3 * 2_176 + 64);
+const _: () = assert!(size_of::<DiskCounts>() == 3 * 2_176 + 128);
 
-/// How much of a `struct request` the block probe reads: all members that it needs are at its beginning.
+/// How much of a `struct request` is read at once where its members can't be reached: all that are needed are at its
+/// beginning.
 pub const REQUEST_HEAD: u32 = 128;
 
 /// One request, as an example.
@@ -198,8 +202,8 @@ pub struct SlowRequest {
     pub sector: u64,
     /// Its size.
     pub bytes: u64,
-    /// The process that issued it.
-    pub pid: u64,
+    /// Who issued it.
+    pub issuer: Issuer,
     /// Goes up before and after a change: odd while there is one.
     pub version: u64,
 }
@@ -276,6 +280,68 @@ pub const fn drop_key(place: Place, reason: u32) -> u64 {
     (place.0 as u64) << 32 | reason as u64
 }
 
+/// Requests in flight stand in a table of so many sets, of [`IN_FLIGHT_WAYS`] slots each: 16,384 together.
+pub const IN_FLIGHT_SETS: u32 = 1 << IN_FLIGHT_SET_BITS;
+
+const IN_FLIGHT_SET_BITS: u32 = 11;
+
+/// The slots that a request may stand in: two cache lines.
+pub const IN_FLIGHT_WAYS: usize = 8;
+
+/// Bits of a key in flight that tell the disk; those above tell the request.
+const GROUP_BITS: u32 = 10;
+
+/// Identifies a request in flight, with its disk's group of histograms. Never 0. Of `identity`, the low 54 bits count.
+#[inline(always)]
+pub const fn in_flight_key(identity: u64, group: u32) -> u64 {
+    identity << GROUP_BITS | (group as u64 + 1)
+}
+
+/// The identity of a request by its address: what all addresses have in common is left out. The upper 7 bits of the
+/// kernel's are alike on every architecture that we build for, and requests are aligned to 8 bytes.
+#[inline(always)]
+pub const fn identity_of_address(request: u64) -> u64 {
+    request >> 3
+}
+
+/// Whether a key is that of a request, whatever its disk. No `identity` is 0 in its low 54 bits.
+#[inline(always)]
+pub const fn is_key_of(key: u64, identity: u64) -> bool {
+    (key ^ identity << GROUP_BITS) >> GROUP_BITS == 0
+}
+
+/// The group that a key tells; of an empty slot, none that there is.
+#[inline(always)]
+pub const fn group_of_key(key: u64) -> u32 {
+    (key as u32 & ((1 << GROUP_BITS) - 1)).wrapping_sub(1)
+}
+
+/// The set that a request stands in.
+#[inline(always)]
+pub const fn in_flight_set(identity: u64) -> u32 {
+    ((identity << GROUP_BITS).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - IN_FLIGHT_SET_BITS)) as u32
+}
+
+/// A slot for a request in flight.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct InFlight {
+    /// As [`in_flight_key`] makes it; 0 while the slot is free.
+    pub key: u64,
+    /// When the request was issued, CLOCK_MONOTONIC in ns. Written right after the key.
+    pub since_ns: u64,
+}
+
+/// Who issued the request in a slot.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Issuer {
+    /// The process.
+    pub pid: u64,
+    /// The thread's name.
+    pub name: Name,
+}
+
 /// What a request to a block device asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
@@ -343,6 +409,19 @@ mod tests {
         for (index, operation) in Operation::ALL.into_iter().enumerate() {
             assert_eq!(operation as usize, index, "{}", operation.name());
         }
+    }
+
+    #[test]
+    fn a_key_tells_a_request_from_its_neighbours_and_its_disk() {
+        let [one, next] = [0xffff_8881_0123_4540, 0xffff_8881_0123_4548].map(identity_of_address);
+        for group in [0, 63] {
+            let key = in_flight_key(one, group);
+            assert!(is_key_of(key, one) && !is_key_of(key, next));
+            assert_eq!(group_of_key(key), group);
+        }
+        assert!(!is_key_of(0, one));
+        assert_eq!(group_of_key(0), u32::MAX);
+        assert!(in_flight_set(one) < IN_FLIGHT_SETS);
     }
 
     #[test]

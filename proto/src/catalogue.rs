@@ -185,7 +185,7 @@ catalogue! {
     BLOCK_LATENCY = "block.latency", "ns", Histogram, ["device", "operation"],
         "From a request's issue to the device to its completion: block probe.";
     BLOCK_QUEUE = "block.queue", "ns", Histogram, ["device", "operation"],
-        "From a request's making to its issue to the device: block probe, by raw tracepoints.";
+        "From a request's making to its issue to the device: block probe, by BTF or raw tracepoints.";
     BLOCK_SIZE = "block.size", "By", Histogram, ["device", "operation"], "Sizes of requests: block probe.";
     BLOCK_ERRORS = "block.errors", "1", Counter, ["device", "operation"],
         "Requests that were completed with an error: block probe.";
@@ -197,6 +197,8 @@ catalogue! {
         "Where that request began, in sectors of 512 bytes: block probe.";
     BLOCK_SLOWEST_SIZE = "block.slowest.size", "By", Gauge, ["device"], "Its size: block probe.";
     BLOCK_SLOWEST_PID = "block.slowest.pid", "1", Gauge, ["device"], "The process that issued it: block probe.";
+    BLOCK_IN_FLIGHT = "block.in_flight", "1", Gauge, ["device"],
+        "Requests that were issued to the device and not completed yet: block probe.";
     RUNQUEUE_LATENCY = "runqueue.latency", "ns", Histogram, ["cpu"],
         "From the moment a task could run to the moment it ran, by the core it ran on: scheduler probe.";
     SCHED_TIME = "sched.time", "s", Counter, ["cpu", "who"],
@@ -243,6 +245,7 @@ catalogue! {
     PROBE_EVENT_RATE = "probe.event_rate", "1/s", Gauge, ["probe"], "Events a second in the latest measurement.";
     PROBE_CORE_SHARE = "probe.core_share", "1", Gauge, ["probe"],
         "What a probe's programs took of one core in the latest measurement: 0.01 is 1 %.";
+    PROBE_LOST = "probe.lost", "1", Counter, ["probe"], "Events that a probe saw and had no room to note.";
 
     BURNER_PREPARED = "burner.prepared", "1", Gauge, ["burner", "kind"],
         "How much of what has to be done before it can burn is done, 0 to 1.";

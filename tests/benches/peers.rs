@@ -31,6 +31,8 @@ mod metrics;
 mod network;
 #[path = "peers/peer.rs"]
 mod peer;
+#[path = "peers/probes.rs"]
+mod probes;
 #[path = "peers/record.rs"]
 mod record;
 #[path = "peers/round_trip.rs"]
@@ -53,7 +55,7 @@ const BURNS: Duration = Duration::from_millis(1);
 /// Measures one subject.
 type Rows = fn(&Ground, &mut Table);
 /// All subjects, by the names that `make bench BENCH=...` takes.
-const SUBJECTS: [(&str, Rows); 10] = [
+const SUBJECTS: [(&str, Rows); 11] = [
     ("load", load::rows),
     ("times", times::rows),
     ("idle", idle::rows),
@@ -63,6 +65,7 @@ const SUBJECTS: [(&str, Rows); 10] = [
     ("network", network::rows),
     ("http", http::rows),
     ("record", record::rows),
+    ("probes", probes::rows),
     ("metrics", metrics::rows),
 ];
 

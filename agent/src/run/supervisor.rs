@@ -117,6 +117,7 @@ impl<'a> Supervisor<'a> {
         let mut marks = Vec::with_capacity(phase.plans.len());
         let preempted = self.settings.watch.preemptions();
         let oom_kills = self.settings.watch.oom_kills();
+        self.settings.watch.begin_slowest();
         let started = self.start(phase, &mut burners, &mut marks);
         self.board.set(entries(index, &burners));
         let mut culprits = Culprits::default();
@@ -131,6 +132,11 @@ impl<'a> Supervisor<'a> {
         }
         for victim in self.settings.watch.oom_victims_after(oom_kills) {
             self.run.tell(EventKind::Notice, victim.to_string(), []);
+        }
+        if phase.plans.iter().any(|plan| matches!(plan.load, Load::Disk(_))) {
+            for request in self.settings.watch.slowest_requests() {
+                self.run.tell(EventKind::Notice, request.to_string(), []);
+            }
         }
         culprits.preempted_since(&preempted, self.settings.watch.preemptions());
         for (burner_index, burner) in burners.iter().enumerate() {

@@ -147,6 +147,8 @@ pub(crate) struct ProbeOut {
     hooks: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<ProbeCostOut>,
+    /// Events that it saw and had no room to note.
+    lost: u64,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -176,6 +178,7 @@ impl From<&ProbeStatus> for ProbeOut {
             reason: present(&probe.reason),
             hooks: probe.hooks.clone(),
             cost,
+            lost: probe.lost,
         }
     }
 }

@@ -187,6 +187,7 @@ pub(super) fn probes(probes: &[ProbeStatus]) -> Table {
         ("per event", Right),
         ("events/s", Right),
         ("of one core", Right),
+        ("lost", Right),
         ("reason", Left),
     ]);
     for probe in probes {
@@ -202,6 +203,7 @@ pub(super) fn probes(probes: &[ProbeStatus]) -> Table {
             cost.map(|cost| text::nanoseconds(cost.ns_per_event)).unwrap_or_default(),
             cost.map(|cost| text::count(cost.events_per_s)).unwrap_or_default(),
             cost.map(|cost| format!("{} %", text::trimmed(cost.core_share * 100.0, 3))).unwrap_or_default(),
+            if probe.lost > 0 { text::count(probe.lost as f64) } else { String::new() },
             probe.reason.clone(),
         ]);
     }

@@ -17,18 +17,21 @@ use ssts_agent_ebpf::shared::{DEVICE_SLOTS, LATENCY, Operation, REQUEST_HEAD, de
 use ssts_proto::catalogue;
 
 use super::{
-    Attached, Canary, HookChoice,
+    Attached, Canary, Target,
     burner_watch::Shared,
     disk_counts::{SharedDisk, Slow, Tally},
     disks::{self, Disk},
     error::ProbeError,
     gains::Gains,
+    in_flight::InFlight,
     program::{Constants, Definition, Hook, Programs},
+    slowest::{SlowRequest, SlowestSoFar},
     tracefs::Tracefs,
     types::KernelTypes,
     window::{SharedCounts, Window},
 };
 use crate::{
+    clock,
     host::HostRoots,
     observe::{
         frame::Frame,
@@ -42,27 +45,9 @@ pub(super) const NAME: &str = "block";
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/block"));
 
 static HOOKS: [Hook; 3] = [
-    Hook {
-        category: "block",
-        event: "block_rq_requeue",
-        raw: "raw_requeue",
-        recorded: "tp_requeue",
-        optional: false,
-    },
-    Hook {
-        category: "block",
-        event: "block_rq_complete",
-        raw: "raw_complete",
-        recorded: "tp_complete",
-        optional: false,
-    },
-    Hook {
-        category: "block",
-        event: "block_rq_issue",
-        raw: "raw_issue",
-        recorded: "tp_issue",
-        optional: false,
-    },
+    Hook::new("block", "block_rq_requeue", "requeue"),
+    Hook::new("block", "block_rq_complete", "complete"),
+    Hook::new("block", "block_rq_issue", "issue"),
 ];
 
 /// Room for disks that come later, and the most that are kept apart: each has histograms for every CPU.
@@ -70,15 +55,15 @@ const SPARE_DISKS: usize = 4;
 const MOST_DISKS: usize = 64;
 
 /// Loads the probe and tests it.
-pub(super) fn load(roots: &HostRoots, choice: HookChoice, cpus: usize) -> Result<Attached, ProbeError> {
-    let source = BlockLatency::attach(roots, choice, cpus)?;
+pub(super) fn load(target: &Target) -> Result<Attached, ProbeError> {
+    let source = BlockLatency::attach(target)?;
     let canary = source.canary()?;
     Ok(Attached {
         name: NAME,
         programs: source.programs.clone(),
+        shared: Shared { slowest: Some(source.slowest.board().clone()), ..Shared::default() },
         source: Box::new(source),
         canary,
-        shared: Shared::default(),
     })
 }
 
@@ -90,6 +75,10 @@ struct BlockLatency {
     cpus: usize,
     devices: Window<AtomicU64>,
     stranger: Window<AtomicU64>,
+    /// By CPU.
+    lost: Window<AtomicU64>,
+    in_flight: InFlight,
+    slowest: SlowestSoFar,
     /// Which groups of histograms are free.
     free: Vec<u32>,
     tracked: Vec<Tracked>,
@@ -108,6 +97,7 @@ struct Tracked {
     /// By operation; empty until they are described.
     tallies: Vec<Tally>,
     slowest: Option<SlowColumns>,
+    in_flight: Option<Column>,
 }
 
 /// Of the slowest request since the frame before.
@@ -120,27 +110,34 @@ struct SlowColumns {
 }
 
 impl BlockLatency {
-    fn attach(roots: &HostRoots, choice: HookChoice, cpus: usize) -> Result<Self, ProbeError> {
+    fn attach(target: &Target) -> Result<Self, ProbeError> {
+        let (roots, cpus) = (&target.roots, target.cpus);
         let groups = (disks::scan(roots).len() + SPARE_DISKS).min(MOST_DISKS);
         let histograms = groups * Operation::ALL.len() * cpus;
         let definition = Definition {
             name: NAME,
             object: OBJECT,
             hooks: &HOOKS,
-            maps: vec![("DISKS", histograms as u32)],
+            has_btf: true,
+            maps: vec![("DISKS", histograms as u32), ("LOST", cpus as u32)],
             constants: vec![("CPUS", cpus as u32)],
-            raw: raw_constants,
+            typed: typed_constants,
             recorded: recorded_constants,
         };
-        let programs = Programs::attach(&definition, roots, choice)?;
+        let programs = Programs::attach(&definition, target)?;
         let devices = programs.window("DEVICES", DEVICE_SLOTS as usize)?;
         let stranger = programs.window("STRANGER", 1)?;
+        let lost = programs.window("LOST", cpus)?;
+        let in_flight = InFlight::open(&programs, groups)?;
         let mut source = Self {
             programs: Arc::new(programs),
             roots: roots.clone(),
             cpus,
             devices,
             stranger,
+            lost,
+            in_flight,
+            slowest: SlowestSoFar::default(),
             free: (0..groups as u32).rev().collect(),
             tracked: Vec::new(),
             refused: HashSet::new(),
@@ -156,31 +153,41 @@ impl BlockLatency {
         };
         let read = Operation::Read as usize;
         let cpus = self.cpus;
-        let expected = || self.tracked.iter().filter(|tracked| disks.contains(&tracked.disk.name));
-        let mut before: Vec<_> =
-            expected().map(|tracked| Gains::since_now(services(&tracked.counts, read, cpus))).collect();
+        let expected =
+            || self.tracked.iter().filter(|tracked| disks.iter().any(|disk| **disk == *tracked.disk.name));
+        let mut before: Vec<_> = expected()
+            .map(|tracked| {
+                let service = Gains::since_now(services(&tracked.counts, read, cpus));
+                (service, Gains::since_now(sizes(&tracked.counts, read, cpus)))
+            })
+            .collect();
         let start = Instant::now();
         if let Err(error) = read_directly(&path) {
             return Ok(Canary::Untestable(format!("reading {} for a test: {error}", path.display())));
         }
         let elapsed = start.elapsed().as_nanos() as u64;
-        let (mut counted, mut plausible) = (0, false);
-        for (tracked, gains) in expected().zip(&mut before) {
-            gains.take(services(&tracked.counts, read, cpus), |bucket, gain| {
+        let (mut counted, mut in_time, mut sized) = (0, false, false);
+        for (tracked, (service, size)) in expected().zip(&mut before) {
+            service.take(services(&tracked.counts, read, cpus), |bucket, gain| {
                 counted += gain;
-                plausible |= bucket > 0 && LATENCY.lower_bound(bucket as usize) <= elapsed;
+                in_time |= bucket > 0 && LATENCY.lower_bound(bucket as usize) <= elapsed;
+            });
+            size.take(sizes(&tracked.counts, read, cpus), |bucket, _| {
+                sized |= LATENCY.index(PAGE as u64) == bucket as usize;
             });
         }
-        let disks = disks.join(", ");
-        match (counted, plausible) {
-            (0, _) => {
-                Err(ProbeError::Canary(format!("a read of {} from {disks} was not seen", path.display())))
+        let wrong = |what: String| {
+            let (path, disks) = (path.display(), disks.join(", "));
+            Err(ProbeError::Canary(format!("a read of {path} from {disks} {what}")))
+        };
+        match (counted, in_time, sized) {
+            (0, ..) => wrong("was not seen".into()),
+            (_, false, _) => wrong(format!("took {elapsed} ns at most, and was counted as longer")),
+            // Disks that lie below may have larger blocks.
+            (_, _, false) if disks.len() == 1 => {
+                wrong(format!("of {PAGE} bytes was counted as another size"))
             }
-            (_, false) => Err(ProbeError::Canary(format!(
-                "a read of {} from {disks} took {elapsed} ns at most, and was counted as longer",
-                path.display()
-            ))),
-            (_, true) => Ok(Canary::Working),
+            _ => Ok(Canary::Working),
         }
     }
 
@@ -188,13 +195,13 @@ impl BlockLatency {
     fn something_to_read(&self) -> Option<(PathBuf, Vec<String>)> {
         let own = self.roots.proc("self/exe");
         let disks = disks::below(&self.roots, &own);
-        let known = |name: &String| self.tracked.iter().any(|tracked| tracked.disk.name == *name);
+        let known = |name: &String| self.tracked.iter().any(|tracked| *tracked.disk.name == **name);
         if !disks.is_empty() && disks.iter().all(known) && read_directly(&own).is_ok() {
             return Some((own, disks));
         }
         self.tracked.iter().find_map(|tracked| {
-            let node = Path::new("/dev").join(&tracked.disk.name);
-            read_directly(&node).ok().map(|()| (node, vec![tracked.disk.name.clone()]))
+            let node = Path::new("/dev").join(&*tracked.disk.name);
+            read_directly(&node).ok().map(|()| (node, vec![tracked.disk.name.to_string()]))
         })
     }
 
@@ -206,6 +213,7 @@ impl BlockLatency {
             let there = disks.contains(&tracked.disk);
             if !there {
                 self.devices[tracked.slot].store(0, Relaxed);
+                self.in_flight.forget(tracked.group);
                 self.free.push(tracked.group);
             }
             there
@@ -233,12 +241,20 @@ impl BlockLatency {
         let counts = match self.programs.window_at("DISKS", group as usize * len, len) {
             Ok(counts) => counts,
             Err(error) => {
-                tracing::warn!(disk = disk.name, %error, "can't map the disk's histograms");
+                tracing::warn!(disk = &*disk.name, %error, "can't map the disk's histograms");
                 self.free.push(group);
                 return None;
             }
         };
-        let tracked = Tracked { disk: disk.clone(), group, slot, counts, tallies: Vec::new(), slowest: None };
+        let tracked = Tracked {
+            disk: disk.clone(),
+            group,
+            slot,
+            counts,
+            tallies: Vec::new(),
+            slowest: None,
+            in_flight: None,
+        };
         self.devices[slot].store(device_entry(disk.dev, group), Relaxed);
         Some(tracked)
     }
@@ -246,7 +262,7 @@ impl BlockLatency {
 
 impl Tracked {
     fn describe(&mut self, schema: &mut Schema, cpus: usize) {
-        let name = &self.disk.name;
+        let name = &*self.disk.name;
         if self.tallies.is_empty() {
             // What was counted before is left out.
             self.counts.iter().for_each(|counts| _ = counts.slowest.take());
@@ -256,6 +272,7 @@ impl Tracked {
         for (operation, tally) in Operation::ALL.into_iter().zip(&mut self.tallies) {
             tally.describe(schema, name, operation);
         }
+        self.in_flight = Some(schema.column(&catalogue::BLOCK_IN_FLIGHT, &[name]));
         self.slowest = Some(SlowColumns {
             latency: schema.column(&catalogue::BLOCK_SLOWEST_LATENCY, &[name]),
             sector: schema.column(&catalogue::BLOCK_SLOWEST_SECTOR, &[name]),
@@ -264,14 +281,15 @@ impl Tracked {
         });
     }
 
-    fn sample(&mut self, frame: &mut Frame, cpus: usize) {
-        let mut slowest: Option<Slow> = None;
-        for (operation, tally) in self.tallies.iter_mut().enumerate() {
-            if let Some(slow) = tally.sample(part(&self.counts, operation, cpus), frame) {
-                slowest = slowest.filter(|other| other.ns >= slow.ns).or(Some(slow));
+    fn sample(&mut self, frame: &mut Frame, cpus: usize, so_far: &mut SlowestSoFar) {
+        let mut slowest: Option<(Slow, Operation)> = None;
+        for (operation, tally) in Operation::ALL.into_iter().zip(&mut self.tallies) {
+            if let Some(slow) = tally.sample(part(&self.counts, operation as usize, cpus), frame) {
+                slowest = slowest.filter(|(other, _)| other.ns >= slow.ns).or(Some((slow, operation)));
             }
         }
-        let Some((columns, slow)) = self.slowest.zip(slowest) else { return };
+        let Some((columns, (slow, operation))) = self.slowest.zip(slowest) else { return };
+        so_far.note(SlowRequest::new(self.disk.name.clone(), operation, slow));
         frame.set(columns.latency, Ok(slow.ns as f64));
         frame.set(columns.sector, Ok(slow.sector as f64));
         frame.set(columns.size, Ok(slow.bytes as f64));
@@ -286,7 +304,20 @@ impl Source for BlockLatency {
     }
 
     fn sample(&mut self, frame: &mut Frame) {
-        self.tracked.iter_mut().for_each(|tracked| tracked.sample(frame, self.cpus));
+        self.slowest.renew();
+        self.tracked.iter_mut().for_each(|tracked| tracked.sample(frame, self.cpus, &mut self.slowest));
+        self.slowest.show();
+        self.programs.note_lost(self.lost.iter().map(|lost| lost.load(Relaxed)).sum());
+        let counts = self.in_flight.count();
+        for tracked in &self.tracked {
+            if let Some((column, count)) = tracked.in_flight.zip(counts.get(tracked.group as usize)) {
+                frame.set(column, Ok(f64::from(*count)));
+            }
+        }
+        let of_group = |group| self.tracked.iter().find(|tracked| tracked.group == group);
+        self.in_flight.sweep(clock::ns(clock::monotonic()), |group| {
+            of_group(group).is_none_or(|tracked| tracked.disk.is_idle(&self.roots))
+        });
     }
 
     fn changed(&self) -> bool {
@@ -308,16 +339,27 @@ fn services(
     part(counts, operation, cpus).iter().map(|cpu| &cpu.service)
 }
 
+fn sizes(
+    counts: &[SharedDisk],
+    operation: usize,
+    cpus: usize,
+) -> impl Iterator<Item = &SharedCounts> + Clone {
+    part(counts, operation, cpus).iter().map(|cpu| &cpu.size)
+}
+
+/// What the canary reads, in bytes.
+const PAGE: usize = 4_096;
+
 /// Reads the first page of a file or device from the medium itself.
 pub(super) fn read_directly(path: &Path) -> io::Result<()> {
     #[repr(align(4096))]
-    struct Page([u8; 4096]);
+    struct Page([u8; PAGE]);
     let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path)?;
-    let mut page = Box::new(Page([0; 4096]));
+    let mut page = Box::new(Page([0; PAGE]));
     file.read_at(&mut page.0, 0).map(drop)
 }
 
-fn raw_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
+fn typed_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
     if types.argument("block_rq_complete", "request")? != 0 {
         return Err(ProbeError::Prototype { what: "block_rq_complete's request" });
     }
@@ -352,6 +394,8 @@ fn raw_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
         ("DISK_OF_QUEUE", queue_disk.is_some().into()),
         ("QUEUE_DISK", queue_disk.unwrap_or(0)),
         ("DISK_MAJOR", major),
+        ("TASK_TGID", types.member("task_struct", "tgid")?),
+        ("TASK_COMM", types.member("task_struct", "comm")?),
     ])
 }
 
@@ -369,7 +413,11 @@ fn recorded_constants(tracefs: &Tracefs) -> Result<Constants, ProbeError> {
         ])
     })?);
     constants.extend(tracefs.format("block/block_rq_requeue", |format| {
-        Ok([("REQUEUE_DEV", format.offset("dev", 4)?), ("REQUEUE_RWBS", format.offset_of_long("rwbs", 2)?)])
+        Ok([
+            ("REQUEUE_DEV", format.offset("dev", 4)?),
+            ("REQUEUE_SECTOR", format.offset("sector", 8)?),
+            ("REQUEUE_RWBS", format.offset_of_long("rwbs", 2)?),
+        ])
     })?);
     Ok(constants)
 }

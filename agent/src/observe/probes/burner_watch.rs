@@ -17,8 +17,10 @@ use ssts_agent_ebpf::shared::burner_bit;
 use super::{
     oom::{OomBoard, Victim},
     preemptions::{Preempted, PreemptionBoard},
+    slowest::{SlowRequest, SlowestBoard},
     window::Window,
 };
+use crate::clock;
 
 /// What one probe contributes.
 #[derive(Debug, Default)]
@@ -28,6 +30,7 @@ pub(super) struct Shared {
     pub(super) burners: Option<Window<AtomicU64>>,
     pub(super) preemptions: Option<Arc<PreemptionBoard>>,
     pub(super) oom: Option<Arc<OomBoard>>,
+    pub(super) slowest: Option<Arc<SlowestBoard>>,
 }
 
 /// Of all probes. The empty one stands for none.
@@ -39,6 +42,7 @@ pub struct BurnerWatch {
     burners: Vec<Window<AtomicU64>>,
     preemptions: Option<Arc<PreemptionBoard>>,
     oom: Option<Arc<OomBoard>>,
+    slowest: Option<Arc<SlowestBoard>>,
 }
 
 /// Says that a process burns, until dropped.
@@ -55,6 +59,7 @@ impl BurnerWatch {
         self.burners.extend(shared.burners);
         self.preemptions = shared.preemptions.or(self.preemptions.take());
         self.oom = shared.oom.or(self.oom.take());
+        self.slowest = shared.slowest.or(self.slowest.take());
     }
 
     /// The map in which the scheduler probe counts each core's busy time, for as long as it does.
@@ -83,6 +88,18 @@ impl BurnerWatch {
     /// Who took cores from burners since the probe was attached.
     pub(crate) fn preemptions(&self) -> Vec<Preempted> {
         self.preemptions.as_ref().map(|board| board.snapshot()).unwrap_or_default()
+    }
+
+    /// From now on, the slowest request of each disk is wanted anew.
+    pub(crate) fn begin_slowest(&self) {
+        if let Some(board) = &self.slowest {
+            board.begin(clock::ns(clock::monotonic()));
+        }
+    }
+
+    /// The slowest request of each disk since [`Self::begin_slowest`].
+    pub(crate) fn slowest_requests(&self) -> Vec<SlowRequest> {
+        self.slowest.as_ref().map(|board| board.snapshot()).unwrap_or_default()
     }
 
     /// How many victims of the OOM killer the probe has recorded.

@@ -10,7 +10,7 @@ use std::{
 use aya::sys::{Stats, enable_stats};
 use ssts_proto::{
     catalogue,
-    v1::{AbsenceReason, ProbeCost},
+    v1::{AbsenceReason, ProbeCost, ProbeStatus},
 };
 
 use super::{
@@ -26,7 +26,10 @@ use crate::observe::{
 #[derive(Debug)]
 pub(super) struct ProbeCosts {
     probes: Vec<Probe>,
-    statuses: StatusBoard,
+    /// Of all probes: what the board shows, or will with the next tick.
+    statuses: Vec<ProbeStatus>,
+    unshown: bool,
+    board: StatusBoard,
     watch: Arc<BurnerWatch>,
     ledger: Ledger,
     length: Duration,
@@ -58,6 +61,7 @@ struct Columns {
     event_cost: Column,
     event_rate: Column,
     core_share: Column,
+    lost: Column,
 }
 
 #[derive(Debug)]
@@ -70,7 +74,7 @@ struct OpenWindow {
 impl ProbeCosts {
     pub(super) fn new(
         probes: Vec<(&'static str, Arc<Programs>)>,
-        statuses: StatusBoard,
+        board: StatusBoard,
         watch: Arc<BurnerWatch>,
         settings: &ProbeSettings,
         cpus: usize,
@@ -88,7 +92,9 @@ impl ProbeCosts {
         };
         Self {
             probes: probes.into_iter().map(probe).collect(),
-            statuses,
+            statuses: board.snapshot(),
+            unshown: false,
+            board,
             watch,
             ledger: Ledger::new(settings.budget, cpus),
             length: settings.cost_window,
@@ -119,11 +125,14 @@ impl ProbeCosts {
 
     fn close(&mut self, elapsed: Duration) {
         for probe in self.probes.iter_mut().filter(|probe| probe.programs.are_attached()) {
-            if let Some(cost) = probe.end(elapsed) {
-                self.statuses.set_cost(probe.name, cost);
+            let cost = probe.end(elapsed);
+            if let Some(status) = self.statuses.iter_mut().find(|status| status.name == probe.name) {
+                status.cost = cost.or(status.cost);
+                status.lost = probe.programs.lost();
             }
         }
         self.hold_to_budget();
+        self.unshown = true;
     }
 
     fn hold_to_budget(&mut self) {
@@ -149,7 +158,9 @@ impl ProbeCosts {
         if probe.name == sched::NAME {
             self.watch.end_core_busy();
         }
-        self.statuses.take_out(probe.name, reason);
+        if let Some(status) = self.statuses.iter_mut().find(|status| status.name == probe.name) {
+            (status.attached, status.working, status.reason) = (false, false, reason);
+        }
     }
 }
 
@@ -197,6 +208,7 @@ impl Source for ProbeCosts {
                 event_cost: column(&catalogue::PROBE_EVENT_COST),
                 event_rate: column(&catalogue::PROBE_EVENT_RATE),
                 core_share: column(&catalogue::PROBE_CORE_SHARE),
+                lost: column(&catalogue::PROBE_LOST),
             });
         }
     }
@@ -209,10 +221,18 @@ impl Source for ProbeCosts {
         if self.window.is_none() && now >= self.next {
             self.open(now);
         }
+        if self.unshown {
+            self.unshown = !self.board.show(&self.statuses);
+        }
         for probe in &self.probes {
             let Some(columns) = probe.columns else { continue };
             frame.set(columns.events, probe.reading(probe.events as f64));
             frame.set(columns.time, probe.reading(probe.time.as_secs_f64()));
+            let lost = match probe.measured {
+                Err(AbsenceReason::Gone) => Err(AbsenceReason::Gone),
+                _ => Ok(probe.programs.lost() as f64),
+            };
+            frame.set(columns.lost, lost);
             let Some(cost) = probe.latest else { continue };
             frame.set(columns.event_cost, probe.reading(cost.ns_per_event));
             frame.set(columns.event_rate, probe.reading(cost.events_per_s));

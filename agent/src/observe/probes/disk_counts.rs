@@ -6,7 +6,7 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed},
 };
 
-use ssts_agent_ebpf::shared::{DiskCounts, LATENCY, Operation, SlowRequest};
+use ssts_agent_ebpf::shared::{DiskCounts, LATENCY, Name, Operation, SlowRequest};
 use ssts_proto::catalogue;
 
 use super::{
@@ -24,7 +24,7 @@ use crate::observe::{
 pub(super) struct SharedDisk {
     pub(super) service: SharedCounts,
     queue: SharedCounts,
-    size: SharedCounts,
+    pub(super) size: SharedCounts,
     errors: AtomicU64,
     requeues: AtomicU64,
     pub(super) slowest: SharedSlow,
@@ -38,6 +38,7 @@ pub(super) struct SharedSlow {
     sector: AtomicU64,
     bytes: AtomicU64,
     pid: AtomicU64,
+    name: [AtomicU64; 2],
     version: AtomicU64,
 }
 
@@ -54,6 +55,8 @@ pub(super) struct Slow {
     pub(super) sector: u64,
     pub(super) bytes: u64,
     pub(super) pid: u64,
+    /// Of the thread that issued it.
+    pub(super) name: Name,
 }
 
 impl SharedSlow {
@@ -68,6 +71,7 @@ impl SharedSlow {
             sector: self.sector.load(Acquire),
             bytes: self.bytes.load(Acquire),
             pid: self.pid.load(Acquire),
+            name: [self.name[0].load(Acquire), self.name[1].load(Acquire)],
         };
         if version % 2 == 1 || self.version.load(Relaxed) != version {
             return None;
@@ -153,11 +157,12 @@ mod tests {
     #[test]
     fn an_example_is_taken_once_and_never_half_written() {
         let [ns, sector, bytes, pid, version] = [7, 8, 4_096, 42, 2].map(AtomicU64::new);
-        let slow = SharedSlow { ns, sector, bytes, pid, version };
+        let name = [1, 2].map(AtomicU64::new);
+        let slow = SharedSlow { ns, sector, bytes, pid, name, version };
         slow.version.store(3, Relaxed);
         assert_eq!(slow.take(), None);
         slow.version.store(4, Relaxed);
-        assert_eq!(slow.take(), Some(Slow { ns: 7, sector: 8, bytes: 4_096, pid: 42 }));
+        assert_eq!(slow.take(), Some(Slow { ns: 7, sector: 8, bytes: 4_096, pid: 42, name: [1, 2] }));
         assert_eq!(slow.take(), None);
     }
 }

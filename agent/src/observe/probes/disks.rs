@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use nix::sys::stat;
@@ -15,9 +16,17 @@ use crate::host::HostRoots;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Disk {
     /// The kernel's name, such as `nvme0n1`.
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
     /// Its number as the kernel has it: 12 bits major, 20 bits minor.
     pub(super) dev: u32,
+}
+
+impl Disk {
+    /// Whether the kernel says that it has nothing in flight: reads and writes, as sysfs counts them.
+    pub(super) fn is_idle(&self, roots: &HostRoots) -> bool {
+        let path = roots.sys("block").join(self.name.replace('/', "!")).join("inflight");
+        fs::read_to_string(path).is_ok_and(|counts| counts.split_whitespace().all(|count| count == "0"))
+    }
 }
 
 /// The disks that hold something, by name.
@@ -36,7 +45,7 @@ fn disk_at(folder: &Path) -> Option<Disk> {
     let dev = fs::read_to_string(folder.join("dev")).ok()?;
     let (major, minor) = dev.trim().split_once(':')?;
     let (major, minor): (u32, u32) = (major.parse().ok()?, minor.parse().ok()?);
-    Some(Disk { name: name_of(folder)?, dev: major << 20 | minor })
+    Some(Disk { name: name_of(folder)?.into(), dev: major << 20 | minor })
 }
 
 /// sysfs writes `!` for the slash of names such as `cciss/c0d0`.
@@ -110,6 +119,18 @@ mod tests {
                 Disk { name: "sda".into(), dev: 8 << 20 }
             ]
         );
+    }
+
+    #[test]
+    fn a_disk_is_idle_when_the_kernel_says_so() {
+        let (root, roots) = tree();
+        let disk = scan(&roots).remove(0);
+        let path = root.path().join("block/cciss!c0d0/inflight");
+        assert!(!disk.is_idle(&roots), "not known");
+        fs::write(&path, "       0        3\n").unwrap();
+        assert!(!disk.is_idle(&roots));
+        fs::write(&path, "       0        0\n").unwrap();
+        assert!(disk.is_idle(&roots));
     }
 
     #[test]

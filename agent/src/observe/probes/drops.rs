@@ -13,7 +13,7 @@ use ssts_agent_ebpf::shared::Place;
 use ssts_proto::catalogue;
 
 use super::{
-    Attached, Canary, HookChoice,
+    Attached, Canary, Target,
     burner_watch::Shared,
     drop_counts::DropReader,
     error::ProbeError,
@@ -22,21 +22,17 @@ use super::{
     tracefs::Tracefs,
     types::KernelTypes,
 };
-use crate::{
-    host::HostRoots,
-    observe::{
-        frame::Frame,
-        schema::{Column, Schema},
-        source::Source,
-    },
+use crate::observe::{
+    frame::Frame,
+    schema::{Column, Schema},
+    source::Source,
 };
 
 pub(super) const NAME: &str = "drops";
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/drops"));
 
-static HOOKS: [Hook; 1] =
-    [Hook { category: "skb", event: "kfree_skb", raw: "raw_drop", recorded: "tp_drop", optional: false }];
+static HOOKS: [Hook; 1] = [Hook::new("skb", "kfree_skb", "drop")];
 
 /// include/net/dropreason-core.h
 const ENUM: &str = "skb_drop_reason";
@@ -49,8 +45,8 @@ const DATAGRAMS: u64 = 8;
 const OTHER: &str = "other";
 
 /// Loads the probe and tests it.
-pub(super) fn load(roots: &HostRoots, choice: HookChoice, cpus: usize) -> Result<Attached, ProbeError> {
-    let mut source = PacketDrops::attach(roots, choice, cpus)?;
+pub(super) fn load(target: &Target) -> Result<Attached, ProbeError> {
+    let mut source = PacketDrops::attach(target)?;
     let canary = source.canary()?;
     Ok(Attached {
         name: NAME,
@@ -77,7 +73,8 @@ struct PacketDrops {
 }
 
 impl PacketDrops {
-    fn attach(roots: &HostRoots, choice: HookChoice, cpus: usize) -> Result<Self, ProbeError> {
+    fn attach(target: &Target) -> Result<Self, ProbeError> {
+        let (roots, cpus) = (&target.roots, target.cpus);
         let path = roots.proc("self/ns/net");
         // Names of inodes in nsfs are numbers of 32 bits: include/linux/ns_common.h.
         let namespace = fs::metadata(&path)
@@ -87,12 +84,13 @@ impl PacketDrops {
             name: NAME,
             object: OBJECT,
             hooks: &HOOKS,
+            has_btf: false,
             maps: vec![("DROPS", cpus as u32)],
             constants: vec![("OWN_NAMESPACE", namespace)],
-            raw: raw_constants,
+            typed: typed_constants,
             recorded: recorded_constants,
         };
-        let programs = Programs::attach(&definition, roots, choice)?;
+        let programs = Programs::attach(&definition, target)?;
         let reasons = if programs.hooks.iter().any(|hook| hook.starts_with("tracepoint ")) {
             symbols(&Tracefs::open(roots)?)?
         } else {
@@ -202,7 +200,7 @@ fn not_specified(reasons: &[(u32, String)]) -> Result<u32, ProbeError> {
     found.ok_or(ProbeError::NoType { what: format!("{PREFIX}NOT_SPECIFIED") })
 }
 
-fn raw_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
+fn typed_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
     let arguments = types.argument_count("kfree_skb")?;
     if arguments < 3 {
         return Err(ProbeError::NoType {

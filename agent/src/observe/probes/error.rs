@@ -5,6 +5,8 @@ use std::{error::Error, io, path::PathBuf};
 use aya::{EbpfError, programs::ProgramError};
 use thiserror::Error as ThisError;
 
+use super::program::Kind;
+
 /// Why a probe is off.
 #[derive(Debug, ThisError)]
 pub(super) enum ProbeError {
@@ -30,8 +32,8 @@ pub(super) enum ProbeError {
     Denied { what: String },
     #[error("{what}: {reason}")]
     Kernel { what: String, reason: String },
-    #[error("by raw tracepoints: {raw}; by tracepoints: {recorded}")]
-    Neither { raw: Box<ProbeError>, recorded: Box<ProbeError> },
+    #[error("{}", told(.0))]
+    NoKind(Vec<(Kind, ProbeError)>),
     #[error("its test at the start failed: {0}")]
     Canary(String),
 }
@@ -49,6 +51,15 @@ impl ProbeError {
     /// Loading an object failed.
     pub(super) fn object(what: impl Into<String>, error: &EbpfError) -> Self {
         Self::chain(what.into(), error)
+    }
+
+    /// Every kind of hook was refused.
+    pub(super) fn of_all_kinds(mut refusals: Vec<(Kind, Self)>) -> Self {
+        // It is the same privilege that all lack.
+        if let Some(place) = refusals.iter().position(|(_, error)| matches!(error, Self::Denied { .. })) {
+            return refusals.swap_remove(place).1;
+        }
+        if refusals.len() == 1 { refusals.remove(0).1 } else { Self::NoKind(refusals) }
     }
 
     /// The object and its reader don't fit: a fault in the build.
@@ -96,5 +107,39 @@ impl ProbeError {
             cause = error.source();
         }
         Self::Kernel { what, reason }
+    }
+}
+
+/// Each refusal once, with the kinds of hooks that met it.
+fn told(refusals: &[(Kind, ProbeError)]) -> String {
+    let mut parts: Vec<(Vec<&str>, String)> = Vec::new();
+    for (kind, error) in refusals {
+        let (name, reason) = (kind.name(), error.to_string());
+        match parts.iter_mut().find(|(_, told)| *told == reason) {
+            Some((names, _)) => names.push(name),
+            None => parts.push((vec![name], reason)),
+        }
+    }
+    let part = |(names, reason): &(Vec<&str>, String)| format!("by {}: {reason}", names.join(" and "));
+    parts.iter().map(part).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_reason_of_two_kinds_is_told_once() {
+        let none = || ProbeError::NoType { what: "struct request".into() };
+        let refusals = vec![
+            (Kind::Btf, none()),
+            (Kind::Raw, none()),
+            (Kind::Recorded, ProbeError::Prototype { what: "a pid" }),
+        ];
+        assert_eq!(
+            ProbeError::of_all_kinds(refusals).to_string(),
+            "by BTF tracepoints and raw tracepoints: this kernel's types have no struct request; \
+             by tracepoints: this kernel passes a pid in another place than any known one"
+        );
     }
 }

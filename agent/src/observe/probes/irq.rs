@@ -15,7 +15,7 @@ use ssts_agent_ebpf::shared::{HardInterrupts, LATENCY, SOFT_VECTORS, SoftInterru
 use ssts_proto::catalogue;
 
 use super::{
-    Attached, Canary, HookChoice,
+    Attached, Canary, Target,
     burner_watch::Shared,
     cpus,
     error::ProbeError,
@@ -39,35 +39,11 @@ pub(super) const NAME: &str = "irq";
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/irq"));
 
 static HOOKS: [Hook; 5] = [
-    Hook {
-        category: "irq",
-        event: "irq_handler_exit",
-        raw: "raw_hard_exit",
-        recorded: "tp_hard_exit",
-        optional: false,
-    },
-    Hook {
-        category: "irq",
-        event: "irq_handler_entry",
-        raw: "raw_hard_entry",
-        recorded: "tp_hard_entry",
-        optional: false,
-    },
-    Hook {
-        category: "irq",
-        event: "softirq_exit",
-        raw: "raw_soft_exit",
-        recorded: "tp_soft_exit",
-        optional: false,
-    },
-    Hook {
-        category: "irq",
-        event: "softirq_entry",
-        raw: "raw_soft_entry",
-        recorded: "tp_soft_entry",
-        optional: false,
-    },
-    Hook { category: "irq", event: "softirq_raise", raw: "raw_raise", recorded: "tp_raise", optional: false },
+    Hook::new("irq", "irq_handler_exit", "hard_exit"),
+    Hook::new("irq", "irq_handler_entry", "hard_entry"),
+    Hook::new("irq", "softirq_exit", "soft_exit"),
+    Hook::new("irq", "softirq_entry", "soft_entry"),
+    Hook::new("irq", "softirq_raise", "raise"),
 ];
 
 /// Names of the vectors, as /proc/softirqs has them: softirq_to_name of kernel/softirq.c.
@@ -114,8 +90,8 @@ const _: () = assert!(size_of::<SharedSoft>() == size_of::<SoftInterrupts>());
 unsafe impl Element for SharedSoft {}
 
 /// Loads the probe and tests it.
-pub(super) fn load(roots: &HostRoots, choice: HookChoice, possible: usize) -> Result<Attached, ProbeError> {
-    let source = Interrupts::attach(roots, choice, possible)?;
+pub(super) fn load(target: &Target) -> Result<Attached, ProbeError> {
+    let source = Interrupts::attach(target)?;
     let canary = source.canary()?;
     Ok(Attached {
         name: NAME,
@@ -164,13 +140,15 @@ struct OnlineCpu {
 }
 
 impl Interrupts {
-    fn attach(roots: &HostRoots, choice: HookChoice, cpus: usize) -> Result<Self, ProbeError> {
+    fn attach(target: &Target) -> Result<Self, ProbeError> {
+        let (roots, cpus) = (&target.roots, target.cpus);
         let numbers = (highest_number(roots) + 1 + SPARE_NUMBERS).min(MOST_NUMBERS);
         let vectors = VECTORS.len();
         let definition = Definition {
             name: NAME,
             object: OBJECT,
             hooks: &HOOKS,
+            has_btf: true,
             maps: vec![
                 ("OPEN", cpus as u32),
                 ("HARD", (cpus * numbers) as u32),
@@ -178,10 +156,10 @@ impl Interrupts {
                 ("SOFT", (cpus * vectors) as u32),
             ],
             constants: vec![("NUMBERS", numbers as u32)],
-            raw: raw_constants,
+            typed: typed_constants,
             recorded: recorded_constants,
         };
-        let programs = Programs::attach(&definition, roots, choice)?;
+        let programs = Programs::attach(&definition, target)?;
         let hard_duration = programs.window::<SharedCounts>("HARD_DURATION", cpus)?;
         let soft = programs.window::<SharedSoft>("SOFT", cpus * vectors)?;
         let vector = |vector| Vector {
@@ -290,7 +268,8 @@ impl Source for Interrupts {
         self.seen = active.len();
         let column = |index: usize| {
             let (cpu, irq) = ((index / self.numbers).to_string(), index % self.numbers);
-            let labels = [&cpu, &*name_of(&self.roots, irq)];
+            let name = name_of(&self.roots, irq, self.numbers);
+            let labels = [&*cpu, &*name];
             let count = schema.column(&catalogue::IRQ_HARD_COUNT, &labels);
             (index, count, schema.column(&catalogue::IRQ_HARD_TIME, &labels))
         };
@@ -334,8 +313,12 @@ fn of_vector(soft: &[SharedSoft], vector: usize) -> impl Iterator<Item = &Shared
     soft.iter().skip(vector).step_by(VECTORS.len())
 }
 
-/// The number of an interrupt with the names of its handlers, as sysfs shows them since Linux 4.9.
-fn name_of(roots: &HostRoots, irq: usize) -> String {
+/// The number of an interrupt with the names of its handlers, as sysfs shows them since Linux 4.9. The last of `numbers`
+/// stands for all that are too large to be kept apart.
+fn name_of(roots: &HostRoots, irq: usize, numbers: usize) -> String {
+    if irq + 1 == numbers {
+        return "other".into();
+    }
     let actions = fs::read_to_string(roots.sys(format!("kernel/irq/{irq}/actions"))).unwrap_or_default();
     format!("{irq} {}", actions.trim()).trim_end().to_owned()
 }
@@ -355,7 +338,7 @@ fn counts_of(text: &str) -> Vec<u64> {
 }
 
 /// All arguments are plain numbers.
-fn raw_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
+fn typed_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
     if types.argument_count("softirq_entry")? != 1 || types.argument("irq_handler_exit", "irqaction")? != 1 {
         return Err(ProbeError::Prototype { what: "the number of an interrupt" });
     }
@@ -375,6 +358,18 @@ fn recorded_constants(tracefs: &Tracefs) -> Result<Constants, ProbeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_too_large_to_be_kept_apart_share_a_label_that_says_so() {
+        let sys = tempfile::tempdir().unwrap();
+        let roots = HostRoots { sys: sys.path().into(), ..HostRoots::default() };
+        for irq in [9, 99] {
+            fs::create_dir_all(sys.path().join(format!("kernel/irq/{irq}"))).unwrap();
+            fs::write(sys.path().join(format!("kernel/irq/{irq}/actions")), "acpi\n").unwrap();
+        }
+        assert_eq!(highest_number(&roots), 99);
+        assert_eq!([9, 10, 99].map(|irq| name_of(&roots, irq, 100)), ["9 acpi", "10", "other"]);
+    }
 
     #[test]
     fn counts_of_all_cpus_are_summed() {

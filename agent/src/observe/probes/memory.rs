@@ -14,7 +14,7 @@ use ssts_agent_ebpf::shared::{BURNER_WORDS, Faults, LATENCY, Stall};
 use ssts_proto::catalogue;
 
 use super::{
-    Attached, Canary, HookChoice,
+    Attached, Canary, Target,
     burner_watch::{Shared, set_burner},
     error::ProbeError,
     gains::Gains,
@@ -24,13 +24,10 @@ use super::{
     types::KernelTypes,
     window::{Element, SharedCounts, Window},
 };
-use crate::{
-    host::HostRoots,
-    observe::{
-        frame::{BucketGain, Frame},
-        schema::{Column, HistogramColumn, Schema},
-        source::Source,
-    },
+use crate::observe::{
+    frame::{BucketGain, Frame},
+    schema::{Column, HistogramColumn, Schema},
+    source::Source,
 };
 
 pub(super) const NAME: &str = "memory";
@@ -39,23 +36,14 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/me
 
 static HOOKS: [Hook; 6] = [
     // Of x86 and RISC-V alone.
-    hook("exceptions", "page_fault_user", "raw_fault", "tp_fault").optional(),
-    hook("vmscan", "mm_vmscan_direct_reclaim_end", "raw_reclaim_end", "tp_reclaim_end"),
-    hook("vmscan", "mm_vmscan_direct_reclaim_begin", "raw_reclaim_begin", "tp_reclaim_begin"),
+    Hook::new("exceptions", "page_fault_user", "fault").optional(),
+    Hook::new("vmscan", "mm_vmscan_direct_reclaim_end", "reclaim_end"),
+    Hook::new("vmscan", "mm_vmscan_direct_reclaim_begin", "reclaim_begin"),
     // CONFIG_COMPACTION.
-    hook("compaction", "mm_compaction_end", "raw_compaction_end", "tp_compaction_end").optional(),
-    hook("compaction", "mm_compaction_begin", "raw_compaction_begin", "tp_compaction_begin").optional(),
-    hook("oom", "mark_victim", "raw_victim", "tp_victim"),
+    Hook::new("compaction", "mm_compaction_end", "compaction_end").optional(),
+    Hook::new("compaction", "mm_compaction_begin", "compaction_begin").optional(),
+    Hook::new("oom", "mark_victim", "victim"),
 ];
-
-const fn hook(
-    category: &'static str,
-    event: &'static str,
-    raw: &'static str,
-    recorded: &'static str,
-) -> Hook {
-    Hook { category, event, raw, recorded, optional: false }
-}
 
 /// Pages that the canary touches.
 const PAGES: usize = 64;
@@ -76,8 +64,8 @@ const _: () = assert!(size_of::<SharedFaults>() == size_of::<Faults>());
 unsafe impl Element for SharedFaults {}
 
 /// Loads the probe and tests it.
-pub(super) fn load(roots: &HostRoots, choice: HookChoice, cpus: usize) -> Result<Attached, ProbeError> {
-    let (source, burners) = Memory::attach(roots, choice, cpus)?;
+pub(super) fn load(target: &Target) -> Result<Attached, ProbeError> {
+    let (source, burners) = Memory::attach(target)?;
     let canary = source.canary(&burners)?;
     let shared = Shared { burners: Some(burners), oom: Some(source.oom.clone()), ..Shared::default() };
     Ok(Attached { name: NAME, programs: source.programs.clone(), source: Box::new(source), canary, shared })
@@ -107,22 +95,20 @@ struct Columns {
 }
 
 impl Memory {
-    fn attach(
-        roots: &HostRoots,
-        choice: HookChoice,
-        cpus: usize,
-    ) -> Result<(Self, Window<AtomicU64>), ProbeError> {
+    fn attach(target: &Target) -> Result<(Self, Window<AtomicU64>), ProbeError> {
+        let cpus = target.cpus;
         let histograms = Stall::ALL.len() * cpus;
         let definition = Definition {
             name: NAME,
             object: OBJECT,
             hooks: &HOOKS,
+            has_btf: true,
             maps: vec![("FAULTS", cpus as u32), ("STALLS", histograms as u32)],
             constants: vec![("CPUS", cpus as u32)],
-            raw: raw_constants,
+            typed: typed_constants,
             recorded: recorded_constants,
         };
-        let mut programs = Programs::attach(&definition, roots, choice)?;
+        let mut programs = Programs::attach(&definition, target)?;
         let oom = OomBoard::new(programs.ring("OOM_KILLS")?, programs.window("OOM_KILLS_LOST", 1)?);
         let stalls = programs.window::<SharedCounts>("STALLS", histograms)?;
         let burners = programs.window("BURNERS", BURNER_WORDS as usize)?;
@@ -197,6 +183,7 @@ impl Source for Memory {
             });
         }
         frame.set(columns.oom_kills, Ok(self.oom.count() as f64));
+        self.programs.note_lost(self.oom.lost());
     }
 }
 
@@ -221,7 +208,7 @@ fn part(counts: &[SharedCounts], stall: usize, cpus: usize) -> &[SharedCounts] {
     &counts[stall * cpus..][..cpus]
 }
 
-fn raw_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
+fn typed_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
     // Before Linux 6.9 it passes the task's number.
     let is_task = types.argument("mark_victim", "task_struct").is_ok_and(|place| place == 0);
     Ok(vec![

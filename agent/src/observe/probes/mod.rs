@@ -14,6 +14,7 @@ mod drops;
 mod error;
 mod format;
 mod gains;
+mod in_flight;
 mod irq;
 mod memory;
 mod oom;
@@ -21,6 +22,7 @@ mod perf_event;
 mod preemptions;
 mod program;
 mod sched;
+mod slowest;
 mod status;
 mod tcp;
 #[cfg(test)]
@@ -29,13 +31,20 @@ mod tracefs;
 mod types;
 mod window;
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{cell::OnceCell, sync::Arc, thread, time::Duration};
 
+use aya::{Btf, Endianness};
 use serde::Deserialize;
 use ssts_proto::v1;
 
 pub use self::{budget::Budget, burner_watch::BurnerWatch, status::StatusBoard};
-use self::{budget::Held, burner_watch::Shared, cost::ProbeCosts, error::ProbeError, program::Programs};
+use self::{
+    budget::Held,
+    burner_watch::Shared,
+    cost::ProbeCosts,
+    error::ProbeError,
+    program::{Kind, Programs},
+};
 pub(crate) use self::{burner_watch::BurnerMark, preemptions::Preempted};
 use super::source::Source;
 use crate::host::HostRoots;
@@ -72,13 +81,53 @@ impl Default for ProbeSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HookChoice {
-    /// The cheaper kind where it works, else the other.
+    /// The cheapest kind that works.
     #[default]
     Auto,
+    /// BTF tracepoints, which need the kernel's types too, and a verifier that takes what the programs do.
+    Btf,
     /// Raw tracepoints, which need the kernel's types (CONFIG_DEBUG_INFO_BTF).
     Raw,
     /// Tracepoints, which need tracefs.
     Tracepoint,
+}
+
+impl HookChoice {
+    /// The cheaper before the dearer.
+    fn kinds(self) -> &'static [Kind] {
+        match self {
+            Self::Auto => &[Kind::Btf, Kind::Raw, Kind::Recorded],
+            Self::Btf => &[Kind::Btf],
+            Self::Raw => &[Kind::Raw],
+            Self::Tracepoint => &[Kind::Recorded],
+        }
+    }
+}
+
+/// The kernel that probes are loaded into, and how.
+struct Target {
+    roots: HostRoots,
+    hooks: HookChoice,
+    /// One more than the highest number that a CPU can have.
+    cpus: usize,
+    /// The kernel's types as the loader wants them: once for all probes, for they take a while.
+    btf: OnceCell<Btf>,
+}
+
+impl Target {
+    fn new(roots: &HostRoots, hooks: HookChoice, cpus: usize) -> Self {
+        Self { roots: roots.clone(), hooks, cpus, btf: OnceCell::new() }
+    }
+
+    fn btf(&self) -> Result<&Btf, ProbeError> {
+        if let Some(btf) = self.btf.get() {
+            return Ok(btf);
+        }
+        let path = self.roots.sys("kernel/btf/vmlinux");
+        let btf = Btf::parse_file(&path, Endianness::default())
+            .map_err(|error| ProbeError::NoTypes { path, reason: error.to_string() })?;
+        Ok(self.btf.get_or_init(|| btf))
+    }
 }
 
 /// The probes that could be loaded, and the statuses of all.
@@ -110,7 +159,7 @@ enum Canary {
     Untestable(String),
 }
 
-type Load = fn(&HostRoots, HookChoice, usize) -> Result<Attached, ProbeError>;
+type Load = fn(&Target) -> Result<Attached, ProbeError>;
 
 /// How often a probe is loaded whose test fails, and how long a failure is left to pass.
 ///
@@ -119,15 +168,15 @@ type Load = fn(&HostRoots, HookChoice, usize) -> Result<Attached, ProbeError>;
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
 
-fn load_one(load: Load, roots: &HostRoots, hooks: HookChoice, cpus: usize) -> Result<Attached, ProbeError> {
+fn load_one(load: Load, target: &Target) -> Result<Attached, ProbeError> {
     for _ in 1..TRIES {
-        match load(roots, hooks, cpus) {
+        match load(target) {
             Err(ProbeError::Canary(failure)) => tracing::debug!(failure, "a probe is tested again"),
             outcome => return outcome,
         }
         thread::sleep(PAUSE);
     }
-    load(roots, hooks, cpus)
+    load(target)
 }
 
 /// Loads, attaches and tests the probes: about 0.1 s. It doesn't fail; a probe may, and its status says why.
@@ -140,16 +189,16 @@ pub fn load(roots: &HostRoots, settings: &ProbeSettings) -> Probes {
         (tcp::NAME, tcp::load),
         (drops::NAME, drops::load),
     ];
-    let cpus = cpus::possible(roots);
+    let target = cpus::possible(roots).map(|cpus| Target::new(roots, settings.hooks, cpus));
     let mut watch = BurnerWatch::default();
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
     let statuses = StatusBoard::default();
     let mut measured = Vec::new();
     for (name, load) in known {
-        let attached = match cpus {
+        let attached = match &target {
             _ if !settings.enabled => Err(ProbeError::TurnedOff),
             None => Err(ProbeError::NoCpus { path: roots.sys("devices/system/cpu/possible") }),
-            Some(cpus) => load_one(load, roots, settings.hooks, cpus),
+            Some(target) => load_one(load, target),
         };
         statuses.add(status(name, &attached));
         if let Ok(Attached { name, programs, source, shared, .. }) = attached {

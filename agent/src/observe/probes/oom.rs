@@ -56,7 +56,12 @@ impl OomBoard {
 
     /// How many there were, with those that the kernel had no room to tell of.
     pub(super) fn count(&self) -> u64 {
-        self.lock().count + self.lost[0].load(Relaxed)
+        self.lock().count + self.lost()
+    }
+
+    /// Those that the kernel had no room to tell of.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost[0].load(Relaxed)
     }
 
     /// Those after the first `known`, as far as they are kept.
@@ -95,10 +100,10 @@ impl Victim {
         let pages = u64::from_ne_bytes(record.get(at..at + 8)?.try_into().ok()?);
         Some(Self {
             pid: number(std::mem::offset_of!(OomKill, pid))?,
-            name: name(std::mem::offset_of!(OomKill, comm))?,
+            name: name(std::mem::offset_of!(OomKill, name))?,
             mapped_bytes: pages * procfs::page_size(),
             asker_pid: number(std::mem::offset_of!(OomKill, asker_pid))?,
-            asker_name: name(std::mem::offset_of!(OomKill, asker_comm))?,
+            asker_name: name(std::mem::offset_of!(OomKill, asker_name))?,
         })
     }
 

@@ -1,28 +1,30 @@
-//! Loads the programs of one probe into the kernel and attaches them: one program a kernel event, by the cheaper kind of
-//! hook where this kernel allows it.
+//! Loads the programs of one probe into the kernel and attaches them: one program a kernel event, by the cheapest kind of
+//! hook that this kernel allows.
 
 use std::{
     os::fd::{AsFd as _, OwnedFd},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     thread,
     time::Duration,
 };
 
 use aya::{
-    Ebpf, EbpfLoader,
+    Btf, Ebpf, EbpfLoader,
     maps::{Map, MapData, RingBuf},
-    programs::{Program, RawTracePoint, TracePoint},
+    programs::{BtfTracePoint, Program, RawTracePoint, TracePoint},
 };
 
 use super::{
-    HookChoice,
+    Target,
     error::ProbeError,
     perf_event,
     tracefs::Tracefs,
     types::KernelTypes,
     window::{Element, Window},
 };
-use crate::host::HostRoots;
 
 /// What a probe's object needs to be told: constants by name.
 pub(super) type Constants = Vec<(&'static str, u32)>;
@@ -33,32 +35,46 @@ pub(super) struct Definition {
     pub(super) name: &'static str,
     pub(super) object: &'static [u8],
     pub(super) hooks: &'static [Hook],
+    /// Whether there are programs of BTF tracepoints. Where not, for events that are rare, those of raw ones stand in.
+    pub(super) has_btf: bool,
     /// How many elements some maps have, as it depends on the host.
     pub(super) maps: Vec<(&'static str, u32)>,
-    /// What both kinds of programs are told.
+    /// What programs of all kinds are told.
     pub(super) constants: Constants,
-    /// What raw tracepoint programs are told, from the kernel's types.
-    pub(super) raw: fn(&KernelTypes) -> Result<Constants, ProbeError>,
+    /// What programs of raw and BTF tracepoints are told, from the kernel's types.
+    pub(super) typed: fn(&KernelTypes) -> Result<Constants, ProbeError>,
     /// What tracepoint programs are told, from the records' formats.
     pub(super) recorded: fn(&Tracefs) -> Result<Constants, ProbeError>,
 }
 
-/// A kernel event with the two programs that can handle it.
+/// A kernel event with the programs that can handle it: one for each [`Kind`], called by the kind's prefix and `program`.
 pub(super) struct Hook {
-    pub(super) category: &'static str,
+    category: &'static str,
     pub(super) event: &'static str,
-    pub(super) raw: &'static str,
-    pub(super) recorded: &'static str,
+    program: &'static str,
     /// Not every kernel has the event; the probe does without.
-    pub(super) optional: bool,
+    optional: bool,
+}
+
+/// How a program is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// BTF tracepoint: typed pointers, members are loads. Linux 5.5.
+    Btf,
+    /// Raw tracepoint: pointers, members are read by calls. Linux 4.17.
+    Raw,
+    /// Tracepoint: a record that the kernel fills in.
+    Recorded,
 }
 
 /// A probe's programs, attached until this is dropped or they are taken out.
 #[derive(Debug)]
 pub(super) struct Programs {
-    names: Vec<&'static str>,
+    names: Vec<String>,
     /// How each is attached.
     pub(super) hooks: Vec<String>,
+    /// What they had no room to note.
+    lost: AtomicU64,
     attachment: Mutex<Option<Attachment>>,
 }
 
@@ -70,31 +86,41 @@ struct Attachment {
 }
 
 impl Programs {
-    pub(super) fn attach(
-        definition: &Definition,
-        roots: &HostRoots,
-        choice: HookChoice,
-    ) -> Result<Self, ProbeError> {
-        let raw = || {
-            let constants = (definition.raw)(&KernelTypes::open(roots)?)?;
-            Self::load(definition, &constants)?.attach_raw(definition.hooks)
-        };
-        let recorded = || {
-            let tracefs = Tracefs::open(roots)?;
-            let constants = (definition.recorded)(&tracefs)?;
-            Self::load(definition, &constants)?.attach_recorded(definition.hooks, &tracefs)
-        };
-        match choice {
-            HookChoice::Raw => raw(),
-            HookChoice::Tracepoint => recorded(),
-            HookChoice::Auto => raw().or_else(|first| match (first, recorded()) {
-                (_, Ok(programs)) => Ok(programs),
-                // It is the same privilege that both lack.
-                (denied @ ProbeError::Denied { .. }, Err(_)) => Err(denied),
-                (first, Err(second)) => {
-                    Err(ProbeError::Neither { raw: first.into(), recorded: second.into() })
+    pub(super) fn attach(definition: &Definition, target: &Target) -> Result<Self, ProbeError> {
+        let mut refusals = Vec::new();
+        for kind in target.hooks.kinds() {
+            let kind = match kind {
+                Kind::Btf if !definition.has_btf => Kind::Raw,
+                kind => *kind,
+            };
+            if refusals.iter().any(|(tried, _)| *tried == kind) {
+                continue;
+            }
+            match Self::attach_by(kind, definition, target) {
+                Ok(programs) => return Ok(programs),
+                Err(error) => refusals.push((kind, error)),
+            }
+        }
+        Err(ProbeError::of_all_kinds(refusals))
+    }
+
+    fn attach_by(kind: Kind, definition: &Definition, target: &Target) -> Result<Self, ProbeError> {
+        let hooks = definition.hooks;
+        match kind {
+            Kind::Btf | Kind::Raw => {
+                let types = KernelTypes::open(&target.roots)?;
+                let constants = (definition.typed)(&types)?;
+                let programs = Self::load(definition, &constants)?;
+                match kind {
+                    Kind::Btf => programs.attach_typed(hooks, target.btf()?, &types),
+                    _ => programs.attach_raw(hooks),
                 }
-            }),
+            }
+            Kind::Recorded => {
+                let tracefs = Tracefs::open(&target.roots)?;
+                let constants = (definition.recorded)(&tracefs)?;
+                Self::load(definition, &constants)?.attach_recorded(hooks, &tracefs)
+            }
         }
     }
 
@@ -111,17 +137,37 @@ impl Programs {
             ProbeError::object(format!("loading the object of probe {}", definition.name), &e)
         })?;
         let attachment = Mutex::new(Some(Attachment { ebpf, events: Vec::new() }));
-        Ok(Self { names: Vec::new(), hooks: Vec::new(), attachment })
+        Ok(Self { names: Vec::new(), hooks: Vec::new(), lost: AtomicU64::new(0), attachment })
+    }
+
+    fn attach_typed(mut self, hooks: &[Hook], btf: &Btf, types: &KernelTypes) -> Result<Self, ProbeError> {
+        for hook in hooks {
+            if hook.optional && !types.has_tracepoint(hook.event) {
+                continue;
+            }
+            let name = format!("btf_tracepoint {}", hook.event);
+            let wrong = |e| ProbeError::program(&name, &e);
+            let own = hook.program(Kind::Btf);
+            let program: &mut BtfTracePoint = self.program(&own)?.try_into().map_err(wrong)?;
+            program.load(hook.event, btf).map_err(wrong)?;
+            match program.attach() {
+                Ok(_) => self.note(own, name),
+                Err(_) if hook.optional => {}
+                Err(error) => return Err(wrong(error)),
+            }
+        }
+        Ok(self)
     }
 
     fn attach_raw(mut self, hooks: &[Hook]) -> Result<Self, ProbeError> {
         for hook in hooks {
             let name = format!("raw_tracepoint {}", hook.event);
             let wrong = |e| ProbeError::program(&name, &e);
-            let program: &mut RawTracePoint = self.program(hook.raw)?.try_into().map_err(wrong)?;
+            let own = hook.program(Kind::Raw);
+            let program: &mut RawTracePoint = self.program(&own)?.try_into().map_err(wrong)?;
             program.load().map_err(wrong)?;
             match program.attach(hook.event) {
-                Ok(_) => self.note(hook.raw, name),
+                Ok(_) => self.note(own, name),
                 Err(_) if hook.optional => {}
                 Err(error) => return Err(wrong(error)),
             }
@@ -137,14 +183,15 @@ impl Programs {
             };
             let name = format!("tracepoint {}:{}", hook.category, hook.event);
             let wrong = |e| ProbeError::program(&name, &e);
-            let program: &mut TracePoint = self.program(hook.recorded)?.try_into().map_err(wrong)?;
+            let own = hook.program(Kind::Recorded);
+            let program: &mut TracePoint = self.program(&own)?.try_into().map_err(wrong)?;
             program.load().map_err(wrong)?;
             let fd = program.fd().map_err(wrong)?.as_fd();
             let event = perf_event::attach(fd, id).map_err(|e| ProbeError::call(&name, &e))?;
             if let Some(attachment) = self.attachment() {
                 attachment.events.push(event);
             }
-            self.note(hook.recorded, name);
+            self.note(own, name);
         }
         Ok(self)
     }
@@ -176,7 +223,7 @@ impl Programs {
         let _waiting = thread::Builder::new().name("detach".into()).spawn(move || drop(attachment));
     }
 
-    fn note(&mut self, program: &'static str, hook: String) {
+    fn note(&mut self, program: String, hook: String) {
         self.names.push(program);
         self.hooks.push(hook);
     }
@@ -213,6 +260,16 @@ impl Programs {
         map.ok_or_else(|| ProbeError::lacks(name))?.try_into().map_err(|_| ProbeError::lacks(name))
     }
 
+    /// Takes note of all that the programs had no room for so far.
+    pub(super) fn note_lost(&self, lost: u64) {
+        self.lost.store(lost, Relaxed);
+    }
+
+    /// Events that the programs saw and had no room to note.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Relaxed)
+    }
+
     /// How often the programs ran and how long that took, while the kernel kept count of it.
     pub(super) fn usage(&self) -> Result<(u64, Duration), ProbeError> {
         let mut usage = (0, Duration::ZERO);
@@ -220,7 +277,7 @@ impl Programs {
         for name in &self.names {
             let program = attachment.as_ref().and_then(|attachment| attachment.ebpf.program(name));
             let program = program.ok_or_else(|| ProbeError::lacks(name))?;
-            let info = program.info().map_err(|e| ProbeError::program(*name, &e))?;
+            let info = program.info().map_err(|e| ProbeError::program(name, &e))?;
             usage.0 += info.run_count();
             usage.1 += info.run_time();
         }
@@ -228,9 +285,33 @@ impl Programs {
     }
 }
 
+impl Kind {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Btf => "BTF tracepoints",
+            Self::Raw => "raw tracepoints",
+            Self::Recorded => "tracepoints",
+        }
+    }
+}
+
 impl Hook {
+    pub(super) const fn new(category: &'static str, event: &'static str, program: &'static str) -> Self {
+        Self { category, event, program, optional: false }
+    }
+
     pub(super) const fn optional(self) -> Self {
         Self { optional: true, ..self }
+    }
+
+    /// The name of the program for a kind.
+    fn program(&self, kind: Kind) -> String {
+        let prefix = match kind {
+            Kind::Btf => "btf",
+            Kind::Raw => "raw",
+            Kind::Recorded => "tp",
+        };
+        format!("{prefix}_{}", self.program)
     }
 
     /// Below `events` of tracefs.

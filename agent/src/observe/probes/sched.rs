@@ -18,7 +18,7 @@ use ssts_agent_ebpf::shared::{BURNER_WORDS, LATENCY};
 use ssts_proto::catalogue;
 
 use super::{
-    Attached, Canary, HookChoice,
+    Attached, Canary, Target,
     burner_watch::{Shared, is_burner, set_burner},
     core_busy::SharedCore,
     cpus,
@@ -45,27 +45,9 @@ pub(super) const NAME: &str = "sched";
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sched"));
 
 static HOOKS: [Hook; 3] = [
-    Hook {
-        category: "sched",
-        event: "sched_switch",
-        raw: "raw_switch",
-        recorded: "tp_switch",
-        optional: false,
-    },
-    Hook {
-        category: "sched",
-        event: "sched_wakeup",
-        raw: "raw_wakeup",
-        recorded: "tp_wakeup",
-        optional: false,
-    },
-    Hook {
-        category: "sched",
-        event: "sched_wakeup_new",
-        raw: "raw_wakeup_new",
-        recorded: "tp_wakeup_new",
-        optional: false,
-    },
+    Hook::new("sched", "sched_switch", "switch"),
+    Hook::new("sched", "sched_wakeup", "wakeup"),
+    Hook::new("sched", "sched_wakeup_new", "wakeup_new"),
 ];
 
 /// How often the canary sleeps, and for how long.
@@ -77,7 +59,7 @@ const SPIN: Duration = Duration::from_millis(3);
 const MOST_TASKS: usize = 16;
 
 /// Loads the probe and tests it: the programs count the runs of one thread apart, which sleeps a known number of times.
-pub(super) fn load(roots: &HostRoots, choice: HookChoice, possible: usize) -> Result<Attached, ProbeError> {
+pub(super) fn load(target: &Target) -> Result<Attached, ProbeError> {
     thread::scope(|scope| {
         let (say_pid, pid) = mpsc::sync_channel(1);
         let (start, started) = mpsc::sync_channel(1);
@@ -88,7 +70,7 @@ pub(super) fn load(roots: &HostRoots, choice: HookChoice, possible: usize) -> Re
         });
         let died = || ProbeError::Canary("its thread ended early".into());
         let pid = pid.recv().map_err(|_| died())?;
-        let source = Scheduler::attach(roots, choice, possible, pid as u32)?;
+        let source = Scheduler::attach(target, pid as u32)?;
         let burners = source.programs.window::<AtomicU64>("BURNERS", BURNER_WORDS as usize)?;
         let seen = source.programs.window::<AtomicU64>("CANARY", 1)?;
         let daemon = std::process::id();
@@ -98,7 +80,7 @@ pub(super) fn load(roots: &HostRoots, choice: HookChoice, possible: usize) -> Re
         let did = canary.join().unwrap_or_default();
         set_burner(&burners, daemon, false);
         let burned = Duration::from_nanos(source.burner_ns() - before);
-        let most = begin.elapsed() * possible as u32;
+        let most = begin.elapsed() * target.cpus as u32;
         let seen = seen[0].load(Relaxed);
         // Some runs precede its first sleep. Some kernels skip a few: on a virtual machine with 6.18 perf missed as many.
         if seen < u64::from(SLEEPS / 2) || seen > did.switches + 3 {
@@ -174,27 +156,24 @@ struct Split {
 }
 
 impl Scheduler {
-    fn attach(
-        roots: &HostRoots,
-        choice: HookChoice,
-        possible: usize,
-        canary: u32,
-    ) -> Result<Self, ProbeError> {
+    fn attach(target: &Target, canary: u32) -> Result<Self, ProbeError> {
+        let possible = target.cpus;
         let each = |map| (map, possible as u32);
         let definition = Definition {
             name: NAME,
             object: OBJECT,
             hooks: &HOOKS,
+            has_btf: true,
             maps: vec![each("RUNQUEUE"), each("CORES"), each("PREEMPTERS")],
             constants: vec![("CANARY_PID", canary)],
-            raw: raw_constants,
+            typed: typed_constants,
             recorded: recorded_constants,
         };
-        let programs = Programs::attach(&definition, roots, choice)?;
+        let programs = Programs::attach(&definition, target)?;
         let counts = programs.window::<SharedCounts>("RUNQUEUE", possible)?;
         let gains = (0..possible).map(|cpu| Gains::since_now(&counts[cpu..=cpu])).collect();
         Ok(Self {
-            roots: roots.clone(),
+            roots: target.roots.clone(),
             counts,
             gains,
             cores: programs.window("CORES", possible)?,
@@ -288,8 +267,7 @@ impl Source for Scheduler {
             let count = schema.column(&catalogue::SCHED_BURNER_PREEMPTIONS, &[task]);
             (count, schema.column(&catalogue::SCHED_BURNER_PREEMPTED_TIME, &[task]))
         };
-        let names: Vec<_> =
-            self.preemptions.board().lock().iter().take(MOST_TASKS).map(Taken::task).collect();
+        let names: Vec<_> = self.preemptions.taken().iter().take(MOST_TASKS).map(Taken::task).collect();
         self.tasks = names.iter().map(String::as_str).map(column).collect();
     }
 
@@ -300,7 +278,8 @@ impl Source for Scheduler {
             }
         }
         self.preemptions.read();
-        for ((count, time), taken) in self.tasks.iter().zip(self.preemptions.board().lock().iter()) {
+        self.programs.note_lost(self.preemptions.lost());
+        for ((count, time), taken) in self.tasks.iter().zip(self.preemptions.taken()) {
             frame.set(*count, Ok(taken.count as f64));
             frame.set(*time, Ok(taken.ns as f64 * 1e-9));
         }
@@ -308,7 +287,7 @@ impl Source for Scheduler {
 
     fn changed(&self) -> bool {
         let mut cpus = self.cpus.iter().zip(&self.gains).enumerate();
-        let newcomer = self.preemptions.board().lock().len().min(MOST_TASKS) > self.tasks.len();
+        let newcomer = self.preemptions.taken().len().min(MOST_TASKS) > self.tasks.len();
         newcomer
             || cpus.any(|(cpu, (told, gains))| told.columns.is_none() && !gains.idle(&self.counts[cpu..=cpu]))
     }
@@ -335,7 +314,7 @@ fn run_and_sleep() -> Did {
     Did { switches: (switches() - before) as u64, on_cpu: clock::thread_cpu() - begin }
 }
 
-fn raw_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
+fn typed_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
     // Linux 5.18.0 alone passed the state before the tasks.
     if types.argument("sched_switch", "task_struct")? != 1 {
         return Err(ProbeError::Prototype { what: "sched_switch's tasks" });

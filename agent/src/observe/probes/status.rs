@@ -1,6 +1,6 @@
 //! What is known of each probe, for whoever asks.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use ssts_proto::v1;
 
@@ -20,22 +20,36 @@ impl StatusBoard {
         self.lock().push(status);
     }
 
-    /// Notes what the probe of that name costs. Allocates nothing.
-    pub(super) fn set_cost(&self, probe: &str, cost: v1::ProbeCost) {
-        if let Some(status) = self.lock().iter_mut().find(|status| status.name == probe) {
-            status.cost = Some(cost);
-        }
-    }
-
-    /// Notes that the probe of that name is not there any more, and why.
-    pub(super) fn take_out(&self, probe: &str, reason: String) {
-        if let Some(status) = self.lock().iter_mut().find(|status| status.name == probe) {
-            (status.attached, status.working, status.reason) = (false, false, reason);
-        }
+    /// Shows these statuses from now on, unless somebody reads at this instant: says whether it could. Never waits, for the
+    /// tick must not wait for a reader that has lost its core.
+    pub(super) fn show(&self, statuses: &[v1::ProbeStatus]) -> bool {
+        let mut shown = match self.statuses.try_lock() {
+            Ok(shown) => shown,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        statuses.clone_into(&mut shown);
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<v1::ProbeStatus>> {
         // A status is whole at any moment, whoever panicked.
         self.statuses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tick_never_waits_for_a_reader() {
+        let board = StatusBoard::default();
+        let status = v1::ProbeStatus { name: "block".into(), ..v1::ProbeStatus::default() };
+        let reading = board.lock();
+        assert!(!board.show(std::slice::from_ref(&status)));
+        drop(reading);
+        assert!(board.show(std::slice::from_ref(&status)));
+        assert_eq!(board.snapshot(), [status]);
     }
 }

@@ -15,7 +15,7 @@ use ssts_agent_ebpf::shared::{BURNER_WORDS, LATENCY, TcpCounts};
 use ssts_proto::catalogue;
 
 use super::{
-    Attached, Canary, HookChoice,
+    Attached, Canary, Target,
     burner_watch::{Shared, set_burner},
     error::ProbeError,
     gains::Gains,
@@ -24,35 +24,18 @@ use super::{
     types::KernelTypes,
     window::{Element, SharedCounts, Window},
 };
-use crate::{
-    host::HostRoots,
-    observe::{
-        frame::{BucketGain, Frame},
-        schema::{Column, HistogramColumn, Schema},
-        source::Source,
-    },
+use crate::observe::{
+    frame::{BucketGain, Frame},
+    schema::{Column, HistogramColumn, Schema},
+    source::Source,
 };
 
 pub(super) const NAME: &str = "tcp";
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcp"));
 
-static HOOKS: [Hook; 2] = [
-    Hook {
-        category: "sock",
-        event: "inet_sock_set_state",
-        raw: "raw_state",
-        recorded: "tp_state",
-        optional: false,
-    },
-    Hook {
-        category: "tcp",
-        event: "tcp_retransmit_skb",
-        raw: "raw_retransmit",
-        recorded: "tp_retransmit",
-        optional: false,
-    },
-];
+static HOOKS: [Hook; 2] =
+    [Hook::new("sock", "inet_sock_set_state", "state"), Hook::new("tcp", "tcp_retransmit_skb", "retransmit")];
 
 /// Whose sockets, in the order in which the programs count.
 const WHO: [&str; 2] = ["burner", "others"];
@@ -78,8 +61,8 @@ const _: () = assert!(size_of::<SharedTcp>() == size_of::<TcpCounts>());
 unsafe impl Element for SharedTcp {}
 
 /// Loads the probe and tests it.
-pub(super) fn load(roots: &HostRoots, choice: HookChoice, cpus: usize) -> Result<Attached, ProbeError> {
-    let (source, burners) = Tcp::attach(roots, choice, cpus)?;
+pub(super) fn load(target: &Target) -> Result<Attached, ProbeError> {
+    let (source, burners) = Tcp::attach(target)?;
     let canary = source.canary(&burners)?;
     let shared = Shared { burners: Some(burners), ..Shared::default() };
     Ok(Attached { name: NAME, programs: source.programs.clone(), source: Box::new(source), canary, shared })
@@ -118,22 +101,20 @@ struct Columns {
 }
 
 impl Tcp {
-    fn attach(
-        roots: &HostRoots,
-        choice: HookChoice,
-        cpus: usize,
-    ) -> Result<(Self, Window<AtomicU64>), ProbeError> {
+    fn attach(target: &Target) -> Result<(Self, Window<AtomicU64>), ProbeError> {
+        let cpus = target.cpus;
         let parts = WHO.len() * cpus;
         let definition = Definition {
             name: NAME,
             object: OBJECT,
             hooks: &HOOKS,
+            has_btf: false,
             maps: vec![("TCP_COUNTS", parts as u32)],
             constants: vec![("CPUS", cpus as u32)],
-            raw: raw_constants,
+            typed: typed_constants,
             recorded: recorded_constants,
         };
-        let programs = Programs::attach(&definition, roots, choice)?;
+        let programs = Programs::attach(&definition, target)?;
         let counts = programs.window::<SharedTcp>("TCP_COUNTS", parts)?;
         let burners = programs.window("BURNERS", BURNER_WORDS as usize)?;
         let source = Self {
@@ -295,7 +276,7 @@ pub(super) fn eventually(happened: impl Fn() -> bool) -> bool {
     true
 }
 
-fn raw_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
+fn typed_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
     let passes = |tracepoint, position, target| {
         types.argument(tracepoint, target).is_ok_and(|found| found == position)
     };

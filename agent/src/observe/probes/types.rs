@@ -2,6 +2,8 @@
 //! tracepoints pass. Looked up in place; nothing of it stays in memory.
 
 use std::{
+    cell::RefCell,
+    collections::HashMap,
     fs::File,
     io,
     os::fd::{AsRawFd, OwnedFd},
@@ -16,6 +18,8 @@ use crate::host::HostRoots;
 
 pub(super) struct KernelTypes {
     btf: Btf,
+    /// What was looked up: each time all types are gone through.
+    known: RefCell<HashMap<String, Vec<Type>>>,
 }
 
 impl KernelTypes {
@@ -29,7 +33,7 @@ impl KernelTypes {
             mapped(&name).map_err(io::Error::other)
         });
         match btf {
-            Ok(btf) => Ok(Self { btf }),
+            Ok(btf) => Ok(Self { btf, known: RefCell::default() }),
             Err(error) => Err(ProbeError::NoTypes { path, reason: error.to_string() }),
         }
     }
@@ -49,6 +53,11 @@ impl KernelTypes {
             return Err(missing(format!("struct {name}")));
         };
         Ok(self.bits_to(found, member).map(|bits| bits / 8))
+    }
+
+    /// Whether this kernel knows the tracepoint.
+    pub(super) fn has_tracepoint(&self, tracepoint: &str) -> bool {
+        self.arguments(tracepoint).is_ok()
     }
 
     /// How many arguments the raw tracepoint passes.
@@ -127,7 +136,12 @@ impl KernelTypes {
     }
 
     fn named(&self, name: &str) -> Result<Vec<Type>, ProbeError> {
-        self.btf.resolve_types_by_name(name).map_err(|_| missing(name.to_owned()))
+        if let Some(types) = self.known.borrow().get(name) {
+            return Ok(types.clone());
+        }
+        let types = self.btf.resolve_types_by_name(name).map_err(|_| missing(name.to_owned()))?;
+        self.known.borrow_mut().insert(name.to_owned(), types.clone());
+        Ok(types)
     }
 }
 

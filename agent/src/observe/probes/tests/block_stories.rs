@@ -1,10 +1,14 @@
 //! The block probe against known requests: sizes, queue times, the slowest one, errors, requeues.
 
-use std::{fs::File, os::unix::fs::OpenOptionsExt as _};
+use std::{
+    fs::File,
+    os::unix::fs::OpenOptionsExt as _,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use ssts_proto::catalogue::{
-    BLOCK_ERRORS, BLOCK_QUEUE, BLOCK_REQUEUES, BLOCK_SIZE, BLOCK_SLOWEST_LATENCY, BLOCK_SLOWEST_PID,
-    BLOCK_SLOWEST_SECTOR, BLOCK_SLOWEST_SIZE,
+    BLOCK_ERRORS, BLOCK_IN_FLIGHT, BLOCK_QUEUE, BLOCK_REQUEUES, BLOCK_SIZE, BLOCK_SLOWEST_LATENCY,
+    BLOCK_SLOWEST_PID, BLOCK_SLOWEST_SECTOR, BLOCK_SLOWEST_SIZE, PROBE_LOST,
 };
 
 use super::*;
@@ -59,6 +63,11 @@ fn requests_are_told_with_size_and_example(hooks: HookChoice) {
 }
 
 #[test]
+fn requests_are_told_with_size_and_example_by_btf_tracepoints() {
+    patiently(|| requests_are_told_with_size_and_example(HookChoice::Btf));
+}
+
+#[test]
 fn requests_are_told_with_size_and_example_by_raw_tracepoints() {
     patiently(|| requests_are_told_with_size_and_example(HookChoice::Raw));
 }
@@ -94,6 +103,11 @@ fn errors_and_requeues_are_counted(hooks: HookChoice) {
 }
 
 #[test]
+fn errors_and_requeues_are_counted_by_btf_tracepoints() {
+    patiently(|| errors_and_requeues_are_counted(HookChoice::Btf));
+}
+
+#[test]
 fn errors_and_requeues_are_counted_by_raw_tracepoints() {
     patiently(|| errors_and_requeues_are_counted(HookChoice::Raw));
 }
@@ -101,4 +115,64 @@ fn errors_and_requeues_are_counted_by_raw_tracepoints() {
 #[test]
 fn errors_and_requeues_are_counted_by_tracepoints() {
     patiently(|| errors_and_requeues_are_counted(HookChoice::Tracepoint));
+}
+
+fn requests_in_flight_are_told_and_none_is_left(hooks: HookChoice) {
+    let file = tempfile::NamedTempFile::new_in(env::current_exe().unwrap().parent().unwrap()).unwrap();
+    file.as_file().set_len(MIB).unwrap();
+    let Some(device) = LoopDevice::over(file.path()) else {
+        skipped("no loop device to be had");
+        return;
+    };
+    let Some(mut host) = Host::watched_by(hooks) else { return };
+    let name = device.0.trim_start_matches("/dev/").to_owned();
+    let in_flight = |host: &mut Host| {
+        host.tick();
+        host.reading(&BLOCK_IN_FLIGHT, &[&name]).unwrap()
+    };
+    assert_eq!(in_flight(&mut host), 0.0);
+    host.probes.watch.begin_slowest();
+    let (over, begin) = (AtomicBool::new(false), Instant::now());
+    let read = || {
+        let file = open_directly(device.0.as_ref());
+        let mut pages = Pages([0; 16_384]);
+        while !over.load(Relaxed) {
+            file.read_exact_at(&mut pages.0, 0).unwrap();
+        }
+    };
+    let most = thread::scope(|scope| {
+        for _ in 0..3 {
+            thread::Builder::new().name("reader".into()).spawn_scoped(scope, read).unwrap();
+        }
+        let mut most = 0.0;
+        while most < 1.0 && begin.elapsed() < Duration::from_secs(20) {
+            most = f64::max(most, in_flight(&mut host));
+        }
+        over.store(true, Relaxed);
+        most
+    });
+    assert!((1.0..=3.0).contains(&most), "{most}");
+    assert_eq!(in_flight(&mut host), 0.0, "all are over");
+    assert_eq!(host.reading(&PROBE_LOST, &["block"]), Some(0.0));
+    let slowest = host.probes.watch.slowest_requests();
+    let told = slowest.iter().map(ToString::to_string).find(|told| told.contains(&format!(" {name} ")));
+    let told = told.expect("the device was read");
+    println!("{told}");
+    // Or a thread of the kernel, on its behalf.
+    assert!(told.contains("by reader (") || told.contains("by kworker"), "{told}");
+}
+
+#[test]
+fn requests_in_flight_are_told_and_none_is_left_by_btf_tracepoints() {
+    patiently(|| requests_in_flight_are_told_and_none_is_left(HookChoice::Btf));
+}
+
+#[test]
+fn requests_in_flight_are_told_and_none_is_left_by_raw_tracepoints() {
+    patiently(|| requests_in_flight_are_told_and_none_is_left(HookChoice::Raw));
+}
+
+#[test]
+fn requests_in_flight_are_told_and_none_is_left_by_tracepoints() {
+    patiently(|| requests_in_flight_are_told_and_none_is_left(HookChoice::Tracepoint));
 }

@@ -47,6 +47,11 @@ fn datagrams_are_seen_as_soft_interrupts(hooks: HookChoice) {
 }
 
 #[test]
+fn datagrams_are_seen_as_soft_interrupts_by_btf_tracepoints() {
+    patiently(|| datagrams_are_seen_as_soft_interrupts(HookChoice::Btf));
+}
+
+#[test]
 fn datagrams_are_seen_as_soft_interrupts_by_raw_tracepoints() {
     patiently(|| datagrams_are_seen_as_soft_interrupts(HookChoice::Raw));
 }

@@ -33,6 +33,11 @@ fn page_faults_are_counted(hooks: HookChoice) {
 }
 
 #[test]
+fn page_faults_are_counted_by_btf_tracepoints() {
+    patiently(|| page_faults_are_counted(HookChoice::Btf));
+}
+
+#[test]
 fn page_faults_are_counted_by_raw_tracepoints() {
     patiently(|| page_faults_are_counted(HookChoice::Raw));
 }
@@ -100,6 +105,11 @@ fn a_victim_of_the_oom_killer_is_named(hooks: HookChoice) {
     }
     assert!(host.reading(&MEMORY_OOM_KILLS, &[]).unwrap() >= 1.0);
     println!("{:?}", host.gained(&MEMORY_STALL, &[]));
+}
+
+#[test]
+fn a_victim_of_the_oom_killer_is_named_by_btf_tracepoints() {
+    patiently(|| a_victim_of_the_oom_killer_is_named(HookChoice::Btf));
 }
 
 #[test]

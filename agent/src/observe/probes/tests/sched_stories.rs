@@ -64,6 +64,11 @@ fn a_cores_time_is_split(hooks: HookChoice) {
 }
 
 #[test]
+fn a_cores_time_is_split_by_btf_tracepoints() {
+    patiently(|| a_cores_time_is_split(HookChoice::Btf));
+}
+
+#[test]
 fn a_cores_time_is_split_by_raw_tracepoints() {
     patiently(|| a_cores_time_is_split(HookChoice::Raw));
 }
@@ -137,6 +142,11 @@ fn who_takes_a_core_from_a_burner_is_named(hooks: HookChoice) {
     assert!(preemptions >= count, "{preemptions}");
     let told = host.probes.watch.preemptions();
     assert!(told.iter().any(|taken| taken.task == "its-rival" && taken.count >= 2), "{told:?}");
+}
+
+#[test]
+fn who_takes_a_core_from_a_burner_is_named_by_btf_tracepoints() {
+    patiently(|| who_takes_a_core_from_a_burner_is_named(HookChoice::Btf));
 }
 
 #[test]
