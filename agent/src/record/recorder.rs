@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -106,22 +107,28 @@ impl Recorder {
         let lost_frames = Arc::new(AtomicU64::new(0));
         let recording = Recording { orders: orders.clone(), lost_frames: lost_frames.clone() };
         let thread = thread::Builder::new().name("recorder".into()).spawn(move || {
-            let read = *ring.subscribe().borrow();
-            Thread {
-                settings,
-                ring,
-                shelf,
-                flight,
-                read,
-                frame: Frame::default(),
-                builder: BlockBuilder::default(),
-                schema: None,
-                began: Duration::ZERO,
-                ended: Duration::ZERO,
-                run: None,
-                lost_frames,
+            // The record of the run that is on ends there; the next one's is kept.
+            while panic::catch_unwind(AssertUnwindSafe(|| {
+                Thread {
+                    settings,
+                    ring: ring.clone(),
+                    shelf: shelf.clone(),
+                    flight: flight.clone(),
+                    read: *ring.subscribe().borrow(),
+                    frame: Frame::default(),
+                    builder: BlockBuilder::default(),
+                    schema: None,
+                    began: Duration::ZERO,
+                    ended: Duration::ZERO,
+                    run: None,
+                    lost_frames: lost_frames.clone(),
+                }
+                .run(&taken);
+            }))
+            .is_err()
+            {
+                error!("a bug in the recorder: telemetry up to the next run is not kept");
             }
-            .run(&taken);
         })?;
         Ok((Self { orders, thread: Some(thread) }, recording))
     }
@@ -186,6 +193,7 @@ impl Thread {
         while let Some((schema, lost)) = self.ring.read_after(self.read, &mut self.frame) {
             self.read += lost + 1;
             if self.schema.as_ref().is_none_or(|(known, _)| known.id != schema.id) {
+                self.run.iter_mut().for_each(RunRecord::thin_rest);
                 self.cut();
                 let mut item = Vec::new();
                 append(Item::Schema((&*schema).into()), &mut item);
@@ -250,6 +258,7 @@ impl Thread {
         let now = clock::monotonic();
         let aftermath = if run.is_troubled { AFTERMATH } else { Duration::ZERO };
         if now >= *run.close_at.get_or_insert(now + aftermath) {
+            run.thin_rest();
             self.cut();
             self.close();
         }
@@ -334,14 +343,21 @@ impl RunRecord {
     /// Writes the events that are new. Gives why the latest minute is to be kept at full rate, where one of them is a reason.
     fn take_events(&mut self) -> Option<String> {
         let events = self.run.events_from(self.events);
-        self.events += events.len();
+        if events.is_empty() {
+            return None;
+        }
+        let count = events.len();
         let reason = events.iter().find_map(|event| self.reason_to_freeze(event));
         self.is_troubled |= reason.is_some();
         let mut items = Vec::new();
         for event in events {
             append(Item::Event(event), &mut items);
         }
-        let _told = self.append(&items, 0);
+        // What could not be written is tried again.
+        if !self.append(&items, 0) {
+            return None;
+        }
+        self.events += count;
         reason
     }
 
@@ -349,6 +365,14 @@ impl RunRecord {
     fn thin(&mut self, frame: &Frame) {
         let Some((thinner, builder)) = &mut self.thinner else { return };
         if let Some(gains) = thinner.pass(frame, Duration::from_secs_f64(1.0 / REDUCED_HZ)) {
+            builder.push(&header(frame), frame.readings().iter().copied(), gains.into_iter());
+        }
+    }
+
+    /// Before a block is cut after which nothing is added to its columns.
+    fn thin_rest(&mut self) {
+        let Some((thinner, builder)) = &mut self.thinner else { return };
+        if let Some((frame, gains)) = thinner.rest() {
             builder.push(&header(frame), frame.readings().iter().copied(), gains.into_iter());
         }
     }

@@ -13,7 +13,7 @@ use std::{
 
 use ipnet::IpNet;
 use ssts_proto::v1::{
-    Cause, HaltState, Host, ProbeStatus, Run, RunState, RunSummary, Scenario, Verdict, Violation,
+    Cause, EventKind, HaltState, Host, ProbeStatus, Run, RunState, RunSummary, Scenario, Verdict, Violation,
 };
 use tracing::error;
 
@@ -430,6 +430,13 @@ impl Engine {
         run.wait_for_record();
         let recorded = panic::catch_unwind(AssertUnwindSafe(|| {
             *self.host.lock().unwrap_or_else(PoisonError::into_inner) = self.describe.host();
+            let left_out = run.with_telemetry(super::telemetry::Telemetry::left_out);
+            if left_out > 0 {
+                let message = format!(
+                    "{left_out} series of telemetry are too many for the result; the run's record has them"
+                );
+                run.tell(EventKind::Notice, message, []);
+            }
             let mut record = self.record(run, burners);
             record.processes = busiest.finish();
             record.telemetry = run.with_telemetry(super::telemetry::Telemetry::summaries);
