@@ -82,6 +82,7 @@ measurements! {
         "tx_errors" = "ssts_host_network_send_errors_total";
         "rx_dropped" = "ssts_host_network_receive_drops_total";
         "tx_dropped" = "ssts_host_network_send_drops_total";
+        "tcp_retransmits_per_sec" = "rate(ssts_tcp_retransmits_total[1m])";
     }
 }
 
