@@ -208,6 +208,78 @@ pub struct SlowRequest {
     pub version: u64,
 }
 
+/// What one CPU counts of TCP for one kind of sockets: those that burners connected, or all others.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub struct TcpCounts {
+    /// From the call to connect to the established connection, in ns.
+    pub connect: Counts,
+    /// Smoothed round trips in ns: when a connection ended, and when it sent something again.
+    pub rtt_at_end: Counts,
+    /// The latter.
+    pub rtt_at_retransmit: Counts,
+    /// Segments.
+    pub retransmits: u64,
+    /// Connects that came to no connection.
+    pub failed_connects: u64,
+    /// Connections that came in.
+    pub accepted: u64,
+}
+
+const _: () = assert!(size_of::<TcpCounts>() == 3 * 2_176 + 64);
+
+/// Where a packet was dropped: the number of an interface, 0 for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place(pub u32);
+
+impl Place {
+    /// The packet belonged to no interface yet.
+    pub const NOWHERE: Self = Self(0);
+    /// An interface of another network namespace than the daemon's. Linux numbers interfaces with an `int`.
+    pub const ELSEWHERE: Self = Self(u32::MAX);
+    /// The program can't tell.
+    pub const UNKNOWN: Self = Self(u32::MAX - 1);
+}
+
+/// How often packets were dropped in one place for one reason.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Dropped {
+    /// See [`drop_key`]. 0: the slot is free.
+    pub key: u64,
+    /// It begins at 1.
+    pub count: u64,
+}
+
+/// The number of slots as a power of two.
+pub const DROP_SLOTS_BITS: u32 = 7;
+
+/// Slots of one CPU.
+pub const DROP_SLOTS: u32 = 1 << DROP_SLOTS_BITS;
+
+/// How many neighbouring slots a place and reason may stand in.
+pub const DROP_PROBES: u32 = 8;
+
+/// Those of one CPU, written by that CPU; the daemon frees slots.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub struct Drops {
+    /// Goes up with each drop that has a slot.
+    pub changes: u64,
+    /// Drops for which there was no slot.
+    pub lost: u64,
+    /// By place and reason.
+    pub slots: [Dropped; DROP_SLOTS as usize],
+}
+
+const _: () = assert!(size_of::<Drops>() == 2_112);
+
+/// A place and the kernel's number of a reason, which is never 0.
+#[inline(always)]
+pub const fn drop_key(place: Place, reason: u32) -> u64 {
+    (place.0 as u64) << 32 | reason as u64
+}
+
 /// Requests in flight stand in a table of so many sets, of [`IN_FLIGHT_WAYS`] slots each: 16,384 together.
 pub const IN_FLIGHT_SETS: u32 = 1 << IN_FLIGHT_SET_BITS;
 

@@ -7,6 +7,7 @@ use std::{
 
 use serde::Serialize;
 use ssts_agent::{
+    exposition,
     host::{self, HostRoots},
     observe::probes,
 };
@@ -41,7 +42,8 @@ pub(crate) fn check(args: &Check) -> Result<ExitCode, Failure> {
     let roots = HostRoots::from(config.roots.clone());
     let state_dir = config.state_dir.clone().unwrap_or_default();
     let probes = probes::load(&roots, &serve::probe_settings(&config));
-    let capabilities = host::check(&roots, &state_dir, &probes.statuses.snapshot());
+    let mut capabilities = host::check(&roots, &state_dir, &probes.statuses.snapshot());
+    capabilities.extend(exposition::check(&config.metrics));
     let complete = host::is_complete(&capabilities);
     let lines: Vec<_> = capabilities.iter().map(line).collect();
     let text = match args.output {

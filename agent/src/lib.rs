@@ -3,6 +3,7 @@
 pub mod burn;
 pub mod clock;
 pub mod config;
+pub mod exposition;
 pub mod guard;
 pub mod host;
 pub mod observe;

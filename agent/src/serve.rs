@@ -13,6 +13,7 @@ use nix::{
 };
 use ssts_agent::{
     config::{Config, LogConfig, LogFormat},
+    exposition::{Exposed, Exposition, Tally},
     host::{self, HostRoots},
     observe::{
         burners::Burners,
@@ -59,6 +60,10 @@ pub(crate) fn serve(args: Serve) -> Result<ExitCode, Failure> {
     if !args.listen.is_empty() {
         config.listen = args.listen;
     }
+    if args.die_with_parent.is_some() {
+        // It is there for one command, beside the host's own, which has the port.
+        config.metrics.listen.clear();
+    }
     let addresses = addresses(&config)?;
     log(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -96,6 +101,7 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
     let (recorder, recording) =
         Recorder::start(config.record.settings(), ring.clone(), shelf.clone(), flight.clone())
             .map_err(|source| Failure::Io { what: "the recorder could not be started", source })?;
+    let tally = Arc::new(Tally::default());
     let engine = Engine::open(
         roots.clone(),
         config.limits.clone(),
@@ -106,13 +112,23 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
     )?
     .with_burner_watch(watch)
     .with_http(config.http.clone())
-    .with_herald(Box::new(recording.clone()));
+    .with_herald(Box::new(recording.clone()))
+    .with_herald(Box::new(tally.clone()));
     let engine = Arc::new(engine);
     // Only now: whoever finds the socket finds an agent that has its state folder to itself.
     let listeners = addresses.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
     let plan = config.network.sink.plan();
     let sink = plan.map(|plan| Keeper::start(plan, config.burners.deadline, engine.clone())).transpose()?;
     let tick = start_tick(&config, &roots, engine.clone(), ring.clone(), probe_sources)?;
+    let exposed = Exposed {
+        ring: ring.clone(),
+        engine: engine.clone(),
+        tally,
+        flight: flight.clone(),
+        recording: recording.clone(),
+    };
+    let exposition = Exposition::start(&config.metrics, exposed)
+        .map_err(|source| Failure::Io { what: "metrics could not be exposed", source })?;
     let service = AgentService {
         engine: engine.clone(),
         ring,
@@ -145,6 +161,7 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
             outcome?;
         }
     }
+    drop(exposition);
     drop(sink);
     drop(tick);
     drop(recorder);

@@ -227,6 +227,17 @@ catalogue! {
         "How long a task that asked for memory had to reclaim or compact some itself: memory probe.";
     MEMORY_OOM_KILLS = "memory.oom_kills", "1", Counter, [],
         "Processes that the OOM killer chose; events tell which: memory probe.";
+    TCP_CONNECT_LATENCY = "tcp.connect_latency", "ns", Histogram, ["who"],
+        "From the call to connect to the established connection, of sockets of burners and of others: TCP probe.";
+    TCP_FAILED_CONNECTS = "tcp.failed_connects", "1", Counter, ["who"],
+        "Connects that came to no connection: TCP probe.";
+    TCP_ACCEPTED = "tcp.accepted", "1", Counter, [], "Connections that came in: TCP probe.";
+    TCP_RETRANSMITS = "tcp.retransmits", "1", Counter, ["who"],
+        "Segments that were sent again, by sockets that burners connected and by all others: TCP probe.";
+    TCP_RTT = "tcp.rtt", "ns", Histogram, ["who", "at"],
+        "The kernel's smoothed round trip of a connection at its end, and when it sent something again: TCP probe, by raw tracepoints.";
+    NETWORK_DROPS = "network.drops", "1", Counter, ["interface", "reason"],
+        "Packets that the kernel threw away, by its own reason (enum skb_drop_reason): drops probe.";
     PROBE_EVENTS = "probe.events", "1", Counter, ["probe"], "Times a probe's programs ran, while measured.";
     PROBE_TIME = "probe.time", "s", Counter, ["probe"], "Time a probe's programs ran, while measured.";
     PROBE_EVENT_COST = "probe.event_cost", "ns", Gauge, ["probe"],

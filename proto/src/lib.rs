@@ -5,6 +5,7 @@
 
 pub mod catalogue;
 pub mod http_url;
+pub mod names;
 pub mod record;
 pub mod refusal;
 pub mod validate;

@@ -25,6 +25,8 @@ mod load;
 mod measure;
 #[path = "peers/memory.rs"]
 mod memory;
+#[path = "peers/metrics.rs"]
+mod metrics;
 #[path = "peers/network.rs"]
 mod network;
 #[path = "peers/peer.rs"]
@@ -53,7 +55,7 @@ const BURNS: Duration = Duration::from_millis(1);
 /// Measures one subject.
 type Rows = fn(&Ground, &mut Table);
 /// All subjects, by the names that `make bench BENCH=...` takes.
-const SUBJECTS: [(&str, Rows); 10] = [
+const SUBJECTS: [(&str, Rows); 11] = [
     ("load", load::rows),
     ("times", times::rows),
     ("idle", idle::rows),
@@ -64,6 +66,7 @@ const SUBJECTS: [(&str, Rows); 10] = [
     ("http", http::rows),
     ("record", record::rows),
     ("probes", probes::rows),
+    ("metrics", metrics::rows),
 ];
 
 fn main() {

@@ -5,6 +5,7 @@ use std::{
     fmt::Display,
     fs::File,
     os::unix::process::CommandExt as _,
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -58,6 +59,15 @@ pub fn possible(can: bool, why_not: &str) -> bool {
         note(format_args!("NOT TESTED: {why_not}"));
     }
     can
+}
+
+/// Prometheus or promtool, installed or unpacked by `make setup`. In CI they must be there.
+pub fn prometheus_tool(name: &str) -> Option<PathBuf> {
+    let unpacked = Programs::built().target.join("tools/prometheus/usr/bin").join(name);
+    if unpacked.is_file() {
+        return Some(unpacked);
+    }
+    tools(&[name]).then(|| name.into())
 }
 
 fn on_path(name: &str) -> bool {

@@ -8,7 +8,8 @@ const PREFIX: &str = "SSTSD_";
 /// Read by the command line itself.
 const NOT_KEYS: [&str; 1] = ["SSTSD_CONFIG"];
 /// Keys that are lists; their variables are divided at commas.
-const LISTS: [&str; 3] = ["listen", "limits__expendable_devices", "limits__mountable_devices"];
+const LISTS: [&str; 4] =
+    ["listen", "limits__expendable_devices", "limits__mountable_devices", "metrics__listen"];
 
 /// The configuration of `table` with the variables over it. Each variable is tried alone, so that the one at fault is named.
 pub(super) fn overlay(
@@ -29,7 +30,8 @@ pub(super) fn overlay(
         // As TOML would read it (5, true, "x"), else as the plain text that people write in an environment.
         let as_toml = format!("x = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("x"));
         let as_text = if LISTS.contains(&key.as_str()) {
-            Value::Array(text.split(',').map(|item| Value::String(item.trim().to_owned())).collect())
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
         } else {
             Value::String(text)
         };

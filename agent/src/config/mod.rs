@@ -3,6 +3,7 @@
 
 mod environment;
 mod http;
+mod metrics;
 mod network;
 mod record;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Deserializer, de};
 
 pub use self::{
     http::{AllowedMethod, AllowedUrl, HttpConfig},
+    metrics::MetricsConfig,
     network::{NetworkConfig, SinkConfig},
     record::RecordConfig,
 };
@@ -88,6 +90,8 @@ pub struct Config {
     pub network: NetworkConfig,
     /// Which services HTTP burners may load.
     pub http: HttpConfig,
+    /// Where metrics can be read.
+    pub metrics: MetricsConfig,
     /// Where the kernel shows itself.
     pub roots: RootsConfig,
 }
@@ -323,6 +327,7 @@ impl Config {
         )?;
         self.record.check()?;
         self.network.sink.check()?;
+        self.metrics.check()?;
         self.http.check()
     }
 }
@@ -365,7 +370,7 @@ mod tests {
                     expendable_devices mountable_devices deadline stop_grace \
                     max_run_bytes max_total_bytes flight_bytes frozen_before \
                     allowed_peers data_ports max_rate_bits_per_s max_streams cores allow methods max_rate_per_s max_connections \
-                    allow_insecure ca_files proc sys tracefs dev cgroups";
+                    allow_insecure ca_files beyond_loopback max_series proc sys tracefs dev cgroups";
         for key in keys.split_whitespace() {
             assert!(EXAMPLE.contains(&format!("#: {key} = ")), "{key}");
         }
@@ -384,6 +389,7 @@ mod tests {
         assert!((config.observe.rate_hz - 50.0).abs() < f64::EPSILON);
         let config = load("", &[("SSTSD_LOG__FILTER", "debug"), ("SSTSD_LISTEN", "unix:/a")]).unwrap();
         assert_eq!(config.log.filter, "debug");
+        assert!(load("", &[("SSTSD_METRICS__LISTEN", "")]).unwrap().metrics.listen.is_empty());
         assert_eq!(config.listen, ["unix:/a"]);
     }
 
@@ -421,6 +427,10 @@ mod tests {
             "[http]\nmax_rate_per_s = 0\n",
             "[http]\nmax_connections = 0\n",
             "[http]\nca_files = [\"ca.pem\"]\n",
+            "[metrics]\nlisten = [\"localhost:9464\"]\n",
+            "[metrics]\nlisten = [\"0.0.0.0:9464\"]\n",
+            "[metrics]\nlisten = [\"[::ffff:10.0.0.1]:9464\"]\n",
+            "[metrics]\nmax_series = 0\n",
             "[burners]\ndeadline = 5\n",
             "[limits]\nmax_duration = \"5parsecs\"\n",
         ] {

@@ -12,6 +12,12 @@ use crate::observe::{
     schema::{Column, Schema},
 };
 
+/// All guards, by the names that their trips have.
+pub const GUARDS: [&str; 3] = [MAX_DURATION, MIN_AVAILABLE_MEMORY, MAX_TEMPERATURE];
+const MAX_DURATION: &str = "max_duration";
+const MIN_AVAILABLE_MEMORY: &str = "min_available_memory";
+const MAX_TEMPERATURE: &str = "max_temperature";
+
 /// The limits of one run, after the daemon's own were laid over those that were asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bounds {
@@ -38,7 +44,7 @@ impl From<&Bounds> for v1::Limits {
 /// A limit was reached. The only reaction so far is to stop the run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trip {
-    /// `max_duration`, `min_available_memory`, `max_temperature`.
+    /// One of [`GUARDS`].
     pub guard: &'static str,
     /// What was read, and the limit.
     pub message: String,
@@ -90,7 +96,7 @@ impl Guards {
     fn check_duration(&self, now: Duration) -> Option<Trip> {
         let elapsed = now.saturating_sub(self.started);
         (elapsed >= self.bounds.max_duration).then(|| Trip {
-            guard: "max_duration",
+            guard: MAX_DURATION,
             message: format!("the run has lasted {elapsed:.1?}, the limit is {:?}", self.bounds.max_duration),
         })
     }
@@ -98,7 +104,7 @@ impl Guards {
     fn check_memory(&mut self, frame: &Frame) -> Option<Trip> {
         let limit = self.bounds.min_available_memory_bytes;
         let stale_after = self.bounds.stale_after;
-        let trip = |message| Trip { guard: "min_available_memory", message };
+        let trip = |message| Trip { guard: MIN_AVAILABLE_MEMORY, message };
         match self.memory.look(frame, stale_after) {
             Look::Value(bytes) if bytes < limit as f64 => Some(trip(format!(
                 "{} MiB of memory are available, the limit is {} MiB",
@@ -121,7 +127,7 @@ impl Guards {
                 Look::Value(_) | Look::Unknown => return None,
                 Look::Stale => format!("sensor {} could not be read for {stale_after:?}", sensor.name()),
             };
-            Some(Trip { guard: "max_temperature", message })
+            Some(Trip { guard: MAX_TEMPERATURE, message })
         })
     }
 

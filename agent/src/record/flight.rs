@@ -58,6 +58,14 @@ impl Flight {
         self.lock().blocks.iter().filter(|block| block.end >= from).cloned().collect()
     }
 
+    /// How many bytes it takes, and how far back from the latest block it reaches.
+    pub fn extent(&self) -> (usize, Duration) {
+        let kept = self.lock();
+        let reach = kept.blocks.front().zip(kept.blocks.back());
+        let reach = reach.map_or(Duration::ZERO, |(first, last)| last.end.saturating_sub(first.begin));
+        (kept.bytes, reach)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Blocks> {
         self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
     }

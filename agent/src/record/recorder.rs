@@ -2,7 +2,12 @@
 
 use std::{
     io,
-    sync::{Arc, mpsc},
+    panic::{self, AssertUnwindSafe},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -62,20 +67,28 @@ pub struct Recorder {
 
 /// Tells the recorder what to do.
 #[derive(Debug, Clone)]
-pub struct Recording(mpsc::Sender<Order>);
+pub struct Recording {
+    orders: mpsc::Sender<Order>,
+    lost_frames: Arc<AtomicU64>,
+}
 
 impl Herald for Recording {
     /// Keeps its telemetry from now to its end.
     fn run_started(&self, run: &Arc<ActiveRun>) {
         // It is gone only when the daemon ends.
-        let _gone = self.0.send(Order::Record(run.clone()));
+        let _gone = self.orders.send(Order::Record(run.clone()));
     }
 }
 
 impl Recording {
     /// Puts the latest minute at full rate into the record of the run that is on, or does nothing where none is.
     pub fn freeze(&self, reason: impl Into<String>) {
-        let _gone = self.0.send(Order::Freeze(reason.into()));
+        let _gone = self.orders.send(Order::Freeze(reason.into()));
+    }
+
+    /// Frames that the records of all runs lack, since the agent began.
+    pub fn lost_frames(&self) -> u64 {
+        self.lost_frames.load(Ordering::Relaxed)
     }
 }
 
@@ -91,24 +104,33 @@ impl Recorder {
         flight: Arc<Flight>,
     ) -> io::Result<(Self, Recording)> {
         let (orders, taken) = mpsc::channel();
+        let lost_frames = Arc::new(AtomicU64::new(0));
+        let recording = Recording { orders: orders.clone(), lost_frames: lost_frames.clone() };
         let thread = thread::Builder::new().name("recorder".into()).spawn(move || {
-            let read = *ring.subscribe().borrow();
-            Thread {
-                settings,
-                ring,
-                shelf,
-                flight,
-                read,
-                frame: Frame::default(),
-                builder: BlockBuilder::default(),
-                schema: None,
-                began: Duration::ZERO,
-                ended: Duration::ZERO,
-                run: None,
+            // The record of the run that is on ends there; the next one's is kept.
+            while panic::catch_unwind(AssertUnwindSafe(|| {
+                Thread {
+                    settings,
+                    ring: ring.clone(),
+                    shelf: shelf.clone(),
+                    flight: flight.clone(),
+                    read: *ring.subscribe().borrow(),
+                    frame: Frame::default(),
+                    builder: BlockBuilder::default(),
+                    schema: None,
+                    began: Duration::ZERO,
+                    ended: Duration::ZERO,
+                    run: None,
+                    lost_frames: lost_frames.clone(),
+                }
+                .run(&taken);
+            }))
+            .is_err()
+            {
+                error!("a bug in the recorder: telemetry up to the next run is not kept");
             }
-            .run(&taken);
         })?;
-        Ok((Self { orders: orders.clone(), thread: Some(thread) }, Recording(orders)))
+        Ok((Self { orders, thread: Some(thread) }, recording))
     }
 }
 
@@ -136,6 +158,7 @@ struct Thread {
     began: Duration,
     ended: Duration,
     run: Option<RunRecord>,
+    lost_frames: Arc<AtomicU64>,
 }
 
 impl Thread {
@@ -170,6 +193,7 @@ impl Thread {
         while let Some((schema, lost)) = self.ring.read_after(self.read, &mut self.frame) {
             self.read += lost + 1;
             if self.schema.as_ref().is_none_or(|(known, _)| known.id != schema.id) {
+                self.run.iter_mut().for_each(RunRecord::thin_rest);
                 self.cut();
                 let mut item = Vec::new();
                 append(Item::Schema((&*schema).into()), &mut item);
@@ -213,7 +237,10 @@ impl Thread {
     fn open(&mut self, run: Arc<ActiveRun>) {
         self.shelf.make_room(self.settings.max_run_bytes);
         match self.shelf.create(&run.id) {
-            Ok(file) => self.run = Some(RunRecord::begin(run, file, self.settings.max_run_bytes)),
+            Ok(file) => {
+                let lost = self.lost_frames.clone();
+                self.run = Some(RunRecord::begin(run, file, self.settings.max_run_bytes, lost));
+            }
             Err(error) => error!(%error, run = run.id, "the telemetry of a run can't be kept"),
         }
     }
@@ -231,6 +258,7 @@ impl Thread {
         let now = clock::monotonic();
         let aftermath = if run.is_troubled { AFTERMATH } else { Duration::ZERO };
         if now >= *run.close_at.get_or_insert(now + aftermath) {
+            run.thin_rest();
             self.cut();
             self.close();
         }
@@ -261,6 +289,8 @@ struct RunRecord {
     schema: Option<Arc<[u8]>>,
     frames: u64,
     lost_frames: u64,
+    /// Those of all runs.
+    lost_of_all: Arc<AtomicU64>,
     /// Lost and not told of yet.
     untold: u64,
     untold_reason: String,
@@ -274,7 +304,7 @@ struct RunRecord {
 }
 
 impl RunRecord {
-    fn begin(run: Arc<ActiveRun>, file: RecordFile, max_bytes: u64) -> Self {
+    fn begin(run: Arc<ActiveRun>, file: RecordFile, max_bytes: u64, lost_of_all: Arc<AtomicU64>) -> Self {
         let head = RecordHead {
             run_id: run.id.clone(),
             scenario: run.admitted.scenario.name.clone(),
@@ -295,6 +325,7 @@ impl RunRecord {
             schema: None,
             frames: 0,
             lost_frames: 0,
+            lost_of_all,
             untold: 0,
             untold_reason: String::new(),
             thinner: None,
@@ -312,14 +343,21 @@ impl RunRecord {
     /// Writes the events that are new. Gives why the latest minute is to be kept at full rate, where one of them is a reason.
     fn take_events(&mut self) -> Option<String> {
         let events = self.run.events_from(self.events);
-        self.events += events.len();
+        if events.is_empty() {
+            return None;
+        }
+        let count = events.len();
         let reason = events.iter().find_map(|event| self.reason_to_freeze(event));
         self.is_troubled |= reason.is_some();
         let mut items = Vec::new();
         for event in events {
             append(Item::Event(event), &mut items);
         }
-        let _told = self.append(&items, 0);
+        // What could not be written is tried again.
+        if !self.append(&items, 0) {
+            return None;
+        }
+        self.events += count;
         reason
     }
 
@@ -327,6 +365,14 @@ impl RunRecord {
     fn thin(&mut self, frame: &Frame) {
         let Some((thinner, builder)) = &mut self.thinner else { return };
         if let Some(gains) = thinner.pass(frame, Duration::from_secs_f64(1.0 / REDUCED_HZ)) {
+            builder.push(&header(frame), frame.readings().iter().copied(), gains.into_iter());
+        }
+    }
+
+    /// Before a block is cut after which nothing is added to its columns.
+    fn thin_rest(&mut self) {
+        let Some((thinner, builder)) = &mut self.thinner else { return };
+        if let Some((frame, gains)) = thinner.rest() {
             builder.push(&header(frame), frame.readings().iter().copied(), gains.into_iter());
         }
     }
@@ -407,6 +453,7 @@ impl RunRecord {
 
     fn lose(&mut self, frames: u64, reason: &str) {
         self.lost_frames += frames;
+        self.lost_of_all.fetch_add(frames, Ordering::Relaxed);
         self.untold += frames;
         if self.untold_reason != reason {
             reason.clone_into(&mut self.untold_reason);

@@ -9,14 +9,21 @@ use crate::observe::frame::Frame;
 pub(super) struct Thinner {
     schema_id: u32,
     last: Option<Duration>,
-    gained: BTreeMap<(u32, u32), u64>,
+    gained: Gained,
+    /// The latest frame that was left out.
+    left_out: Frame,
 }
+
+/// What histograms gained: column, bucket, count.
+type Gains = Vec<(u32, u32, u64)>;
+/// By column and bucket.
+type Gained = BTreeMap<(u32, u32), u64>;
 
 impl Thinner {
     /// Takes in a frame. Gives what histograms gained since the last one that passed, when this one is to pass.
-    pub(super) fn pass(&mut self, frame: &Frame, interval: Duration) -> Option<Vec<(u32, u32, u64)>> {
+    pub(super) fn pass(&mut self, frame: &Frame, interval: Duration) -> Option<Gains> {
         if self.schema_id != frame.schema_id {
-            // Their columns are no more. It happens when a phase begins or a device comes.
+            // Their columns are no more; whoever needs them asked for the rest.
             self.gained.clear();
             self.schema_id = frame.schema_id;
         }
@@ -25,12 +32,22 @@ impl Thinner {
         }
         // Ticks are not exact to the nanosecond.
         if self.last.is_some_and(|last| frame.end.saturating_sub(last) < interval.mul_f64(0.95)) {
+            self.left_out.copy_from(frame);
             return None;
         }
         self.last = Some(frame.end);
-        let gained = std::mem::take(&mut self.gained);
-        Some(gained.into_iter().map(|((column, bucket), count)| (column, bucket, count)).collect())
+        Some(flat(std::mem::take(&mut self.gained)))
     }
+
+    /// Before the columns change, or the record ends: the latest frame, where what histograms gained was not yet given.
+    pub(super) fn rest(&mut self) -> Option<(&Frame, Gains)> {
+        let gained = std::mem::take(&mut self.gained);
+        (!gained.is_empty()).then(|| (&self.left_out, flat(gained)))
+    }
+}
+
+fn flat(gained: Gained) -> Gains {
+    gained.into_iter().map(|((column, bucket), count)| (column, bucket, count)).collect()
 }
 
 #[cfg(test)]
@@ -56,5 +73,8 @@ mod tests {
         }
         let one = |count| vec![(0, 3, count)];
         assert_eq!(passed, [one(2), one(20), one(20), one(20)]);
+        let (last, gained) = thinner.rest().unwrap();
+        assert_eq!((last.end, gained), (Duration::from_millis(3_900), one(18)));
+        assert!(thinner.rest().is_none(), "it is given once");
     }
 }

@@ -236,8 +236,11 @@ impl ActiveRun {
             self.tell(EventKind::HardwareError, message, fields);
         }
         // After the reaction. Nobody else takes this lock before the run is over.
-        if state != RunState::Pending {
-            lock(&self.telemetry).add(schema, frame);
+        let mut telemetry = lock(&self.telemetry);
+        if state == RunState::Pending {
+            telemetry.add_preparation(schema, frame);
+        } else {
+            telemetry.add(schema, frame);
         }
     }
 

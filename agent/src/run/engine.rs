@@ -13,7 +13,7 @@ use std::{
 
 use ipnet::IpNet;
 use ssts_proto::v1::{
-    Cause, HaltState, Host, ProbeStatus, Run, RunState, RunSummary, Scenario, Verdict, Violation,
+    Cause, EventKind, HaltState, Host, ProbeStatus, Run, RunState, RunSummary, Scenario, Verdict, Violation,
 };
 use tracing::error;
 
@@ -33,6 +33,7 @@ use crate::{
     burn::control::{Command, ControlBlock},
     clock,
     config::{BurnersConfig, HttpConfig, LimitsConfig},
+    guard::Bounds,
     host::{HostRoots, cpuset},
     observe::{burners::BurnerBoard, frame::Frame, probes::BurnerWatch, schema::Schema},
     realtime,
@@ -116,7 +117,7 @@ pub struct Engine {
     /// The sink that is there now: held like a burner.
     sink: Mutex<Option<Arc<ControlBlock>>>,
     watch: Arc<BurnerWatch>,
-    herald: Option<Box<dyn Herald>>,
+    heralds: Vec<Box<dyn Herald>>,
     found: FoundKernels,
     /// As of the end of the latest run: looking takes milliseconds, and a start is to take few.
     host: Mutex<Host>,
@@ -160,7 +161,7 @@ impl Engine {
             closed: AtomicBool::new(false),
             sink: Mutex::default(),
             watch: Arc::default(),
-            herald: None,
+            heralds: Vec::new(),
             found: FoundKernels::default(),
             host,
         })
@@ -173,10 +174,10 @@ impl Engine {
         self
     }
 
-    /// With somebody to be told of each run.
+    /// With somebody more to be told of each run.
     #[must_use]
     pub fn with_herald(mut self, herald: Box<dyn Herald>) -> Self {
-        self.herald = Some(herald);
+        self.heralds.push(herald);
         self
     }
 
@@ -195,6 +196,16 @@ impl Engine {
     /// The daemon's own limits.
     pub fn limits(&self) -> &LimitsConfig {
         &self.limits
+    }
+
+    /// What no run may exceed.
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            max_duration: self.limits.max_duration,
+            min_available_memory_bytes: self.limits.min_available_memory_bytes,
+            max_temperature_celsius: self.limits.max_temperature_celsius,
+            stale_after: self.limits.stale_after,
+        }
     }
 
     /// Who halted this host, if anybody did.
@@ -242,9 +253,7 @@ impl Engine {
             .spawn(move || engine.supervise_to_the_end(&supervised))
             .map_err(|source| EngineError::Kernel { what: "the supervisor could not be started", source })?;
         *active = Some(run.clone());
-        if let Some(herald) = &self.herald {
-            herald.run_started(&run);
-        }
+        self.heralds.iter().for_each(|herald| herald.run_started(&run));
         drop(active);
         // While its burners make ready, and before anything burns: a run that a crash cut off must be known afterwards.
         let recording = Recording(&run);
@@ -421,6 +430,13 @@ impl Engine {
         run.wait_for_record();
         let recorded = panic::catch_unwind(AssertUnwindSafe(|| {
             *self.host.lock().unwrap_or_else(PoisonError::into_inner) = self.describe.host();
+            let left_out = run.with_telemetry(super::telemetry::Telemetry::left_out);
+            if left_out > 0 {
+                let message = format!(
+                    "{left_out} series of telemetry are too many for the result; the run's record has them"
+                );
+                run.tell(EventKind::Notice, message, []);
+            }
             let mut record = self.record(run, burners);
             record.processes = busiest.finish();
             record.telemetry = run.with_telemetry(super::telemetry::Telemetry::summaries);

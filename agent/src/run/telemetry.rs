@@ -1,26 +1,28 @@
 //! What a run's telemetry comes to: for each metric least, mean, percentiles, greatest, last. In memory that does not grow
 //! with the run.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+mod series;
 
-use ssts_agent_ebpf::histogram::Layout;
-use ssts_proto::{
-    catalogue::{Kind, Metric},
-    v1::{Label, MetricSummary},
-};
+use std::{collections::HashMap, sync::Arc};
 
+use ssts_proto::v1::MetricSummary;
+
+pub(super) use self::series::quantile;
+use self::series::{HistogramSeries, MOST_KEPT, Series};
 use crate::observe::{
     frame::Frame,
     schema::{ColumnDescription, Schema},
 };
 
-/// Samples that a series keeps for its percentiles. When it is full every second one goes, and from then on every second
-/// one is left out: up to 3 minutes at 10 Hz the percentiles are exact, beyond them they are those of an even sample.
-const KEPT: usize = 2_048;
+/// Samples that all series keep together: 64 MiB. Where there are so many series that this is too little, as on hosts with
+/// hundreds of cores, each keeps fewer.
+const KEPT_IN_ALL: usize = 1 << 24;
 
-/// Series that are kept: 8 KiB each at most. What comes beyond is left out: late phases of a run with very many phases on
-/// very many cores. The host's own series are there from the first frame.
-const MAX_SERIES: usize = 8_192;
+/// Series that are kept: some 35 for each core of a host, and no more than one message can carry to a client. Beyond it the
+/// metrics with the most series are cut.
+const MAX_SERIES: usize = 65_536;
+/// Histograms that are kept: 4 KiB each.
+const MAX_HISTOGRAMS: usize = 8_192;
 /// A place that means "left out".
 const NOWHERE: usize = usize::MAX;
 
@@ -29,11 +31,13 @@ const NOWHERE: usize = usize::MAX;
 pub(super) struct Telemetry {
     series: Vec<Series>,
     histograms: Vec<HistogramSeries>,
-    places: HashMap<(&'static str, Vec<String>), usize>,
+    places: HashMap<Key, usize>,
     /// For the schema of the previous frame: where each column's series is.
     schema_id: Option<u32>,
     columns: Vec<usize>,
     histogram_columns: Vec<usize>,
+    /// Series that had no room.
+    left_out: usize,
 }
 
 impl Telemetry {
@@ -42,14 +46,28 @@ impl Telemetry {
         if self.schema_id != Some(schema.id) {
             self.follow(schema);
         }
+        let most_kept = most_kept(self.series.len());
         for (place, (reading, read)) in self.columns.iter().zip(frame.readings_in_time()) {
             if let Some(series) = self.series.get_mut(*place) {
-                series.add(reading.ok(), read);
+                series.add(reading.ok(), read, most_kept);
             }
         }
+        self.add_gains(frame, |_| true);
+    }
+
+    /// Takes in a frame of the time before the first phase: what is a burner's own doing, as its connects are, and nothing
+    /// else.
+    pub(super) fn add_preparation(&mut self, schema: &Arc<Schema>, frame: &Frame) {
+        if self.schema_id != Some(schema.id) {
+            self.follow(schema);
+        }
+        self.add_gains(frame, |series| series.is_burners);
+    }
+
+    fn add_gains(&mut self, frame: &Frame, of: impl Fn(&HistogramSeries) -> bool) {
         for gain in frame.gains() {
             let place = self.histogram_columns[gain.column.index()];
-            if let Some(histogram) = self.histograms.get_mut(place) {
+            if let Some(histogram) = self.histograms.get_mut(place).filter(|series| of(series)) {
                 histogram.counts[gain.bucket as usize] += gain.count;
             }
         }
@@ -61,216 +79,93 @@ impl Telemetry {
         scalars.chain(self.histograms.iter().filter_map(HistogramSeries::summary)).collect()
     }
 
+    /// How many series of the latest schema had no room.
+    pub(super) fn left_out(&self) -> usize {
+        self.left_out
+    }
+
     fn follow(&mut self, schema: &Schema) {
         self.schema_id = Some(schema.id);
-        self.columns = schema
-            .columns
-            .iter()
-            .map(|column| {
-                if self.series.len() >= MAX_SERIES {
-                    return NOWHERE;
-                }
-                let key = (column.metric.name, column.labels.clone());
-                *self.places.entry(key).or_insert_with(|| {
-                    self.series.push(Series::new(column));
-                    self.series.len() - 1
-                })
-            })
-            .collect();
-        self.histogram_columns = schema
-            .histograms
-            .iter()
-            .map(|histogram| {
-                if self.histograms.len() >= MAX_SERIES {
-                    return NOWHERE;
-                }
-                let key = (histogram.column.metric.name, histogram.column.labels.clone());
-                *self.places.entry(key).or_insert_with(|| {
-                    self.histograms.push(HistogramSeries::new(&histogram.column, histogram.layout));
-                    self.histograms.len() - 1
-                })
-            })
-            .collect();
+        let columns: Vec<_> = schema.columns.iter().collect();
+        let histograms: Vec<_> = schema.histograms.iter().map(|histogram| &histogram.column).collect();
+        let admitted = self.admit(&columns, MAX_SERIES - self.series.len());
+        self.columns = places(&mut self.places, &columns, &admitted, |index| {
+            self.series.push(Series::new(columns[index]));
+            self.series.len() - 1
+        });
+        let admitted = self.admit(&histograms, MAX_HISTOGRAMS - self.histograms.len());
+        self.histogram_columns = places(&mut self.places, &histograms, &admitted, |index| {
+            let layout = schema.histograms[index].layout;
+            self.histograms.push(HistogramSeries::new(histograms[index], layout));
+            self.histograms.len() - 1
+        });
+        let all = self.columns.iter().chain(&self.histogram_columns);
+        self.left_out = all.filter(|place| **place == NOWHERE).count();
+    }
+
+    /// Which columns have a series or get one of the `room` that is left. Where not all can, metrics with few columns go
+    /// first: a core's or a device's many don't push the host's own out.
+    fn admit(&self, columns: &[&ColumnDescription], room: usize) -> Vec<bool> {
+        let known = |column: &ColumnDescription| self.places.contains_key(&key(column));
+        let mut admitted: Vec<bool> = columns.iter().map(|column| known(column)).collect();
+        let mut new: Vec<usize> = (0..columns.len()).filter(|index| !admitted[*index]).collect();
+        if new.len() > room {
+            let mut counts: HashMap<&str, usize> = HashMap::new();
+            columns.iter().for_each(|column| *counts.entry(column.metric.name).or_default() += 1);
+            let rank = |index: &usize| (counts[columns[*index].metric.name], columns[*index].metric.name);
+            new.sort_by_key(rank);
+            new.truncate(room);
+        }
+        new.into_iter().for_each(|index| admitted[index] = true);
+        admitted
     }
 }
 
-#[derive(Debug)]
-struct Series {
-    metric: &'static Metric,
-    labels: Vec<Label>,
-    /// Of a counter: its value at the previous sample, and when.
-    previous: Option<(f64, Duration)>,
-    /// Of a counter: its last value, gaps or not, and what it gained.
-    gained: Option<(f64, f64)>,
-    /// When the latest reading was taken: one that is shown again counts once.
-    latest: Option<Duration>,
-    samples: u64,
-    sum: f64,
-    min: f64,
-    max: f64,
-    last: f64,
-    /// Single precision: 7 digits are more than any percentile of samples is worth.
-    kept: Vec<f32>,
-    /// Every how many samples one is kept.
-    stride: u64,
+/// What a series is known by.
+type Key = (&'static str, Vec<String>);
+
+fn key(column: &ColumnDescription) -> Key {
+    (column.metric.name, column.labels.clone())
 }
 
-impl Series {
-    fn new(column: &ColumnDescription) -> Self {
-        Self {
-            metric: column.metric,
-            labels: column.v1_labels(),
-            previous: None,
-            gained: None,
-            latest: None,
-            samples: 0,
-            sum: 0.0,
-            min: f64::INFINITY,
-            max: f64::NEG_INFINITY,
-            last: 0.0,
-            kept: Vec::new(),
-            stride: 1,
-        }
-    }
-
-    fn add(&mut self, reading: Option<f64>, at: Duration) {
-        if reading.is_some() && self.latest.replace(at) == Some(at) {
-            return;
-        }
-        if let (Kind::Counter, Some(value)) = (self.metric.kind, reading) {
-            let (before, gained) = self.gained.unwrap_or((value, 0.0));
-            self.gained = Some((value, gained + (value - before).max(0.0)));
-        }
-        match (self.metric.kind, reading) {
-            (Kind::Counter, None) => self.previous = None,
-            (Kind::Counter, Some(value)) => {
-                let before = self.previous.replace((value, at));
-                // A counter that fell began anew: no rate can be told.
-                if let Some((old, since)) = before.filter(|(old, since)| *old <= value && *since < at) {
-                    self.add_sample((value - old) / (at - since).as_secs_f64());
-                }
-            }
-            (_, Some(value)) => self.add_sample(value),
-            (_, None) => {}
-        }
-    }
-
-    fn add_sample(&mut self, value: f64) {
-        if self.samples.is_multiple_of(self.stride) {
-            if self.kept.len() == KEPT {
-                let mut index = 0;
-                self.kept.retain(|_| {
-                    index += 1;
-                    index % 2 == 1
-                });
-                self.stride *= 2;
-            }
-            if self.samples.is_multiple_of(self.stride) {
-                self.kept.push(value as f32);
-            }
-        }
-        self.samples += 1;
-        self.sum += value;
-        self.min = self.min.min(value);
-        self.max = self.max.max(value);
-        self.last = value;
-    }
-
-    fn summary(&self) -> Option<MetricSummary> {
-        let mut sorted = self.kept.clone();
-        sorted.sort_unstable_by(f32::total_cmp);
-        // Nearest rank, between the exact extremes.
-        let percentile = |share: f64| {
-            let rank = (share * sorted.len() as f64).ceil() as usize;
-            f64::from(sorted[rank.clamp(1, sorted.len()) - 1]).clamp(self.min, self.max)
-        };
-        (self.samples > 0).then(|| MetricSummary {
-            metric: self.metric.name.into(),
-            labels: self.labels.clone(),
-            unit: if self.metric.kind == Kind::Counter {
-                format!("{}/s", self.metric.unit)
-            } else {
-                self.metric.unit.into()
-            },
-            samples: self.samples,
-            min: self.min,
-            mean: self.sum / self.samples as f64,
-            p50: percentile(0.5),
-            p95: percentile(0.95),
-            p99: percentile(0.99),
-            max: self.max,
-            last: Some(self.last),
-            increase: self.gained.map(|(_, gained)| gained),
-        })
-    }
+/// Where each column's series is. `make` makes that of a column's index.
+fn places(
+    known: &mut HashMap<Key, usize>,
+    columns: &[&ColumnDescription],
+    admitted: &[bool],
+    mut make: impl FnMut(usize) -> usize,
+) -> Vec<usize> {
+    let place = |(index, (column, admitted)): (usize, (&&ColumnDescription, &bool))| match admitted {
+        true => *known.entry(key(column)).or_insert_with(|| make(index)),
+        false => NOWHERE,
+    };
+    columns.iter().zip(admitted).enumerate().map(place).collect()
 }
 
-#[derive(Debug)]
-struct HistogramSeries {
-    metric: &'static Metric,
-    labels: Vec<Label>,
-    layout: Layout,
-    counts: Vec<u64>,
-}
-
-impl HistogramSeries {
-    fn new(column: &ColumnDescription, layout: Layout) -> Self {
-        Self { metric: column.metric, labels: column.v1_labels(), layout, counts: vec![0; layout.buckets()] }
-    }
-
-    fn summary(&self) -> Option<MetricSummary> {
-        let samples: u64 = self.counts.iter().sum();
-        let used =
-            || self.counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(bucket, _)| bucket);
-        let middle =
-            |bucket| (self.layout.lower_bound(bucket) as f64 + self.layout.upper_bound(bucket) as f64) / 2.0;
-        let sum: f64 =
-            self.counts.iter().enumerate().map(|(bucket, count)| middle(bucket) * *count as f64).sum();
-        let quantile = |share| quantile(self.layout, &self.counts, share).unwrap_or_default() as f64;
-        let (first, last) = (used().next()?, used().next_back()?);
-        let max = self.layout.upper_bound(last) as f64;
-        Some(MetricSummary {
-            metric: self.metric.name.into(),
-            labels: self.labels.clone(),
-            unit: self.metric.unit.into(),
-            samples,
-            min: self.layout.lower_bound(first) as f64,
-            mean: sum / samples as f64,
-            p50: quantile(0.5),
-            p95: quantile(0.95),
-            p99: quantile(0.99),
-            max,
-            last: None,
-            increase: None,
-        })
-    }
-}
-
-/// The upper bound of the bucket that holds the value at `share` of all counts, by nearest rank; nothing where none was
-/// counted.
-pub(super) fn quantile(layout: Layout, counts: &[u64], share: f64) -> Option<u64> {
-    let total: u64 = counts.iter().sum();
-    let rank = ((share * total as f64).ceil() as u64).clamp(1, total.max(1));
-    let mut below = 0;
-    counts
-        .iter()
-        .position(|count| {
-            below += count;
-            below >= rank
-        })
-        .filter(|_| total > 0)
-        .map(|bucket| layout.upper_bound(bucket))
+/// Samples that each of so many series keeps at most.
+fn most_kept(series: usize) -> usize {
+    let fair = KEPT_IN_ALL / series.max(1);
+    MOST_KEPT.min(1 << fair.max(1).ilog2())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
+    use ssts_agent_ebpf::histogram::Layout;
     use ssts_proto::{
-        catalogue::{BLOCK_LATENCY, HOST_CPU_FORKS, HOST_MEMORY_FREE},
+        catalogue::{
+            BLOCK_LATENCY, HOST_CPU_FORKS, HOST_CPU_TIME, HOST_MEMORY_FREE, Metric, TCP_CONNECT_LATENCY,
+        },
         v1::AbsenceReason,
     };
 
     use super::*;
-    use crate::observe::frame::BucketGain;
+    use crate::observe::{
+        frame::BucketGain,
+        procfs::{Stat, test_tree::TestTree},
+        source::Source as _,
+    };
 
     fn run(
         readings: impl IntoIterator<Item = (f64, Result<f64, AbsenceReason>)>,
@@ -344,6 +239,118 @@ mod tests {
             (summary.p50 - 50_000.0).abs() < 200.0 && (summary.p99 - 99_000.0).abs() < 200.0,
             "{summary:?}"
         );
+    }
+
+    fn many(schema: &mut Schema, metric: &'static Metric, count: usize) {
+        let labels = |n: usize| metric.labels.iter().map(move |label| format!("{label}{n}"));
+        for n in 0..count {
+            let labels: Vec<String> = labels(n).collect();
+            schema.column(metric, &labels.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+    }
+
+    fn followed(telemetry: &mut Telemetry, schema: Schema) {
+        let schema = Arc::new(schema);
+        let mut frame = Frame::default();
+        frame.reset(&schema, 0);
+        telemetry.add(&schema, &frame);
+    }
+
+    #[test]
+    fn many_series_of_one_metric_do_not_push_another_out() {
+        let mut telemetry = Telemetry::default();
+        let mut schema = Schema::new(1);
+        many(&mut schema, &HOST_CPU_TIME, MAX_SERIES + 10);
+        schema.column(&HOST_MEMORY_FREE, &[]);
+        followed(&mut telemetry, schema);
+        assert_eq!((telemetry.series.len(), telemetry.left_out()), (MAX_SERIES, 11));
+        assert!(telemetry.series.iter().any(|series| series.metric == &HOST_MEMORY_FREE));
+    }
+
+    #[test]
+    fn a_series_that_is_known_stays_when_there_is_no_more_room() {
+        let mut telemetry = Telemetry::default();
+        let mut schema = Schema::new(1);
+        schema.column(&HOST_MEMORY_FREE, &[]);
+        many(&mut schema, &HOST_CPU_TIME, MAX_SERIES - 1);
+        followed(&mut telemetry, schema);
+        let mut schema = Schema::new(2);
+        many(&mut schema, &HOST_CPU_TIME, 1);
+        schema.column(&HOST_MEMORY_FREE, &[]);
+        schema.column(&HOST_CPU_FORKS, &[]);
+        followed(&mut telemetry, schema);
+        assert_eq!((&*telemetry.columns, telemetry.left_out()), (&[1, 0, NOWHERE][..], 1));
+    }
+
+    #[test]
+    fn where_series_are_many_each_keeps_fewer_samples() {
+        assert_eq!(most_kept(0), MOST_KEPT);
+        assert_eq!(most_kept(8_192), MOST_KEPT);
+        for series in [8_193, 35_000, MAX_SERIES] {
+            assert!(most_kept(series) >= 256 && most_kept(series) * series <= KEPT_IN_ALL, "{series}");
+        }
+    }
+
+    /// A host of 1,024 cores as /proc/stat shows it, read and summed up. Times are printed, not judged.
+    #[test]
+    fn a_thousand_cores_are_summed_up_beside_all_else() {
+        const CORES: usize = 1_024;
+        let line = |text: String, core| text + &format!("cpu{core} {core} 0 50 800 20 5 5 20 0 0\n");
+        let content = (0..CORES).fold("cpu  9 9\n".to_owned(), line) + "ctxt 77\nprocesses 12\n";
+        let tree = TestTree::new(&[("proc/stat", &content)]);
+        let mut stat = Stat::new(&tree.roots());
+        let mut schema = Schema::new(1);
+        stat.describe(&mut schema);
+        let free = schema.column(&HOST_MEMORY_FREE, &[]);
+        let columns = schema.columns.len();
+        let schema = Arc::new(schema);
+        let (mut telemetry, mut frame) = (Telemetry::default(), Frame::default());
+        let (mut reading, mut adding, mut first) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        const TICKS: u32 = 50;
+        for tick in 0..TICKS {
+            frame.reset(&schema, tick.into());
+            frame.end = Duration::from_millis(100) * (tick + 1);
+            let begin = Instant::now();
+            stat.sample(&mut frame);
+            frame.set(free, Ok(f64::from(tick)));
+            let read = Instant::now();
+            telemetry.add(&schema, &frame);
+            match tick {
+                0 => first = read.elapsed(),
+                _ => {
+                    reading += read - begin;
+                    adding += read.elapsed();
+                }
+            }
+        }
+        let begin = Instant::now();
+        let summaries = telemetry.summaries();
+        println!(
+            "{columns} columns: {:?} a tick to read, {:?} to take in ({first:?} the first), {:?} to sum up at the end",
+            reading / (TICKS - 1),
+            adding / (TICKS - 1),
+            begin.elapsed(),
+        );
+        assert_eq!(telemetry.left_out(), 0);
+        let of = |name: &str| summaries.iter().filter(|summary| summary.metric == name).count();
+        assert_eq!((of("host.cpu.time"), of("host.memory.free")), (CORES * 8, 1));
+    }
+
+    #[test]
+    fn of_the_preparation_only_what_burners_did_is_told() {
+        let layout = Layout::new(4, 36);
+        let mut schema = Schema::new(1);
+        let columns = ["burner", "others"].map(|who| schema.histogram(&TCP_CONNECT_LATENCY, &[who], layout));
+        let schema = Arc::new(schema);
+        let (mut telemetry, mut frame) = (Telemetry::default(), Frame::default());
+        frame.reset(&schema, 0);
+        for column in columns {
+            frame.gain(BucketGain { column, bucket: 9, count: 3 });
+        }
+        telemetry.add_preparation(&schema, &frame);
+        let summaries = telemetry.summaries();
+        assert_eq!(summaries.len(), 1);
+        assert_eq!((&*summaries[0].labels[0].value, summaries[0].samples), ("burner", 3));
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl UndoJournal {
         match records(&self.folder) {
             Ok(left) => carry_out_all(&left, &self.at_work),
             Err(error) => {
-                warn!(folder = %self.folder.display(), %error, "what is to be undone can't be read")
+                warn!(folder = %self.folder.display(), %error, "what is to be undone can't be read");
             }
         }
     }

@@ -28,7 +28,7 @@ struct Wanted {
     unit: &'static str,
 }
 
-const WANTED: [Wanted; 8] = [
+const WANTED: [Wanted; 10] = [
     Wanted {
         title: "Temperature",
         metric: "host.temperature",
@@ -58,6 +58,20 @@ const WANTED: [Wanted; 8] = [
         labels: &["interface"],
         scale: 1.0,
         unit: "By/s",
+    },
+    Wanted {
+        title: "TCP segments sent again",
+        metric: "tcp.retransmits",
+        labels: &["who"],
+        scale: 1.0,
+        unit: "1/s",
+    },
+    Wanted {
+        title: "Packets dropped",
+        metric: "network.drops",
+        labels: &["interface", "reason"],
+        scale: 1.0,
+        unit: "1/s",
     },
     Wanted {
         title: "Memory available",
@@ -187,6 +201,7 @@ impl Observed {
                     labels.get("burner"),
                     labels.get("operation")
                 ),
+                "tcp.connect_latency" => format!("TCP connects of {}", labels.get("who")),
                 "runqueue.latency" => "run queue: from runnable to running, all cores".to_owned(),
                 _ => continue,
             };

@@ -21,6 +21,9 @@ pub(super) fn host(telemetry: &[MetricSummary], document: &mut Document) {
     document.fact("cores' time", core_time(telemetry));
     document.fact("taken from burners by", preempters(telemetry));
     document.fact("interrupts", interrupts(telemetry));
+    document.fact("TCP of burners", tcp(telemetry, "burner"));
+    document.fact("TCP of others", tcp(telemetry, "others"));
+    document.fact("packets dropped", drops(telemetry));
     document.fact("memory available", memory(telemetry));
     document.fact("temperature", temperature(telemetry));
     document.fact("waiting for", pressure(telemetry));
@@ -29,6 +32,10 @@ pub(super) fn host(telemetry: &[MetricSummary], document: &mut Document) {
     document.section("Waits before that", latencies(telemetry, &catalogue::BLOCK_QUEUE, &device));
     let core = [("cpu", "core")];
     document.section("Run-queue latency", latencies(telemetry, &catalogue::RUNQUEUE_LATENCY, &core));
+    let who = [("who", "sockets of")];
+    document.section("TCP connects", latencies(telemetry, &catalogue::TCP_CONNECT_LATENCY, &who));
+    let trip = [("who", "sockets of"), ("at", "at")];
+    document.section("TCP round trips", latencies(telemetry, &catalogue::TCP_RTT, &trip));
 }
 
 /// Of a core: all modes but idle and waiting for I/O.
@@ -100,6 +107,32 @@ fn interrupts(telemetry: &[MetricSummary]) -> String {
             format!("{total:.2} % of a core; most by {name} on core {core}, {share:.2} %")
         })
         .unwrap_or_default()
+}
+
+/// What went wrong on connections; nothing where nothing did.
+fn tcp(telemetry: &[MetricSummary], who: &str) -> String {
+    let sum = |metric| {
+        let of_them = of(telemetry, metric).filter(|summary| label(summary, "who") == who);
+        of_them.filter_map(|summary| summary.increase).sum::<f64>()
+    };
+    let counts = [
+        (sum(&catalogue::TCP_RETRANSMITS), "segments sent again"),
+        (sum(&catalogue::TCP_FAILED_CONNECTS), "connects failed"),
+    ];
+    let told = counts.iter().filter(|(count, _)| *count > 0.0);
+    told.map(|(count, what)| format!("{} {what}", text::count(*count))).collect::<Vec<_>>().join(", ")
+}
+
+/// Most frequent first.
+fn drops(telemetry: &[MetricSummary]) -> String {
+    let mut pairs: Vec<_> = of(telemetry, &catalogue::NETWORK_DROPS)
+        .filter_map(|summary| Some((summary, summary.increase.filter(|count| *count > 0.0)?)))
+        .collect();
+    pairs.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+    let told = |(summary, count): &(&MetricSummary, f64)| {
+        format!("{} {} at {}", text::count(*count), label(summary, "reason"), label(summary, "interface"))
+    };
+    pairs.iter().take(3).map(told).collect::<Vec<_>>().join(", ")
 }
 
 fn memory(telemetry: &[MetricSummary]) -> String {

@@ -37,7 +37,7 @@ pub(crate) fn rows(ground: &Ground, table: &mut Table) {
         cpu.ours.push(load);
         memory.ours.push(resident);
         if let Some(exporter) = &exporter {
-            let (load, resident) = measure(exporter.process(), &mut || exporter.scrape());
+            let (load, resident) = measure(exporter.process(), &mut || drop(exporter.scrape()));
             cpu.peer.push(load);
             memory.peer.push(resident);
         }

@@ -121,12 +121,13 @@ impl Exporter {
     }
 
     /// Reads all its metrics once, as Prometheus does.
-    pub(crate) fn scrape(&self) {
+    pub(crate) fn scrape(&self) -> Vec<u8> {
         let mut stream = TcpStream::connect(EXPORTER_ADDRESS).expect("it listens");
         let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         stream.write_all(request.as_bytes()).expect("it listens");
         let mut page = Vec::new();
         stream.read_to_end(&mut page).expect("it answers");
+        page
     }
 }
 

@@ -118,6 +118,7 @@ impl BlockLatency {
             name: NAME,
             object: OBJECT,
             hooks: &HOOKS,
+            has_btf: true,
             maps: vec![("DISKS", histograms as u32), ("LOST", cpus as u32)],
             constants: vec![("CPUS", cpus as u32)],
             typed: typed_constants,

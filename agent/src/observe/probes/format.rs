@@ -13,6 +13,8 @@ pub(super) enum FormatError {
     Size { name: String, size: u32, expected: u32 },
     #[error("the names of the bits of `{0}` are not where they should be")]
     NoFlags(String),
+    #[error("the names of the values of `{0}` are not where they should be")]
+    NoSymbols(String),
 }
 
 /// The record of one tracepoint.
@@ -76,6 +78,26 @@ impl<'a> Format<'a> {
             .ok_or_else(|| FormatError::NoFlags(name.into()))
     }
 
+    /// The values of `name` that have a name in the text that prints the record, with it.
+    pub(super) fn symbols(&self, name: &str) -> Result<Vec<(u32, String)>, FormatError> {
+        // ... __print_symbolic(REC->reason, { 2, "NOT_SPECIFIED" }, { 3, "NO_SOCKET" }, ...)
+        let list = self.print.split_once(&format!("__print_symbolic(REC->{name},")).map(|(_, list)| list);
+        let symbols: Vec<_> = list
+            .into_iter()
+            .flat_map(|list| list.split('{').skip(1))
+            .map_while(|symbol| {
+                let (value, rest) = symbol.split_once(',')?;
+                let value = value.trim();
+                let value = match value.strip_prefix("0x") {
+                    Some(digits) => u32::from_str_radix(digits, 16).ok()?,
+                    None => value.parse().ok()?,
+                };
+                Some((value, rest.split('"').nth(1)?.to_owned()))
+            })
+            .collect();
+        if symbols.is_empty() { Err(FormatError::NoSymbols(name.into())) } else { Ok(symbols) }
+    }
+
     fn field(&self, name: &str) -> Result<&Field<'a>, FormatError> {
         self.fields.iter().find(|field| field.name == name).ok_or_else(|| FormatError::NoField(name.into()))
     }
@@ -137,6 +159,16 @@ mod tests {
         assert_eq!(format.offset("prev_state", 8), Ok(32));
         assert_eq!(format.highest_flag("prev_state"), Ok(0x80));
         assert_eq!(format.highest_flag("next_prio"), Err(FormatError::NoFlags("next_prio".into())));
+    }
+
+    #[test]
+    fn names_of_values_are_read() {
+        let text = "print fmt: \"%p %s\", REC->skbaddr, __print_symbolic(REC->reason, { 2, \"NOT_SPECIFIED\" }, \
+                    { 0x3, \"NO_SOCKET\" })\n";
+        let format = Format::parse(text).unwrap();
+        let expected = [(2, "NOT_SPECIFIED".to_owned()), (3, "NO_SOCKET".to_owned())];
+        assert_eq!(format.symbols("reason").as_deref(), Ok(&expected[..]));
+        assert_eq!(format.symbols("skbaddr"), Err(FormatError::NoSymbols("skbaddr".into())));
     }
 
     #[test]

@@ -148,6 +148,7 @@ impl Interrupts {
             name: NAME,
             object: OBJECT,
             hooks: &HOOKS,
+            has_btf: true,
             maps: vec![
                 ("OPEN", cpus as u32),
                 ("HARD", (cpus * numbers) as u32),

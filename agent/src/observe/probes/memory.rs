@@ -102,6 +102,7 @@ impl Memory {
             name: NAME,
             object: OBJECT,
             hooks: &HOOKS,
+            has_btf: true,
             maps: vec![("FAULTS", cpus as u32), ("STALLS", histograms as u32)],
             constants: vec![("CPUS", cpus as u32)],
             typed: typed_constants,

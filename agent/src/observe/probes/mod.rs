@@ -9,6 +9,8 @@ mod cost;
 mod cpus;
 mod disk_counts;
 mod disks;
+mod drop_counts;
+mod drops;
 mod error;
 mod format;
 mod gains;
@@ -22,6 +24,7 @@ mod program;
 mod sched;
 mod slowest;
 mod status;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod tracefs;
@@ -178,11 +181,13 @@ fn load_one(load: Load, target: &Target) -> Result<Attached, ProbeError> {
 
 /// Loads, attaches and tests the probes: about 0.1 s. It doesn't fail; a probe may, and its status says why.
 pub fn load(roots: &HostRoots, settings: &ProbeSettings) -> Probes {
-    let known: [(&str, Load); 4] = [
+    let known: [(&str, Load); 6] = [
         (block::NAME, block::load),
         (sched::NAME, sched::load),
         (irq::NAME, irq::load),
         (memory::NAME, memory::load),
+        (tcp::NAME, tcp::load),
+        (drops::NAME, drops::load),
     ];
     let target = cpus::possible(roots).map(|cpus| Target::new(roots, settings.hooks, cpus));
     let mut watch = BurnerWatch::default();

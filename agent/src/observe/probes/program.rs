@@ -35,6 +35,8 @@ pub(super) struct Definition {
     pub(super) name: &'static str,
     pub(super) object: &'static [u8],
     pub(super) hooks: &'static [Hook],
+    /// Whether there are programs of BTF tracepoints. Where not, for events that are rare, those of raw ones stand in.
+    pub(super) has_btf: bool,
     /// How many elements some maps have, as it depends on the host.
     pub(super) maps: Vec<(&'static str, u32)>,
     /// What programs of all kinds are told.
@@ -87,9 +89,16 @@ impl Programs {
     pub(super) fn attach(definition: &Definition, target: &Target) -> Result<Self, ProbeError> {
         let mut refusals = Vec::new();
         for kind in target.hooks.kinds() {
-            match Self::attach_by(*kind, definition, target) {
+            let kind = match kind {
+                Kind::Btf if !definition.has_btf => Kind::Raw,
+                kind => *kind,
+            };
+            if refusals.iter().any(|(tried, _)| *tried == kind) {
+                continue;
+            }
+            match Self::attach_by(kind, definition, target) {
                 Ok(programs) => return Ok(programs),
-                Err(error) => refusals.push((*kind, error)),
+                Err(error) => refusals.push((kind, error)),
             }
         }
         Err(ProbeError::of_all_kinds(refusals))

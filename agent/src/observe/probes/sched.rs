@@ -163,6 +163,7 @@ impl Scheduler {
             name: NAME,
             object: OBJECT,
             hooks: &HOOKS,
+            has_btf: true,
             maps: vec![each("RUNQUEUE"), each("CORES"), each("PREEMPTERS")],
             constants: vec![("CANARY_PID", canary)],
             typed: typed_constants,

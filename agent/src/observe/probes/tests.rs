@@ -3,6 +3,7 @@
 use std::{
     env,
     fs::{self, OpenOptions},
+    net::{Ipv4Addr, TcpStream, UdpSocket},
     os::unix::fs::{FileExt, OpenOptionsExt},
     panic,
     process::Command,
@@ -18,10 +19,12 @@ use ssts_proto::{
 };
 
 mod block_stories;
+mod drop_stories;
 mod exact_latencies;
 mod interrupt_stories;
 mod memory_stories;
 mod sched_stories;
+mod tcp_stories;
 mod wrong_kernel;
 
 use super::{block::read_directly, *};
@@ -114,9 +117,12 @@ fn every_probe_works_by(hooks: HookChoice, kind: &str) {
     let Some(host) = Host::watched_by(hooks) else { return };
     let statuses = host.probes.statuses.snapshot();
     println!("{statuses:#?}");
-    assert_eq!(statuses.len(), 4);
+    assert_eq!(statuses.len(), 6);
     for status in statuses {
         assert!(status.attached && status.working, "{}: {}", status.name, status.reason);
+        // What is rare has no programs of BTF tracepoints.
+        let is_rare = [tcp::NAME, drops::NAME].contains(&&*status.name);
+        let kind = if is_rare && kind == "btf_tracepoint " { "raw_tracepoint " } else { kind };
         assert!(status.hooks.iter().all(|hook| hook.starts_with(kind)), "{:?}", status.hooks);
     }
 }
@@ -297,6 +303,10 @@ fn probes_over_the_budget_are_taken_out_and_say_so() {
             read_directly(&env::current_exe().unwrap()).unwrap();
             // More than an allocator keeps for the next one (mallopt(3), M_MMAP_THRESHOLD): each page faults anew.
             std::hint::black_box(vec![1u8; 40 << 20]);
+            // Nobody listens there, and what says so is dropped: both ways.
+            let nobody = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+            assert!(TcpStream::connect(nobody).is_err());
+            UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().send_to(&[0], nobody).unwrap();
             thread::sleep(Duration::from_millis(5));
             host.tick();
         }

@@ -2,6 +2,8 @@
 //! tracepoints pass. Looked up in place; nothing of it stays in memory.
 
 use std::{
+    cell::RefCell,
+    collections::HashMap,
     fs::File,
     io,
     os::fd::{AsRawFd, OwnedFd},
@@ -16,6 +18,8 @@ use crate::host::HostRoots;
 
 pub(super) struct KernelTypes {
     btf: Btf,
+    /// What was looked up: each time all types are gone through.
+    known: RefCell<HashMap<String, Vec<Type>>>,
 }
 
 impl KernelTypes {
@@ -29,7 +33,7 @@ impl KernelTypes {
             mapped(&name).map_err(io::Error::other)
         });
         match btf {
-            Ok(btf) => Ok(Self { btf }),
+            Ok(btf) => Ok(Self { btf, known: RefCell::default() }),
             Err(error) => Err(ProbeError::NoTypes { path, reason: error.to_string() }),
         }
     }
@@ -92,6 +96,22 @@ impl KernelTypes {
         self.btf.resolve_name(&found).is_ok_and(|found| found == name)
     }
 
+    /// The values of enum `name` with their names, less `prefix`; those without it are left out.
+    pub(super) fn enumerators(&self, name: &str, prefix: &str) -> Result<Vec<(u32, String)>, ProbeError> {
+        let types = self.named(name)?;
+        let Some(found) = types.iter().find_map(|ty| match ty {
+            Type::Enum(found) => Some(found),
+            _ => None,
+        }) else {
+            return Err(missing(format!("enum {name}")));
+        };
+        let named = |member: &btf_rs::EnumMember| {
+            let name = self.btf.resolve_name(member).ok()?;
+            Some((member.val(), name.strip_prefix(prefix)?.to_owned()))
+        };
+        Ok(found.members.iter().filter_map(named).collect())
+    }
+
     /// Searches unnamed structs and unions inside too. A bit field has no address.
     fn bits_to(&self, within: &Struct, name: &str) -> Option<u32> {
         within.members.iter().find_map(|member| match self.btf.resolve_name(member).ok()?.as_str() {
@@ -116,7 +136,12 @@ impl KernelTypes {
     }
 
     fn named(&self, name: &str) -> Result<Vec<Type>, ProbeError> {
-        self.btf.resolve_types_by_name(name).map_err(|_| missing(name.to_owned()))
+        if let Some(types) = self.known.borrow().get(name) {
+            return Ok(types.clone());
+        }
+        let types = self.btf.resolve_types_by_name(name).map_err(|_| missing(name.to_owned()))?;
+        self.known.borrow_mut().insert(name.to_owned(), types.clone());
+        Ok(types)
     }
 }
 
@@ -150,6 +175,17 @@ mod tests {
         assert!(types.find_member("request", "no_such_member").unwrap().is_none());
         let error = types.member("no_such_struct", "member").unwrap_err();
         assert_eq!(error.to_string(), "this kernel's types have no struct no_such_struct");
+    }
+
+    #[test]
+    fn names_of_values_are_found_in_this_kernels_types() {
+        let Ok(types) = KernelTypes::open(&HostRoots::default()) else {
+            println!("skipped: this kernel shows no types");
+            return;
+        };
+        let kinds = types.enumerators("pid_type", "PIDTYPE_").unwrap();
+        assert_eq!(kinds[..2], [(0, "PID".into()), (1, "TGID".into())]);
+        assert!(types.enumerators("no_such_enum", "").is_err());
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! The interrupt probe against known interrupts.
 
-use std::net::UdpSocket;
-
 use ssts_proto::catalogue::{
     IRQ_HARD_COUNT, IRQ_HARD_DURATION, IRQ_SOFT_DURATION, IRQ_SOFT_TIME, IRQ_SOFT_WAIT,
 };

@@ -1,0 +1,235 @@
+//! Reads what the programs of `agent-ebpf/src/drops.rs` count: packets thrown away, by interface and reason.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    net::{Ipv4Addr, UdpSocket},
+    os::unix::fs::MetadataExt as _,
+    sync::Arc,
+};
+
+use nix::net::if_::if_indextoname;
+use ssts_agent_ebpf::shared::Place;
+use ssts_proto::catalogue;
+
+use super::{
+    Attached, Canary, Target,
+    burner_watch::Shared,
+    drop_counts::DropReader,
+    error::ProbeError,
+    program::{Constants, Definition, Hook, Programs},
+    tcp::eventually,
+    tracefs::Tracefs,
+    types::KernelTypes,
+};
+use crate::observe::{
+    frame::Frame,
+    schema::{Column, Schema},
+    source::Source,
+};
+
+pub(super) const NAME: &str = "drops";
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/drops"));
+
+static HOOKS: [Hook; 1] = [Hook::new("skb", "kfree_skb", "drop")];
+
+/// include/net/dropreason-core.h
+const ENUM: &str = "skb_drop_reason";
+const PREFIX: &str = "SKB_DROP_REASON_";
+
+/// Datagrams that the canary sends: one may be lost to programs that the kernel leaves out.
+const DATAGRAMS: u64 = 8;
+
+/// What takes all that has no column of its own.
+const OTHER: &str = "other";
+
+/// Loads the probe and tests it.
+pub(super) fn load(target: &Target) -> Result<Attached, ProbeError> {
+    let mut source = PacketDrops::attach(target)?;
+    let canary = source.canary()?;
+    Ok(Attached {
+        name: NAME,
+        programs: source.programs.clone(),
+        source: Box::new(source),
+        canary,
+        shared: Shared::default(),
+    })
+}
+
+/// The source of `network.drops`.
+#[derive(Debug)]
+struct PacketDrops {
+    programs: Arc<Programs>,
+    reader: DropReader,
+    /// Names of reasons by their numbers.
+    reasons: HashMap<u32, String>,
+    /// Of the reader's pairs, in their order.
+    columns: Vec<Column>,
+    /// Of all that are not among them.
+    others: Option<Column>,
+    /// How many of the pairs were in a frame.
+    shown: usize,
+}
+
+impl PacketDrops {
+    fn attach(target: &Target) -> Result<Self, ProbeError> {
+        let (roots, cpus) = (&target.roots, target.cpus);
+        let path = roots.proc("self/ns/net");
+        // Names of inodes in nsfs are numbers of 32 bits: include/linux/ns_common.h.
+        let namespace = fs::metadata(&path)
+            .map(|metadata| metadata.ino() as u32)
+            .map_err(|error| ProbeError::call(path.display().to_string(), &error))?;
+        let definition = Definition {
+            name: NAME,
+            object: OBJECT,
+            hooks: &HOOKS,
+            has_btf: false,
+            maps: vec![("DROPS", cpus as u32)],
+            constants: vec![("OWN_NAMESPACE", namespace)],
+            typed: typed_constants,
+            recorded: recorded_constants,
+        };
+        let programs = Programs::attach(&definition, target)?;
+        let reasons = if programs.hooks.iter().any(|hook| hook.starts_with("tracepoint ")) {
+            symbols(&Tracefs::open(roots)?)?
+        } else {
+            KernelTypes::open(roots)?.enumerators(ENUM, PREFIX)?
+        };
+        Ok(Self {
+            reader: DropReader::new(programs.window("DROPS", cpus)?),
+            reasons: reasons.into_iter().collect(),
+            columns: Vec::new(),
+            others: None,
+            shown: 0,
+            programs: Arc::new(programs),
+        })
+    }
+
+    /// Sends datagrams to a port that nobody has, and looks whether their end was counted.
+    fn canary(&mut self) -> Result<Canary, ProbeError> {
+        self.reader.read();
+        let before = self.unwanted();
+        if let Err(error) = send_unwanted() {
+            return Ok(Canary::Untestable(format!(
+                "sending over the loopback interface for a test: {error}"
+            )));
+        }
+        let reader = std::cell::RefCell::new(self);
+        let seen = || {
+            let mut source = reader.borrow_mut();
+            source.reader.read();
+            source.unwanted() - before
+        };
+        if eventually(|| seen() > 0) {
+            return Ok(Canary::Working);
+        }
+        Err(ProbeError::Canary(format!(
+            "of {DATAGRAMS} datagrams to a port that nobody has none was seen to be dropped"
+        )))
+    }
+
+    /// Packets without a socket on the loopback interface.
+    fn unwanted(&self) -> u64 {
+        let is_it = |place: Place, reason: u32| {
+            (place == Place::UNKNOWN || interface(place) == "lo")
+                && self.reasons.get(&reason).is_some_and(|name| name == "NO_SOCKET")
+        };
+        let pairs = self.reader.pairs().iter();
+        pairs.filter(|pair| is_it(pair.place, pair.reason)).map(|pair| pair.count).sum()
+    }
+
+    /// As the kernel has it; a number for those of other subsystems, which have their own.
+    fn reason(&self, reason: u32) -> String {
+        self.reasons.get(&reason).cloned().unwrap_or_else(|| format!("{reason:#x}"))
+    }
+}
+
+impl Source for PacketDrops {
+    fn describe(&mut self, schema: &mut Schema) {
+        self.reader.read();
+        let pairs = self.reader.pairs();
+        let column = |pair: &super::drop_counts::Pair| {
+            schema.column(&catalogue::NETWORK_DROPS, &[&interface(pair.place), &self.reason(pair.reason)])
+        };
+        self.columns = pairs.iter().map(column).collect();
+        self.others = Some(schema.column(&catalogue::NETWORK_DROPS, &[OTHER, OTHER]));
+    }
+
+    fn sample(&mut self, frame: &mut Frame) {
+        self.reader.read();
+        for (index, (column, pair)) in self.columns.iter().zip(self.reader.pairs()).enumerate() {
+            // A counter's first reading is where its increase begins: what brought the column about is part of that.
+            let count = if index < self.shown { pair.count } else { 0 };
+            frame.set(*column, Ok(count as f64));
+        }
+        self.shown = self.columns.len();
+        if let Some(others) = self.others {
+            frame.set(others, Ok(self.reader.others() as f64));
+        }
+    }
+
+    fn changed(&self) -> bool {
+        self.reader.pairs().len() > self.columns.len()
+    }
+}
+
+/// An interface's name in the daemon's network namespace.
+fn interface(place: Place) -> String {
+    match place {
+        Place::NOWHERE => "none".into(),
+        Place::ELSEWHERE => "(other namespace)".into(),
+        Place::UNKNOWN => "(unknown)".into(),
+        // One that went is told by its number.
+        Place(index) => if_indextoname(index)
+            .map_or_else(|_| format!("#{index}"), |name| name.to_string_lossy().into_owned()),
+    }
+}
+
+fn send_unwanted() -> io::Result<()> {
+    // The port is nobody's once its socket is closed, and hardly anybody's before the datagrams are there.
+    let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    // Unconnected: the kernel's answer to one would be an error of the next.
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    (0..DATAGRAMS).try_for_each(|_| socket.send_to(&[0; 16], (Ipv4Addr::LOCALHOST, port)).map(drop))
+}
+
+/// The value that means that no reason was given: what is below is no drop.
+fn not_specified(reasons: &[(u32, String)]) -> Result<u32, ProbeError> {
+    let found = reasons.iter().find(|(_, name)| name == "NOT_SPECIFIED").map(|(value, _)| *value);
+    found.ok_or(ProbeError::NoType { what: format!("{PREFIX}NOT_SPECIFIED") })
+}
+
+fn typed_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
+    let arguments = types.argument_count("kfree_skb")?;
+    if arguments < 3 {
+        return Err(ProbeError::NoType {
+            what: "reason among the arguments of kfree_skb (Linux 5.17)".into(),
+        });
+    }
+    if types.argument("kfree_skb", "sk_buff")? != 0 {
+        return Err(ProbeError::Prototype { what: "kfree_skb's buffer" });
+    }
+    let has_sock = types.argument("kfree_skb", "sock").is_ok_and(|place| place == 3);
+    Ok(vec![
+        ("NOT_SPECIFIED", not_specified(&types.enumerators(ENUM, PREFIX)?)?),
+        ("SKB_DEV", types.member("sk_buff", "dev")?),
+        ("SKB_IIF", types.member("sk_buff", "skb_iif")?),
+        ("DEV_IFINDEX", types.member("net_device", "ifindex")?),
+        ("DEV_NET", types.member("net_device", "nd_net")?),
+        ("NET_INUM", types.member("net", "ns")? + types.member("ns_common", "inum")?),
+        ("SOCK_NET", types.member("sock", "__sk_common")? + types.member("sock_common", "skc_net")?),
+        ("HAS_SOCK", has_sock.into()),
+    ])
+}
+
+fn recorded_constants(tracefs: &Tracefs) -> Result<Constants, ProbeError> {
+    Ok(vec![
+        ("NOT_SPECIFIED", not_specified(&symbols(tracefs)?)?),
+        ("DROP_REASON", tracefs.format("skb/kfree_skb", |format| format.offset("reason", 4))?),
+    ])
+}
+
+fn symbols(tracefs: &Tracefs) -> Result<Vec<(u32, String)>, ProbeError> {
+    tracefs.format("skb/kfree_skb", |format| format.symbols("reason"))
+}
