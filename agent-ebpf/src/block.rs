@@ -20,7 +20,7 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
 };
 use ssts_agent_ebpf::{
-    kernel::{add, constant, count_in, cpu, current, member, name, now, own_name, read, take_if_free},
+    kernel::{add, constant, count_in, cpu, current, exchange, member, name, now, own_name, read},
     shared::{
         DEVICE_SLOTS, DiskCounts, IN_FLIGHT_SETS, IN_FLIGHT_WAYS, InFlight, Issuer, Operation, REQUEST_HEAD,
         device_group, device_slots, group_of_key, identity_of_address, in_flight_key, in_flight_set,
@@ -28,12 +28,11 @@ use ssts_agent_ebpf::{
     },
 };
 
-/// Where a request in flight stands.
+/// A slot.
 #[derive(Clone, Copy)]
 struct Place {
-    slot: *mut InFlight,
-    set: u32,
-    way: usize,
+    key: *mut u64,
+    request: *mut InFlight,
 }
 
 /// What a request was for.
@@ -46,14 +45,14 @@ struct Asked {
     error: bool,
 }
 
-/// Requests in flight: each may stand in any slot of its set. None is overwritten; one for which there is no room is counted
-/// in [`LOST`].
+/// The keys of the slots: 0 in those that were never taken.
+#[map]
+static KEYS: Array<[u64; IN_FLIGHT_WAYS]> = Array::with_max_entries(IN_FLIGHT_SETS, BPF_F_MMAPABLE);
+
+/// What is known of the requests in them. None that is in flight is overwritten; one for which there is no room is counted in
+/// [`LOST`].
 #[map]
 static IN_FLIGHT: Array<[InFlight; IN_FLIGHT_WAYS]> = Array::with_max_entries(IN_FLIGHT_SETS, BPF_F_MMAPABLE);
-
-/// Who issued them, apart: it is read of the slowest alone.
-#[map]
-static ISSUERS: Array<[Issuer; IN_FLIGHT_WAYS]> = Array::with_max_entries(IN_FLIGHT_SETS, 0);
 
 /// By CPU: requests that were issued, and for which there was no room.
 #[map]
@@ -138,8 +137,8 @@ mod typed {
         let request = if constant(&ISSUE_REQUEST_ARG) == 0 { ctx.arg(0) } else { ctx.arg(1) };
         if let Some(group) = group_of(dev_of(request)) {
             let identity = identity_of(request);
-            if let Some(place) = claim(identity, group, take_if_free) {
-                note(place, issuer());
+            if let Some(place) = claim(identity, group, exchange) {
+                place.note(identity, issuer());
             }
         }
         0
@@ -148,8 +147,7 @@ mod typed {
     #[btf_tracepoint]
     fn btf_complete(ctx: BtfTracePointContext) -> i32 {
         let request: u64 = ctx.arg(0);
-        let identity = identity_of(request);
-        if let Some(found) = find(identity) {
+        if let Some(found) = find(identity_of(request)) {
             let asked = Asked {
                 operation: operation_of_flags(member(request, constant(&REQUEST_FLAGS))),
                 made: member(request, constant(&REQUEST_MADE)),
@@ -158,7 +156,7 @@ mod typed {
                 // A blk_status_t of one byte, or an errno.
                 error: ctx.arg::<u64>(1) as u8 != 0,
             };
-            completed(identity, found, &asked);
+            completed(found, &asked);
         }
         0
     }
@@ -205,8 +203,8 @@ fn raw_issue(ctx: RawTracePointContext) -> i32 {
     let request = if constant(&ISSUE_REQUEST_ARG) == 0 { ctx.arg(0) } else { ctx.arg(1) };
     if let Some(group) = dev_of(request).and_then(group_of) {
         let identity = identity_of_address(request);
-        if let Some(place) = claim(identity, group, take_if_free) {
-            note(place, issuer());
+        if let Some(place) = claim(identity, group, exchange) {
+            place.note(identity, issuer());
         }
     }
     0
@@ -215,8 +213,7 @@ fn raw_issue(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint]
 fn raw_complete(ctx: RawTracePointContext) -> i32 {
     let request: u64 = ctx.arg(0);
-    let identity = identity_of_address(request);
-    if let Some(found) = find(identity)
+    if let Some(found) = find(identity_of_address(request))
         && let Some(head) = read::<Head>(request, 0)
     {
         let asked = Asked {
@@ -227,7 +224,7 @@ fn raw_complete(ctx: RawTracePointContext) -> i32 {
             // A blk_status_t of one byte, or an errno.
             error: ctx.arg::<u64>(1) as u8 != 0,
         };
-        completed(identity, found, &asked);
+        completed(found, &asked);
     }
     0
 }
@@ -298,8 +295,8 @@ fn tp_issue(ctx: TracePointContext) -> u32 {
         && let Some(group) = group_of(dev)
     {
         let identity = identity_of_sector(dev, sector);
-        if let Some(place) = claim(identity, group, take) {
-            note(place, issuer());
+        if let Some(place) = claim(identity, group, put) {
+            place.note(identity, issuer());
         }
     }
     0
@@ -310,15 +307,14 @@ fn tp_complete(ctx: TracePointContext) -> u32 {
     let record = ctx.as_ptr() as u64;
     if let Some(dev) = read(record, constant(&COMPLETE_DEV))
         && let Some(sector) = read(record, constant(&COMPLETE_SECTOR))
-        && let identity = identity_of_sector(dev, sector)
-        && let Some(found) = find(identity)
+        && let Some(found) = find(identity_of_sector(dev, sector))
         && let Some(rwbs) = read(record, constant(&COMPLETE_RWBS))
         && let Some(sectors) = read::<u32>(record, constant(&COMPLETE_SECTORS))
         && let Some(error) = read::<u32>(record, constant(&COMPLETE_ERROR))
     {
         let operation = operation_of_rwbs(rwbs);
         let bytes = u64::from(sectors) << 9;
-        completed(identity, found, &Asked { operation, made: 0, sector, bytes, error: error != 0 });
+        completed(found, &Asked { operation, made: 0, sector, bytes, error: error != 0 });
     }
     0
 }
@@ -355,119 +351,133 @@ fn operation_of_rwbs(rwbs: [u8; 2]) -> Operation {
     }
 }
 
-/// The slot of a request that is issued: the first of its set that is free, or its own already because its completion was
-/// missed. Whatever it left in slots behind that one goes when it is completed: see [`release`].
+/// The slot of a request that is issued: the one that it had before, else one that is free, else one whose request is over.
 #[inline(always)]
-fn claim(identity: u64, group: u32, take: unsafe fn(*mut u64, u64) -> bool) -> Option<Place> {
-    let set = in_flight_set(identity);
-    let slots = slots_of(set)?;
-    for way in 0..IN_FLIGHT_WAYS {
-        // SAFETY: `slots` came from a look-up, and elements live as long as the map; the slot is in bounds. Other CPUs may
-        // write the key: in one piece, and not with this request's.
-        unsafe {
-            let slot = slots.add(way);
-            let key = ptr::read_volatile(&raw const (*slot).key);
-            if is_key_of(key, identity)
-                || key == 0 && take(&raw mut (*slot).key, in_flight_key(identity, group))
-            {
-                return Some(Place { slot, set, way });
+fn claim(identity: u64, group: u32, take: unsafe fn(*mut u64, u64, u64) -> bool) -> Option<Place> {
+    let new = in_flight_key(identity, group);
+    if let Some((place, key)) = find(identity) {
+        if key != new {
+            // The disk is another one than before.
+            // SAFETY: as in `find`; the slot is this request's.
+            unsafe { ptr::write_volatile(place.key, new) };
+        }
+        return Some(place);
+    }
+    let slots = slots_of(in_flight_set(identity))?;
+    for was_taken in [false, true] {
+        for way in 0..IN_FLIGHT_WAYS {
+            // SAFETY: as in `find`.
+            unsafe {
+                let place = slots.at(way);
+                let key = ptr::read_volatile(place.key);
+                let is_over = ptr::read_volatile(&raw const (*place.request).since_ns) == 0;
+                if is_over && (key != 0) == was_taken && take(place.key, key, new) {
+                    return Some(place);
+                }
             }
         }
     }
+    lose();
+    None
+}
+
+#[inline(always)]
+fn lose() {
     if let Some(lost) = LOST.get_ptr_mut(cpu()) {
         // SAFETY: the element is there for as long as the map is, and no other CPU writes it.
         unsafe { add(lost, 1) }
     }
-    None
 }
 
-/// As [`take_if_free`], without what Linux has since 5.12 only: of two CPUs that take a slot at the same instant the later
-/// one has it.
+/// As [`exchange`], without what Linux has since 5.12 only: of two CPUs that take a slot at the same instant the later one
+/// has it.
 ///
 /// # Safety
 /// `slot` must point into a map's element.
 #[inline(always)]
-unsafe fn take(slot: *mut u64, key: u64) -> bool {
+unsafe fn put(slot: *mut u64, _: u64, new: u64) -> bool {
     // SAFETY: the caller's promise.
-    unsafe { ptr::write_volatile(slot, key) };
+    unsafe { ptr::write_volatile(slot, new) };
     true
 }
 
-/// Where a request stands that was issued, and its group.
+/// The slot that a request has, in flight or not, and its key.
 #[inline(always)]
-fn find(identity: u64) -> Option<(Place, u32)> {
-    let set = in_flight_set(identity);
-    let slots = slots_of(set)?;
+fn find(identity: u64) -> Option<(Place, u64)> {
+    let slots = slots_of(in_flight_set(identity))?;
     for way in 0..IN_FLIGHT_WAYS {
-        // SAFETY: as in `claim`.
-        let slot = unsafe { slots.add(way) };
-        // SAFETY: as in `claim`.
-        let key = unsafe { ptr::read_volatile(&raw const (*slot).key) };
-        if is_key_of(key, identity) {
-            return Some((Place { slot, set, way }, group_of_key(key)));
+        // SAFETY: the slots came from look-ups, and elements live as long as the map; the way is in bounds. Other CPUs may
+        // write the key: in one piece, and not with this request's.
+        unsafe {
+            let place = slots.at(way);
+            let key = ptr::read_volatile(place.key);
+            if is_key_of(key, identity) {
+                return Some((place, key));
+            }
         }
     }
     None
 }
 
-/// Frees all slots of a request.
 #[inline(always)]
-fn release(identity: u64) {
-    let Some(slots) = slots_of(in_flight_set(identity)) else { return };
-    for way in 0..IN_FLIGHT_WAYS {
-        // SAFETY: as in `claim`; the slot is this request's up to the write.
+fn slots_of(set: u32) -> Option<Place> {
+    Some(Place { key: KEYS.get_ptr_mut(set)?.cast(), request: IN_FLIGHT.get_ptr_mut(set)?.cast() })
+}
+
+impl Place {
+    /// Counted from this one, the first of its set.
+    ///
+    /// # Safety
+    /// There must be so many.
+    #[inline(always)]
+    unsafe fn at(self, way: usize) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Self { key: self.key.add(way), request: self.request.add(way) } }
+    }
+
+    /// Notes that the request is in flight. Should another have taken the slot meanwhile, for it seemed over: it is lost.
+    #[inline(always)]
+    fn note(self, identity: u64, issuer: Issuer) {
+        // SAFETY: as in `find`. Who issued it before the time: a request is in flight once that is there.
         unsafe {
-            let key = &raw mut (*slots.add(way)).key;
-            if is_key_of(ptr::read_volatile(key), identity) {
-                ptr::write_volatile(key, 0);
+            ptr::write_volatile(&raw mut (*self.request).issuer, issuer);
+            ptr::write_volatile(&raw mut (*self.request).since_ns, now());
+            if !is_key_of(ptr::read_volatile(self.key), identity) {
+                lose();
             }
         }
     }
-}
 
-#[inline(always)]
-fn slots_of(set: u32) -> Option<*mut InFlight> {
-    Some(IN_FLIGHT.get_ptr_mut(set)?.cast())
-}
-
-#[inline(always)]
-fn issuer_at(place: Place) -> Option<*mut Issuer> {
-    let issuers: *mut Issuer = ISSUERS.get_ptr_mut(place.set)?.cast();
-    // SAFETY: as in `claim`; the verifier follows a mask.
-    Some(unsafe { issuers.add(place.way & (IN_FLIGHT_WAYS - 1)) })
-}
-
-#[inline(always)]
-fn note(place: Place, issuer: Issuer) {
-    // SAFETY: as in `claim`; the slot is this request's.
-    unsafe {
-        if let Some(at) = issuer_at(place) {
-            ptr::write_volatile(at, issuer);
-        }
-        ptr::write_volatile(&raw mut (*place.slot).since_ns, now());
+    /// Notes that the request is over.
+    #[inline(always)]
+    fn release(self) {
+        // SAFETY: as in `find`.
+        unsafe { ptr::write_volatile(&raw mut (*self.request).since_ns, 0) }
     }
 }
 
-/// `found`: what [`find`] gave for `identity`.
 #[inline(always)]
-fn completed(identity: u64, found: (Place, u32), asked: &Asked) {
-    let (place, group) = found;
-    if let Some(counts) = counts_of(group, asked.operation) {
-        tally(counts, place, asked);
+fn completed((place, key): (Place, u64), asked: &Asked) {
+    // SAFETY: as in `find`.
+    let start = unsafe { ptr::read_volatile(&raw const (*place.request).since_ns) };
+    // It was issued before the probe was there, or ended in parts.
+    if start == 0 {
+        return;
     }
-    release(identity);
+    if let Some(counts) = counts_of(group_of_key(key), asked.operation) {
+        tally(counts, place, start, asked);
+    }
+    place.release();
 }
 
 #[inline(always)]
-fn tally(counts: *mut DiskCounts, place: Place, asked: &Asked) {
-    // SAFETY: as in `claim`.
-    let start = unsafe { ptr::read_volatile(&raw const (*place.slot).since_ns) };
+fn tally(counts: *mut DiskCounts, place: Place, start: u64, asked: &Asked) {
     let now = now();
     // Clocks of two cores may differ by a little.
     let service = if now > start { now - start } else { 0 };
     // A disk without statistics leaves it 0; one that is stacked on others may pass theirs on.
     let waited = if asked.made != 0 && asked.made <= start { Some(start - asked.made) } else { None };
-    // SAFETY: the element is there for as long as the map is, and no other CPU writes it; of `place` see `claim`.
+    // SAFETY: the element is there for as long as the map is, and no other CPU writes it; of `place` see `find`.
     unsafe {
         count_in(&raw mut (*counts).service, service);
         if let Some(waited) = waited {
@@ -484,9 +494,8 @@ fn tally(counts: *mut DiskCounts, place: Place, asked: &Asked) {
             ptr::write_volatile(&raw mut (*slowest).ns, ns);
             ptr::write_volatile(&raw mut (*slowest).sector, asked.sector);
             ptr::write_volatile(&raw mut (*slowest).bytes, asked.bytes);
-            if let Some(issuer) = issuer_at(place) {
-                ptr::write_volatile(&raw mut (*slowest).issuer, ptr::read_volatile(issuer));
-            }
+            let issuer = ptr::read_volatile(&raw const (*place.request).issuer);
+            ptr::write_volatile(&raw mut (*slowest).issuer, issuer);
             add(&raw mut (*slowest).version, 1);
         }
     }
@@ -495,7 +504,9 @@ fn tally(counts: *mut DiskCounts, place: Place, asked: &Asked) {
 /// Counts a request that the driver gave back: it is in flight no longer.
 #[inline(always)]
 fn requeued(identity: u64, dev: u32, operation: Operation) {
-    release(identity);
+    if let Some((place, _)) = find(identity) {
+        place.release();
+    }
     if let Some(counts) = group_of(dev).and_then(|group| counts_of(group, operation)) {
         // SAFETY: as in `tally`.
         unsafe { add(&raw mut (*counts).requeues, 1) }

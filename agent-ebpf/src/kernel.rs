@@ -100,13 +100,13 @@ pub unsafe fn add(number: *mut u64, value: u64) {
     unsafe { ptr::write_volatile(number, ptr::read_volatile(number).wrapping_add(value)) }
 }
 
-/// Makes a word in a map `new` if it is 0, whatever other CPUs do meanwhile. Linux has the instruction since 5.12.
+/// Makes a word in a map `new` if it is `old`, whatever other CPUs do meanwhile. Linux has the instruction since 5.12.
 ///
 /// # Safety
 /// `word` must point to 8 aligned bytes of a map's element.
 #[inline(always)]
-pub unsafe fn take_if_free(word: *mut u64, new: u64) -> bool {
-    let mut found = 0_u64;
+pub unsafe fn exchange(word: *mut u64, old: u64, new: u64) -> bool {
+    let mut found = old;
     // SAFETY: the caller's promise. In assembly for Rust gives this target no such operation: compare with r0, which takes
     // what was there.
     unsafe {
@@ -118,7 +118,7 @@ pub unsafe fn take_if_free(word: *mut u64, new: u64) -> bool {
             options(nostack)
         );
     }
-    found == 0
+    found == old
 }
 
 /// Counts `value` in the histogram at `index`, which only this CPU writes.

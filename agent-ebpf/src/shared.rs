@@ -285,7 +285,7 @@ pub const IN_FLIGHT_SETS: u32 = 1 << IN_FLIGHT_SET_BITS;
 
 const IN_FLIGHT_SET_BITS: u32 = 11;
 
-/// The slots that a request may stand in: two cache lines.
+/// The slots that a request may stand in: their keys fill one cache line.
 pub const IN_FLIGHT_WAYS: usize = 8;
 
 /// Bits of a key in flight that tell the disk; those above tell the request.
@@ -322,17 +322,18 @@ pub const fn in_flight_set(identity: u64) -> u32 {
     ((identity << GROUP_BITS).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - IN_FLIGHT_SET_BITS)) as u32
 }
 
-/// A slot for a request in flight.
+/// A request that stands in a slot. Its key stands apart: that stays when the request is over, for the same request comes
+/// again, so that the line of keys is written seldom and every CPU keeps it.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct InFlight {
-    /// As [`in_flight_key`] makes it; 0 while the slot is free.
-    pub key: u64,
-    /// When the request was issued, CLOCK_MONOTONIC in ns. Written right after the key.
+    /// When it was issued, CLOCK_MONOTONIC in ns; 0 while it is not in flight.
     pub since_ns: u64,
+    /// Who issued it.
+    pub issuer: Issuer,
 }
 
-/// Who issued the request in a slot.
+/// Who issued a request.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct Issuer {

@@ -103,8 +103,8 @@ fn without_types_and_events_each_probe_says_what_it_lacks() {
     assert!(probes.sources.is_empty());
     for status in probes.statuses.snapshot() {
         assert!(!status.attached && !status.working, "{status:?}");
-        let begin = "by BTF tracepoints and raw tracepoints: no kernel types at ";
-        assert!(status.reason.starts_with(begin), "{}", status.reason);
+        // What is rare has no programs of BTF tracepoints.
+        assert!(status.reason.contains("raw tracepoints: no kernel types at "), "{}", status.reason);
         assert!(status.reason.contains("; by tracepoints: tracefs, events/"), "{}", status.reason);
     }
 }
