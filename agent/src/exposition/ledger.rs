@@ -80,7 +80,7 @@ struct Summed {
 impl Ledger {
     /// Of the frames that are published from now on.
     pub(super) fn new(ring: Arc<FrameRing>) -> Self {
-        let read = *ring.subscribe().borrow();
+        let read = ring.published();
         Self {
             ring,
             read,

@@ -62,6 +62,11 @@ impl FrameRing {
         self.published.send_replace(number);
     }
 
+    /// How many frames were published so far.
+    pub fn published(&self) -> u64 {
+        self.count.load(Ordering::Acquire)
+    }
+
     /// Tells how many frames were published, at every change.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.published.subscribe()
@@ -70,7 +75,7 @@ impl FrameRing {
     /// Copies the frame after the first `count` ones to `into`. Gives its schema and how many frames were lost before it,
     /// or nothing when it is not there yet.
     pub fn read_after(&self, count: u64, into: &mut Frame) -> Option<(Arc<Schema>, u64)> {
-        let published = self.count.load(Ordering::Acquire);
+        let published = self.published();
         let oldest = published.saturating_sub(FRAMES as u64);
         (count.max(oldest) + 1..=published).find_map(|number| {
             let slot = self.slot(number).lock().unwrap_or_else(PoisonError::into_inner);

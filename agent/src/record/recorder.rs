@@ -114,7 +114,7 @@ impl Recorder {
                     ring: ring.clone(),
                     shelf: shelf.clone(),
                     flight: flight.clone(),
-                    read: *ring.subscribe().borrow(),
+                    read: ring.published(),
                     frame: Frame::default(),
                     builder: BlockBuilder::default(),
                     schema: None,

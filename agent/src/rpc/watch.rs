@@ -79,7 +79,7 @@ impl Watch {
             prefixes: request.metric_prefixes,
         };
         // From now on, not from what the ring remembers.
-        let read = *ring.subscribe().borrow();
+        let read = ring.published();
         Self {
             ring,
             run,
