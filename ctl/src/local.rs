@@ -26,7 +26,7 @@ const FOLDER_PREFIX: &str = "sstsctl-";
 const LOCK: &str = "lock";
 /// A folder may be without its lock for the moment in which it is made.
 const LEFT_OVER_AFTER: Duration = Duration::from_secs(60);
-const START_TIME: Duration = Duration::from_secs(10);
+const START_TIME: Duration = Duration::from_secs(30);
 const RETRY_EVERY: Duration = Duration::from_millis(3);
 const STOP_TIME: Duration = Duration::from_secs(5);
 /// Lines of its log that are shown when it fails.

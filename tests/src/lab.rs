@@ -58,7 +58,7 @@ fn boot(script: &str) -> (String, String, Option<i32>) {
     );
     let output = Command::new(Programs::repository().join("tests/lab/vm"))
         .arg(known + SECTION + script)
-        .env("LAB_SECONDS", "120")
+        .env("LAB_SECONDS", "240")
         .current_dir(Programs::repository())
         .stdin(Stdio::null())
         .output()

@@ -231,8 +231,9 @@ fn a_record_that_grows_large_has_fewer_frames_and_then_none() {
     Ctl::new(&ground).words(&format!("stop {run}")).run().assert_status(0);
     let record = closed(&ground, run);
     assert_eq!(record.rates, 1);
-    let last = record.frames.len();
-    let step = Duration::from_nanos(record.frames[last - 1].end_ns - record.frames[last - 2].end_ns);
-    assert!(step > Duration::from_millis(900), "{step:?}");
+    // At the end of the phase and of the record one more comes, with the rest of what histograms counted.
+    let seconds =
+        record.frames.windows(2).rev().take(8).filter(|pair| pair[1].end_ns - pair[0].end_ns > 900_000_000);
+    assert!(seconds.count() >= 2);
     assert!(fs::metadata(path(&ground, run)).expect("it is there").len() <= 1 << 20);
 }
