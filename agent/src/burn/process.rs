@@ -2,6 +2,7 @@
 //! on standard output when it is ready or why it can't go on.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read as _, Seek as _, Write as _},
     os::fd::OwnedFd,
@@ -128,18 +129,66 @@ fn work(
     core_busy: Option<&Arc<OwnedFd>>,
 ) -> Result<ExitCode, BurnError> {
     let (sender, news) = mpsc::channel();
-    for (index, (mut worker, &core)) in crew(plan)?.into_iter().zip(&plan.cores).enumerate() {
+    let mut teams: BTreeMap<u32, Vec<Ready>> = BTreeMap::new();
+    for (index, (worker, &core)) in crew(plan)?.into_iter().zip(&plan.cores).enumerate() {
         let reins =
             Reins::new(block.clone(), index, core, core_busy.cloned()).shared_by(plan.workers_on(core));
-        let sender = sender.clone();
-        let body = move || {
-            let outcome = worker_thread(&mut *worker, core, &reins, &sender);
-            let _main_has_gone = sender.send(News::Ended(outcome));
-        };
-        thread::Builder::new().name(format!("burn-{core}")).spawn(body).map_err(BurnError::Thread)?;
+        teams.entry(core).or_default().push(Ready { worker, core, reins, sender: sender.clone() });
     }
+    start(teams)?;
     drop(sender);
     watch(block, plan.cores.len(), &news)
+}
+
+/// A worker that has yet to get its thread.
+struct Ready {
+    worker: Box<dyn Worker>,
+    core: u32,
+    reins: Reins,
+    sender: mpsc::Sender<News>,
+}
+
+impl Ready {
+    fn start(mut self) -> Result<(), BurnError> {
+        let name = format!("burn-{}", self.core);
+        let body = move || {
+            let outcome = worker_thread(&mut *self.worker, self.core, &self.reins, &self.sender);
+            let _main_has_gone = self.sender.send(News::Ended(outcome));
+        };
+        thread::Builder::new().name(name).spawn(body).map(drop).map_err(BurnError::Thread)
+    }
+}
+
+/// Gives each worker a thread. Where many are to share a core, a thread that is there already makes them: they begin on it,
+/// and need not be moved one by one, which takes the kernel's stopper thread some tenth of a millisecond each.
+fn start(teams: BTreeMap<u32, Vec<Ready>>) -> Result<(), BurnError> {
+    thread::scope(|scope| {
+        let mut starters = Vec::new();
+        for (core, team) in teams {
+            if team.len() == 1 {
+                team.into_iter().try_for_each(Ready::start)?;
+                continue;
+            }
+            let start_all = move || {
+                pin(core)?;
+                realtime::wake_soon();
+                team.into_iter().try_for_each(Ready::start)
+            };
+            starters.push(thread::Builder::new().spawn_scoped(scope, start_all).map_err(BurnError::Thread)?);
+        }
+        // One that panicked has told why by the hook.
+        starters.into_iter().try_for_each(|starter| {
+            starter.join().unwrap_or_else(|_| Err(BurnError::Thread(io::Error::other("a starter panicked"))))
+        })
+    })
+}
+
+fn pin(core: u32) -> Result<(), BurnError> {
+    if core_affinity::set_for_current(core_affinity::CoreId { id: core as usize }) {
+        Ok(())
+    } else {
+        Err(BurnError::Pin { core })
+    }
 }
 
 fn worker_thread(
@@ -149,9 +198,7 @@ fn worker_thread(
     news: &mpsc::Sender<News>,
 ) -> Result<(), BurnError> {
     reins.slot().tid.store(gettid().as_raw().cast_unsigned(), std::sync::atomic::Ordering::Relaxed);
-    if !core_affinity::set_for_current(core_affinity::CoreId { id: core as usize }) {
-        return Err(BurnError::Pin { core });
-    }
+    pin(core)?;
     // Without it duty cycles are less exact, nothing more.
     let _best_effort = prctl::set_timerslack(TIMER_SLACK_NS);
     if reins.shares_its_core() {
