@@ -14,6 +14,7 @@ use nix::{
 use ssts_agent::{
     config::{Config, LogConfig, LogFormat},
     exposition::{Exposed, Exposition, Tally},
+    heap,
     host::{self, HostRoots},
     observe::{
         burners::Burners,
@@ -92,6 +93,7 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
     host::sweep(&roots);
     let state_dir = config.state_dir.clone().unwrap_or_default();
     let Probes { sources: probe_sources, statuses, watch } = probes::load(&roots, &probe_settings(&config));
+    heap::give_back();
     let inventory = Inventory { roots: roots.clone(), probes: statuses, state_dir: state_dir.clone() };
     let describe = Box::new(inventory.clone());
     let ring = Arc::new(FrameRing::default());
