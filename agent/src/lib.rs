@@ -14,3 +14,4 @@ pub mod rpc;
 pub mod run;
 pub mod sink;
 pub mod tick;
+pub mod trust;

@@ -15,6 +15,7 @@ use clap::Parser as _;
 use ssts_agent::{
     burn,
     config::{Config, ConfigError},
+    exposition::ExpositionError,
     rpc::ListenError,
     run::EngineError,
     sink::{self, KeeperError},
@@ -33,6 +34,8 @@ enum Failure {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Sink(#[from] KeeperError),
+    #[error("metrics can't be exposed: {0}")]
+    Exposition(#[from] ExpositionError),
     #[error("--log: {0}")]
     Log(String),
     #[error("{what}: {source}")]
@@ -47,10 +50,14 @@ impl Failure {
         match self {
             Self::Config(_)
             | Self::Log(_)
+            | Self::Exposition(ExpositionError::Misconfigured(_))
             | Self::Listen(ListenError::NotUnix(_) | ListenError::Relative(_)) => ExitCode::from(2),
-            Self::Listen(_) | Self::Engine(_) | Self::Sink(_) | Self::Io { .. } | Self::Service(_) => {
-                ExitCode::FAILURE
-            }
+            Self::Listen(_)
+            | Self::Engine(_)
+            | Self::Sink(_)
+            | Self::Exposition(_)
+            | Self::Io { .. }
+            | Self::Service(_) => ExitCode::FAILURE,
         }
     }
 }

@@ -64,6 +64,7 @@ pub(crate) fn serve(args: Serve) -> Result<ExitCode, Failure> {
     if args.die_with_parent.is_some() {
         // It is there for one command, beside the host's own, which has the port.
         config.metrics.listen.clear();
+        config.metrics.otlp.endpoint = None;
     }
     let addresses = addresses(&config)?;
     log(&config.log)?;
@@ -129,8 +130,7 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
         flight: flight.clone(),
         recording: recording.clone(),
     };
-    let exposition = Exposition::start(&config.metrics, exposed)
-        .map_err(|source| Failure::Io { what: "metrics could not be exposed", source })?;
+    let exposition = Exposition::start(&config.metrics, exposed)?;
     let service = AgentService {
         engine: engine.clone(),
         ring,

@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, de};
 
 pub use self::{
     http::{AllowedMethod, AllowedUrl, HttpConfig},
-    metrics::MetricsConfig,
+    metrics::{MetricsConfig, OtlpConfig},
     network::{NetworkConfig, SinkConfig},
     record::RecordConfig,
 };
@@ -370,7 +370,7 @@ mod tests {
                     expendable_devices mountable_devices deadline stop_grace \
                     max_run_bytes max_total_bytes flight_bytes frozen_before \
                     allowed_peers data_ports max_rate_bits_per_s max_streams cores allow methods max_rate_per_s max_connections \
-                    allow_insecure ca_files beyond_loopback max_series proc sys tracefs dev cgroups";
+                    allow_insecure ca_files beyond_loopback max_series endpoint interval headers proc sys tracefs dev cgroups";
         for key in keys.split_whitespace() {
             assert!(EXAMPLE.contains(&format!("#: {key} = ")), "{key}");
         }
