@@ -18,6 +18,7 @@ use ssts_agent::{
     rpc::ListenError,
     run::EngineError,
     sink::{self, KeeperError},
+    systemd::InheritError,
 };
 
 use cli::{Cli, Command, Common};
@@ -29,6 +30,8 @@ enum Failure {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    Inherit(#[from] InheritError),
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]
@@ -48,9 +51,12 @@ impl Failure {
             Self::Config(_)
             | Self::Log(_)
             | Self::Listen(ListenError::NotUnix(_) | ListenError::Relative(_)) => ExitCode::from(2),
-            Self::Listen(_) | Self::Engine(_) | Self::Sink(_) | Self::Io { .. } | Self::Service(_) => {
-                ExitCode::FAILURE
-            }
+            Self::Listen(_)
+            | Self::Inherit(_)
+            | Self::Engine(_)
+            | Self::Sink(_)
+            | Self::Io { .. }
+            | Self::Service(_) => ExitCode::FAILURE,
         }
     }
 }
