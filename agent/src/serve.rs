@@ -20,7 +20,7 @@ use ssts_agent::{
         kernel_log::KernelLog,
         own::{Own, TickCost},
         probes::{self, Budget, ProbeSettings, Probes},
-        procfs,
+        procfs, protected,
         ring::FrameRing,
         source::Source,
         sysfs,
@@ -96,13 +96,18 @@ pub(crate) fn probe_settings(config: &Config) -> ProbeSettings {
     ProbeSettings { enabled: observe.probes, hooks: observe.hooks, budget, ..ProbeSettings::default() }
 }
 
+fn protected_units(config: &Config) -> Vec<String> {
+    config.protect.iter().map(|one| one.unit.clone()).collect()
+}
+
 async fn daemon(config: Config, addresses: &[Address], told: Told) -> Result<(), Failure> {
     let Told { sockets, notify } = told;
     let roots = HostRoots::from(config.roots.clone());
     host::make_room(&roots);
     host::sweep(&roots);
     let state_dir = config.state_dir.clone().unwrap_or_default();
-    let Probes { sources: probe_sources, statuses, watch } = probes::load(&roots, &probe_settings(&config));
+    let Probes { sources: probe_sources, statuses, watch } =
+        probes::load_watching(&roots, &probe_settings(&config), &protected_units(&config));
     let inventory =
         Inventory { roots: roots.clone(), probes: statuses.clone(), state_dir: state_dir.clone() };
     let describe = Box::new(inventory.clone());
@@ -199,6 +204,7 @@ fn start_tick(
     let mut sources = procfs::sources(roots, &config.observe.cgroups);
     sources.extend(sysfs::sources(roots, config.tick(), config.limits.stale_after).map_err(no_tick)?);
     sources.push(Box::new(KernelLog::start(roots, Box::new(KernelMessages::new(engine.clone())))));
+    sources.extend(protected::sources(roots, &config.protect).map_err(no_tick)?);
     sources.extend(probe_sources);
     sources.push(Box::new(Burners::new(engine.board())));
     sources.push(Box::new(Own::new(cost.clone())));
