@@ -6,6 +6,8 @@ pub mod config;
 pub mod exposition;
 pub mod guard;
 pub mod host;
+pub mod locked;
+pub mod log;
 pub mod observe;
 pub mod realtime;
 pub mod record;

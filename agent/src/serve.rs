@@ -15,6 +15,8 @@ use ssts_agent::{
     config::{Config, LogConfig, LogFormat},
     exposition::{Exposed, Exposition, Tally},
     host::{self, HostRoots},
+    locked::{self, LockedMemory},
+    log::LogLines,
     observe::{
         burners::Burners,
         kernel_log::KernelLog,
@@ -65,7 +67,14 @@ pub(crate) fn serve(args: Serve) -> Result<ExitCode, Failure> {
         config.metrics.listen.clear();
     }
     let addresses = addresses(&config)?;
-    log(&config.log)?;
+    let lines = log(&config.log)?;
+    let locked = locked::lock();
+    if let LockedMemory::Nothing { reason } = &locked {
+        warn!(
+            reason,
+            "memory is not locked: where the host runs short of it, a guard's reaction may wait for a disk"
+        );
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("rpc")
@@ -73,7 +82,9 @@ pub(crate) fn serve(args: Serve) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .map_err(|source| Failure::Io { what: "the runtime could not be started", source })?;
-    runtime.block_on(daemon(config, &addresses))?;
+    let ended = runtime.block_on(daemon(config, &addresses, locked));
+    lines.flush();
+    ended?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -87,12 +98,13 @@ pub(crate) fn probe_settings(config: &Config) -> ProbeSettings {
     ProbeSettings { enabled: observe.probes, hooks: observe.hooks, budget, ..ProbeSettings::default() }
 }
 
-async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
+async fn daemon(config: Config, addresses: &[Address], locked: LockedMemory) -> Result<(), Failure> {
     let roots = HostRoots::from(config.roots.clone());
     host::sweep(&roots);
     let state_dir = config.state_dir.clone().unwrap_or_default();
     let Probes { sources: probe_sources, statuses, watch } = probes::load(&roots, &probe_settings(&config));
-    let inventory = Inventory { roots: roots.clone(), probes: statuses, state_dir: state_dir.clone() };
+    let inventory =
+        Inventory { roots: roots.clone(), probes: statuses, state_dir: state_dir.clone(), locked };
     let describe = Box::new(inventory.clone());
     let ring = Arc::new(FrameRing::default());
     let shelf = Arc::new(Shelf::new(state_dir.join("runs"), config.record.max_total_bytes));
@@ -242,14 +254,17 @@ fn addresses(config: &Config) -> Result<Vec<Address>, Failure> {
     Ok(config.listen.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
 }
 
-fn log(config: &LogConfig) -> Result<(), Failure> {
+fn log(config: &LogConfig) -> Result<LogLines, Failure> {
     let filter = EnvFilter::try_new(&config.filter).map_err(|error| Failure::Log(error.to_string()))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let lines = LogLines::start(io::stderr())
+        .map_err(|source| Failure::Io { what: "the log could not be started", source })?;
+    let writer = lines.clone();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || writer.clone());
     match config.format {
         LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).init(),
         LogFormat::Json => builder.json().init(),
     }
-    Ok(())
+    Ok(lines)
 }
 
 /// Ends with the process that started this one for a single command.
