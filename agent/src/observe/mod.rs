@@ -5,6 +5,7 @@ pub mod burners;
 pub mod frame;
 pub(crate) mod kernel_file;
 pub mod kernel_log;
+mod lookout;
 pub mod own;
 pub mod probes;
 pub mod procfs;

@@ -21,6 +21,7 @@ use super::{
     active::{ActiveRun, Recording},
     admit::Offer,
     busiest::Busiest,
+    drilled::DrillNote,
     ending::Ending,
     found::FoundKernels,
     halt::HaltLatch,
@@ -108,6 +109,7 @@ pub struct Engine {
     store: Store,
     halt: HaltLatch,
     undo: UndoJournal,
+    drill: DrillNote,
     board: Arc<BurnerBoard>,
     /// Held for moments only: the tick asks for the run that is on.
     active: Mutex<Option<Arc<ActiveRun>>>,
@@ -144,6 +146,7 @@ impl Engine {
         let host = Mutex::new(describe.host());
         let halt = HaltLatch::open(state_dir)?;
         let undo = UndoJournal::open(state_dir)?;
+        let drill = DrillNote::open(state_dir);
         Ok(Self {
             roots,
             limits,
@@ -155,6 +158,7 @@ impl Engine {
             store,
             halt,
             undo,
+            drill,
             board: Arc::default(),
             active: Mutex::default(),
             starting: Mutex::default(),
@@ -198,6 +202,11 @@ impl Engine {
         &self.limits
     }
 
+    /// How burners are held.
+    pub fn burners(&self) -> &BurnersConfig {
+        &self.burners
+    }
+
     /// What no run may exceed.
     pub fn bounds(&self) -> Bounds {
         Bounds {
@@ -233,6 +242,7 @@ impl Engine {
             cores: &self.cores,
             allowed_peers: &self.allowed_peers,
             http: &self.http,
+            drilled: self.drill.latest(),
         };
         let mut admitted = offer.admit(scenario).map_err(EngineError::Refused)?;
         admitted.start_at = start_at
@@ -330,14 +340,14 @@ impl Engine {
     /// Halts: stops what is on at once, and lets nothing start. Gives the run that has to be waited for. The latch has yet
     /// to be written, by [`Engine::persist_halt`]: the disk must not hold up a halt.
     pub fn halt(&self, by: String, reason: String) -> Option<Arc<ActiveRun>> {
-        let message = format!("halted by {by}: {reason}");
+        let words = format!("halted by {by}: {reason}");
         self.halt.latch(clock::unix_ns(), by, reason);
         if let Some(sink) = &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
             sink.set_command(Command::Pause);
         }
         let run = self.current();
         if let Some(run) = &run {
-            run.stop(Ending::new(Cause::Halted, message));
+            run.stop_saying(Cause::Halted, || words);
         }
         run
     }
@@ -356,6 +366,11 @@ impl Engine {
     /// [`EngineError::Store`] when the latch could not be removed.
     pub fn clear_halt(&self) -> Result<(), EngineError> {
         Ok(self.halt.clear()?)
+    }
+
+    /// What drills of this host found.
+    pub fn drill(&self) -> &DrillNote {
+        &self.drill
     }
 
     /// All runs, newest first.
