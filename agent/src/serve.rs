@@ -17,6 +17,7 @@ use ssts_agent::{
     host::{self, HostRoots},
     observe::{
         burners::Burners,
+        file_systems,
         kernel_log::KernelLog,
         own::{Own, TickCost},
         probes::{self, Budget, ProbeSettings, Probes},
@@ -24,6 +25,7 @@ use ssts_agent::{
         ring::FrameRing,
         source::Source,
         sysfs,
+        wall_clock::WallClock,
     },
     realtime,
     record::{FLIGHT, Flight, Recorder, Shelf},
@@ -110,6 +112,7 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
         describe,
         &state_dir,
     )?
+    .with_guards(&guards(&config), &state_dir)
     .with_burner_watch(watch)
     .with_http(config.http.clone())
     .with_herald(Box::new(recording.clone()))
@@ -169,6 +172,11 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Those of the configuration, which was checked when it was read.
+fn guards(config: &Config) -> Vec<v1::Guard> {
+    config.guards.iter().filter_map(|guard| guard.message().ok()).collect()
+}
+
 fn start_tick(
     config: &Config,
     roots: &HostRoots,
@@ -180,6 +188,8 @@ fn start_tick(
     let no_tick = |source| Failure::Io { what: "the tick could not be started", source };
     let mut sources = procfs::sources(roots, &config.observe.cgroups);
     sources.extend(sysfs::sources(roots, config.tick(), config.limits.stale_after).map_err(no_tick)?);
+    sources.push(file_systems::source(engine.watched_folders()).map_err(no_tick)?);
+    sources.push(Box::new(WallClock::default()));
     sources.push(Box::new(KernelLog::start(roots, Box::new(KernelMessages::new(engine.clone())))));
     sources.extend(probe_sources);
     sources.push(Box::new(Burners::new(engine.board())));

@@ -77,6 +77,12 @@ impl Frame {
         self.readings[column.0 as usize]
     }
 
+    /// When a column's reading was taken, CLOCK_MONOTONIC.
+    pub fn read_at(&self, column: Column) -> Duration {
+        let read = self.read_before[column.0 as usize];
+        if read.is_zero() { self.end } else { read }
+    }
+
     /// All scalar readings, in the schema's order.
     pub fn readings(&self) -> &[Reading] {
         &self.readings

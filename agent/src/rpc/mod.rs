@@ -90,6 +90,7 @@ impl Agent for AgentService {
                 }),
                 tick_rate_hz: 1.0 / tick.as_secs_f64(),
                 halt: engine.halt_state(),
+                guards: engine.guards(),
             })
         })
         .await
@@ -174,7 +175,7 @@ impl Agent for AgentService {
     ) -> Result<Response<v1::ResumeResponse>, Status> {
         info!(run = request.get_ref().run_id, caller = %caller(&request), "asked to resume");
         let run = self.engine.active(&request.get_ref().run_id)?;
-        run.resume().map_err(EngineError::from)?;
+        run.resume()?;
         Ok(Response::new(v1::ResumeResponse { run: Some(run.summary()) }))
     }
 
@@ -255,7 +256,7 @@ impl Agent for AgentService {
             None => None,
             Some(id) => Some(self.engine.active(id)?),
         };
-        Ok(Response::new(watch::start(self.ring.clone(), run, request)))
+        Ok(Response::new(watch::start(self.ring.clone(), self.engine.clone(), run, request)))
     }
 
     type ReadRecordStream = RecordStream;
@@ -324,6 +325,8 @@ impl From<EngineError> for Status {
             EngineError::Closed => Self::unavailable(message),
             EngineError::Busy(_)
             | EngineError::Halted(_)
+            | EngineError::Held { .. }
+            | EngineError::Guarded { .. }
             | EngineError::Illegal(_)
             | EngineError::Over(_) => Self::failed_precondition(message),
             EngineError::Known(_) => Self::already_exists(message),

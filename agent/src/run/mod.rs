@@ -8,6 +8,8 @@ mod culprits;
 mod ending;
 mod engine;
 mod found;
+mod guarded;
+mod guarding;
 mod halt;
 mod hardware_errors;
 mod kernel_messages;
