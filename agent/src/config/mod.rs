@@ -6,6 +6,7 @@ mod guards;
 mod http;
 mod metrics;
 mod network;
+mod protect;
 mod record;
 
 use std::{
@@ -19,8 +20,9 @@ use serde::{Deserialize, Deserializer, de};
 pub use self::{
     guards::GuardConfig,
     http::{AllowedMethod, AllowedUrl, HttpConfig},
-    metrics::MetricsConfig,
+    metrics::{MetricsConfig, OtlpConfig},
     network::{NetworkConfig, SinkConfig},
+    protect::{AskedUrl, MAX_PROTECTED, ProtectConfig},
     record::RecordConfig,
 };
 use crate::{host::HostRoots, observe::probes::HookChoice};
@@ -106,6 +108,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// Where metrics can be read.
     pub metrics: MetricsConfig,
+    /// Units that the host works for.
+    pub protect: Vec<ProtectConfig>,
     /// Where the kernel shows itself.
     pub roots: RootsConfig,
 }
@@ -345,6 +349,7 @@ impl Config {
         guards::check(&self.guards, limits)?;
         self.record.check()?;
         self.network.sink.check()?;
+        protect::check(&self.protect)?;
         self.metrics.check()?;
         self.http.check()
     }
@@ -388,7 +393,7 @@ mod tests {
                     expendable_devices mountable_devices deadline stop_grace \
                     max_run_bytes max_total_bytes flight_bytes frozen_before \
                     allowed_peers data_ports max_rate_bits_per_s max_streams cores allow methods max_rate_per_s max_connections \
-                    allow_insecure ca_files beyond_loopback max_series proc sys tracefs dev cgroups";
+                    allow_insecure ca_files beyond_loopback max_series endpoint interval headers proc sys tracefs dev cgroups protect";
         for key in keys.split_whitespace() {
             assert!(EXAMPLE.contains(&format!("#: {key} = ")), "{key}");
         }
@@ -422,6 +427,16 @@ mod tests {
     }
 
     #[test]
+    fn a_unit_is_protected_by_its_name() {
+        let text =
+            "[[protect]]\nunit = \"nginx.service\"\nhealth_url = \"http://127.0.0.1/\"\nevery = \"500ms\"\n";
+        let config = load(text, &[]).unwrap();
+        assert_eq!(config.protect[0].unit, "nginx.service");
+        assert_eq!(config.protect[0].every, Duration::from_millis(500));
+        assert!(load("[[protect]]\nunit = \"system.slice/x\"\n", &[]).is_ok());
+    }
+
+    #[test]
     fn values_outside_their_bounds_are_refused() {
         for text in [
             "[observe]\nrate_hz = 0\n",
@@ -449,6 +464,14 @@ mod tests {
             "[metrics]\nlisten = [\"0.0.0.0:9464\"]\n",
             "[metrics]\nlisten = [\"[::ffff:10.0.0.1]:9464\"]\n",
             "[metrics]\nmax_series = 0\n",
+            "[[protect]]\n",
+            "[[protect]]\nunit = \"nginx\"\n",
+            "[[protect]]\nunit = \"../x.service\"\n",
+            "[[protect]]\nunit = \"/system.slice/x\"\n",
+            "[[protect]]\nunit = \"x.service\"\nquery = \"up\"\n",
+            "[[protect]]\nunit = \"x.service\"\nevery = \"1ms\"\n",
+            "[[protect]]\nunit = \"x.service\"\nhealth_url = \"x\"\n",
+            "[[protect]]\nunit = \"x.service\"\n[[protect]]\nunit = \"x.service\"\n",
             "[burners]\ndeadline = 5\n",
             "[limits]\nmax_duration = \"5parsecs\"\n",
         ] {
