@@ -3,6 +3,8 @@
 //! Keys that don't apply are absent, not null; a number that isn't known is absent, never 0. New keys may be added; none
 //! changes its meaning.
 
+mod drill;
+mod guard;
 mod host;
 mod mismatch;
 mod process;
@@ -14,6 +16,8 @@ use serde::Serialize;
 use ssts_proto::v1::{RunState, RunSummary, Verdict};
 
 pub(crate) use self::{
+    drill::DrillOut,
+    guard::GuardOut,
     host::{InfoOut, ProbeOut},
     process::ProcessOut,
     run::{BurnerOut, ResultOut},
@@ -129,6 +133,8 @@ pub(crate) struct StatusOut {
     /// The current run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) run: Option<RunOut>,
+    /// Those of the host, and of the run that is on its own.
+    pub(crate) guards: Vec<GuardOut>,
 }
 
 /// Why an agent is halted.
@@ -209,6 +215,7 @@ enum Printed {
     Commanded(CommandedOut),
     Scenarios(ScenariosOut),
     Scenario(ScenarioOut),
+    Drill(DrillOut),
 }
 
 /// The JSON Schema of all of it; `$defs` has one for each command.
