@@ -12,7 +12,7 @@ use nix::{
     unistd::{Pid, getppid},
 };
 use ssts_agent::{
-    config::{Config, LogConfig, LogFormat},
+    config::{Config, LogConfig, LogFormat, ProtectConfig},
     exposition::{Exposed, Exposition, Tally},
     heap,
     host::{self, HostRoots},
@@ -72,11 +72,12 @@ pub(crate) fn serve(args: Serve) -> Result<ExitCode, Failure> {
         config.metrics.listen.clear();
         config.metrics.otlp.endpoint = None;
     }
-    let lines = log(&config.log)?;
-    privileges::remember();
     // While there is no other thread: what says so leaves the environment.
-    let told = Told::by_the_environment()?;
-    let addresses = addresses(&config, told.sockets.is_empty())?;
+    let sockets = Inherited::from_environment()?;
+    let addresses = addresses(&config, sockets.is_empty())?;
+    privileges::remember();
+    let lines = log(&config.log)?;
+    let told = Told { sockets, notify: Notify::from_environment() };
     let mounts = !config.limits.mountable_devices.is_empty();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -216,7 +217,8 @@ async fn daemon(config: Config, addresses: &[Address], told: Told) -> Result<(),
 
 /// Those of the configuration, which was checked when it was read.
 fn guards(config: &Config) -> Vec<v1::Guard> {
-    config.guards.iter().filter_map(|guard| guard.message().ok()).collect()
+    let objectives = config.protect.iter().flat_map(ProtectConfig::guards);
+    config.guards.iter().filter_map(|guard| guard.message().ok()).chain(objectives).collect()
 }
 
 fn start_tick(
@@ -271,12 +273,6 @@ async fn answer(
 struct Told {
     sockets: Inherited,
     notify: Notify,
-}
-
-impl Told {
-    fn by_the_environment() -> Result<Self, Failure> {
-        Ok(Self { sockets: Inherited::from_environment()?, notify: Notify::from_environment() })
-    }
 }
 
 /// Gives up capabilities; a daemon that keeps more than it needs is better than none.
