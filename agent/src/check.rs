@@ -13,6 +13,7 @@ use ssts_agent::{
     exposition,
     guard::{self, shipped},
     host::{self, HostRoots},
+    locked,
     observe::{
         file_systems::{self, Folders},
         kernel_log::{KernelLog, Listener, Record},
@@ -53,7 +54,7 @@ pub(crate) fn check(args: &Check) -> Result<ExitCode, Failure> {
     let roots = HostRoots::from(config.roots.clone());
     let state_dir = config.state_dir.clone().unwrap_or_default();
     let probes = probes::load(&roots, &serve::probe_settings(&config));
-    let mut capabilities = host::check(&roots, &state_dir, &probes.statuses.snapshot());
+    let mut capabilities = host::check(&roots, &state_dir, &probes.statuses.snapshot(), &locked::lock());
     capabilities.extend(exposition::check(&config.metrics));
     capabilities.push(guards(&config, &roots, &state_dir, probes.sources));
     let complete = host::is_complete(&capabilities);

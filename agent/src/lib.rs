@@ -7,6 +7,8 @@ pub mod exposition;
 pub mod guard;
 pub mod heap;
 pub mod host;
+pub mod locked;
+pub mod log;
 pub mod observe;
 pub mod privileges;
 pub mod realtime;

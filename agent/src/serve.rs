@@ -16,6 +16,8 @@ use ssts_agent::{
     exposition::{Exposed, Exposition, Tally},
     heap,
     host::{self, HostRoots},
+    locked::{self, LockedMemory},
+    log::LogLines,
     observe::{
         burners::Burners,
         file_systems,
@@ -70,7 +72,7 @@ pub(crate) fn serve(args: Serve) -> Result<ExitCode, Failure> {
         config.metrics.listen.clear();
         config.metrics.otlp.endpoint = None;
     }
-    log(&config.log)?;
+    let lines = log(&config.log)?;
     privileges::remember();
     // While there is no other thread: what says so leaves the environment.
     let told = Told::by_the_environment()?;
@@ -86,7 +88,9 @@ pub(crate) fn serve(args: Serve) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .map_err(|source| Failure::Io { what: "the runtime could not be started", source })?;
-    runtime.block_on(daemon(config, &addresses, told))?;
+    let ended = runtime.block_on(daemon(config, &addresses, told));
+    lines.flush();
+    ended?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -104,6 +108,18 @@ fn protected_units(config: &Config) -> Vec<String> {
     config.protect.iter().map(|one| one.unit.clone()).collect()
 }
 
+/// All that it has from now on stays in RAM, where that can be had.
+fn lock_memory() -> LockedMemory {
+    let locked = locked::lock();
+    if let LockedMemory::Nothing { reason } = &locked {
+        warn!(
+            reason,
+            "memory is not locked: where the host runs short of it, a guard's reaction may wait for a disk"
+        );
+    }
+    locked
+}
+
 async fn daemon(config: Config, addresses: &[Address], told: Told) -> Result<(), Failure> {
     let Told { sockets, notify } = told;
     let roots = HostRoots::from(config.roots.clone());
@@ -112,9 +128,11 @@ async fn daemon(config: Config, addresses: &[Address], told: Told) -> Result<(),
     let state_dir = config.state_dir.clone().unwrap_or_default();
     let Probes { sources: probe_sources, statuses, watch } =
         probes::load_watching(&roots, &probe_settings(&config), &protected_units(&config));
+    // In this order: what is locked can't be given back.
     heap::give_back();
+    let locked = lock_memory();
     let inventory =
-        Inventory { roots: roots.clone(), probes: statuses.clone(), state_dir: state_dir.clone() };
+        Inventory { roots: roots.clone(), probes: statuses.clone(), state_dir: state_dir.clone(), locked };
     let describe = Box::new(inventory.clone());
     let ring = Arc::new(FrameRing::default());
     let shelf = Arc::new(Shelf::new(state_dir.join("runs"), config.record.max_total_bytes));
@@ -298,14 +316,17 @@ fn addresses(config: &Config, by_default: bool) -> Result<Vec<Address>, Failure>
     Ok(config.listen.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
 }
 
-fn log(config: &LogConfig) -> Result<(), Failure> {
+fn log(config: &LogConfig) -> Result<LogLines, Failure> {
     let filter = EnvFilter::try_new(&config.filter).map_err(|error| Failure::Log(error.to_string()))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let lines = LogLines::start(io::stderr())
+        .map_err(|source| Failure::Io { what: "the log could not be started", source })?;
+    let writer = lines.clone();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || writer.clone());
     match config.format {
         LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).init(),
         LogFormat::Json => builder.json().init(),
     }
-    Ok(())
+    Ok(lines)
 }
 
 /// Ends with the process that started this one for a single command.

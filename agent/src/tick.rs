@@ -20,7 +20,7 @@ use nix::{
 use tracing::{error, warn};
 
 use crate::{
-    clock,
+    clock, locked,
     observe::{frame::Frame, own::TickCost, ring::FrameRing, schema::Schema, source::Source},
     privileges,
     realtime::{self, Duty},
@@ -72,6 +72,7 @@ impl Tick {
     }
 
     fn run(mut self, stop: &AtomicBool) {
+        locked::touch_stack();
         // Under full load an ordinary thread may wait for many ticks, and burners would end at their deadlines.
         if let Err(error) = realtime::enter(Duty::Guard) {
             warn!(%error, "the tick has no real-time priority: under full load it may be late");

@@ -173,6 +173,12 @@ pub struct LimitsConfig {
     pub expendable_devices: Vec<PathBuf>,
     /// Block devices whose file systems disk burners may mount, and unmount, and make files on.
     pub mountable_devices: Vec<PathBuf>,
+    /// How long ago a drill must have passed; zero where none is demanded.
+    #[serde(deserialize_with = "duration")]
+    pub drill_within: Duration,
+    /// Only of runs whose phases last longer than this together.
+    #[serde(deserialize_with = "duration")]
+    pub drill_for_runs_over: Duration,
     /// Shipped guards that don't look.
     pub guards_off: Vec<String>,
 }
@@ -232,6 +238,8 @@ impl Default for LimitsConfig {
             disk_reserve_bytes: 64 << 20,
             expendable_devices: Vec::new(),
             mountable_devices: Vec::new(),
+            drill_within: Duration::ZERO,
+            drill_for_runs_over: Duration::from_secs(3_600),
             guards_off: Vec::new(),
         }
     }
@@ -390,7 +398,7 @@ mod tests {
         let keys = "listen state_dir filter format rate_hz probes hooks \
                     probe_budget_core_percent probe_budget_host_percent max_duration \
                     min_available_memory_bytes max_temperature_celsius stale_after disk_reserve_bytes guards_off \
-                    expendable_devices mountable_devices deadline stop_grace \
+                    expendable_devices mountable_devices drill_within drill_for_runs_over deadline stop_grace \
                     max_run_bytes max_total_bytes flight_bytes frozen_before \
                     allowed_peers data_ports max_rate_bits_per_s max_streams cores allow methods max_rate_per_s max_connections \
                     allow_insecure ca_files beyond_loopback max_series endpoint interval headers proc sys tracefs dev cgroups protect";

@@ -41,6 +41,8 @@ pub(super) struct Look {
 pub(super) struct Seen {
     /// The worst value, or the aggregate.
     pub(super) value: Option<f64>,
+    /// When it was read, CLOCK_MONOTONIC; of several the worst one.
+    pub(super) read_at: Duration,
     /// Of the column that it is of, where it is one's.
     pub(super) labels: Option<Arc<[String]>>,
     /// What is missing.
@@ -75,6 +77,8 @@ struct Cell {
     plausible: Plausible,
     /// When it was last there, CLOCK_MONOTONIC.
     fresh: Duration,
+    /// When that was read.
+    read_at: Duration,
     /// Whether it ever was. One that never was can't be relied on, and its absence says nothing.
     was_seen: bool,
     why: Why,
@@ -208,6 +212,7 @@ impl Look {
         };
         let of_one = !matches!(spec.aggregate(), GuardAggregate::Sum | GuardAggregate::Mean);
         self.seen.labels = worst.filter(|_| of_one).map(|worst| self.cells[worst].labels.clone());
+        self.seen.read_at = worst.map_or(frame.end, |worst| self.cells[worst].read_at);
         self.seen.has_source = self.cells.iter().any(|cell| cell.was_seen);
         self.seen.missing = missing.map(|index| {
             let cell = &self.cells[index];
@@ -234,6 +239,7 @@ impl Look {
         }
         let is_there = self.histograms.iter().any(|cell| cell.column.is_some());
         self.seen.value = worst.map(|(value, _)| value);
+        self.seen.read_at = frame.end;
         self.seen.labels = worst.map(|(_, index)| self.histograms[index].labels.clone());
         self.seen.missing = match self.histograms.first() {
             // Its probe was taken out: the devices of one that works come and go.
@@ -277,6 +283,7 @@ impl Cell {
             past: Past::new(window),
             plausible: Plausible::default(),
             fresh: now,
+            read_at: now,
             was_seen: false,
             why: Why::Absent(AbsenceReason::Pending),
             value: None,
@@ -302,7 +309,7 @@ impl Cell {
         if is_temperature(spec.metric) && !self.plausible.takes(at, value, is_beyond) {
             return self.lacks(Why::Implausible(value));
         }
-        (self.fresh, self.was_seen) = (frame.end, true);
+        (self.fresh, self.read_at, self.was_seen) = (frame.end, at, true);
         self.value = match (spec.metric.kind, spec.is_rise()) {
             (Kind::Counter, _) => self.past.gain(at, judged),
             (_, true) => self.past.rise(at, judged),

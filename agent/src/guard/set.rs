@@ -30,7 +30,6 @@ pub struct Owned {
 /// Guards of a host, or of a run.
 #[derive(Debug)]
 pub struct GuardSet {
-    stale_after: Duration,
     guards: Vec<Watching>,
     /// Of the latest schema and the latest change of what is owned.
     known: Option<(u32, u64)>,
@@ -43,8 +42,10 @@ pub struct Watching {
     look: Look,
     level: Level,
     trips: u64,
-    /// Why it tripped.
+    stale_after: Duration,
+    /// Why it tripped, but for the latest frame: see [`GuardSet::say`].
     message: Arc<str>,
+    is_unsaid: bool,
 }
 
 impl GuardSet {
@@ -55,9 +56,11 @@ impl GuardSet {
             look: Look::new(stale_after, now),
             level: Level::Clear,
             trips: 0,
+            stale_after,
             message: Arc::from(""),
+            is_unsaid: false,
         };
-        Self { stale_after, guards: specs.into_iter().map(watching).collect(), known: None }
+        Self { guards: specs.into_iter().map(watching).collect(), known: None }
     }
 
     /// Each of them.
@@ -70,7 +73,7 @@ impl GuardSet {
         self.guards.iter().map(|guard| Reaction::new(guard.spec.plan)).collect()
     }
 
-    /// Looks at one frame.
+    /// Looks at one frame. Allocates nothing while the schema stays: burners may have to be stopped first.
     pub fn look(&mut self, schema: &Schema, frame: &Frame, owned: &Owned) {
         let now = (schema.id, owned.generation);
         if self.known.replace(now) != Some(now) {
@@ -79,7 +82,15 @@ impl GuardSet {
             }
         }
         for guard in &mut self.guards {
-            guard.step(frame, self.stale_after);
+            guard.step(frame);
+        }
+    }
+
+    /// Puts into words what [`GuardSet::look`] found, once whatever had to be done is done.
+    pub fn say(&mut self) {
+        for guard in self.guards.iter_mut().filter(|guard| guard.is_unsaid) {
+            guard.message = guard.words().into();
+            guard.is_unsaid = false;
         }
     }
 
@@ -183,8 +194,13 @@ impl Watching {
     }
 
     /// Why it tripped last.
-    pub fn message(&self) -> &str {
-        &self.message
+    pub fn message(&self) -> String {
+        if self.is_unsaid { self.words() } else { self.message.to_string() }
+    }
+
+    /// When the latest value that it judged was read, CLOCK_MONOTONIC.
+    pub fn read_at(&self) -> Duration {
+        self.look.seen().read_at
     }
 
     /// The worst value that it sees.
@@ -212,18 +228,18 @@ impl Watching {
         self.value().map(|value| self.spec.rule.headroom(value))
     }
 
-    fn step(&mut self, frame: &Frame, stale_after: Duration) {
+    fn step(&mut self, frame: &Frame) {
         let told = self.look.at(&self.spec, frame);
         let before = self.level;
         self.level = before.after(&self.spec.rule, told, frame.end);
         if self.level == Level::Tripped && before != Level::Tripped {
             self.trips += 1;
-            self.message = self.words(stale_after).into();
+            self.is_unsaid = true;
         }
     }
 
-    fn words(&self, stale_after: Duration) -> String {
-        let Self { spec, look, .. } = self;
+    fn words(&self) -> String {
+        let Self { spec, look, stale_after, .. } = self;
         let seen = look.seen();
         let metric = spec.metric.name;
         if let Some(Missing { labels, why }) = &seen.missing {

@@ -52,7 +52,7 @@ impl Host {
         self.set.guards()[0].is_tripped()
     }
 
-    fn message(&self) -> &str {
+    fn message(&self) -> String {
         self.set.guards()[0].message()
     }
 }

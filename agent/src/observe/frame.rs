@@ -83,6 +83,11 @@ impl Frame {
         if read.is_zero() { self.end } else { read }
     }
 
+    /// An instant of CLOCK_MONOTONIC as Unix time, in ns.
+    pub fn unix_ns(&self, instant: Duration) -> i64 {
+        self.wall_offset_ns + clock::ns(instant).cast_signed()
+    }
+
     /// All scalar readings, in the schema's order.
     pub fn readings(&self) -> &[Reading] {
         &self.readings

@@ -6,6 +6,7 @@ pub mod file_systems;
 pub mod frame;
 pub(crate) mod kernel_file;
 pub mod kernel_log;
+mod lookout;
 pub mod own;
 pub mod probes;
 pub mod procfs;

@@ -179,19 +179,29 @@ impl ActiveRun {
 
     /// Ends the run for the reason given, unless it is ending already: burners are told at once, by the calling thread.
     pub fn stop(&self, ending: Ending) {
-        {
+        let Ending { cause, message } = ending;
+        self.stop_saying(cause, || message);
+    }
+
+    /// As [`ActiveRun::stop`]. Burners are told before anything else is done, and until then nothing is allocated: the words
+    /// are made afterwards.
+    pub fn stop_saying(&self, cause: Cause, words: impl FnOnce() -> String) {
+        let message = {
             let mut progress = lock(&self.progress);
             let next = state::next(progress.state, Step::Stop);
             let (None, Ok(next)) = (&progress.ending, next) else { return };
+            self.board.for_each_block(|block| block.set_command(Command::Stop));
+            // Whoever sees the state also sees the reason.
+            let message = words();
             progress.state = next;
-            progress.ending = Some(ending.clone());
-        }
-        self.board.for_each_block(|block| block.set_command(Command::Stop));
+            progress.ending = Some(Ending::new(cause, message.clone()));
+            message
+        };
         self.wake_supervisor();
-        if ending.cause == Cause::Completed {
+        if cause == Cause::Completed {
             self.note_change();
         } else {
-            self.tell(EventKind::RunStopping, ending.message, []);
+            self.tell(EventKind::RunStopping, message, []);
         }
     }
 
@@ -284,8 +294,8 @@ impl ActiveRun {
         let halt = lock(&self.guarded).guards.follow(self, host, schema, frame);
         // Who started it has no answer before it is recorded, and can't renew.
         if self.is_recorded() && self.lease.as_ref().is_some_and(Lease::has_expired) {
-            let message = "the client that started the run no longer renews its lease";
-            self.stop(Ending::new(Cause::LeaseExpired, message));
+            let words = || "the client that started the run no longer renews its lease".to_owned();
+            self.stop_saying(Cause::LeaseExpired, words);
         }
         let rises = lock(&self.guarded).errors.check(schema, frame);
         for rise in rises {

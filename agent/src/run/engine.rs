@@ -22,6 +22,7 @@ use super::{
     active::{ActiveRun, Recording},
     admit::Offer,
     busiest::Busiest,
+    drilled::DrillNote,
     ending::Ending,
     found::FoundKernels,
     guarded::HaltWanted,
@@ -130,6 +131,7 @@ pub struct Engine {
     store: Store,
     halt: HaltLatch,
     undo: UndoJournal,
+    drill: DrillNote,
     board: Arc<BurnerBoard>,
     /// Held for moments only: the tick asks for the run that is on.
     active: Mutex<Option<Arc<ActiveRun>>>,
@@ -167,6 +169,7 @@ impl Engine {
         let host = Mutex::new(describe.host());
         let halt = HaltLatch::open(state_dir)?;
         let undo = UndoJournal::open(state_dir)?;
+        let drill = DrillNote::open(state_dir);
         Ok(Self {
             roots,
             limits,
@@ -179,6 +182,7 @@ impl Engine {
             store,
             halt,
             undo,
+            drill,
             board: Arc::default(),
             active: Mutex::default(),
             starting: Mutex::default(),
@@ -244,6 +248,11 @@ impl Engine {
         &self.limits
     }
 
+    /// How burners are held.
+    pub fn burners(&self) -> &BurnersConfig {
+        &self.burners
+    }
+
     /// What no run may exceed.
     pub fn bounds(&self) -> Bounds {
         Bounds {
@@ -282,6 +291,7 @@ impl Engine {
             cores: &self.cores,
             allowed_peers: &self.allowed_peers,
             http: &self.http,
+            drilled: self.drill.latest(),
             guards: &self.guards,
         };
         let mut admitted = offer.admit(scenario).map_err(EngineError::Refused)?;
@@ -294,6 +304,8 @@ impl Engine {
         })?;
         let run = Arc::new(run);
         let first_record = self.record(&run, Vec::new());
+        // It looks at files: not while anybody waits for the lock below.
+        self.guards.own(&self.roots, std::iter::once(&run.admitted));
         let (engine, supervised) = (self.clone(), run.clone());
         let mut active = self.lock();
         // A halt may have come meanwhile.
@@ -303,7 +315,6 @@ impl Engine {
             .spawn(move || engine.supervise_to_the_end(&supervised))
             .map_err(|source| EngineError::Kernel { what: "the supervisor could not be started", source })?;
         *active = Some(run.clone());
-        self.guards.own(&self.roots, std::iter::once(&run.admitted));
         self.heralds.iter().for_each(|herald| herald.run_started(&run));
         drop(active);
         // While its burners make ready, and before anything burns: a run that a crash cut off must be known afterwards.
@@ -381,14 +392,14 @@ impl Engine {
     /// Halts: stops what is on at once, and lets nothing start. Gives the run that has to be waited for. The latch has yet
     /// to be written, by [`Engine::persist_halt`]: the disk must not hold up a halt.
     pub fn halt(&self, by: String, reason: String) -> Option<Arc<ActiveRun>> {
-        let message = format!("halted by {by}: {reason}");
+        let words = format!("halted by {by}: {reason}");
         self.halt.latch(clock::unix_ns(), by, reason);
         if let Some(sink) = &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
             sink.set_command(Command::Pause);
         }
         let run = self.current();
         if let Some(run) = &run {
-            run.stop(Ending::new(Cause::Halted, message));
+            run.stop_saying(Cause::Halted, || words);
         }
         run
     }
@@ -407,6 +418,11 @@ impl Engine {
     /// [`EngineError::Store`] when the latch could not be removed.
     pub fn clear_halt(&self) -> Result<(), EngineError> {
         Ok(self.halt.clear()?)
+    }
+
+    /// What drills of this host found.
+    pub fn drill(&self) -> &DrillNote {
+        &self.drill
     }
 
     /// All runs, newest first.
@@ -453,8 +469,11 @@ impl Engine {
     pub fn watch(self: &Arc<Self>, schema: &Arc<Schema>, frame: &Frame) {
         let runs = self.current();
         let halt = self.guards.look(schema, frame, |host| {
-            // Every run is looked at, whatever another one brings.
-            runs.iter().filter_map(|run| run.watch(schema, frame, host)).last()
+            let mut halt = None;
+            for run in &runs {
+                halt = run.watch(schema, frame, host).or(halt);
+            }
+            halt
         });
         if let Some(HaltWanted { guard, message }) = halt {
             self.halt_for(&guard, message);

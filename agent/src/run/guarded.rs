@@ -10,7 +10,7 @@ use std::{
 
 use ssts_proto::v1::{Cause, EventKind, GuardReaction, GuardState, GuardStatus, RunState};
 
-use super::{active::ActiveRun, ending::Ending};
+use super::active::ActiveRun;
 use crate::{
     guard::{Bounds, FULL_PPM, GuardBoard, GuardSet, GuardSpec, Order, Owned, Reaction, Watching, shipped},
     observe::{frame::Frame, schema::Schema},
@@ -92,27 +92,29 @@ impl RunGuards {
         let count = self.own_effects.len() + self.host_effects.len();
         let loads = self.board.loads.get_or_init(|| (0..count).map(|_| AtomicU32::new(FULL_PPM)).collect());
         self.own.look(schema, frame, &Owned::default());
-        self.own.show(&self.board.own);
         let elapsed = frame.end.saturating_sub(self.started);
-        if elapsed >= self.bounds.max_duration {
-            let message =
-                format!("the run has lasted {elapsed:.1?}, the limit is {:?}", self.bounds.max_duration);
-            run.stop_for(shipped::MAX_DURATION, &message);
+        let limit = self.bounds.max_duration;
+        if elapsed >= limit {
+            let message = || format!("the run has lasted {elapsed:.1?}, the limit is {limit:?}");
+            run.stop_for(shipped::MAX_DURATION, message);
             let fields = [("guard", shipped::MAX_DURATION.to_owned()), ("reaction", "stop".into())];
-            run.tell(EventKind::GuardTripped, message, fields);
+            run.tell(EventKind::GuardTripped, message(), fields);
             return None;
         }
         let own = self.own.guards().iter().zip(&mut self.own_effects);
         let all = own.chain(host.guards().iter().zip(&mut self.host_effects));
+        let mut halt = None;
         for ((guard, effect), load) in all.zip(loads) {
-            let halt = effect.follow(run, guard, is_burning, self.burned);
+            halt = effect.follow(run, guard, is_burning, self.burned, frame);
             load.store(effect.reaction.load_ppm(), Ordering::Relaxed);
-            if halt.is_some() {
-                return halt;
+            if halt.is_some() || run.state() == RunState::Stopping {
+                break;
             }
-            if run.state() == RunState::Stopping {
-                return None;
-            }
+        }
+        self.own.say();
+        self.own.show(&self.board.own);
+        if halt.is_some() || run.state() == RunState::Stopping {
+            return halt;
         }
         self.derate(run);
         self.tell_unguarded(run, host, elapsed);
@@ -179,6 +181,7 @@ impl Effect {
         guard: &Watching,
         is_burning: bool,
         burned: Duration,
+        frame: &Frame,
     ) -> Option<HaltWanted> {
         let is_tripped = guard.is_tripped();
         let name = guard.spec().name();
@@ -186,15 +189,14 @@ impl Effect {
         let order = self.reaction.follow(is_tripped, is_burning, burned);
         let mut halt = None;
         match order {
-            Some(Order::Stop { after_pauses: None }) => run.stop_for(name, guard.message()),
+            Some(Order::Stop { after_pauses: None }) => run.stop_for(name, || guard.message()),
             Some(Order::Stop { after_pauses: Some(pauses) }) => {
-                let message = format!("{}; it has paused the run {pauses} times", guard.message());
-                run.stop_for(name, &message);
+                run.stop_for(name, || format!("{}; it has paused the run {pauses} times", guard.message()));
             }
             Some(Order::Pause) => run.hold(name),
             Some(Order::Resume) => run.release(name),
             Some(Order::Halt) => {
-                halt = Some(HaltWanted { guard: name.to_owned(), message: guard.message().to_owned() });
+                halt = Some(HaltWanted { guard: name.to_owned(), message: guard.message() });
             }
             Some(Order::Derate(load_ppm)) => {
                 let percent = load_ppm / 10_000;
@@ -204,11 +206,11 @@ impl Effect {
             }
             None => {}
         }
-        self.tell(run, guard, is_tripped);
+        self.tell(run, guard, is_tripped, frame);
         halt
     }
 
-    fn tell(&mut self, run: &ActiveRun, guard: &Watching, is_tripped: bool) {
+    fn tell(&mut self, run: &ActiveRun, guard: &Watching, is_tripped: bool, frame: &Frame) {
         let is_new = is_tripped && (!self.was_tripped || guard.trips() != self.trips);
         let is_over = !is_tripped && self.was_tripped;
         (self.was_tripped, self.trips) = (is_tripped, guard.trips());
@@ -237,15 +239,16 @@ impl Effect {
             ("value", number(guard.value())),
             ("limit", spec.message.value.to_string()),
             ("unit", spec.unit.clone()),
+            ("read_unix_ns", frame.unix_ns(guard.read_at()).to_string()),
         ];
         run.tell(kind, guard.message(), fields);
     }
 }
 
 impl ActiveRun {
-    /// Ends the run for a guard.
-    fn stop_for(&self, guard: &str, message: &str) {
-        self.stop(Ending::new(Cause::GuardTripped, format!("guard {guard}: {message}")));
+    /// Ends the run for a guard; its words are made once burners are told.
+    fn stop_for(&self, guard: &str, message: impl FnOnce() -> String) {
+        self.stop_saying(Cause::GuardTripped, || format!("guard {guard}: {}", message()));
     }
 }
 

@@ -69,6 +69,7 @@ impl HostGuards {
         let mut set = lock(&self.set);
         set.look(schema, frame, &lock(&self.owned));
         let outcome = each(&mut set);
+        set.say();
         set.show(&self.board);
         outcome
     }

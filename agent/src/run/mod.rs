@@ -5,6 +5,7 @@ mod admit;
 mod busiest;
 mod child;
 mod culprits;
+mod drilled;
 mod ending;
 mod engine;
 mod found;
@@ -24,6 +25,7 @@ mod telemetry;
 mod undo;
 
 pub use active::ActiveRun;
+pub use drilled::{DrillNote, Drilled};
 pub use ending::Ending;
 pub use engine::{Describe, Engine, EngineError, Herald};
 pub use kernel_messages::KernelMessages;

@@ -276,6 +276,7 @@ mod tests {
             cores: &[0, 1, 4],
             allowed_peers: &[],
             http: &crate::config::HttpConfig::default(),
+            drilled: crate::run::Drilled::Never,
             guards: &crate::run::guarding::HostGuards::new(&limits, &[], std::path::Path::new("/tmp")),
         };
         let mut found = Violations::default();

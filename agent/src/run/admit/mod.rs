@@ -3,6 +3,7 @@
 
 mod cpu;
 mod disk;
+mod drilled;
 mod file_system;
 mod guards;
 mod http;
@@ -18,6 +19,7 @@ use ssts_proto::{
     validate::{self, Violations},
 };
 
+use super::Drilled;
 use super::guarding::HostGuards;
 use crate::{
     burn::plan::Plan,
@@ -67,6 +69,8 @@ pub(super) struct Offer<'a> {
     pub allowed_peers: &'a [IpNet],
     /// Services that HTTP burners may load.
     pub http: &'a HttpConfig,
+    /// What the latest drill found.
+    pub drilled: Drilled,
     /// The host's own.
     pub guards: &'a HostGuards,
 }
@@ -84,6 +88,7 @@ impl Offer<'_> {
             return Err(found.into_vec());
         }
         let bounds = self.bounds(scenario, &mut found);
+        drilled::check(self.limits, self.drilled, scenario, &mut found);
         let guards = guards::of(self, scenario, &bounds, &mut found);
         let mut resolved = scenario.clone();
         resolved.limits = Some((&bounds).into());
@@ -303,6 +308,7 @@ mod tests {
             cores: &[0, 1, 4],
             allowed_peers: &allowed_peers,
             http: &http,
+            drilled: Drilled::Never,
             guards: &HostGuards::new(&limits, &[], Path::new("/tmp")),
         };
         offer.admit(&scenario)
