@@ -215,7 +215,7 @@ async fn daemon(config: Config, addresses: &[Address], told: Told) -> Result<(),
 }
 
 /// Those of the configuration, which was checked when it was read.
-fn guards(config: &Config) -> Vec<v1::Guard> {
+pub(crate) fn guards(config: &Config) -> Vec<v1::Guard> {
     config.guards.iter().filter_map(|guard| guard.message().ok()).collect()
 }
 

@@ -304,6 +304,8 @@ impl Engine {
         })?;
         let run = Arc::new(run);
         let first_record = self.record(&run, Vec::new());
+        // It looks at files: not while anybody waits for the lock below.
+        self.guards.own(&self.roots, std::iter::once(&run.admitted));
         let (engine, supervised) = (self.clone(), run.clone());
         let mut active = self.lock();
         // A halt may have come meanwhile.
@@ -313,7 +315,6 @@ impl Engine {
             .spawn(move || engine.supervise_to_the_end(&supervised))
             .map_err(|source| EngineError::Kernel { what: "the supervisor could not be started", source })?;
         *active = Some(run.clone());
-        self.guards.own(&self.roots, std::iter::once(&run.admitted));
         self.heralds.iter().for_each(|herald| herald.run_started(&run));
         drop(active);
         // While its burners make ready, and before anything burns: a run that a crash cut off must be known afterwards.
@@ -468,8 +469,11 @@ impl Engine {
     pub fn watch(self: &Arc<Self>, schema: &Arc<Schema>, frame: &Frame) {
         let runs = self.current();
         let halt = self.guards.look(schema, frame, |host| {
-            // Every run is looked at, whatever another one brings.
-            runs.iter().filter_map(|run| run.watch(schema, frame, host)).last()
+            let mut halt = None;
+            for run in &runs {
+                halt = run.watch(schema, frame, host).or(halt);
+            }
+            halt
         });
         if let Some(HaltWanted { guard, message }) = halt {
             self.halt_for(&guard, message);

@@ -293,10 +293,8 @@ impl<'a> Supervisor<'a> {
             }
             match (burning, phase_clock.is_paused()) {
                 (true, true) => command(burners, Command::Pause),
-                (false, false) => burn_until(burners, phase_clock.end_of(phase.duration)),
-                // A pause and its end may both have come since the last look.
-                // A guard froze the burners itself.
-                (true, false) => burn_until(burners, phase_clock.end_of(phase.duration)),
+                // A pause and its end may both have come since the last look, and a guard freezes the burners itself.
+                (_, false) => burn_until(burners, phase_clock.end_of(phase.duration)),
                 (false, true) => {}
             }
             burning = !phase_clock.is_paused();
@@ -399,7 +397,8 @@ fn overrun(phase: &PlannedPhase) -> Duration {
 }
 
 fn command(burners: &[BurnerProcess], command: Command) {
-    for burner in burners {
+    // One that was told already is not woken again.
+    for burner in burners.iter().filter(|burner| burner.block.command() != command) {
         burner.block.set_command(command);
     }
 }
