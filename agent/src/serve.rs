@@ -14,6 +14,7 @@ use nix::{
 use ssts_agent::{
     config::{Config, LogConfig, LogFormat},
     exposition::{Exposed, Exposition, Tally},
+    heap,
     host::{self, HostRoots},
     locked::{self, LockedMemory},
     log::LogLines,
@@ -22,16 +23,18 @@ use ssts_agent::{
         kernel_log::KernelLog,
         own::{Own, TickCost},
         probes::{self, Budget, ProbeSettings, Probes},
-        procfs,
+        procfs, protected,
         ring::FrameRing,
         source::Source,
         sysfs,
     },
+    privileges::{self, Duty},
     realtime,
     record::{FLIGHT, Flight, Recorder, Shelf},
     rpc::{self, Address, AgentService, Inventory, Listener},
     run::{Ending, Engine, KernelMessages},
     sink::Keeper,
+    systemd::{self, Inherited, Notify, Watchdog},
     tick::{Tick, TickThread},
 };
 use ssts_proto::{FILE_DESCRIPTOR_SET, v1, v1::agent_server::AgentServer};
@@ -65,24 +68,25 @@ pub(crate) fn serve(args: Serve) -> Result<ExitCode, Failure> {
     if args.die_with_parent.is_some() {
         // It is there for one command, beside the host's own, which has the port.
         config.metrics.listen.clear();
+        config.metrics.otlp.endpoint = None;
     }
-    let addresses = addresses(&config)?;
     let lines = log(&config.log)?;
-    let locked = locked::lock();
-    if let LockedMemory::Nothing { reason } = &locked {
-        warn!(
-            reason,
-            "memory is not locked: where the host runs short of it, a guard's reaction may wait for a disk"
-        );
-    }
+    privileges::remember();
+    // While there is no other thread: what says so leaves the environment.
+    let told = Told::by_the_environment()?;
+    let addresses = addresses(&config, told.sockets.is_empty())?;
+    let mounts = !config.limits.mountable_devices.is_empty();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("rpc")
-        .on_thread_start(realtime::wake_soon)
+        .on_thread_start(move || {
+            realtime::wake_soon();
+            settle(Duty::Answer, mounts);
+        })
         .enable_all()
         .build()
         .map_err(|source| Failure::Io { what: "the runtime could not be started", source })?;
-    let ended = runtime.block_on(daemon(config, &addresses, locked));
+    let ended = runtime.block_on(daemon(config, &addresses, told));
     lines.flush();
     ended?;
     Ok(ExitCode::SUCCESS)
@@ -98,13 +102,29 @@ pub(crate) fn probe_settings(config: &Config) -> ProbeSettings {
     ProbeSettings { enabled: observe.probes, hooks: observe.hooks, budget, ..ProbeSettings::default() }
 }
 
-async fn daemon(config: Config, addresses: &[Address], locked: LockedMemory) -> Result<(), Failure> {
+fn protected_units(config: &Config) -> Vec<String> {
+    config.protect.iter().map(|one| one.unit.clone()).collect()
+}
+
+async fn daemon(config: Config, addresses: &[Address], told: Told) -> Result<(), Failure> {
+    let Told { sockets, notify } = told;
     let roots = HostRoots::from(config.roots.clone());
+    host::make_room(&roots);
     host::sweep(&roots);
     let state_dir = config.state_dir.clone().unwrap_or_default();
-    let Probes { sources: probe_sources, statuses, watch } = probes::load(&roots, &probe_settings(&config));
+    let Probes { sources: probe_sources, statuses, watch } =
+        probes::load_watching(&roots, &probe_settings(&config), &protected_units(&config));
+    heap::give_back();
+    // Only now: what is locked can't be given back.
+    let locked = locked::lock();
+    if let LockedMemory::Nothing { reason } = &locked {
+        warn!(
+            reason,
+            "memory is not locked: where the host runs short of it, a guard's reaction may wait for a disk"
+        );
+    }
     let inventory =
-        Inventory { roots: roots.clone(), probes: statuses, state_dir: state_dir.clone(), locked };
+        Inventory { roots: roots.clone(), probes: statuses.clone(), state_dir: state_dir.clone(), locked };
     let describe = Box::new(inventory.clone());
     let ring = Arc::new(FrameRing::default());
     let shelf = Arc::new(Shelf::new(state_dir.join("runs"), config.record.max_total_bytes));
@@ -128,10 +148,11 @@ async fn daemon(config: Config, addresses: &[Address], locked: LockedMemory) -> 
     .with_herald(Box::new(tally.clone()));
     let engine = Arc::new(engine);
     // Only now: whoever finds the socket finds an agent that has its state folder to itself.
-    let listeners = addresses.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
+    let listeners = Listener::all(addresses, sockets)?;
     let plan = config.network.sink.plan();
     let sink = plan.map(|plan| Keeper::start(plan, config.burners.deadline, engine.clone())).transpose()?;
-    let tick = start_tick(&config, &roots, engine.clone(), ring.clone(), probe_sources)?;
+    let watchdog = Watchdog::from_environment(&notify);
+    let tick = start_tick(&config, &roots, engine.clone(), ring.clone(), probe_sources, watchdog)?;
     let exposed = Exposed {
         ring: ring.clone(),
         engine: engine.clone(),
@@ -139,11 +160,10 @@ async fn daemon(config: Config, addresses: &[Address], locked: LockedMemory) -> 
         flight: flight.clone(),
         recording: recording.clone(),
     };
-    let exposition = Exposition::start(&config.metrics, exposed)
-        .map_err(|source| Failure::Io { what: "metrics could not be exposed", source })?;
+    let exposition = Exposition::start(&config.metrics, exposed)?;
     let service = AgentService {
         engine: engine.clone(),
-        ring,
+        ring: ring.clone(),
         flight,
         shelf,
         recording,
@@ -156,7 +176,11 @@ async fn daemon(config: Config, addresses: &[Address], locked: LockedMemory) -> 
         .map(|listener| tokio::spawn(answer(service.clone(), listener, stopped.clone())))
         .collect();
     let mut signals = Signals::listen()?;
+    let narration = tokio::spawn(systemd::narrate(notify.clone(), ring, engine.clone(), statuses));
+    settle(Duty::Wait, false);
     signals.next().await;
+    narration.abort();
+    notify.stopping();
     engine.close();
     if let Some(run) = engine.current() {
         run.stop(Ending::new(v1::Cause::AgentStopped, "sstsd was told to stop"));
@@ -187,16 +211,18 @@ fn start_tick(
     engine: Arc<Engine>,
     ring: Arc<FrameRing>,
     probe_sources: Vec<Box<dyn Source>>,
+    watchdog: Option<Watchdog>,
 ) -> Result<TickThread, Failure> {
     let cost = Arc::new(TickCost::default());
     let no_tick = |source| Failure::Io { what: "the tick could not be started", source };
     let mut sources = procfs::sources(roots, &config.observe.cgroups);
     sources.extend(sysfs::sources(roots, config.tick(), config.limits.stale_after).map_err(no_tick)?);
     sources.push(Box::new(KernelLog::start(roots, Box::new(KernelMessages::new(engine.clone())))));
+    sources.extend(protected::sources(roots, &config.protect).map_err(no_tick)?);
     sources.extend(probe_sources);
     sources.push(Box::new(Burners::new(engine.board())));
     sources.push(Box::new(Own::new(cost.clone())));
-    Tick { period: config.tick(), sources, engine, ring, cost }.start().map_err(no_tick)
+    Tick { period: config.tick(), sources, engine, ring, cost, watchdog }.start().map_err(no_tick)
 }
 
 /// Answers on one socket until told to stop.
@@ -225,6 +251,25 @@ async fn answer(
     server.serve_with_incoming_shutdown(UnixListenerStream::new(socket), told_to_stop).await
 }
 
+/// What the service manager tells by the environment.
+struct Told {
+    sockets: Inherited,
+    notify: Notify,
+}
+
+impl Told {
+    fn by_the_environment() -> Result<Self, Failure> {
+        Ok(Self { sockets: Inherited::from_environment()?, notify: Notify::from_environment() })
+    }
+}
+
+/// Gives up capabilities; a daemon that keeps more than it needs is better than none.
+fn settle(duty: Duty, mounts: bool) {
+    if let Err(error) = privileges::settle(duty, mounts) {
+        warn!(%error, "a thread keeps capabilities that it doesn't need");
+    }
+}
+
 /// What ends the daemon.
 struct Signals {
     terminate: Signal,
@@ -247,8 +292,9 @@ impl Signals {
     }
 }
 
-fn addresses(config: &Config) -> Result<Vec<Address>, Failure> {
-    if config.listen.is_empty() {
+/// Where to listen, as it is configured, and by default where nothing is and the service manager hands nothing over.
+fn addresses(config: &Config, by_default: bool) -> Result<Vec<Address>, Failure> {
+    if config.listen.is_empty() && by_default {
         return Ok(vec![Address::default_of_user()]);
     }
     Ok(config.listen.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
@@ -284,6 +330,9 @@ mod tests {
     #[test]
     fn a_bad_address_is_told_before_anything_opens() {
         let config = Config { listen: vec!["0.0.0.0:1".into()], ..Config::default() };
-        assert!(addresses(&config).is_err());
+        assert!(addresses(&config, true).is_err());
+        assert!(addresses(&config, false).is_err());
+        assert_eq!(addresses(&Config::default(), true).unwrap(), [Address::default_of_user()]);
+        assert_eq!(addresses(&Config::default(), false).unwrap(), []);
     }
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use rustix::thread::CapabilitySet;
 use ssts_proto::v1::{Capability, CapabilityState, ProbeStatus};
 
 use super::{CgroupError, HostRoots, RunCgroup, cgroup::CHECK, cpuset};
@@ -34,7 +35,7 @@ pub fn check(
     found.push(btf(roots));
     found.push(tracefs(roots, probes));
     found.extend(probes.iter().map(probe));
-    found.push(privileges(roots, probes));
+    found.push(privileges(probes));
     found.push(memlock(probes));
     found.push(realtime());
     found.push(locked_memory(locked));
@@ -244,24 +245,18 @@ fn probe(status: &ProbeStatus) -> Capability {
     )
 }
 
-/// The capability bits that matter, by linux/capability.h.
-const WANTED: [(u32, &str); 3] = [(38, "CAP_PERFMON"), (39, "CAP_BPF"), (23, "CAP_SYS_NICE")];
+/// The capabilities that matter.
+const WANTED: [(CapabilitySet, &str); 3] = [
+    (CapabilitySet::PERFMON, "CAP_PERFMON"),
+    (CapabilitySet::BPF, "CAP_BPF"),
+    (CapabilitySet::SYS_NICE, "CAP_SYS_NICE"),
+];
 
-fn privileges(roots: &HostRoots, probes: &[ProbeStatus]) -> Capability {
-    let effective = fs::read_to_string(roots.proc("self/status")).ok().and_then(|status| {
-        let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-        u64::from_str_radix(line.trim(), 16).ok()
-    });
-    let Some(effective) = effective else {
-        return capability(
-            "privileges",
-            Degraded,
-            "the process's capabilities could not be read",
-            "mount a procfs",
-        );
-    };
+/// Those that the daemon began with: its threads have given up what they don't need.
+fn privileges(probes: &[ProbeStatus]) -> Capability {
+    let begun_with = crate::privileges::at_start();
     let missing: Vec<_> =
-        WANTED.iter().filter(|(bit, _)| effective & (1 << bit) == 0).map(|(_, name)| *name).collect();
+        WANTED.iter().filter(|(wanted, _)| !begun_with.contains(*wanted)).map(|(_, name)| *name).collect();
     if missing.is_empty() {
         return capability("privileges", Works, "CAP_BPF, CAP_PERFMON and CAP_SYS_NICE are there", "");
     }

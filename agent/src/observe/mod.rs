@@ -9,6 +9,7 @@ mod lookout;
 pub mod own;
 pub mod probes;
 pub mod procfs;
+pub mod protected;
 pub mod ring;
 pub mod schema;
 pub mod source;
