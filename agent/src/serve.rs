@@ -106,6 +106,18 @@ fn protected_units(config: &Config) -> Vec<String> {
     config.protect.iter().map(|one| one.unit.clone()).collect()
 }
 
+/// All that it has from now on stays in RAM, where that can be had.
+fn lock_memory() -> LockedMemory {
+    let locked = locked::lock();
+    if let LockedMemory::Nothing { reason } = &locked {
+        warn!(
+            reason,
+            "memory is not locked: where the host runs short of it, a guard's reaction may wait for a disk"
+        );
+    }
+    locked
+}
+
 async fn daemon(config: Config, addresses: &[Address], told: Told) -> Result<(), Failure> {
     let Told { sockets, notify } = told;
     let roots = HostRoots::from(config.roots.clone());
@@ -114,15 +126,9 @@ async fn daemon(config: Config, addresses: &[Address], told: Told) -> Result<(),
     let state_dir = config.state_dir.clone().unwrap_or_default();
     let Probes { sources: probe_sources, statuses, watch } =
         probes::load_watching(&roots, &probe_settings(&config), &protected_units(&config));
+    // In this order: what is locked can't be given back.
     heap::give_back();
-    // Only now: what is locked can't be given back.
-    let locked = locked::lock();
-    if let LockedMemory::Nothing { reason } = &locked {
-        warn!(
-            reason,
-            "memory is not locked: where the host runs short of it, a guard's reaction may wait for a disk"
-        );
-    }
+    let locked = lock_memory();
     let inventory =
         Inventory { roots: roots.clone(), probes: statuses.clone(), state_dir: state_dir.clone(), locked };
     let describe = Box::new(inventory.clone());
