@@ -20,6 +20,7 @@ use ssts_agent::{
     log::LogLines,
     observe::{
         burners::Burners,
+        file_systems,
         kernel_log::KernelLog,
         own::{Own, TickCost},
         probes::{self, Budget, ProbeSettings, Probes},
@@ -27,6 +28,7 @@ use ssts_agent::{
         ring::FrameRing,
         source::Source,
         sysfs,
+        wall_clock::WallClock,
     },
     privileges::{self, Duty},
     realtime,
@@ -148,6 +150,7 @@ async fn daemon(config: Config, addresses: &[Address], told: Told) -> Result<(),
         describe,
         &state_dir,
     )?
+    .with_guards(&guards(&config), &state_dir)
     .with_burner_watch(watch)
     .with_http(config.http.clone())
     .with_herald(Box::new(recording.clone()))
@@ -211,6 +214,11 @@ async fn daemon(config: Config, addresses: &[Address], told: Told) -> Result<(),
     Ok(())
 }
 
+/// Those of the configuration, which was checked when it was read.
+fn guards(config: &Config) -> Vec<v1::Guard> {
+    config.guards.iter().filter_map(|guard| guard.message().ok()).collect()
+}
+
 fn start_tick(
     config: &Config,
     roots: &HostRoots,
@@ -223,6 +231,8 @@ fn start_tick(
     let no_tick = |source| Failure::Io { what: "the tick could not be started", source };
     let mut sources = procfs::sources(roots, &config.observe.cgroups);
     sources.extend(sysfs::sources(roots, config.tick(), config.limits.stale_after).map_err(no_tick)?);
+    sources.push(file_systems::source(engine.watched_folders()).map_err(no_tick)?);
+    sources.push(Box::new(WallClock::default()));
     sources.push(Box::new(KernelLog::start(roots, Box::new(KernelMessages::new(engine.clone())))));
     sources.extend(protected::sources(roots, &config.protect).map_err(no_tick)?);
     sources.extend(probe_sources);

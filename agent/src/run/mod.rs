@@ -9,6 +9,8 @@ mod drilled;
 mod ending;
 mod engine;
 mod found;
+mod guarded;
+mod guarding;
 mod halt;
 mod hardware_errors;
 mod kernel_messages;

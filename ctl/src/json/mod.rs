@@ -4,6 +4,7 @@
 //! changes its meaning.
 
 mod drill;
+mod guard;
 mod host;
 mod mismatch;
 mod process;
@@ -16,6 +17,7 @@ use ssts_proto::v1::{RunState, RunSummary, Verdict};
 
 pub(crate) use self::{
     drill::DrillOut,
+    guard::GuardOut,
     host::{InfoOut, ProbeOut},
     process::ProcessOut,
     run::{BurnerOut, ResultOut},
@@ -131,6 +133,8 @@ pub(crate) struct StatusOut {
     /// The current run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) run: Option<RunOut>,
+    /// Those of the host, and of the run that is on its own.
+    pub(crate) guards: Vec<GuardOut>,
 }
 
 /// Why an agent is halted.
