@@ -2,6 +2,7 @@
 
 mod check;
 mod cli;
+mod recover;
 mod serve;
 
 use std::{
@@ -16,7 +17,7 @@ use ssts_agent::{
     burn,
     config::{Config, ConfigError},
     rpc::ListenError,
-    run::EngineError,
+    run::{EngineError, StoreError},
     sink::{self, KeeperError},
 };
 
@@ -31,6 +32,8 @@ enum Failure {
     Listen(#[from] ListenError),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error(transparent)]
     Sink(#[from] KeeperError),
     #[error("--log: {0}")]
@@ -48,9 +51,12 @@ impl Failure {
             Self::Config(_)
             | Self::Log(_)
             | Self::Listen(ListenError::NotUnix(_) | ListenError::Relative(_)) => ExitCode::from(2),
-            Self::Listen(_) | Self::Engine(_) | Self::Sink(_) | Self::Io { .. } | Self::Service(_) => {
-                ExitCode::FAILURE
-            }
+            Self::Listen(_)
+            | Self::Engine(_)
+            | Self::Store(_)
+            | Self::Sink(_)
+            | Self::Io { .. }
+            | Self::Service(_) => ExitCode::FAILURE,
         }
     }
 }
@@ -61,6 +67,7 @@ fn main() -> ExitCode {
         Command::Sink { daemon } => return sink::main(daemon),
         Command::Serve(args) => serve::serve(args),
         Command::Check(args) => check::check(&args),
+        Command::Recover(args) => recover::recover(&args),
     };
     outcome.unwrap_or_else(|failure| {
         let _nobody_reads = writeln!(io::stderr(), "error: {failure}");

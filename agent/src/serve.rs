@@ -1,7 +1,10 @@
 //! `sstsd serve`: puts the parts together and runs until it is told to stop.
 
 use std::{
+    fs,
     io::{self, IsTerminal as _},
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -14,6 +17,7 @@ use nix::{
 use ssts_agent::{
     config::{Config, LogConfig, LogFormat},
     exposition::{Exposed, Exposition, Tally},
+    halt::{self, HaltLook, HaltSignal},
     host::{self, HostRoots},
     observe::{
         burners::Burners,
@@ -66,6 +70,9 @@ pub(crate) fn serve(args: Serve) -> Result<ExitCode, Failure> {
     }
     let addresses = addresses(&config)?;
     log(&config.log)?;
+    be_the_last_to_go();
+    let no_signal = |source| Failure::Io { what: "SIGUSR1 can't be listened for", source };
+    let halt_signal = HaltSignal::take_over().map_err(no_signal)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("rpc")
@@ -73,7 +80,7 @@ pub(crate) fn serve(args: Serve) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .map_err(|source| Failure::Io { what: "the runtime could not be started", source })?;
-    runtime.block_on(daemon(config, &addresses))?;
+    runtime.block_on(daemon(config, &addresses, halt_signal))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -87,7 +94,7 @@ pub(crate) fn probe_settings(config: &Config) -> ProbeSettings {
     ProbeSettings { enabled: observe.probes, hooks: observe.hooks, budget, ..ProbeSettings::default() }
 }
 
-async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
+async fn daemon(config: Config, addresses: &[Address], halt_signal: HaltSignal) -> Result<(), Failure> {
     let roots = HostRoots::from(config.roots.clone());
     host::sweep(&roots);
     let state_dir = config.state_dir.clone().unwrap_or_default();
@@ -102,6 +109,7 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
         Recorder::start(config.record.settings(), ring.clone(), shelf.clone(), flight.clone())
             .map_err(|source| Failure::Io { what: "the recorder could not be started", source })?;
     let tally = Arc::new(Tally::default());
+    let halt_file = halt_file(&config, addresses);
     let engine = Engine::open(
         roots.clone(),
         config.limits.clone(),
@@ -111,6 +119,7 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
         &state_dir,
     )?
     .with_burner_watch(watch)
+    .with_halt_file(halt_file.clone())
     .with_http(config.http.clone())
     .with_herald(Box::new(recording.clone()))
     .with_herald(Box::new(tally.clone()));
@@ -119,7 +128,9 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
     let listeners = addresses.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
     let plan = config.network.sink.plan();
     let sink = plan.map(|plan| Keeper::start(plan, config.burners.deadline, engine.clone())).transpose()?;
-    let tick = start_tick(&config, &roots, engine.clone(), ring.clone(), probe_sources)?;
+    let (halts, halt_watch) = halt::watch(&engine, halt_file, halt_signal)
+        .map_err(|source| Failure::Io { what: "halts can't be watched for", source })?;
+    let tick = start_tick(&config, &roots, engine.clone(), ring.clone(), probe_sources, halts)?;
     let exposed = Exposed {
         ring: ring.clone(),
         engine: engine.clone(),
@@ -164,9 +175,31 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
     drop(exposition);
     drop(sink);
     drop(tick);
+    drop(halt_watch);
     drop(recorder);
     info!("stopped");
     Ok(())
+}
+
+/// As configured, else beside the first socket. In a folder where everybody may make files it would be everybody's to halt.
+fn halt_file(config: &Config, addresses: &[Address]) -> Option<PathBuf> {
+    if let Some(path) = &config.halt_file {
+        return Some(path.clone()).filter(|path| !path.as_os_str().is_empty());
+    }
+    let folder = addresses.first()?.folder()?;
+    let is_everybodys = fs::metadata(folder).is_ok_and(|folder| folder.permissions().mode() & 0o002 != 0);
+    if is_everybodys {
+        info!(folder = %folder.display(), "no file halts this host: everybody may write to the socket's folder");
+        return None;
+    }
+    Some(folder.join("halt"))
+}
+
+/// Should memory run out, burners and others go before the daemon: proc_pid_oom_score_adj(5). It takes CAP_SYS_RESOURCE.
+fn be_the_last_to_go() {
+    if let Err(error) = fs::write("/proc/self/oom_score_adj", "-900") {
+        info!(%error, "the OOM killer is not kept from sstsd");
+    }
 }
 
 fn start_tick(
@@ -175,6 +208,7 @@ fn start_tick(
     engine: Arc<Engine>,
     ring: Arc<FrameRing>,
     probe_sources: Vec<Box<dyn Source>>,
+    halts: HaltLook,
 ) -> Result<TickThread, Failure> {
     let cost = Arc::new(TickCost::default());
     let no_tick = |source| Failure::Io { what: "the tick could not be started", source };
@@ -184,7 +218,7 @@ fn start_tick(
     sources.extend(probe_sources);
     sources.push(Box::new(Burners::new(engine.board())));
     sources.push(Box::new(Own::new(cost.clone())));
-    Tick { period: config.tick(), sources, engine, ring, cost }.start().map_err(no_tick)
+    Tick { period: config.tick(), sources, engine, ring, cost, halts }.start().map_err(no_tick)
 }
 
 /// Answers on one socket until told to stop.

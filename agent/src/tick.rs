@@ -21,6 +21,7 @@ use tracing::{error, warn};
 
 use crate::{
     clock,
+    halt::HaltLook,
     observe::{frame::Frame, own::TickCost, ring::FrameRing, schema::Schema, source::Source},
     realtime::{self, Duty},
     run::Engine,
@@ -39,6 +40,8 @@ pub struct Tick {
     pub ring: Arc<FrameRing>,
     /// What it costs.
     pub cost: Arc<TickCost>,
+    /// Who calls for a halt.
+    pub halts: HaltLook,
 }
 
 /// The running thread. It ends when this is dropped.
@@ -78,6 +81,7 @@ impl Tick {
         let mut next = clock::monotonic();
         while !stop.load(Ordering::Relaxed) {
             let began = clock::monotonic();
+            self.halts.look();
             self.engine.push_deadlines();
             if self.sources.iter().any(|source| source.changed()) {
                 schema = Arc::new(self.describe(schema.id + 1));

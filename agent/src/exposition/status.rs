@@ -14,7 +14,10 @@ use super::{
     ledger::Ledger,
     tally::{Counted, VERDICTS},
 };
-use crate::guard::{Bounds, GUARDS};
+use crate::{
+    guard::{Bounds, GUARDS},
+    run::{Engine, HaltWay},
+};
 
 const STATES: [(&str, Option<RunState>); 5] = [
     ("idle", None),
@@ -42,6 +45,7 @@ pub(super) fn add<'a>(shared: &Shared, ledger: &Ledger, gathered: &mut Gathered<
     }
     tally(&exposed.tally.counted(), gathered);
     gathered.add_one(&agent::HALTED, f64::from(u8::from(exposed.engine.halt_state().is_some())));
+    halts(&exposed.engine, gathered);
     limits(&exposed.engine.bounds(), run.as_ref().map(|run| &run.admitted.bounds), gathered);
     gathered.add_one(&agent::FRAMES, ledger.frames() as f64);
     gathered.add_one(&agent::RECORD_LOST_FRAMES, exposed.recording.lost_frames() as f64);
@@ -58,6 +62,17 @@ pub(super) fn add<'a>(shared: &Shared, ledger: &Ledger, gathered: &mut Gathered<
         gathered.add_one(&agent::ENCODE_TIME, encode_ns as f64 / 1e9);
     }
     gathered.add_one(&agent::LOST_FRAMES, ledger.lost_frames as f64);
+}
+
+fn halts(engine: &Engine, gathered: &mut Gathered<'_>) {
+    let (counts, quiet_after) = engine.halts();
+    let by_way = HaltWay::ALL.into_iter().zip(counts);
+    let by_way = by_way.map(|(way, count)| Series::labelled(way.name(), count as f64));
+    gathered.add(&agent::HALTS, by_way.collect());
+    if let Some(after) = quiet_after {
+        gathered.add_one(&agent::HALT_QUIET, after.as_secs_f64());
+    }
+    gathered.add_one(&agent::UNCLEAN_RUNS, engine.unclean().len() as f64);
 }
 
 fn tally(counted: &Counted, gathered: &mut Gathered<'_>) {

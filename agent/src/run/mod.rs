@@ -2,11 +2,14 @@
 
 mod active;
 mod admit;
+mod alive;
 mod busiest;
 mod child;
+mod confine;
 mod culprits;
 mod ending;
 mod engine;
+mod failure;
 mod found;
 mod halt;
 mod hardware_errors;
@@ -14,15 +17,20 @@ mod kernel_messages;
 mod lease;
 mod oom;
 mod outcome;
+mod receipt;
+mod recover;
+mod remains;
 mod result;
 pub mod state;
 mod store;
 mod supervisor;
 mod telemetry;
-mod undo;
+pub mod undo;
 
 pub use active::ActiveRun;
 pub use ending::Ending;
 pub use engine::{Describe, Engine, EngineError, Herald};
+pub use halt::HaltWay;
 pub use kernel_messages::KernelMessages;
+pub use recover::recover_after;
 pub use store::StoreError;

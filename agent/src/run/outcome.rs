@@ -21,7 +21,10 @@ pub(super) fn judge(
     ending: Option<&Ending>,
     culprits: &Culprits,
 ) {
-    let (outcome, reason) = if result.verify_errors > 0 {
+    let (outcome, reason) = if burner.hangs() {
+        let reason = "it was killed and is still there: it hangs in the kernel";
+        (BurnerOutcome::Failed, reason.to_owned())
+    } else if result.verify_errors > 0 {
         let words = &burner.wrong_words;
         let told = burner.failure.clone().unwrap_or_default();
         (BurnerOutcome::WrongData, if words.is_empty() { told } else { wrong_words(words) })

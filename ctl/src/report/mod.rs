@@ -5,6 +5,7 @@ mod files;
 mod host;
 mod markdown;
 mod mismatch;
+mod receipt;
 mod run;
 mod telemetry;
 mod terminal;
@@ -16,6 +17,7 @@ pub(crate) use self::{
     files::{prepare_folder, write_files},
     host::host_document,
     markdown::to_markdown,
+    receipt::{receipt_section, receipt_words},
     run::run_document,
     terminal::to_terminal,
 };
@@ -65,6 +67,7 @@ fn cause_words(cause: Cause) -> &'static str {
         Cause::AgentLost => "the agent died during the run",
         Cause::IoErrors => "I/O errors",
         Cause::DiskFull => "no room left on a file system",
+        Cause::LeftBehind => "the host was not seen to be clean afterwards",
         Cause::RequestsFailed => "too many requests failed",
         Cause::LoadMissed => "a load was not what was asked",
         Cause::NothingDone => "a burner did not do a single operation",
