@@ -9,6 +9,7 @@ use serde::Serialize;
 use ssts_agent::{
     exposition,
     host::{self, HostRoots},
+    locked,
     observe::probes,
 };
 use ssts_proto::v1::{Capability, CapabilityState};
@@ -42,7 +43,7 @@ pub(crate) fn check(args: &Check) -> Result<ExitCode, Failure> {
     let roots = HostRoots::from(config.roots.clone());
     let state_dir = config.state_dir.clone().unwrap_or_default();
     let probes = probes::load(&roots, &serve::probe_settings(&config));
-    let mut capabilities = host::check(&roots, &state_dir, &probes.statuses.snapshot());
+    let mut capabilities = host::check(&roots, &state_dir, &probes.statuses.snapshot(), &locked::lock());
     capabilities.extend(exposition::check(&config.metrics));
     let complete = host::is_complete(&capabilities);
     let lines: Vec<_> = capabilities.iter().map(line).collect();

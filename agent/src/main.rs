@@ -16,9 +16,11 @@ use clap::Parser as _;
 use ssts_agent::{
     burn,
     config::{Config, ConfigError},
+    exposition::ExpositionError,
     rpc::ListenError,
     run::{EngineError, StoreError},
     sink::{self, KeeperError},
+    systemd::InheritError,
 };
 
 use cli::{Cli, Command, Common};
@@ -31,11 +33,15 @@ enum Failure {
     #[error(transparent)]
     Listen(#[from] ListenError),
     #[error(transparent)]
+    Inherit(#[from] InheritError),
+    #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Sink(#[from] KeeperError),
+    #[error("metrics can't be exposed: {0}")]
+    Exposition(#[from] ExpositionError),
     #[error("--log: {0}")]
     Log(String),
     #[error("{what}: {source}")]
@@ -50,11 +56,14 @@ impl Failure {
         match self {
             Self::Config(_)
             | Self::Log(_)
+            | Self::Exposition(ExpositionError::Misconfigured(_))
             | Self::Listen(ListenError::NotUnix(_) | ListenError::Relative(_)) => ExitCode::from(2),
             Self::Listen(_)
+            | Self::Inherit(_)
             | Self::Engine(_)
             | Self::Store(_)
             | Self::Sink(_)
+            | Self::Exposition(_)
             | Self::Io { .. }
             | Self::Service(_) => ExitCode::FAILURE,
         }

@@ -18,22 +18,27 @@ use ssts_agent::{
     config::{Config, LogConfig, LogFormat},
     exposition::{Exposed, Exposition, Tally},
     halt::{self, HaltLook, HaltSignal},
+    heap,
     host::{self, HostRoots},
+    locked::{self, LockedMemory},
+    log::LogLines,
     observe::{
         burners::Burners,
         kernel_log::KernelLog,
         own::{Own, TickCost},
         probes::{self, Budget, ProbeSettings, Probes},
-        procfs,
+        procfs, protected,
         ring::FrameRing,
         source::Source,
         sysfs,
     },
+    privileges::{self, Duty},
     realtime,
     record::{FLIGHT, Flight, Recorder, Shelf},
     rpc::{self, Address, AgentService, Inventory, Listener},
     run::{Ending, Engine, KernelMessages},
     sink::Keeper,
+    systemd::{self, Inherited, Notify, Watchdog},
     tick::{Tick, TickThread},
 };
 use ssts_proto::{FILE_DESCRIPTOR_SET, v1, v1::agent_server::AgentServer};
@@ -67,20 +72,31 @@ pub(crate) fn serve(args: Serve) -> Result<ExitCode, Failure> {
     if args.die_with_parent.is_some() {
         // It is there for one command, beside the host's own, which has the port.
         config.metrics.listen.clear();
+        config.metrics.otlp.endpoint = None;
     }
-    let addresses = addresses(&config)?;
-    log(&config.log)?;
-    be_the_last_to_go();
+    // Before there are other threads, each of which would have to block it.
     let no_signal = |source| Failure::Io { what: "SIGUSR1 can't be listened for", source };
     let halt_signal = HaltSignal::take_over().map_err(no_signal)?;
+    let lines = log(&config.log)?;
+    privileges::remember();
+    be_the_last_to_go();
+    // While there is no other thread: what says so leaves the environment.
+    let told = Told::by_the_environment()?;
+    let addresses = addresses(&config, told.sockets.is_empty())?;
+    let mounts = !config.limits.mountable_devices.is_empty();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("rpc")
-        .on_thread_start(realtime::wake_soon)
+        .on_thread_start(move || {
+            realtime::wake_soon();
+            settle(Duty::Answer, mounts);
+        })
         .enable_all()
         .build()
         .map_err(|source| Failure::Io { what: "the runtime could not be started", source })?;
-    runtime.block_on(daemon(config, &addresses, halt_signal))?;
+    let ended = runtime.block_on(daemon(config, &addresses, told, halt_signal));
+    lines.flush();
+    ended?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -94,12 +110,40 @@ pub(crate) fn probe_settings(config: &Config) -> ProbeSettings {
     ProbeSettings { enabled: observe.probes, hooks: observe.hooks, budget, ..ProbeSettings::default() }
 }
 
-async fn daemon(config: Config, addresses: &[Address], halt_signal: HaltSignal) -> Result<(), Failure> {
+fn protected_units(config: &Config) -> Vec<String> {
+    config.protect.iter().map(|one| one.unit.clone()).collect()
+}
+
+/// All that it has from now on stays in RAM, where that can be had.
+fn lock_memory() -> LockedMemory {
+    let locked = locked::lock();
+    if let LockedMemory::Nothing { reason } = &locked {
+        warn!(
+            reason,
+            "memory is not locked: where the host runs short of it, a guard's reaction may wait for a disk"
+        );
+    }
+    locked
+}
+
+async fn daemon(
+    config: Config,
+    addresses: &[Address],
+    told: Told,
+    halt_signal: HaltSignal,
+) -> Result<(), Failure> {
+    let Told { sockets, notify } = told;
     let roots = HostRoots::from(config.roots.clone());
+    host::make_room(&roots);
     host::sweep(&roots);
     let state_dir = config.state_dir.clone().unwrap_or_default();
-    let Probes { sources: probe_sources, statuses, watch } = probes::load(&roots, &probe_settings(&config));
-    let inventory = Inventory { roots: roots.clone(), probes: statuses, state_dir: state_dir.clone() };
+    let Probes { sources: probe_sources, statuses, watch } =
+        probes::load_watching(&roots, &probe_settings(&config), &protected_units(&config));
+    // In this order: what is locked can't be given back.
+    heap::give_back();
+    let locked = lock_memory();
+    let inventory =
+        Inventory { roots: roots.clone(), probes: statuses.clone(), state_dir: state_dir.clone(), locked };
     let describe = Box::new(inventory.clone());
     let ring = Arc::new(FrameRing::default());
     let shelf = Arc::new(Shelf::new(state_dir.join("runs"), config.record.max_total_bytes));
@@ -125,12 +169,13 @@ async fn daemon(config: Config, addresses: &[Address], halt_signal: HaltSignal) 
     .with_herald(Box::new(tally.clone()));
     let engine = Arc::new(engine);
     // Only now: whoever finds the socket finds an agent that has its state folder to itself.
-    let listeners = addresses.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
+    let listeners = Listener::all(addresses, sockets)?;
     let plan = config.network.sink.plan();
     let sink = plan.map(|plan| Keeper::start(plan, config.burners.deadline, engine.clone())).transpose()?;
+    let watchdog = Watchdog::from_environment(&notify);
     let (halts, halt_watch) = halt::watch(&engine, halt_file, halt_signal)
         .map_err(|source| Failure::Io { what: "halts can't be watched for", source })?;
-    let tick = start_tick(&config, &roots, engine.clone(), ring.clone(), probe_sources, halts)?;
+    let tick = start_tick(&config, &roots, engine.clone(), ring.clone(), probe_sources, (watchdog, halts))?;
     let exposed = Exposed {
         ring: ring.clone(),
         engine: engine.clone(),
@@ -138,11 +183,10 @@ async fn daemon(config: Config, addresses: &[Address], halt_signal: HaltSignal) 
         flight: flight.clone(),
         recording: recording.clone(),
     };
-    let exposition = Exposition::start(&config.metrics, exposed)
-        .map_err(|source| Failure::Io { what: "metrics could not be exposed", source })?;
+    let exposition = Exposition::start(&config.metrics, exposed)?;
     let service = AgentService {
         engine: engine.clone(),
-        ring,
+        ring: ring.clone(),
         flight,
         shelf,
         recording,
@@ -155,7 +199,11 @@ async fn daemon(config: Config, addresses: &[Address], halt_signal: HaltSignal) 
         .map(|listener| tokio::spawn(answer(service.clone(), listener, stopped.clone())))
         .collect();
     let mut signals = Signals::listen()?;
+    let narration = tokio::spawn(systemd::narrate(notify.clone(), ring, engine.clone(), statuses));
+    settle(Duty::Wait, false);
     signals.next().await;
+    narration.abort();
+    notify.stopping();
     engine.close();
     if let Some(run) = engine.current() {
         run.stop(Ending::new(v1::Cause::AgentStopped, "sstsd was told to stop"));
@@ -186,7 +234,9 @@ fn halt_file(config: &Config, addresses: &[Address]) -> Option<PathBuf> {
     if let Some(path) = &config.halt_file {
         return Some(path.clone()).filter(|path| !path.as_os_str().is_empty());
     }
-    let folder = addresses.first()?.folder()?;
+    let default = Address::default_of_user();
+    // A socket that was handed over has no address here.
+    let folder = addresses.first().unwrap_or(&default).folder()?;
     let is_everybodys = fs::metadata(folder).is_ok_and(|folder| folder.permissions().mode() & 0o002 != 0);
     if is_everybodys {
         info!(folder = %folder.display(), "no file halts this host: everybody may write to the socket's folder");
@@ -208,17 +258,18 @@ fn start_tick(
     engine: Arc<Engine>,
     ring: Arc<FrameRing>,
     probe_sources: Vec<Box<dyn Source>>,
-    halts: HaltLook,
+    (watchdog, halts): (Option<Watchdog>, HaltLook),
 ) -> Result<TickThread, Failure> {
     let cost = Arc::new(TickCost::default());
     let no_tick = |source| Failure::Io { what: "the tick could not be started", source };
     let mut sources = procfs::sources(roots, &config.observe.cgroups);
     sources.extend(sysfs::sources(roots, config.tick(), config.limits.stale_after).map_err(no_tick)?);
     sources.push(Box::new(KernelLog::start(roots, Box::new(KernelMessages::new(engine.clone())))));
+    sources.extend(protected::sources(roots, &config.protect).map_err(no_tick)?);
     sources.extend(probe_sources);
     sources.push(Box::new(Burners::new(engine.board())));
     sources.push(Box::new(Own::new(cost.clone())));
-    Tick { period: config.tick(), sources, engine, ring, cost, halts }.start().map_err(no_tick)
+    Tick { period: config.tick(), sources, engine, ring, cost, watchdog, halts }.start().map_err(no_tick)
 }
 
 /// Answers on one socket until told to stop.
@@ -247,6 +298,25 @@ async fn answer(
     server.serve_with_incoming_shutdown(UnixListenerStream::new(socket), told_to_stop).await
 }
 
+/// What the service manager tells by the environment.
+struct Told {
+    sockets: Inherited,
+    notify: Notify,
+}
+
+impl Told {
+    fn by_the_environment() -> Result<Self, Failure> {
+        Ok(Self { sockets: Inherited::from_environment()?, notify: Notify::from_environment() })
+    }
+}
+
+/// Gives up capabilities; a daemon that keeps more than it needs is better than none.
+fn settle(duty: Duty, mounts: bool) {
+    if let Err(error) = privileges::settle(duty, mounts) {
+        warn!(%error, "a thread keeps capabilities that it doesn't need");
+    }
+}
+
 /// What ends the daemon.
 struct Signals {
     terminate: Signal,
@@ -269,21 +339,25 @@ impl Signals {
     }
 }
 
-fn addresses(config: &Config) -> Result<Vec<Address>, Failure> {
-    if config.listen.is_empty() {
+/// Where to listen, as it is configured, and by default where nothing is and the service manager hands nothing over.
+fn addresses(config: &Config, by_default: bool) -> Result<Vec<Address>, Failure> {
+    if config.listen.is_empty() && by_default {
         return Ok(vec![Address::default_of_user()]);
     }
     Ok(config.listen.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
 }
 
-fn log(config: &LogConfig) -> Result<(), Failure> {
+fn log(config: &LogConfig) -> Result<LogLines, Failure> {
     let filter = EnvFilter::try_new(&config.filter).map_err(|error| Failure::Log(error.to_string()))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let lines = LogLines::start(io::stderr())
+        .map_err(|source| Failure::Io { what: "the log could not be started", source })?;
+    let writer = lines.clone();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || writer.clone());
     match config.format {
         LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).init(),
         LogFormat::Json => builder.json().init(),
     }
-    Ok(())
+    Ok(lines)
 }
 
 /// Ends with the process that started this one for a single command.
@@ -303,6 +377,9 @@ mod tests {
     #[test]
     fn a_bad_address_is_told_before_anything_opens() {
         let config = Config { listen: vec!["0.0.0.0:1".into()], ..Config::default() };
-        assert!(addresses(&config).is_err());
+        assert!(addresses(&config, true).is_err());
+        assert!(addresses(&config, false).is_err());
+        assert_eq!(addresses(&Config::default(), true).unwrap(), [Address::default_of_user()]);
+        assert_eq!(addresses(&Config::default(), false).unwrap(), []);
     }
 }

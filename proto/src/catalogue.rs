@@ -176,6 +176,34 @@ catalogue! {
     CGROUP_PRESSURE_STALLED = "cgroup.pressure.stalled", "s", Counter, ["cgroup", "resource", "share"],
         "Time that some or all (full) tasks of a cgroup waited for a resource; `run` is the run's own.";
 
+    PROTECTED_PRESENT = "protected.present", "1", Gauge, ["unit"], "1 while a protected unit has a cgroup, 0 while it has none.";
+    PROTECTED_PRESSURE_STALLED = "protected.pressure.stalled", "s", Counter, ["unit", "resource", "share"],
+        "Time that some or all (full) tasks of a protected unit waited for a resource: *.pressure of its cgroup.";
+    PROTECTED_CPU_TIME = "protected.cpu.time", "s", Counter, ["unit"],
+        "CPU time of a protected unit: usage_usec of its cgroup's cpu.stat.";
+    PROTECTED_MEMORY_SCANNED = "protected.memory.scanned", "1", Counter, ["unit"],
+        "Pages of a protected unit that were looked at to be reclaimed: pgscan of its cgroup's memory.stat.";
+    PROTECTED_MEMORY_RECLAIMED = "protected.memory.reclaimed", "1", Counter, ["unit"],
+        "Pages that were taken from a protected unit: pgsteal of its cgroup's memory.stat.";
+    PROTECTED_MEMORY_REFAULTS_ANONYMOUS = "protected.memory.refaults_anonymous", "1", Counter, ["unit"],
+        "Anonymous pages that a protected unit wanted back soon after: workingset_refault_anon of memory.stat.";
+    PROTECTED_MEMORY_REFAULTS_FILE = "protected.memory.refaults_file", "1", Counter, ["unit"],
+        "Pages of files that a protected unit wanted back soon after: workingset_refault_file of memory.stat.";
+    PROTECTED_MEMORY_THROTTLES = "protected.memory.throttles", "1", Counter, ["unit"],
+        "Times a protected unit was held up over its memory.high: high of its cgroup's memory.events.";
+    PROTECTED_MEMORY_OOM_KILLS = "protected.memory.oom_kills", "1", Counter, ["unit"],
+        "Processes of a protected unit that were killed for want of memory: oom_kill of memory.events.";
+    PROTECTED_RUNQUEUE_LATENCY = "protected.runqueue.latency", "ns", Histogram, ["unit"],
+        "How long tasks of a protected unit that could run waited for a core, counted when they leave it: sched probe.";
+    PROTECTED_HEALTH_LATENCY = "protected.health.latency", "s", Gauge, ["unit"],
+        "From the connection to the end of the answer of a protected unit's health URL.";
+    PROTECTED_HEALTH_STATUS = "protected.health.status", "1", Gauge, ["unit"],
+        "The HTTP status that a protected unit's health URL answers with.";
+    PROTECTED_HEALTH_UP = "protected.health.up", "1", Gauge, ["unit"],
+        "1 when a protected unit's health URL answered in time with 2xx, 0 when it did not.";
+    PROTECTED_QUERY_VALUE = "protected.query.value", "1", Gauge, ["unit"],
+        "What Prometheus says to the query of a protected unit.";
+
     KERNEL_LOG_MESSAGES = "kernel_log.messages", "1", Counter, ["level"],
         "What the kernel logged since the agent began, by level (emerg to warning): /dev/kmsg.";
     KERNEL_LOG_MATCHES = "kernel_log.matches", "1", Counter, ["kind"],

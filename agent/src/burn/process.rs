@@ -2,6 +2,7 @@
 //! on standard output when it is ready or why it can't go on.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read as _, Seek as _, Write as _},
     os::fd::OwnedFd,
@@ -12,7 +13,10 @@ use std::{
 };
 
 use nix::{
-    sys::{prctl, signal::Signal},
+    sys::{
+        prctl,
+        signal::{SigSet, Signal},
+    },
     unistd::{Pid, getppid, gettid},
 };
 use serde::{Deserialize, Serialize};
@@ -24,10 +28,10 @@ use super::{
     crew::crew,
     inherit,
     memory::{self, WrongWord},
-    plan::Plan,
+    plan::{Load, Plan},
     worker::{Flow, Prepared, Reins, Worker},
 };
-use crate::{clock, realtime};
+use crate::{clock, privileges, realtime};
 
 /// One line from the burner process to the daemon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,6 +79,7 @@ pub fn main(daemon: i32) -> ExitCode {
 
 fn run(daemon: i32) -> Result<ExitCode, BurnError> {
     follow(daemon)?;
+    leave_stopping_to_the_daemon();
     be_the_first_to_go()?;
     // What its workers tell must not wait behind them.
     realtime::wake_soon();
@@ -84,6 +89,7 @@ fn run(daemon: i32) -> Result<ExitCode, BurnError> {
         inherit::take_over().map_err(instructions)?;
     let block = Arc::new(ControlBlock::open(control).map_err(instructions)?);
     let plan: Arc<Plan> = Arc::new(read_plan(plan.into()).map_err(instructions)?);
+    give_up_privileges(&plan).map_err(instructions)?;
     if plan.cores.len() != block.workers() {
         return Err(BurnError::Instructions("the plan and the control block differ in workers".into()));
     }
@@ -103,6 +109,23 @@ pub(crate) fn follow(daemon: i32) -> Result<(), BurnError> {
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| BurnError::Instructions(errno.to_string()))?;
     // It may have died before the call above.
     if getppid() == Pid::from_raw(daemon) { Ok(()) } else { Err(BurnError::Orphaned) }
+}
+
+/// A service manager that stops the unit tells all of its processes at once. A burner that ended by that would look like one that
+/// failed, should the daemon see its end before it sees its own signal. Threads inherit this; SIGKILL is untouched by it.
+fn leave_stopping_to_the_daemon() {
+    let mut told = SigSet::empty();
+    told.add(Signal::SIGTERM);
+    let _cannot_fail = told.thread_block();
+}
+
+/// What it does not burn with. Before there are workers: threads have capabilities of their own.
+fn give_up_privileges(plan: &Plan) -> io::Result<()> {
+    if let Load::Memory(_) = &plan.load {
+        memory::open_pagemap();
+    }
+    let mounts = matches!(&plan.load, Load::Disk(load) if load.remount().is_some());
+    privileges::settle_burner(mounts)
 }
 
 /// Should memory run out, the burner goes before anything else: proc_pid_oom_score_adj(5). Raising one's own is always
@@ -136,18 +159,66 @@ fn work(
     core_busy: Option<&Arc<OwnedFd>>,
 ) -> Result<ExitCode, BurnError> {
     let (sender, news) = mpsc::channel();
-    for (index, (mut worker, &core)) in crew(plan)?.into_iter().zip(&plan.cores).enumerate() {
+    let mut teams: BTreeMap<u32, Vec<Ready>> = BTreeMap::new();
+    for (index, (worker, &core)) in crew(plan)?.into_iter().zip(&plan.cores).enumerate() {
         let reins =
             Reins::new(block.clone(), index, core, core_busy.cloned()).shared_by(plan.workers_on(core));
-        let sender = sender.clone();
-        let body = move || {
-            let outcome = worker_thread(&mut *worker, core, &reins, &sender);
-            let _main_has_gone = sender.send(News::Ended(outcome));
-        };
-        thread::Builder::new().name(format!("burn-{core}")).spawn(body).map_err(BurnError::Thread)?;
+        teams.entry(core).or_default().push(Ready { worker, core, reins, sender: sender.clone() });
     }
+    start(teams)?;
     drop(sender);
     watch(block, plan.cores.len(), &news)
+}
+
+/// A worker that has yet to get its thread.
+struct Ready {
+    worker: Box<dyn Worker>,
+    core: u32,
+    reins: Reins,
+    sender: mpsc::Sender<News>,
+}
+
+impl Ready {
+    fn start(mut self) -> Result<(), BurnError> {
+        let name = format!("burn-{}", self.core);
+        let body = move || {
+            let outcome = worker_thread(&mut *self.worker, self.core, &self.reins, &self.sender);
+            let _main_has_gone = self.sender.send(News::Ended(outcome));
+        };
+        thread::Builder::new().name(name).spawn(body).map(drop).map_err(BurnError::Thread)
+    }
+}
+
+/// Gives each worker a thread. Where many are to share a core, a thread that is there already makes them: they begin on it,
+/// and need not be moved one by one, which takes the kernel's stopper thread some tenth of a millisecond each.
+fn start(teams: BTreeMap<u32, Vec<Ready>>) -> Result<(), BurnError> {
+    thread::scope(|scope| {
+        let mut starters = Vec::new();
+        for (core, team) in teams {
+            if team.len() == 1 {
+                team.into_iter().try_for_each(Ready::start)?;
+                continue;
+            }
+            let start_all = move || {
+                pin(core)?;
+                realtime::wake_soon();
+                team.into_iter().try_for_each(Ready::start)
+            };
+            starters.push(thread::Builder::new().spawn_scoped(scope, start_all).map_err(BurnError::Thread)?);
+        }
+        // One that panicked has told why by the hook.
+        starters.into_iter().try_for_each(|starter| {
+            starter.join().unwrap_or_else(|_| Err(BurnError::Thread(io::Error::other("a starter panicked"))))
+        })
+    })
+}
+
+fn pin(core: u32) -> Result<(), BurnError> {
+    if core_affinity::set_for_current(core_affinity::CoreId { id: core as usize }) {
+        Ok(())
+    } else {
+        Err(BurnError::Pin { core })
+    }
 }
 
 fn worker_thread(
@@ -157,9 +228,7 @@ fn worker_thread(
     news: &mpsc::Sender<News>,
 ) -> Result<(), BurnError> {
     reins.slot().tid.store(gettid().as_raw().cast_unsigned(), std::sync::atomic::Ordering::Relaxed);
-    if !core_affinity::set_for_current(core_affinity::CoreId { id: core as usize }) {
-        return Err(BurnError::Pin { core });
-    }
+    pin(core)?;
     // Without it duty cycles are less exact, nothing more.
     let _best_effort = prctl::set_timerslack(TIMER_SLACK_NS);
     if reins.shares_its_core() {

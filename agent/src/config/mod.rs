@@ -5,6 +5,7 @@ mod environment;
 mod http;
 mod metrics;
 mod network;
+mod protect;
 mod record;
 
 use std::{
@@ -17,8 +18,9 @@ use serde::{Deserialize, Deserializer, de};
 
 pub use self::{
     http::{AllowedMethod, AllowedUrl, HttpConfig},
-    metrics::MetricsConfig,
+    metrics::{MetricsConfig, OtlpConfig},
     network::{NetworkConfig, SinkConfig},
+    protect::{AskedUrl, MAX_PROTECTED, ProtectConfig},
     record::RecordConfig,
 };
 use crate::{host::HostRoots, observe::probes::HookChoice};
@@ -94,6 +96,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// Where metrics can be read.
     pub metrics: MetricsConfig,
+    /// Units that the host works for.
+    pub protect: Vec<ProtectConfig>,
     /// Where the kernel shows itself.
     pub roots: RootsConfig,
 }
@@ -157,6 +161,12 @@ pub struct LimitsConfig {
     pub expendable_devices: Vec<PathBuf>,
     /// Block devices whose file systems disk burners may mount, and unmount, and make files on.
     pub mountable_devices: Vec<PathBuf>,
+    /// How long ago a drill must have passed; zero where none is demanded.
+    #[serde(deserialize_with = "duration")]
+    pub drill_within: Duration,
+    /// Only of runs whose phases last longer than this together.
+    #[serde(deserialize_with = "duration")]
+    pub drill_for_runs_over: Duration,
 }
 
 /// How burners are held.
@@ -214,6 +224,8 @@ impl Default for LimitsConfig {
             disk_reserve_bytes: 64 << 20,
             expendable_devices: Vec::new(),
             mountable_devices: Vec::new(),
+            drill_within: Duration::ZERO,
+            drill_for_runs_over: Duration::from_secs(3_600),
         }
     }
 }
@@ -329,6 +341,7 @@ impl Config {
         )?;
         self.record.check()?;
         self.network.sink.check()?;
+        protect::check(&self.protect)?;
         self.metrics.check()?;
         self.http.check()
     }
@@ -370,10 +383,10 @@ mod tests {
         let keys = "listen state_dir halt_file filter format rate_hz probes hooks \
                     probe_budget_core_percent probe_budget_host_percent max_duration \
                     min_available_memory_bytes max_temperature_celsius stale_after disk_reserve_bytes \
-                    expendable_devices mountable_devices deadline stop_grace \
+                    expendable_devices mountable_devices drill_within drill_for_runs_over deadline stop_grace \
                     max_run_bytes max_total_bytes flight_bytes frozen_before \
                     allowed_peers data_ports max_rate_bits_per_s max_streams cores allow methods max_rate_per_s max_connections \
-                    allow_insecure ca_files beyond_loopback max_series proc sys tracefs dev cgroups";
+                    allow_insecure ca_files beyond_loopback max_series endpoint interval headers proc sys tracefs dev cgroups protect";
         for key in keys.split_whitespace() {
             assert!(EXAMPLE.contains(&format!("#: {key} = ")), "{key}");
         }
@@ -407,6 +420,16 @@ mod tests {
     }
 
     #[test]
+    fn a_unit_is_protected_by_its_name() {
+        let text =
+            "[[protect]]\nunit = \"nginx.service\"\nhealth_url = \"http://127.0.0.1/\"\nevery = \"500ms\"\n";
+        let config = load(text, &[]).unwrap();
+        assert_eq!(config.protect[0].unit, "nginx.service");
+        assert_eq!(config.protect[0].every, Duration::from_millis(500));
+        assert!(load("[[protect]]\nunit = \"system.slice/x\"\n", &[]).is_ok());
+    }
+
+    #[test]
     fn values_outside_their_bounds_are_refused() {
         for text in [
             "[observe]\nrate_hz = 0\n",
@@ -434,6 +457,14 @@ mod tests {
             "[metrics]\nlisten = [\"0.0.0.0:9464\"]\n",
             "[metrics]\nlisten = [\"[::ffff:10.0.0.1]:9464\"]\n",
             "[metrics]\nmax_series = 0\n",
+            "[[protect]]\n",
+            "[[protect]]\nunit = \"nginx\"\n",
+            "[[protect]]\nunit = \"../x.service\"\n",
+            "[[protect]]\nunit = \"/system.slice/x\"\n",
+            "[[protect]]\nunit = \"x.service\"\nquery = \"up\"\n",
+            "[[protect]]\nunit = \"x.service\"\nevery = \"1ms\"\n",
+            "[[protect]]\nunit = \"x.service\"\nhealth_url = \"x\"\n",
+            "[[protect]]\nunit = \"x.service\"\n[[protect]]\nunit = \"x.service\"\n",
             "[burners]\ndeadline = 5\n",
             "[limits]\nmax_duration = \"5parsecs\"\n",
         ] {

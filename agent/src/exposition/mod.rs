@@ -6,6 +6,7 @@ mod accept;
 mod buckets;
 mod gathered;
 mod ledger;
+mod otlp;
 mod port;
 mod protobuf;
 mod server;
@@ -25,11 +26,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{accept::Format, gathered::Gathered, ledger::Ledger};
+use self::{
+    accept::Format,
+    gathered::{Filled, Gathered},
+    ledger::Ledger,
+    otlp::Pusher,
+};
 use hyper::body::Bytes;
 use tokio::sync::Semaphore;
 
-pub use self::{port::check, tally::Tally};
+pub use self::{otlp::Misconfigured, port::check, tally::Tally};
 use crate::{
     clock,
     config::MetricsConfig,
@@ -62,7 +68,18 @@ pub struct Exposed {
 pub struct Exposition {
     stop: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-    servers: Vec<tokio::task::JoinHandle<()>>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// Why metrics can't be exposed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExpositionError {
+    /// The kernel has no thread left.
+    #[error("no thread follows the frames: {0}")]
+    Thread(#[from] io::Error),
+    /// What is configured can never be pushed to.
+    #[error(transparent)]
+    Misconfigured(#[from] Misconfigured),
 }
 
 /// What the follower and all answers share.
@@ -79,15 +96,20 @@ struct Shared {
     answers: [AtomicU64; Format::ALL.len()],
     /// What gathering and encoding the previous answer took.
     encode_ns: AtomicU64,
+    /// Pushes that were taken, and those that were not; none where nothing is pushed.
+    pushes: Option<[AtomicU64; 2]>,
 }
 
 impl Exposition {
-    /// Begins to count, and to listen at the addresses of `config`; nothing where there are none. To be called in a runtime.
+    /// Begins to count, to listen at the addresses of `config`, and to push; nothing where neither is asked for. To be called in
+    /// a runtime.
     ///
     /// # Errors
-    /// The kernel's, when it has no thread left. An address that can't be listened on is told in the log, and tried again.
-    pub fn start(config: &MetricsConfig, exposed: Exposed) -> io::Result<Option<Self>> {
-        if config.listen.is_empty() {
+    /// See [`ExpositionError`]. An address that can't be listened on, or a collector that is not there, is told in the log and
+    /// tried again.
+    pub fn start(config: &MetricsConfig, exposed: Exposed) -> Result<Option<Self>, ExpositionError> {
+        let pusher = Pusher::new(&config.otlp)?;
+        if config.listen.is_empty() && pusher.is_none() {
             return Ok(None);
         }
         let shared = Arc::new(Shared {
@@ -98,6 +120,7 @@ impl Exposition {
             max_series: config.max_series,
             answers: Default::default(),
             encode_ns: AtomicU64::new(0),
+            pushes: pusher.is_some().then(Default::default),
         });
         let (stop, stopped) = mpsc::channel();
         let follower = shared.clone();
@@ -109,14 +132,15 @@ impl Exposition {
             }
         })?;
         let serve = |address: &SocketAddr| tokio::spawn(server::serve(*address, shared.clone()));
-        let servers = config.listen.iter().map(serve).collect();
-        Ok(Some(Self { stop: Some(stop), thread: Some(thread), servers }))
+        let mut tasks: Vec<_> = config.listen.iter().map(serve).collect();
+        tasks.extend(pusher.map(|pusher| tokio::spawn(pusher.run(shared.clone()))));
+        Ok(Some(Self { stop: Some(stop), thread: Some(thread), tasks }))
     }
 }
 
 impl Drop for Exposition {
     fn drop(&mut self) {
-        self.servers.iter().for_each(tokio::task::JoinHandle::abort);
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             let _it_panicked = thread.join();
@@ -135,14 +159,31 @@ impl Shared {
         if latest.0 == ledger.frames() && !latest.1.is_empty() {
             return latest.1.clone();
         }
-        self.exposed.tally.settle();
-        let mut gathered = Gathered::with_room_for(self.max_series);
-        status::add(self, &ledger, &mut gathered);
-        ledger.add(&mut gathered);
-        let encoded = Bytes::from(format.encode(&gathered.finish()));
+        let encoded = Bytes::from(self.encode(&ledger, |families| format.encode(families)));
         *latest = (ledger.frames(), encoded.clone());
         self.encode_ns.store(clock::ns(begin.elapsed()), Ordering::Relaxed);
         encoded
+    }
+
+    /// All that there is now, for a format that is not asked for at [`Shared::answer`].
+    fn gather(&self, encode: impl FnOnce(&[Filled<'_>]) -> Vec<u8>) -> Vec<u8> {
+        let mut ledger = self.ledger();
+        ledger.take_frames();
+        self.encode(&ledger, encode)
+    }
+
+    fn encode(&self, ledger: &Ledger, encode: impl FnOnce(&[Filled<'_>]) -> Vec<u8>) -> Vec<u8> {
+        self.exposed.tally.settle();
+        let mut gathered = Gathered::with_room_for(self.max_series);
+        status::add(self, ledger, &mut gathered);
+        ledger.add(&mut gathered);
+        encode(&gathered.finish())
+    }
+
+    fn note_push(&self, taken: bool) {
+        if let Some([well, badly]) = &self.pushes {
+            if taken { well } else { badly }.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {

@@ -1,6 +1,6 @@
 //! Families that no frame carries: the agent, its run, its limits.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ssts_proto::{
     names::agent,
@@ -57,6 +57,11 @@ pub(super) fn add<'a>(shared: &Shared, ledger: &Ledger, gathered: &mut Gathered<
         Series::labelled(format.name(), answers as f64)
     });
     gathered.add(&agent::SCRAPES, answers.into());
+    if let Some([well, badly]) = &shared.pushes {
+        let count =
+            |outcome, count: &AtomicU64| Series::labelled(outcome, count.load(Ordering::Relaxed) as f64);
+        gathered.add(&agent::PUSHES, vec![count("ok", well), count("failed", badly)]);
+    }
     let encode_ns = shared.encode_ns.load(Ordering::Relaxed);
     if encode_ns > 0 {
         gathered.add_one(&agent::ENCODE_TIME, encode_ns as f64 / 1e9);

@@ -1,6 +1,6 @@
 //! Limits with a reaction. A guard sees frames and says when it trips; it knows nothing of runs and burners.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use ssts_proto::{
     catalogue::{HOST_MEMORY_AVAILABLE, HOST_TEMPERATURE},
@@ -41,13 +41,48 @@ impl From<&Bounds> for v1::Limits {
     }
 }
 
-/// A limit was reached. The only reaction so far is to stop the run.
+/// A limit was reached. The only reaction so far is to stop the run. Made without an allocation: its words, by `Display`, are
+/// for later.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trip {
     /// One of [`GUARDS`].
     pub guard: &'static str,
-    /// What was read, and the limit.
-    pub message: String,
+    /// When what it trips at was read, CLOCK_MONOTONIC.
+    pub read: Duration,
+    breach: Breach,
+}
+
+/// What was read, and the limit.
+#[derive(Debug, Clone, PartialEq)]
+enum Breach {
+    Lasted { elapsed: Duration, limit: Duration },
+    Memory { bytes: f64, limit_bytes: u64 },
+    MemoryUnread { stale_after: Duration },
+    Temperature { sensor: Arc<str>, celsius: f64, limit: f64 },
+    SensorUnread { sensor: Arc<str>, stale_after: Duration },
+}
+
+impl fmt::Display for Trip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.breach {
+            Breach::Lasted { elapsed, limit } => {
+                write!(f, "the run has lasted {elapsed:.1?}, the limit is {limit:?}")
+            }
+            Breach::Memory { bytes, limit_bytes } => {
+                let limit = limit_bytes >> 20;
+                write!(f, "{} MiB of memory are available, the limit is {limit} MiB", mib(*bytes))
+            }
+            Breach::MemoryUnread { stale_after } => {
+                write!(f, "the available memory could not be read for {stale_after:?}")
+            }
+            Breach::Temperature { sensor, celsius, limit } => {
+                write!(f, "sensor {sensor} is at {celsius:.1} °C, the limit is {limit:.1} °C")
+            }
+            Breach::SensorUnread { sensor, stale_after } => {
+                write!(f, "sensor {sensor} could not be read for {stale_after:?}")
+            }
+        }
+    }
 }
 
 /// The guards of one run.
@@ -66,6 +101,8 @@ pub struct Guards {
 struct Watched {
     column: Option<Column>,
     labels: Vec<String>,
+    /// Of a sensor, its id. Shared, so that a trip can name it without a copy.
+    name: Arc<str>,
     /// When it was last there, CLOCK_MONOTONIC.
     fresh: Duration,
     /// Whether it ever was. One that never was can't be relied on, and its absence says nothing.
@@ -94,40 +131,39 @@ impl Guards {
     }
 
     fn check_duration(&self, now: Duration) -> Option<Trip> {
+        let limit = self.bounds.max_duration;
         let elapsed = now.saturating_sub(self.started);
-        (elapsed >= self.bounds.max_duration).then(|| Trip {
-            guard: MAX_DURATION,
-            message: format!("the run has lasted {elapsed:.1?}, the limit is {:?}", self.bounds.max_duration),
-        })
+        let trip = Trip { guard: MAX_DURATION, read: now, breach: Breach::Lasted { elapsed, limit } };
+        (elapsed >= limit).then_some(trip)
     }
 
     fn check_memory(&mut self, frame: &Frame) -> Option<Trip> {
-        let limit = self.bounds.min_available_memory_bytes;
+        let limit_bytes = self.bounds.min_available_memory_bytes;
         let stale_after = self.bounds.stale_after;
-        let trip = |message| Trip { guard: MIN_AVAILABLE_MEMORY, message };
-        match self.memory.look(frame, stale_after) {
-            Look::Value(bytes) if bytes < limit as f64 => Some(trip(format!(
-                "{} MiB of memory are available, the limit is {} MiB",
-                mib(bytes),
-                mib(limit as f64)
-            ))),
-            Look::Value(_) | Look::Unknown => None,
-            Look::Stale => Some(trip(format!("the available memory could not be read for {stale_after:?}"))),
-        }
+        let breach = match self.memory.look(frame, stale_after) {
+            Look::Value { value: bytes, .. } if bytes < limit_bytes as f64 => {
+                Breach::Memory { bytes, limit_bytes }
+            }
+            Look::Value { .. } | Look::Unknown => return None,
+            Look::Stale => Breach::MemoryUnread { stale_after },
+        };
+        Some(Trip { guard: MIN_AVAILABLE_MEMORY, read: frame.end, breach })
     }
 
     fn check_temperature(&mut self, frame: &Frame) -> Option<Trip> {
         let limit = self.bounds.max_temperature_celsius;
         let stale_after = self.bounds.stale_after;
-        self.sensors.iter_mut().find_map(|sensor| {
-            let message = match sensor.look(frame, stale_after) {
-                Look::Value(celsius) if celsius > limit => {
-                    format!("sensor {} is at {celsius:.1} °C, the limit is {limit:.1} °C", sensor.name())
+        self.sensors.iter_mut().find_map(|watched| {
+            let look = watched.look(frame, stale_after);
+            let sensor = watched.name.clone();
+            let (read, breach) = match look {
+                Look::Value { value: celsius, read } if celsius > limit => {
+                    (read, Breach::Temperature { sensor, celsius, limit })
                 }
-                Look::Value(_) | Look::Unknown => return None,
-                Look::Stale => format!("sensor {} could not be read for {stale_after:?}", sensor.name()),
+                Look::Value { .. } | Look::Unknown => return None,
+                Look::Stale => (frame.end, Breach::SensorUnread { sensor, stale_after }),
             };
-            Some(Trip { guard: MAX_TEMPERATURE, message })
+            Some(Trip { guard: MAX_TEMPERATURE, read, breach })
         })
     }
 
@@ -156,29 +192,32 @@ impl Guards {
 }
 
 enum Look {
-    Value(f64),
+    Value {
+        value: f64,
+        /// CLOCK_MONOTONIC.
+        read: Duration,
+    },
     Stale,
     Unknown,
 }
 
 impl Watched {
     fn new(labels: &[String], now: Duration) -> Self {
-        Self { column: None, labels: labels.to_vec(), fresh: now, seen: false }
-    }
-
-    /// Of a sensor, its id.
-    fn name(&self) -> &str {
-        self.labels.first().map_or("", String::as_str)
+        let name = labels.first().map_or("", String::as_str).into();
+        Self { column: None, labels: labels.to_vec(), name, fresh: now, seen: false }
     }
 
     fn look(&mut self, frame: &Frame, stale_after: Duration) -> Look {
-        let reading = self.column.map(|column| frame.reading(column));
+        let (reading, read) = match self.column.map(|column| frame.reading_in_time(column)) {
+            Some((reading, read)) => (Some(reading), read),
+            None => (None, frame.end),
+        };
         // Its source has waited for as long before it says so.
         let is_stale = reading == Some(Err(AbsenceReason::Stale));
         match reading.and_then(Result::ok).filter(|value| value.is_finite()) {
             Some(value) => {
                 (self.fresh, self.seen) = (frame.end, true);
-                Look::Value(value)
+                Look::Value { value, read }
             }
             None if self.seen && (is_stale || frame.end.saturating_sub(self.fresh) >= stale_after) => {
                 Look::Stale

@@ -26,6 +26,7 @@ use tracing::{error, warn};
 use self::file::HaltFile;
 pub use self::signal::HaltSignal;
 use crate::{
+    privileges,
     realtime::{self, Duty},
     run::{Engine, HaltWay},
 };
@@ -81,6 +82,9 @@ pub fn watch(
     let body = move || {
         if let Err(error) = realtime::enter(Duty::Guard) {
             warn!(%error, "the watch for halts has no real-time priority: under full load it may be late");
+        }
+        if let Err(error) = privileges::settle(privileges::Duty::Answer, false) {
+            warn!(%error, "the watch for halts keeps capabilities that it doesn't need");
         }
         if watched.file.as_ref().is_some_and(HaltFile::exists) {
             watched.halt_by_file();

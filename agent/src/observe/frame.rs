@@ -77,6 +77,12 @@ impl Frame {
         self.readings[column.0 as usize]
     }
 
+    /// The reading of a column, with when it was taken, CLOCK_MONOTONIC.
+    pub fn reading_in_time(&self, column: Column) -> (Reading, Duration) {
+        let before = self.read_before[column.0 as usize];
+        (self.reading(column), if before.is_zero() { self.end } else { before })
+    }
+
     /// All scalar readings, in the schema's order.
     pub fn readings(&self) -> &[Reading] {
         &self.readings

@@ -1,5 +1,6 @@
 //! The gRPC service: translates between messages and the engine, and nothing else.
 
+mod drill;
 mod listen;
 mod record;
 mod watch;
@@ -21,6 +22,7 @@ use watch::WatchStream;
 use crate::{
     clock,
     host::{self, HostRoots},
+    locked::LockedMemory,
     observe::{probes::StatusBoard, ring::FrameRing},
     record::{Flight, Recording, Shelf},
     run::{ActiveRun, Describe, Ending, Engine, EngineError, HaltWay},
@@ -38,6 +40,8 @@ pub struct Inventory {
     pub probes: StatusBoard,
     /// Where records are kept.
     pub state_dir: std::path::PathBuf,
+    /// How much of the agent's memory stays in RAM.
+    pub locked: LockedMemory,
 }
 
 impl Describe for Inventory {
@@ -81,7 +85,7 @@ impl Agent for AgentService {
             let limits = engine.limits();
             Ok(v1::DescribeResponse {
                 host: Some(inventory.host()),
-                capabilities: host::check(&inventory.roots, &inventory.state_dir, &probes),
+                capabilities: host::check(&inventory.roots, &inventory.state_dir, &probes, &inventory.locked),
                 probes,
                 limits: Some(v1::Limits {
                     max_duration_ms: u64::try_from(limits.max_duration.as_millis()).ok(),
@@ -91,6 +95,9 @@ impl Agent for AgentService {
                 tick_rate_hz: 1.0 / tick.as_secs_f64(),
                 halt: engine.halt_state(),
                 unclean: engine.unclean(),
+                drill: engine.drill().read().ok().flatten(),
+                burner_deadline_ms: u64::try_from(engine.burners().deadline.as_millis()).unwrap_or(u64::MAX),
+                stale_after_ms: u64::try_from(limits.stale_after.as_millis()).unwrap_or(u64::MAX),
             })
         })
         .await
@@ -194,12 +201,14 @@ impl Agent for AgentService {
             })
             .await;
         }
-        tracing::warn!(%caller, reason, "asked to halt");
         if reason.len() > MAX_REASON_BYTES {
             return Err(violation("reason", format!("{} bytes", reason.len()), "use at most 1,024 bytes"));
         }
         let reason = if reason.is_empty() { "no reason given".into() } else { reason };
-        let run = self.engine.halt(HaltWay::Request, caller, reason);
+        let (by, why) = (caller.clone(), reason.clone());
+        let run = self.engine.halt(HaltWay::Request, by, why);
+        // Afterwards: whoever reads the log may take his time.
+        tracing::warn!(%caller, reason, "asked to halt");
         let mut quiet_after_ns = None;
         if let Some(run) = run {
             wait_until_finished(&run).await;
@@ -323,6 +332,20 @@ impl Agent for AgentService {
         let words = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         self.recording.freeze(format!("asked for by {caller}{words}"));
         Ok(Response::new(v1::FreezeRecordResponse { run: Some(run.summary()) }))
+    }
+
+    async fn note_drill(
+        &self,
+        request: Request<v1::NoteDrillRequest>,
+    ) -> Result<Response<v1::NoteDrillResponse>, Status> {
+        let caller = caller(&request);
+        let drill = drill::checked(request.into_inner().drill, caller)?;
+        let engine = self.engine.clone();
+        blocking(move || {
+            engine.drill().write(&drill)?;
+            Ok(v1::NoteDrillResponse { drill: Some(drill) })
+        })
+        .await
     }
 }
 

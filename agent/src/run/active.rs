@@ -186,21 +186,31 @@ impl ActiveRun {
 
     /// Ends the run for the reason given, unless it is ending already: burners are told at once, by the calling thread.
     pub fn stop(&self, ending: Ending) {
-        let now = clock::boottime();
-        {
+        let Ending { cause, message } = ending;
+        self.stop_saying(cause, || message);
+    }
+
+    /// As [`ActiveRun::stop`]. Burners are told before anything else is done, and until then nothing is allocated: the words
+    /// are made afterwards.
+    pub fn stop_saying(&self, cause: Cause, words: impl FnOnce() -> String) {
+        let message = {
             let mut progress = lock(&self.progress);
             let next = state::next(progress.state, Step::Stop);
             let (None, Ok(next)) = (&progress.ending, next) else { return };
+            let now = clock::boottime();
+            self.board.for_each_block(|block| block.set_command(Command::Stop));
+            // Whoever sees the state also sees the reason.
+            let message = words();
             progress.state = next;
-            progress.ending = Some(ending.clone());
             progress.stopped = (progress.phase.is_some() || progress.quiet.is_none()).then_some(now);
-        }
-        self.board.for_each_block(|block| block.set_command(Command::Stop));
+            progress.ending = Some(Ending::new(cause, message.clone()));
+            message
+        };
         self.wake_supervisor();
-        if ending.cause == Cause::Completed {
+        if cause == Cause::Completed {
             self.note_change();
         } else {
-            self.tell(EventKind::RunStopping, ending.message, []);
+            self.tell(EventKind::RunStopping, message, []);
         }
     }
 
@@ -232,14 +242,16 @@ impl ActiveRun {
         if matches!(state, RunState::Stopping | RunState::Finished) {
             return;
         }
-        if let Some(Trip { guard, message }) = self.guard(schema, frame) {
-            self.stop(Ending::new(Cause::GuardTripped, format!("guard {guard}: {message}")));
-            self.tell(EventKind::GuardTripped, message, [("guard", guard.to_owned())]);
+        if let Some(trip) = self.guard(schema, frame) {
+            self.stop_saying(Cause::GuardTripped, || format!("guard {}: {trip}", trip.guard));
+            let read = (frame.wall_offset_ns + clock::ns(trip.read).cast_signed()).to_string();
+            let fields = [("guard", trip.guard.to_owned()), ("read_unix_ns", read)];
+            self.tell(EventKind::GuardTripped, trip.to_string(), fields);
         }
         // Who started it has no answer before it is recorded, and can't renew.
         if self.is_recorded() && self.lease.as_ref().is_some_and(Lease::has_expired) {
-            let message = "the client that started the run no longer renews its lease";
-            self.stop(Ending::new(Cause::LeaseExpired, message));
+            let words = || "the client that started the run no longer renews its lease".to_owned();
+            self.stop_saying(Cause::LeaseExpired, words);
         }
         let rises = lock(&self.guarded).errors.check(schema, frame);
         for rise in rises {

@@ -23,6 +23,7 @@ use super::{
     active::{ActiveRun, Recording},
     admit::Offer,
     busiest::Busiest,
+    drilled::DrillNote,
     ending::Ending,
     found::FoundKernels,
     halt::{HaltLatch, HaltWay},
@@ -116,6 +117,7 @@ pub struct Engine {
     /// Whose making halts.
     halt_file: Option<PathBuf>,
     remains: Arc<Remains>,
+    drill: DrillNote,
     board: Arc<BurnerBoard>,
     /// Held for moments only: the tick asks for the run that is on.
     active: Mutex<Option<Arc<ActiveRun>>>,
@@ -154,6 +156,7 @@ impl Engine {
         let undo = Arc::new(UndoJournal::open(state_dir, &roots)?);
         let remains = Arc::new(Remains::open(state_dir, &roots, store.clone(), undo)?);
         remains.look_after_the_last();
+        let drill = DrillNote::open(state_dir);
         Ok(Self {
             roots,
             limits,
@@ -166,6 +169,7 @@ impl Engine {
             halt,
             halt_file: None,
             remains,
+            drill,
             board: Arc::default(),
             active: Mutex::default(),
             starting: Mutex::default(),
@@ -216,6 +220,11 @@ impl Engine {
         &self.limits
     }
 
+    /// How burners are held.
+    pub fn burners(&self) -> &BurnersConfig {
+        &self.burners
+    }
+
     /// What no run may exceed.
     pub fn bounds(&self) -> Bounds {
         Bounds {
@@ -254,6 +263,7 @@ impl Engine {
             cores: &self.cores,
             allowed_peers: &self.allowed_peers,
             http: &self.http,
+            drilled: self.drill.latest(),
         };
         let mut admitted = offer.admit(scenario).map_err(EngineError::Refused)?;
         admitted.start_at = start_at
@@ -361,7 +371,7 @@ impl Engine {
         }
         let run = self.current();
         if let Some(run) = &run {
-            run.stop(Ending::new(Cause::Halted, message.clone()));
+            run.stop_saying(Cause::Halted, || message.clone());
         }
         // After the reaction: the log may wait.
         warn!(way = way.name(), "{message}");
@@ -408,6 +418,11 @@ impl Engine {
             return Err(StoreError::Remove { path: path.clone(), source }.into());
         }
         Ok(self.halt.clear()?)
+    }
+
+    /// What drills of this host found.
+    pub fn drill(&self) -> &DrillNote {
+        &self.drill
     }
 
     /// All runs, newest first.

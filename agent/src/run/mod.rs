@@ -7,6 +7,7 @@ mod busiest;
 mod child;
 mod confine;
 mod culprits;
+mod drilled;
 mod ending;
 mod engine;
 mod failure;
@@ -28,6 +29,7 @@ mod telemetry;
 pub mod undo;
 
 pub use active::ActiveRun;
+pub use drilled::{DrillNote, Drilled};
 pub use ending::Ending;
 pub use engine::{Describe, Engine, EngineError, Herald};
 pub use halt::HaltWay;

@@ -3,6 +3,7 @@
 //! Keys that don't apply are absent, not null; a number that isn't known is absent, never 0. New keys may be added; none
 //! changes its meaning.
 
+mod drill;
 mod host;
 mod mismatch;
 mod process;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use ssts_proto::v1::{RunState, RunSummary, Verdict};
 
 pub(crate) use self::{
+    drill::DrillOut,
     host::{InfoOut, ProbeOut},
     process::ProcessOut,
     receipt::{ReceiptOut, RecoveredOut, RunReceiptOut, receipt_state},
@@ -234,6 +236,7 @@ enum Printed {
     Commanded(CommandedOut),
     Scenarios(ScenariosOut),
     Scenario(ScenarioOut),
+    Drill(DrillOut),
 }
 
 /// The JSON Schema of all of it; `$defs` has one for each command.

@@ -51,6 +51,8 @@ own! {
     FLIGHT_REACH = "ssts_flight_reach_seconds", "seconds", Gauge, [], "How far back the flight recorder reaches.";
     SCRAPES = "ssts_exposition_scrapes", "", Counter, ["format"],
         "Answers of /metrics since the agent began, by format.";
+    PUSHES = "ssts_exposition_pushes", "", Counter, ["outcome"],
+        "Pushes by OTLP since the agent began, by what became of them: ok, failed. No series where nothing is pushed.";
     ENCODE_TIME = "ssts_exposition_seconds", "seconds", Gauge, [],
         "What it took to gather and encode the answer before this one.";
     SERIES_LEFT_OUT = "ssts_exposition_left_out_series", "", Gauge, [],

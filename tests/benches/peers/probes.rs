@@ -20,6 +20,8 @@ use crate::{
 };
 
 const ROUNDS: usize = 3;
+/// What a host loses is a small difference of large figures.
+const LOSS_ROUNDS: usize = 7;
 const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 /// A program that ran less often tells little.
 const LEAST_RUNS: u64 = 500;
@@ -105,7 +107,7 @@ fn events(ground: &Ground, file: &Path, table: &mut Table) {
 /// What a host that is busy loses when all probes are on, their account off.
 fn losses(ground: &Ground, file: &Path, table: &mut Table) {
     let [mut pipe, mut reads, mut cpu] = [const { Vec::new() }; 3];
-    for _ in 0..ROUNDS {
+    for _ in 0..LOSS_ROUNDS {
         let (pipe_without, reads_without) = (pass_to_and_fro(), read(file));
         let daemon = Daemon::start(ground);
         settle();

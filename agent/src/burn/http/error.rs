@@ -1,6 +1,8 @@
 //! What can go wrong between a burner and the service that it loads.
 
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
+
+use crate::trust::NoTrust;
 
 /// Why a burner can't begin or go on.
 #[derive(Debug, thiserror::Error)]
@@ -46,13 +48,11 @@ pub enum HttpError {
         url: String,
     },
     /// There are no certificates to trust.
-    #[error("certificates to trust could not be read{}: {reason}", path.as_ref().map_or_else(String::new, |path| format!(" from {}", path.display())))]
-    Roots {
-        /// Of the configuration; the host's own where there is none.
-        path: Option<PathBuf>,
-        /// The reader's words.
-        reason: String,
-    },
+    #[error("certificates to trust could not be read: {0}")]
+    Roots(#[from] NoTrust),
+    /// TLS can't be set up.
+    #[error("TLS can't be set up: {0}")]
+    Tls(#[from] rustls::Error),
     /// Not one request was answered.
     #[error("{url} answered not one of {sent} requests; the first failed: {reason}")]
     Unanswered {

@@ -276,6 +276,7 @@ mod tests {
             cores: &[0, 1, 4],
             allowed_peers: &[],
             http: &crate::config::HttpConfig::default(),
+            drilled: crate::run::Drilled::Never,
         };
         let mut found = Violations::default();
         let planned = plan(&offer, "cpu", cpu, 7, &mut found);

@@ -3,6 +3,7 @@
 
 mod cpu;
 mod disk;
+mod drilled;
 mod file_system;
 mod http;
 mod memory;
@@ -17,6 +18,7 @@ use ssts_proto::{
     validate::{self, Violations},
 };
 
+use super::Drilled;
 use crate::{
     burn::plan::Plan,
     clock,
@@ -63,6 +65,8 @@ pub(super) struct Offer<'a> {
     pub allowed_peers: &'a [IpNet],
     /// Services that HTTP burners may load.
     pub http: &'a HttpConfig,
+    /// What the latest drill found.
+    pub drilled: Drilled,
 }
 
 impl Offer<'_> {
@@ -78,6 +82,7 @@ impl Offer<'_> {
             return Err(found.into_vec());
         }
         let bounds = self.bounds(scenario, &mut found);
+        drilled::check(self.limits, self.drilled, scenario, &mut found);
         let mut resolved = scenario.clone();
         resolved.limits = Some((&bounds).into());
         let mut phases = Vec::new();
@@ -296,6 +301,7 @@ mod tests {
             cores: &[0, 1, 4],
             allowed_peers: &allowed_peers,
             http: &http,
+            drilled: Drilled::Never,
         };
         offer.admit(&scenario)
     }
