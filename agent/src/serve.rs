@@ -24,6 +24,7 @@ use ssts_agent::{
     log::LogLines,
     observe::{
         burners::Burners,
+        file_systems,
         kernel_log::KernelLog,
         own::{Own, TickCost},
         probes::{self, Budget, ProbeSettings, Probes},
@@ -31,6 +32,7 @@ use ssts_agent::{
         ring::FrameRing,
         source::Source,
         sysfs,
+        wall_clock::WallClock,
     },
     privileges::{self, Duty},
     realtime,
@@ -162,6 +164,7 @@ async fn daemon(
         describe,
         &state_dir,
     )?
+    .with_guards(&guards(&config), &state_dir)
     .with_burner_watch(watch)
     .with_halt_file(halt_file.clone())
     .with_http(config.http.clone())
@@ -252,6 +255,11 @@ fn be_the_last_to_go() {
     }
 }
 
+/// Those of the configuration, which was checked when it was read.
+fn guards(config: &Config) -> Vec<v1::Guard> {
+    config.guards.iter().filter_map(|guard| guard.message().ok()).collect()
+}
+
 fn start_tick(
     config: &Config,
     roots: &HostRoots,
@@ -264,6 +272,8 @@ fn start_tick(
     let no_tick = |source| Failure::Io { what: "the tick could not be started", source };
     let mut sources = procfs::sources(roots, &config.observe.cgroups);
     sources.extend(sysfs::sources(roots, config.tick(), config.limits.stale_after).map_err(no_tick)?);
+    sources.push(file_systems::source(engine.watched_folders()).map_err(no_tick)?);
+    sources.push(Box::new(WallClock::default()));
     sources.push(Box::new(KernelLog::start(roots, Box::new(KernelMessages::new(engine.clone())))));
     sources.extend(protected::sources(roots, &config.protect).map_err(no_tick)?);
     sources.extend(probe_sources);

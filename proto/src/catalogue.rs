@@ -103,11 +103,20 @@ catalogue! {
     HOST_NETWORK_SEND_ERRORS = "host.network.send_errors", "1", Counter, ["interface"], "/proc/net/dev.";
     HOST_NETWORK_SEND_DROPS = "host.network.send_drops", "1", Counter, ["interface"], "/proc/net/dev.";
 
+    HOST_FILESYSTEM_AVAILABLE = "host.filesystem.available", "By", Gauge, ["folder"],
+        "Room for users in the file system of a folder that a run writes to, or of the agent's records: statvfs(2).";
+    HOST_FILESYSTEM_INODES_FREE = "host.filesystem.inodes_free", "1", Gauge, ["folder"],
+        "Files that can still be made there, where the file system has a number of them: statvfs(2).";
+    HOST_CLOCK_STEP = "host.clock.step", "s", Gauge, [],
+        "By how much the wall clock was set since the frame before: CLOCK_REALTIME against CLOCK_BOOTTIME.";
+
     HOST_PRESSURE_STALLED = "host.pressure.stalled", "s", Counter, ["resource", "share"],
         "Time that some or all (full) tasks waited for a resource: /proc/pressure.";
 
     HOST_TEMPERATURE = "host.temperature", "Cel", Gauge, ["sensor", "label", "package", "core"],
         "A thermal zone or hwmon sensor of /sys/class; package and core are empty where the driver does not say.";
+    HOST_CRITICAL_TEMPERATURE = "host.critical_temperature", "Cel", Gauge, ["sensor", "label", "package", "core"],
+        "Where a sensor says that the hardware takes harm: temp*_crit of hwmon, or a zone's critical trip point.";
     HOST_FAN_SPEED = "host.fan.speed", "r/min", Gauge, ["sensor", "label"], "fan*_input of /sys/class/hwmon.";
     HOST_SENSOR_POWER = "host.sensor.power", "W", Gauge, ["sensor", "label"],
         "power*_average, or power*_input where there is none, of /sys/class/hwmon.";
@@ -148,6 +157,8 @@ catalogue! {
         "What a NIC found wrong on its link: rx_crc_errors and others of /sys/class/net/*/statistics.";
     HOST_NETWORK_CARRIER_CHANGES = "host.network.carrier_changes", "1", Counter, ["interface"],
         "Times a NIC's link went up or down: carrier_changes of /sys/class/net.";
+    HOST_NETWORK_LINK_DOWNS = "host.network.link_downs", "1", Counter, ["interface", "kind"],
+        "Times an interface lost its link; kind is device, or virtual for one that the kernel makes up: carrier_down_count of /sys/class/net.";
     HOST_NVME_MEDIA_ERRORS = "host.nvme.media_errors", "1", Counter, ["device"],
         "Unrecovered data integrity errors of an NVMe drive: SMART log, bytes 160 to 175.";
     HOST_NVME_LOG_ENTRIES = "host.nvme.error_log_entries", "1", Counter, ["device"],

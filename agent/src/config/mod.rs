@@ -2,6 +2,7 @@
 //! with its place, never ignored.
 
 mod environment;
+mod guards;
 mod http;
 mod metrics;
 mod network;
@@ -17,6 +18,7 @@ use std::{
 use serde::{Deserialize, Deserializer, de};
 
 pub use self::{
+    guards::GuardConfig,
     http::{AllowedMethod, AllowedUrl, HttpConfig},
     metrics::{MetricsConfig, OtlpConfig},
     network::{NetworkConfig, SinkConfig},
@@ -58,6 +60,16 @@ pub enum ConfigError {
         /// What is wrong.
         message: String,
     },
+    /// A guard can't be carried out.
+    #[error("{place}: {message}; {mend}")]
+    Guard {
+        /// Which, and which part of it.
+        place: String,
+        /// What is wrong.
+        message: String,
+        /// What to do instead.
+        mend: String,
+    },
     /// A value is outside its bounds.
     #[error("{key} = {value}: {mend}")]
     Bounds {
@@ -88,6 +100,8 @@ pub struct Config {
     pub record: RecordConfig,
     /// What no run may exceed.
     pub limits: LimitsConfig,
+    /// Guards beside those that are shipped, for every run.
+    pub guards: Vec<GuardConfig>,
     /// How burners are held.
     pub burners: BurnersConfig,
     /// Whom network burners may load, and what may load this host.
@@ -167,6 +181,8 @@ pub struct LimitsConfig {
     /// Only of runs whose phases last longer than this together.
     #[serde(deserialize_with = "duration")]
     pub drill_for_runs_over: Duration,
+    /// Shipped guards that don't look.
+    pub guards_off: Vec<String>,
 }
 
 /// How burners are held.
@@ -226,6 +242,7 @@ impl Default for LimitsConfig {
             mountable_devices: Vec::new(),
             drill_within: Duration::ZERO,
             drill_for_runs_over: Duration::from_secs(3_600),
+            guards_off: Vec::new(),
         }
     }
 }
@@ -339,6 +356,7 @@ impl Config {
             burners.stop_grace <= Duration::from_secs(10),
             "use at most 10s",
         )?;
+        guards::check(&self.guards, limits)?;
         self.record.check()?;
         self.network.sink.check()?;
         protect::check(&self.protect)?;
@@ -382,7 +400,7 @@ mod tests {
         assert_eq!(load(EXAMPLE, &[]).unwrap(), Config::default());
         let keys = "listen state_dir halt_file filter format rate_hz probes hooks \
                     probe_budget_core_percent probe_budget_host_percent max_duration \
-                    min_available_memory_bytes max_temperature_celsius stale_after disk_reserve_bytes \
+                    min_available_memory_bytes max_temperature_celsius stale_after disk_reserve_bytes guards_off \
                     expendable_devices mountable_devices drill_within drill_for_runs_over deadline stop_grace \
                     max_run_bytes max_total_bytes flight_bytes frozen_before \
                     allowed_peers data_ports max_rate_bits_per_s max_streams cores allow methods max_rate_per_s max_connections \

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 use ssts_agent_ebpf::histogram::Layout;
@@ -13,7 +13,10 @@ use super::{
     schema::{Column, HistogramColumn, Schema},
     source::Source,
 };
-use crate::burn::control::{ControlBlock, LATENCY, Slot};
+use crate::{
+    burn::control::{ControlBlock, LATENCY, Slot},
+    guard::FULL_PPM,
+};
 
 /// Of frames, coarser than what results are made from, so that a frame stays small: an error of at most 6.25 %.
 const FRAME_LATENCY: Layout = Layout::new(4, 40);
@@ -23,6 +26,8 @@ const FRAME_LATENCY: Layout = Layout::new(4, 40);
 pub struct BurnerBoard {
     burners: Mutex<Vec<BoardEntry>>,
     generation: AtomicU64,
+    /// What guards took of the load, in parts of a million.
+    withheld_ppm: AtomicU32,
 }
 
 /// One burner on the board.
@@ -43,8 +48,16 @@ pub struct BoardEntry {
 impl BurnerBoard {
     /// Replaces all.
     pub fn set(&self, burners: Vec<BoardEntry>) {
+        let load_ppm = FULL_PPM - self.withheld_ppm.load(Ordering::Relaxed);
+        burners.iter().for_each(|entry| entry.block.derate(load_ppm));
         *self.lock() = burners;
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Has those that are there, and those that come, burn so much of their load, in parts of a million.
+    pub fn derate(&self, load_ppm: u32) {
+        self.withheld_ppm.store(FULL_PPM.saturating_sub(load_ppm), Ordering::Relaxed);
+        self.for_each_block(|block| block.derate(load_ppm));
     }
 
     /// Calls `each` with every burner's control block.

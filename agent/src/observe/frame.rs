@@ -77,10 +77,15 @@ impl Frame {
         self.readings[column.0 as usize]
     }
 
-    /// The reading of a column, with when it was taken, CLOCK_MONOTONIC.
-    pub fn reading_in_time(&self, column: Column) -> (Reading, Duration) {
-        let before = self.read_before[column.0 as usize];
-        (self.reading(column), if before.is_zero() { self.end } else { before })
+    /// When a column's reading was taken, CLOCK_MONOTONIC.
+    pub fn read_at(&self, column: Column) -> Duration {
+        let read = self.read_before[column.0 as usize];
+        if read.is_zero() { self.end } else { read }
+    }
+
+    /// An instant of CLOCK_MONOTONIC as Unix time, in ns.
+    pub fn unix_ns(&self, instant: Duration) -> i64 {
+        self.wall_offset_ns + clock::ns(instant).cast_signed()
     }
 
     /// All scalar readings, in the schema's order.

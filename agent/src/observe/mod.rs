@@ -2,6 +2,7 @@
 
 pub mod aside;
 pub mod burners;
+pub mod file_systems;
 pub mod frame;
 pub(crate) mod kernel_file;
 pub mod kernel_log;
@@ -14,3 +15,4 @@ pub mod ring;
 pub mod schema;
 pub mod source;
 pub mod sysfs;
+pub mod wall_clock;

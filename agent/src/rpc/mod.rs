@@ -98,6 +98,7 @@ impl Agent for AgentService {
                 drill: engine.drill().read().ok().flatten(),
                 burner_deadline_ms: u64::try_from(engine.burners().deadline.as_millis()).unwrap_or(u64::MAX),
                 stale_after_ms: u64::try_from(limits.stale_after.as_millis()).unwrap_or(u64::MAX),
+                guards: engine.guards(),
             })
         })
         .await
@@ -184,7 +185,7 @@ impl Agent for AgentService {
     ) -> Result<Response<v1::ResumeResponse>, Status> {
         info!(run = request.get_ref().run_id, caller = %caller(&request), "asked to resume");
         let run = self.engine.active(&request.get_ref().run_id)?;
-        run.resume().map_err(EngineError::from)?;
+        run.resume()?;
         Ok(Response::new(v1::ResumeResponse { run: Some(run.summary()) }))
     }
 
@@ -289,7 +290,7 @@ impl Agent for AgentService {
             None => None,
             Some(id) => Some(self.engine.active(id)?),
         };
-        Ok(Response::new(watch::start(self.ring.clone(), run, request)))
+        Ok(Response::new(watch::start(self.ring.clone(), self.engine.clone(), run, request)))
     }
 
     type ReadRecordStream = RecordStream;
@@ -373,6 +374,8 @@ impl From<EngineError> for Status {
             EngineError::Busy(_)
             | EngineError::Halted(_)
             | EngineError::Unclean(_)
+            | EngineError::Held { .. }
+            | EngineError::Guarded { .. }
             | EngineError::Illegal(_)
             | EngineError::Over(_) => Self::failed_precondition(message),
             EngineError::Known(_) => Self::already_exists(message),

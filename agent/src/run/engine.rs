@@ -14,8 +14,8 @@ use std::{
 
 use ipnet::IpNet;
 use ssts_proto::v1::{
-    Cause, EventKind, HaltState, Host, ProbeStatus, Run, RunReceipt, RunState, RunSummary, Scenario, Verdict,
-    Violation, Waiver,
+    Cause, EventKind, Guard, GuardStatus, HaltState, Host, ProbeStatus, Run, RunReceipt, RunState,
+    RunSummary, Scenario, Verdict, Violation, Waiver,
 };
 use tracing::{error, warn};
 
@@ -26,6 +26,8 @@ use super::{
     drilled::DrillNote,
     ending::Ending,
     found::FoundKernels,
+    guarded::HaltWanted,
+    guarding::HostGuards,
     halt::{HaltLatch, HaltWay},
     receipt::Witness,
     remains::{self, Remains},
@@ -37,9 +39,11 @@ use super::{
 use crate::{
     burn::control::{Command, ControlBlock},
     config::{BurnersConfig, HttpConfig, LimitsConfig},
-    guard::Bounds,
+    guard::{Bounds, GuardSpec, Standing},
     host::{HostRoots, cpuset},
-    observe::{burners::BurnerBoard, frame::Frame, probes::BurnerWatch, schema::Schema},
+    observe::{
+        burners::BurnerBoard, file_systems::Folders, frame::Frame, probes::BurnerWatch, schema::Schema,
+    },
     realtime,
 };
 
@@ -70,6 +74,22 @@ pub enum EngineError {
     /// Not in this state.
     #[error(transparent)]
     Illegal(#[from] Illegal),
+    /// A guard keeps it paused.
+    #[error("guard {guard} keeps run {run} paused until it is clear; the run goes on by itself then")]
+    Held {
+        /// The run.
+        run: String,
+        /// The guard's name.
+        guard: String,
+    },
+    /// A guard would end it as soon as it began.
+    #[error("guard {guard} has tripped on this host: {message}; start the run when that is over")]
+    Guarded {
+        /// The guard's name.
+        guard: String,
+        /// Why it tripped.
+        message: String,
+    },
     /// It is over.
     #[error("run {0} is over")]
     Over(String),
@@ -112,6 +132,7 @@ pub struct Engine {
     /// Services that HTTP burners may load.
     http: HttpConfig,
     describe: Box<dyn Describe>,
+    guards: HostGuards,
     store: Arc<Store>,
     halt: HaltLatch,
     /// Whose making halts.
@@ -151,6 +172,7 @@ impl Engine {
             source: errno.into(),
         })?;
         let store = Arc::new(Store::open(state_dir)?);
+        let guards = HostGuards::new(&limits, &[], state_dir);
         let host = Mutex::new(describe.host());
         let halt = HaltLatch::open(state_dir)?;
         let undo = Arc::new(UndoJournal::open(state_dir, &roots)?);
@@ -165,6 +187,7 @@ impl Engine {
             allowed_peers,
             http: HttpConfig::default(),
             describe,
+            guards,
             store,
             halt,
             halt_file: None,
@@ -208,6 +231,28 @@ impl Engine {
     pub fn with_http(mut self, http: HttpConfig) -> Self {
         self.http = http;
         self
+    }
+
+    /// With guards of the configuration beside the shipped ones.
+    #[must_use]
+    pub fn with_guards(mut self, configured: &[Guard], state_dir: &Path) -> Self {
+        self.guards = HostGuards::new(&self.limits, configured, state_dir);
+        self
+    }
+
+    /// How the host's guards stand.
+    pub fn guards(&self) -> Vec<GuardStatus> {
+        self.guards.statuses()
+    }
+
+    /// The host's guards and where they stand.
+    pub fn guard_standings(&self) -> Vec<(Arc<GuardSpec>, Standing)> {
+        self.guards.board.all()
+    }
+
+    /// Folders whose file systems the host's guards need.
+    pub fn watched_folders(&self) -> Arc<Folders> {
+        self.guards.folders()
     }
 
     /// The burners that are there now.
@@ -257,6 +302,9 @@ impl Engine {
         if let Some(trouble) = self.remains.block() {
             return Err(EngineError::Unclean(trouble));
         }
+        if let Some((guard, message)) = self.guards.tripped() {
+            return Err(EngineError::Guarded { guard, message });
+        }
         let offer = Offer {
             roots: &self.roots,
             limits: &self.limits,
@@ -264,6 +312,7 @@ impl Engine {
             allowed_peers: &self.allowed_peers,
             http: &self.http,
             drilled: self.drill.latest(),
+            guards: &self.guards,
         };
         let mut admitted = offer.admit(scenario).map_err(EngineError::Refused)?;
         admitted.start_at = start_at
@@ -286,6 +335,7 @@ impl Engine {
             .spawn(move || engine.supervise_to_the_end(&supervised))
             .map_err(|source| EngineError::Kernel { what: "the supervisor could not be started", source })?;
         *active = Some(run.clone());
+        self.guards.own(&self.roots, std::iter::once(&run.admitted));
         self.heralds.iter().for_each(|herald| herald.run_started(&run));
         drop(active);
         // While its burners make ready, and before anything burns: a run that a crash cut off must be known afterwards.
@@ -466,9 +516,28 @@ impl Engine {
     }
 
     /// To be called at every tick with its frame.
-    pub fn watch(&self, schema: &Arc<Schema>, frame: &Frame) {
-        if let Some(run) = self.current() {
-            run.watch(schema, frame);
+    pub fn watch(self: &Arc<Self>, schema: &Arc<Schema>, frame: &Frame) {
+        let runs = self.current();
+        let halt = self.guards.look(schema, frame, |host| {
+            // Every run is looked at, whatever another one brings.
+            runs.iter().filter_map(|run| run.watch(schema, frame, host)).last()
+        });
+        if let Some(HaltWanted { guard, message }) = halt {
+            self.halt_for(&guard, message);
+        }
+    }
+
+    /// Halts for a guard. The disk is not waited for.
+    fn halt_for(self: &Arc<Self>, guard: &str, message: String) {
+        self.halt(HaltWay::Guard, format!("guard {guard}"), message);
+        let engine = self.clone();
+        let written = thread::Builder::new().name("halt".into()).spawn(move || {
+            if let Err(error) = engine.persist_halt() {
+                error!(%error, "the halt could not be written: it holds until sstsd ends");
+            }
+        });
+        if let Err(error) = written {
+            error!(%error, "no thread to write the halt: it holds until sstsd ends");
         }
     }
 
@@ -529,6 +598,7 @@ impl Engine {
         if recorded.is_err() {
             error!(run = run.id, "a bug: the run's record could not be made");
         }
+        self.guards.own(&self.roots, std::iter::empty());
         // Whatever happened: a run that never finishes would keep every other from starting.
         run.finish();
     }
@@ -547,6 +617,7 @@ impl Engine {
             processes: Vec::new(),
             receipt: run.receipt(),
             trail: Some(run.trail()),
+            guards: run.guard_statuses(self.guards.statuses()),
         }
     }
 

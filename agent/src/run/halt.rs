@@ -26,11 +26,13 @@ pub enum HaltWay {
     File,
     /// The daemon got the signal.
     Signal,
+    /// A guard tripped whose reaction it is.
+    Guard,
 }
 
 impl HaltWay {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Request, Self::File, Self::Signal];
+    pub const ALL: [Self; 4] = [Self::Request, Self::File, Self::Signal, Self::Guard];
 
     /// As a label has it.
     pub fn name(self) -> &'static str {
@@ -38,6 +40,7 @@ impl HaltWay {
             Self::Request => "request",
             Self::File => "file",
             Self::Signal => "signal",
+            Self::Guard => "guard",
         }
     }
 }
@@ -110,7 +113,8 @@ impl HaltLatch {
     pub(super) fn latch(&self, way: HaltWay, by: String, reason: String) {
         self.latched.store(true, Ordering::Release);
         let mut halt = self.lock();
-        if way != HaltWay::Request && halt.as_ref().is_some_and(|halt| halt.way == Some(way)) {
+        let seen_again = matches!(way, HaltWay::File | HaltWay::Signal);
+        if seen_again && halt.as_ref().is_some_and(|halt| halt.way == Some(way)) {
             return;
         }
         self.counts[way as usize].fetch_add(1, Ordering::Relaxed);
@@ -189,7 +193,7 @@ mod tests {
         latch.note_quiet(Duration::from_millis(3));
         latch.note_quiet(Duration::from_millis(2));
         latch.persist().unwrap();
-        assert_eq!((latch.counts(), latch.quiet_after()), ([0, 1, 0], Some(Duration::from_millis(2))));
+        assert_eq!((latch.counts(), latch.quiet_after()), ([0, 1, 0, 0], Some(Duration::from_millis(2))));
         let latch = HaltLatch::open(dir.path()).unwrap();
         assert!(latch.is_latched());
         let state = latch.state().unwrap();

@@ -12,6 +12,8 @@ mod ending;
 mod engine;
 mod failure;
 mod found;
+mod guarded;
+mod guarding;
 mod halt;
 mod hardware_errors;
 mod kernel_messages;

@@ -4,6 +4,7 @@
 //! changes its meaning.
 
 mod drill;
+mod guard;
 mod host;
 mod mismatch;
 mod process;
@@ -17,6 +18,7 @@ use ssts_proto::v1::{RunState, RunSummary, Verdict};
 
 pub(crate) use self::{
     drill::DrillOut,
+    guard::GuardOut,
     host::{InfoOut, ProbeOut},
     process::ProcessOut,
     receipt::{ReceiptOut, RecoveredOut, RunReceiptOut, receipt_state},
@@ -140,6 +142,8 @@ pub(crate) struct StatusOut {
     /// Runs that were not seen to be clean, and keep others from starting.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) unclean: Vec<RunReceiptOut>,
+    /// Those of the host, and of the run that is on its own.
+    pub(crate) guards: Vec<GuardOut>,
 }
 
 /// Why an agent is halted.
@@ -151,7 +155,7 @@ pub(crate) struct HaltOut {
     by: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// By which way it came: `request`, `file` or `signal`.
+    /// By which way it came: `request`, `file`, `signal` or `guard`.
     #[serde(skip_serializing_if = "Option::is_none")]
     way: Option<String>,
     /// From the halt to the proof that nothing burned. Absent where nothing did.

@@ -1,12 +1,12 @@
 //! The result of a run: verdict, burners, what the host showed meanwhile, probes, events.
 
 use ssts_proto::v1::{
-    BurnerOutcome, BurnerResult, EventKind, OperationLatency, ProbeStatus, Run, RunState, Verdict,
+    BurnerOutcome, BurnerResult, EventKind, GuardState, OperationLatency, ProbeStatus, Run, RunState, Verdict,
 };
 
 use super::{
     document::{Align, Document, Table, Tone},
-    mismatch,
+    guards, mismatch,
     receipt::{receipt_section, receipt_words},
     telemetry, verdict_line,
 };
@@ -44,6 +44,10 @@ pub(crate) fn run_document(run: &Run) -> Document {
     burners(run, &mut document);
     mismatch::sections(&run.burners, &mut document);
     telemetry::host(&run.telemetry, &mut document);
+    // What never had anything to look at is told in the JSON report.
+    let looked: Vec<_> =
+        run.guards.iter().filter(|guard| guard.state() != GuardState::Unguarded).cloned().collect();
+    document.section("Guards", guards::table(&looked));
     document.section("Probes", probes(&run.probes));
     if let Some(receipt) = &run.receipt {
         receipt_section("What was left", receipt, &mut document);

@@ -57,7 +57,8 @@ fn with_burner(lines: &str) -> String {
 #[test]
 fn every_key_reaches_the_contract() {
     let plan = parse("s.toml", FULL).unwrap();
-    let Scenario { name, description, phases, limits, seed } = plan.scenario;
+    let Scenario { name, description, phases, limits, seed, guards } = plan.scenario;
+    assert_eq!(guards, []);
     assert_eq!((name.as_str(), description.as_str(), seed), ("full", "every key", 42));
     let expected = Limits {
         max_duration_ms: Some(60_000),

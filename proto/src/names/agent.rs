@@ -32,12 +32,20 @@ own! {
     RUNS_FINISHED = "ssts_runs_finished", "", Counter, ["verdict"],
         "Runs that ended since the agent began, by verdict: pass, fail, aborted, error.";
     HALTED = "ssts_halted", "", Gauge, [], "1 while the host is halted and nothing may start, else 0.";
-    HALTS = "ssts_halts", "", Counter, ["way"], "Halts since the agent began, by the way they came: request, file, signal.";
+    HALTS = "ssts_halts", "", Counter, ["way"],
+        "Halts since the agent began, by the way they came: request, file, signal, guard.";
     HALT_QUIET = "ssts_halt_quiet_seconds", "seconds", Gauge, [],
         "From the latest halt that had something to stop to the proof that nothing burned; no series before the first.";
     UNCLEAN_RUNS = "ssts_unclean_runs", "", Gauge, [],
         "Runs that were not seen to be clean afterwards, and keep others from starting.";
-    GUARD_TRIPS = "ssts_guard_trips", "", Counter, ["guard"], "Limits that were reached since the agent began.";
+    GUARD_TRIPS = "ssts_guard_trips", "", Counter, ["guard"],
+        "Times the host's guards tripped since the agent began, whether a run was on or not.";
+    GUARD_STATE = "ssts_guard_state", "", Gauge, ["guard", "state"],
+        "1 for the state that a guard of the host is in, 0 for the others: unguarded, clear, pending, tripped.";
+    GUARD_HEADROOM = "ssts_guard_headroom", "", Gauge, ["guard", "unit"],
+        "How far the worst of what a guard looks at is from its limit, in its own unit; negative beyond it.";
+    RUNS_GUARDED = "ssts_runs_guarded", "", Counter, ["guard"],
+        "Trips that runs were told of, by the guards of the host; `requested` for all that runs brought themselves.";
     LIMIT_DURATION = "ssts_limit_duration_seconds", "seconds", Gauge, ["of"],
         "The longest that a run may last: of the host, and of the run that is on.";
     LIMIT_MEMORY = "ssts_limit_memory_available_bytes", "bytes", Gauge, ["of"],

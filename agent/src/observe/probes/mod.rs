@@ -38,7 +38,7 @@ use aya::{Btf, Endianness};
 use serde::Deserialize;
 use ssts_proto::v1;
 
-pub use self::{budget::Budget, burner_watch::BurnerWatch, status::StatusBoard};
+pub use self::{budget::Budget, burner_watch::BurnerWatch, disks::loaded_with, status::StatusBoard};
 use self::{
     budget::Held,
     burner_watch::Shared,

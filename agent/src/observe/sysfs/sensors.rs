@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -14,7 +14,9 @@ use std::{
 };
 
 use ssts_proto::{
-    catalogue::{HOST_COOLING_STATE, HOST_FAN_SPEED, HOST_SENSOR_POWER, HOST_TEMPERATURE},
+    catalogue::{
+        HOST_COOLING_STATE, HOST_CRITICAL_TEMPERATURE, HOST_FAN_SPEED, HOST_SENSOR_POWER, HOST_TEMPERATURE,
+    },
     v1::AbsenceReason,
 };
 use tracing::error;
@@ -324,13 +326,15 @@ struct Thermometer {
     sensor: Sensor,
     file: KernelFile,
     column: Option<Column>,
+    /// The critical temperature does not change: it is read when the columns are made.
+    critical: Option<(Column, f64)>,
     was_there: bool,
 }
 
 impl Thermometer {
     fn new(sensor: Sensor) -> Self {
         let file = KernelFile::open(&sensor.input);
-        Self { was_there: file.is_there(), sensor, file, column: None }
+        Self { was_there: file.is_there(), sensor, file, column: None, critical: None }
     }
 
     fn read(&mut self) -> Reading {
@@ -351,10 +355,18 @@ impl Source for Thermometer {
     fn describe(&mut self, schema: &mut Schema) {
         let label = |id: Option<u32>| id.map(|id| id.to_string()).unwrap_or_default();
         let Sensor { id, label: own, package, core, .. } = &self.sensor;
-        self.column = Some(schema.column(&HOST_TEMPERATURE, &[id, own, &label(*package), &label(*core)]));
+        let labels = [id.as_str(), own.as_str(), &label(*package), &label(*core)];
+        self.column = Some(schema.column(&HOST_TEMPERATURE, &labels));
+        let critical = self.sensor.critical.as_ref().and_then(|path| celsius(&fs::read(path).ok()?));
+        // Drivers write 0, or what no sensor can measure, where the hardware has none.
+        let critical = critical.filter(|celsius| (1.0..200.0).contains(celsius));
+        self.critical = critical.map(|celsius| (schema.column(&HOST_CRITICAL_TEMPERATURE, &labels), celsius));
     }
 
     fn sample(&mut self, frame: &mut Frame) {
+        if let Some((column, celsius)) = self.critical {
+            frame.set(column, Ok(celsius));
+        }
         let reading = self.read();
         if let Some(column) = self.column {
             frame.set(column, reading);

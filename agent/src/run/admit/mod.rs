@@ -5,6 +5,7 @@ mod cpu;
 mod disk;
 mod drilled;
 mod file_system;
+mod guards;
 mod http;
 mod memory;
 mod network;
@@ -19,11 +20,12 @@ use ssts_proto::{
 };
 
 use super::Drilled;
+use super::guarding::HostGuards;
 use crate::{
     burn::plan::Plan,
     clock,
     config::{HttpConfig, LimitsConfig},
-    guard::Bounds,
+    guard::{Bounds, GuardSpec},
     host::{HostRoots, cpuset},
     observe::sysfs::sensors,
 };
@@ -35,6 +37,8 @@ pub struct Admitted {
     pub scenario: Scenario,
     /// What guards enforce.
     pub bounds: Bounds,
+    /// Guards that the run brings beside its host's.
+    pub guards: Vec<GuardSpec>,
     /// The scenario's phases, ready to be carried out.
     pub phases: Vec<PlannedPhase>,
     /// When the first phase is to begin, Unix time; as soon as it can where nothing is said.
@@ -67,6 +71,8 @@ pub(super) struct Offer<'a> {
     pub http: &'a HttpConfig,
     /// What the latest drill found.
     pub drilled: Drilled,
+    /// The host's own.
+    pub guards: &'a HostGuards,
 }
 
 impl Offer<'_> {
@@ -83,6 +89,7 @@ impl Offer<'_> {
         }
         let bounds = self.bounds(scenario, &mut found);
         drilled::check(self.limits, self.drilled, scenario, &mut found);
+        let guards = guards::of(self, scenario, &bounds, &mut found);
         let mut resolved = scenario.clone();
         resolved.limits = Some((&bounds).into());
         let mut phases = Vec::new();
@@ -105,7 +112,7 @@ impl Offer<'_> {
             phases.push(PlannedPhase { name: phase.name.clone(), duration, plans });
         }
         if found.is_empty() {
-            Ok(Admitted { scenario: resolved, bounds, phases, start_at: None })
+            Ok(Admitted { scenario: resolved, bounds, guards, phases, start_at: None })
         } else {
             Err(found.into_vec())
         }
@@ -302,6 +309,7 @@ mod tests {
             allowed_peers: &allowed_peers,
             http: &http,
             drilled: Drilled::Never,
+            guards: &HostGuards::new(&limits, &[], Path::new("/tmp")),
         };
         offer.admit(&scenario)
     }
