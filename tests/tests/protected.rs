@@ -1,4 +1,5 @@
 //! What the host is there for is watched while it is burnt: a unit's waits for a core, its pressure, and what it says when asked.
+#![expect(clippy::panic, reason = "a story fails by panicking")]
 
 use std::{
     fs,

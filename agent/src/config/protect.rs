@@ -237,10 +237,8 @@ mod tests {
 
     #[test]
     fn an_objective_takes_what_it_is_seen_by() {
-        for (without, key) in [("health_url = 'http://127.0.0.1/'\n", "max_health_latency")] {
-            let config: Config = toml::from_str(&ALL.replace(without, "")).unwrap();
-            let message = check(&config.protect).unwrap_err().to_string();
-            assert!(message.contains(key), "{message}");
-        }
+        let config: Config = toml::from_str(&ALL.replace("health_url = 'http://127.0.0.1/'\n", "")).unwrap();
+        let message = check(&config.protect).unwrap_err().to_string();
+        assert!(message.contains("max_health_latency"), "{message}");
     }
 }
