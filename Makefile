@@ -56,7 +56,7 @@ test: ## run all tests, those against a lab kernel included
 lint: ## check format, lints, scripts, and the dependencies' licences and advisories
 	@.ci/setup build lint
 	$(CARGO) fmt --check
-	shellcheck .ci/run .ci/setup tests/lab/vm
+	shellcheck .ci/run .ci/setup tests/lab/vm systemd/debian/*
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(DENY) --log-level warn --locked check bans licenses sources
 	@if fetch=$$($(DENY) --locked fetch db 2>&1) && ! grep -q 'failed to fetch' <<<"$$fetch"; then \

@@ -140,7 +140,7 @@ mod tests {
         let ticking = on_a_thread(|| settle(Duty::Tick, false));
         assert_eq!(ticking.effective, all.effective & TICKING);
         let waiting = on_a_thread(|| settle(Duty::Wait, true));
-        assert_eq!(waiting.permitted, all.permitted & FILES);
+        assert_eq!(waiting.permitted, all.permitted & WAITING);
         assert_eq!(capabilities(None).unwrap(), all, "others keep theirs");
     }
 

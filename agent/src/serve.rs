@@ -15,7 +15,7 @@ use nix::{
     unistd::{Pid, getppid},
 };
 use ssts_agent::{
-    config::{Config, LogConfig, LogFormat},
+    config::{Config, LogConfig, LogFormat, ProtectConfig},
     exposition::{Exposed, Exposition, Tally},
     halt::{self, HaltLook, HaltSignal},
     heap,
@@ -76,15 +76,16 @@ pub(crate) fn serve(args: Serve) -> Result<ExitCode, Failure> {
         config.metrics.listen.clear();
         config.metrics.otlp.endpoint = None;
     }
-    // Before there are other threads, each of which would have to block it.
+    // Before there are other threads: what says so leaves the environment.
+    let sockets = Inherited::from_environment()?;
+    let addresses = addresses(&config, sockets.is_empty())?;
+    // Each of them would have to block it.
     let no_signal = |source| Failure::Io { what: "SIGUSR1 can't be listened for", source };
     let halt_signal = HaltSignal::take_over().map_err(no_signal)?;
-    let lines = log(&config.log)?;
     privileges::remember();
+    let lines = log(&config.log)?;
     be_the_last_to_go();
-    // While there is no other thread: what says so leaves the environment.
-    let told = Told::by_the_environment()?;
-    let addresses = addresses(&config, told.sockets.is_empty())?;
+    let told = Told { sockets, notify: Notify::from_environment() };
     let mounts = !config.limits.mountable_devices.is_empty();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -257,7 +258,8 @@ fn be_the_last_to_go() {
 
 /// Those of the configuration, which was checked when it was read.
 pub(crate) fn guards(config: &Config) -> Vec<v1::Guard> {
-    config.guards.iter().filter_map(|guard| guard.message().ok()).collect()
+    let objectives = config.protect.iter().flat_map(ProtectConfig::guards);
+    config.guards.iter().filter_map(|guard| guard.message().ok()).chain(objectives).collect()
 }
 
 fn start_tick(
@@ -312,12 +314,6 @@ async fn answer(
 struct Told {
     sockets: Inherited,
     notify: Notify,
-}
-
-impl Told {
-    fn by_the_environment() -> Result<Self, Failure> {
-        Ok(Self { sockets: Inherited::from_environment()?, notify: Notify::from_environment() })
-    }
 }
 
 /// Gives up capabilities; a daemon that keeps more than it needs is better than none.

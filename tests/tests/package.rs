@@ -91,3 +91,31 @@ fn it_installs_upgrades_and_goes_without_a_trace() {
     let left = machine.run("find /etc /usr /var/lib /run -xdev -name *ssts*").stdout;
     assert_eq!(left, "", "these are left");
 }
+
+/// What `make install` puts somewhere `make uninstall` takes away, and what is the operator's stays.
+#[test]
+fn make_uninstall_takes_away_what_make_install_brought() {
+    if !tools(&["make"]) {
+        return;
+    }
+    let folder = tempfile::Builder::new().prefix("ssts-").tempdir_in("/tmp").expect("/tmp takes a folder");
+    let variables = [("DESTDIR", folder.path().to_str().expect("it is ASCII")), ("PREFIX", "/opt/ssts")];
+    make("install", &variables);
+    let unit = folder.path().join("opt/ssts/lib/systemd/system/sstsd.service");
+    let unit = fs::read_to_string(unit).expect("it is installed");
+    assert!(unit.contains("ExecStart=/opt/ssts/bin/sstsd serve"), "{unit}");
+    // An administrator's configuration is left alone by the next installation.
+    let configuration = folder.path().join("etc/ssts/sstsd.toml");
+    fs::write(&configuration, "[log]\n").expect("the folder is ours");
+    make("install", &variables);
+    assert_eq!(fs::read_to_string(&configuration).expect("it is there"), "[log]\n");
+    let told = make("uninstall", &variables);
+    assert!(told.contains("/var/lib/ssts"), "{told}");
+    assert_eq!(files_below(folder.path()), [configuration]);
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("it is there").flatten();
+    let below = |path: PathBuf| if path.is_dir() { files_below(&path) } else { vec![path] };
+    entries.flat_map(|entry| below(entry.path())).collect()
+}

@@ -1,4 +1,5 @@
 //! What the host is there for is watched while it is burnt: a unit's waits for a core, its pressure, and what it says when asked.
+#![expect(clippy::panic, reason = "a story fails by panicking")]
 
 use std::{
     fs,
@@ -104,4 +105,26 @@ fn a_unit_is_watched_while_the_host_is_burnt() {
     assert_eq!(of_unit(&telemetry, "protected.present", &name)["last"], 0.0);
     assert!(of_unit(&telemetry, "protected.runqueue.latency", &later)["samples"].as_u64() > Some(20));
     drop(came);
+}
+
+/// Two busy processes on one core never meet an objective of 5 % of stalls, whatever the run does: it backs off.
+#[test]
+fn a_run_backs_off_where_the_unit_misses_its_objective() {
+    if !privileged() || !possible(Path::new("/proc/pressure/cpu").exists(), "it needs PSI: boot with psi=1") {
+        return;
+    }
+    let ground = Ground::new();
+    let name = format!("ssts-objective-{}.slice", std::process::id());
+    let Some(_unit) = Unit::new(&name) else { return };
+    ground.configure(&format!("[[protect]]\nunit = \"{name}\"\nmax_cpu_stalled_percent = 5.0\n"));
+    let _daemon = Daemon::start(&ground);
+    // Shorter than the steps down to a pause.
+    let burn = "burn cpu --cores 0 --load 40 --tolerance 100 --duration 2500ms --output json";
+    let result = Ctl::new(&ground).words(burn).run().json();
+    let events = result["hosts"][0]["events"].as_array().expect("events are a list");
+    let guard = format!("protect-{}-cpu-stalled", name.replace('.', "_"));
+    let derated = events.iter().any(|event| {
+        event["kind"] == "load_derated" && event["message"].as_str().is_some_and(|text| text.contains(&guard))
+    });
+    assert!(derated, "{events:#?}");
 }

@@ -14,6 +14,8 @@ use super::{HostRoots, cgroup::process_folder};
 
 /// The daemon's own.
 const NAME: &str = "daemon";
+/// Where systemd puts what it executes before and after the daemon, such as `sstsd recover`: systemd.exec(5), "Delegate=".
+const CONTROL: &str = ".control";
 /// What the cgroups of runs are to have: memory.max. Not `cpu`, which a kernel with CONFIG_RT_GROUP_SCHED gives to no cgroup
 /// that has real-time threads.
 const CONTROLLER: &str = "memory";
@@ -45,7 +47,10 @@ fn divide(own: &Path) -> io::Result<()> {
 /// Where the cgroups of runs are, for a process in `own`.
 pub(super) fn folder_of_runs(own: PathBuf) -> PathBuf {
     match own.parent() {
-        Some(parent) if own.file_name().is_some_and(|name| name == NAME) && is_delegated(parent) => {
+        Some(parent)
+            if own.file_name().is_some_and(|name| name == NAME || name == CONTROL)
+                && is_delegated(parent) =>
+        {
             parent.to_owned()
         }
         _ => own,

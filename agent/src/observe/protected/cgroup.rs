@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(refaults, Err(AbsenceReason::Unsupported));
         assert!(!source.changed());
 
-        std::fs::remove_dir_all(tree.roots().sys("fs/cgroup/system.slice/web.slice")).unwrap();
+        fs::remove_dir_all(tree.roots().sys("fs/cgroup/system.slice/web.slice")).unwrap();
         assert!(source.changed());
         let mut frame = Frame::default();
         frame.reset(&schema, 1);
