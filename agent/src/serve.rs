@@ -28,7 +28,7 @@ use ssts_agent::{
     },
     realtime,
     record::{FLIGHT, Flight, Recorder, Shelf},
-    rpc::{self, Address, AgentService, Inventory, Listener},
+    rpc::{self, Accepted, Address, AgentService, Allowed, Inventory, Listener, Rights},
     run::{Ending, Engine, KernelMessages},
     sink::Keeper,
     tick::{Tick, TickThread},
@@ -38,7 +38,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::{StreamExt as _, wrappers::UnixListenerStream};
 use tonic::transport::Server;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
@@ -115,12 +115,13 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
     )?
     .with_burner_watch(watch)
     .with_http(config.http.clone())
+    .with_policy(config.policy.clone())
     .with_herald(Box::new(recording.clone()))
     .with_herald(Box::new(tally.clone()));
     let engine = Arc::new(engine);
     // Only now: whoever finds the socket finds an agent that has its state folder to itself.
     let listeners = addresses.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
-    let plan = config.network.sink.plan();
+    let plan = config.sink_plan(&host::cpuset::allowed_cores().unwrap_or_default());
     let sink = plan.map(|plan| Keeper::start(plan, config.burners.deadline, engine.clone())).transpose()?;
     let tick = start_tick(&config, &roots, engine.clone(), ring.clone(), probe_sources)?;
     let exposed = Exposed {
@@ -138,22 +139,24 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
         shelf,
         recording,
         inventory,
+        allowed: Allowed::by(&config),
         tick: config.tick(),
     };
+    let rights = Rights::new(config.policy.rules()?);
     let (stop, stopped) = watch::channel(false);
     let serving: Vec<_> = listeners
         .into_iter()
-        .map(|listener| tokio::spawn(answer(service.clone(), listener, stopped.clone())))
+        .map(|listener| tokio::spawn(answer(service.clone(), rights.clone(), listener, stopped.clone())))
         .collect();
     let mut signals = Signals::listen()?;
     signals.next().await;
     engine.close();
-    if let Some(run) = engine.current() {
-        run.stop(Ending::new(v1::Cause::AgentStopped, "sstsd was told to stop"));
+    let stopped_runs = engine.stop_all(&Ending::new(v1::Cause::AgentStopped, "sstsd was told to stop"));
+    if !stopped_runs.is_empty() {
         tokio::select! {
-            () = rpc::wait_until_finished(&run) => {}
+            () = rpc::wait_until_all_finished(&stopped_runs) => {}
             // A burner hangs in the kernel and somebody insists: the kernel ends it with this process.
-            () = signals.next() => warn!("told to stop again: not waiting for the run's end"),
+            () = signals.next() => warn!("told to stop again: not waiting for the end of what is on"),
         }
     }
     let _all_gone = stop.send(true);
@@ -192,6 +195,7 @@ fn start_tick(
 /// Answers on one socket until told to stop.
 async fn answer(
     service: AgentService,
+    rights: Rights,
     mut listener: Listener,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<(), tonic::transport::Error> {
@@ -204,7 +208,7 @@ async fn answer(
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let mut server = Server::builder().add_service(health_service).add_service(agent);
+    let mut server = Server::builder().layer(rights).add_service(health_service).add_service(agent);
     // Both versions: older clients ask for v1alpha. The descriptors are compiled in, so building can't fail.
     if let (Ok(v1), Ok(v1alpha)) = (reflection().build_v1(), reflection().build_v1alpha()) {
         server = server.add_service(v1).add_service(v1alpha);
@@ -212,7 +216,8 @@ async fn answer(
     let told_to_stop = async move {
         let _sender_gone = stopped.wait_for(|stopped| *stopped).await;
     };
-    server.serve_with_incoming_shutdown(UnixListenerStream::new(socket), told_to_stop).await
+    let accepted = UnixListenerStream::new(socket).map(|stream| stream.map(Accepted::from));
+    server.serve_with_incoming_shutdown(accepted, told_to_stop).await
 }
 
 /// What ends the daemon.

@@ -8,7 +8,7 @@ pub(crate) mod listing;
 mod room;
 mod roots;
 
-pub use cgroup::{CgroupError, RunCgroup, cgroup_mount, current_run_folder, own_folder, sweep};
+pub use cgroup::{CgroupError, RunCgroup, cgroup_mount, own_folder, run_folders, sweep};
 pub use check::{check, is_complete};
 pub use describe::{caches, describe};
 pub(crate) use room::field_bytes;

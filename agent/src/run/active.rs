@@ -1,4 +1,4 @@
-//! The run that is on: what the rpc, the tick and the supervisor share of it.
+//! A run that is on: what the rpc, the tick and the supervisor share of it.
 
 use std::{
     collections::HashMap,
@@ -29,7 +29,7 @@ use crate::{
 /// Events that a run keeps; a run that causes more is ill, and its first ones tell why.
 const MAX_EVENTS: usize = 10_000;
 
-/// The run that is on.
+/// A run that is on.
 #[derive(Debug)]
 pub struct ActiveRun {
     /// Its id.
@@ -92,6 +92,7 @@ impl ActiveRun {
         let lease = lease_ttl.map(Lease::new);
         let guards = Guards::new(admitted.bounds, clock::monotonic());
         let run = Self {
+            telemetry: Mutex::new(Telemetry::of(&id)),
             id,
             admitted,
             started: clock::boottime(),
@@ -115,7 +116,6 @@ impl ActiveRun {
                 errors: HardwareErrors::default(),
                 told_of_sensors: false,
             }),
-            telemetry: Mutex::default(),
         };
         run.tell(
             EventKind::RunStarted,
@@ -179,7 +179,7 @@ impl ActiveRun {
             progress.state = next;
             progress.ending = Some(ending.clone());
         }
-        self.board.for_each_block(|block| block.set_command(Command::Stop));
+        self.board.for_each_block_of(&self.id, |block| block.set_command(Command::Stop));
         self.wake_supervisor();
         if ending.cause == Cause::Completed {
             self.note_change();
@@ -371,6 +371,11 @@ impl ActiveRun {
 
     pub(super) fn with_telemetry<T>(&self, look: impl FnOnce(&Telemetry) -> T) -> T {
         look(&lock(&self.telemetry))
+    }
+
+    /// Lets go of what its telemetry took: it is summed up.
+    pub(super) fn forget_telemetry(&self) {
+        drop(std::mem::take(&mut *lock(&self.telemetry)));
     }
 
     fn wake_supervisor(&self) {

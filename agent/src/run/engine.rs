@@ -1,10 +1,9 @@
-//! The runs of this host: admits, starts, stops, halts, remembers. One at a time for now.
+//! The runs of this host: admits, starts, stops, halts, remembers.
 
 use std::{
-    panic::{self, AssertUnwindSafe},
     path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -12,72 +11,27 @@ use std::{
 };
 
 use ipnet::IpNet;
-use ssts_proto::v1::{
-    Cause, EventKind, HaltState, Host, ProbeStatus, Run, RunState, RunSummary, Scenario, Verdict, Violation,
-};
-use tracing::error;
+use ssts_proto::v1::{Cause, HaltState, Host, ProbeStatus, Run, RunSummary, Scenario};
 
 use super::{
     active::{ActiveRun, Recording},
-    admit::Offer,
-    busiest::Busiest,
+    admit::{Offer, Others},
     ending::Ending,
+    error::EngineError,
     found::FoundKernels,
     halt::HaltLatch,
-    state::Illegal,
-    store::{Store, StoreError},
-    supervisor::{Settings, Supervisor},
+    on::{Runs, is_on},
+    store::Store,
     undo::UndoJournal,
 };
 use crate::{
     burn::control::{Command, ControlBlock},
     clock,
-    config::{BurnersConfig, HttpConfig, LimitsConfig},
+    config::{BurnersConfig, HttpConfig, LimitsConfig, PolicyConfig},
     guard::Bounds,
     host::{HostRoots, cpuset},
     observe::{burners::BurnerBoard, frame::Frame, probes::BurnerWatch, schema::Schema},
-    realtime,
 };
-
-/// Why a command can't be carried out.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// It can never be carried out on this host.
-    #[error("the scenario is refused")]
-    Refused(Vec<Violation>),
-    /// Another run is on.
-    #[error("run {0} is on, and one run at a time is possible; wait for it or stop it (`sstsctl stop {0}`)")]
-    Busy(String),
-    /// The host is halted.
-    #[error("this host is halted by {}: {}; clear it first (`sstsctl halt --clear`)", .0.by, .0.reason)]
-    Halted(HaltState),
-    /// The daemon ends.
-    #[error("sstsd is about to end; start the run when it is back")]
-    Closed,
-    /// The id is taken.
-    #[error("a run {0} is known already; choose another id")]
-    Known(String),
-    /// No such run.
-    #[error("no run {0} is known; `sstsctl runs` lists those that are")]
-    Unknown(String),
-    /// Not in this state.
-    #[error(transparent)]
-    Illegal(#[from] Illegal),
-    /// It is over.
-    #[error("run {0} is over")]
-    Over(String),
-    /// Records can't be read or written.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The kernel refused.
-    #[error("{what}: {source}")]
-    Kernel {
-        /// What was tried.
-        what: &'static str,
-        /// Its reason.
-        source: std::io::Error,
-    },
-}
 
 /// What the engine asks of others about this host, when a record is made.
 pub trait Describe: Send + Sync + std::fmt::Debug {
@@ -96,31 +50,31 @@ pub trait Herald: Send + Sync + std::fmt::Debug {
 /// The runs of this host.
 #[derive(Debug)]
 pub struct Engine {
-    roots: HostRoots,
+    pub(super) roots: HostRoots,
     limits: LimitsConfig,
-    burners: BurnersConfig,
+    policy: PolicyConfig,
+    pub(super) burners: BurnersConfig,
     cores: Vec<u32>,
     /// Networks that network burners may load.
     allowed_peers: Vec<IpNet>,
     /// Services that HTTP burners may load.
     http: HttpConfig,
-    describe: Box<dyn Describe>,
-    store: Store,
+    pub(super) describe: Box<dyn Describe>,
+    pub(super) store: Store,
     halt: HaltLatch,
-    undo: UndoJournal,
-    board: Arc<BurnerBoard>,
-    /// Held for moments only: the tick asks for the run that is on.
-    active: Mutex<Option<Arc<ActiveRun>>>,
+    pub(super) undo: UndoJournal,
+    pub(super) board: Arc<BurnerBoard>,
+    runs: Runs,
     /// Held by a start from its beginning to its end.
     starting: Mutex<()>,
     closed: AtomicBool,
     /// The sink that is there now: held like a burner.
     sink: Mutex<Option<Arc<ControlBlock>>>,
-    watch: Arc<BurnerWatch>,
+    pub(super) watch: Arc<BurnerWatch>,
     heralds: Vec<Box<dyn Herald>>,
-    found: FoundKernels,
+    pub(super) found: FoundKernels,
     /// As of the end of the latest run: looking takes milliseconds, and a start is to take few.
-    host: Mutex<Host>,
+    pub(super) host: Mutex<Host>,
 }
 
 impl Engine {
@@ -147,6 +101,7 @@ impl Engine {
         Ok(Self {
             roots,
             limits,
+            policy: PolicyConfig::default(),
             burners,
             cores,
             allowed_peers,
@@ -156,7 +111,7 @@ impl Engine {
             halt,
             undo,
             board: Arc::default(),
-            active: Mutex::default(),
+            runs: Runs::default(),
             starting: Mutex::default(),
             closed: AtomicBool::new(false),
             sink: Mutex::default(),
@@ -185,6 +140,14 @@ impl Engine {
     #[must_use]
     pub fn with_http(mut self, http: HttpConfig) -> Self {
         self.http = http;
+        self
+    }
+
+    /// With what the host's administrator allows.
+    #[must_use]
+    pub fn with_policy(mut self, policy: PolicyConfig) -> Self {
+        self.cores.retain(|core| !policy.never_cores.contains(core));
+        self.policy = policy;
         self
     }
 
@@ -227,9 +190,13 @@ impl Engine {
         // Only one at a time looks at files and waits for the disk; nobody else waits with it.
         let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
         self.may_start(&id)?;
+        let others = self.others();
         let offer = Offer {
             roots: &self.roots,
             limits: &self.limits,
+            policy: &self.policy,
+            others: &others,
+            shared_cores: scenario.shared_cores,
             cores: &self.cores,
             allowed_peers: &self.allowed_peers,
             http: &self.http,
@@ -244,17 +211,19 @@ impl Engine {
         })?;
         let run = Arc::new(run);
         let first_record = self.record(&run, Vec::new());
-        let (engine, supervised) = (self.clone(), run.clone());
-        let mut active = self.lock();
         // A halt may have come meanwhile.
-        self.still_open(&active)?;
-        thread::Builder::new()
-            .name("run".into())
-            .spawn(move || engine.supervise_to_the_end(&supervised))
-            .map_err(|source| EngineError::Kernel { what: "the supervisor could not be started", source })?;
-        *active = Some(run.clone());
+        self.runs.add(run.clone(), |runs| self.still_open(runs))?;
+        let (engine, supervised) = (self.clone(), run.clone());
+        let spawned =
+            thread::Builder::new().name("run".into()).spawn(move || engine.supervise_to_the_end(&supervised));
+        if let Err(source) = spawned {
+            // Whoever stops it already waits for its end.
+            run.stop(Ending::new(Cause::AgentStopped, "its supervisor could not be started"));
+            run.finish();
+            self.runs.remove(&run.id);
+            return Err(EngineError::Kernel { what: "the supervisor could not be started", source });
+        }
         self.heralds.iter().for_each(|herald| herald.run_started(&run));
-        drop(active);
         // While its burners make ready, and before anything burns: a run that a crash cut off must be known afterwards.
         let recording = Recording(&run);
         let written = self.store.write(first_record);
@@ -268,52 +237,53 @@ impl Engine {
         Ok(run)
     }
 
+    /// What the runs that are on hold.
+    fn others(&self) -> Others {
+        let mut others = Others::default();
+        for run in self.on() {
+            others.add(&run.id, &run.admitted, &self.board.of(&run.id));
+        }
+        others
+    }
+
     /// No run starts from now on: the daemon is about to end.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        // Whoever holds the lock may have looked before: wait until that run is known.
-        drop(self.lock());
+        // Whoever adds one may have looked before: wait until that run is known.
+        self.runs.settle();
     }
 
     fn may_start(&self, id: &str) -> Result<(), EngineError> {
-        let active = self.lock();
-        if self.store.contains(id) || active.as_ref().is_some_and(|run| run.id == id) {
+        if self.knows(id) {
             return Err(EngineError::Known(id.into()));
         }
-        self.still_open(&active)
+        self.still_open(&self.runs.all())
     }
 
-    fn still_open(&self, active: &Option<Arc<ActiveRun>>) -> Result<(), EngineError> {
+    fn still_open(&self, runs: &[Arc<ActiveRun>]) -> Result<(), EngineError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(EngineError::Closed);
         }
         if let Some(halt) = self.halt.state() {
             return Err(EngineError::Halted(halt));
         }
-        match active.as_ref().filter(|run| run.state() != RunState::Finished) {
-            Some(run) => Err(EngineError::Busy(run.id.clone())),
-            None => Ok(()),
-        }
-    }
-
-    fn keep(&self, record: Run) {
-        if let Err(error) = self.store.write(record) {
-            error!(%error, "the record of a run could not be written; it is kept in memory");
-        }
+        let on: Vec<_> = runs.iter().filter(|run| is_on(run)).map(|run| run.id.clone()).collect();
+        let max = self.policy.max_runs;
+        if on.len() < max { Ok(()) } else { Err(EngineError::Busy { on, max }) }
     }
 
     /// Whether a run of that id is on or was.
     pub fn knows(&self, id: &str) -> bool {
-        self.store.contains(id) || self.lock().as_ref().is_some_and(|run| run.id == id)
+        self.store.contains(id) || self.runs.find(id).is_some()
     }
 
-    /// A run that is on, or the last one that was.
+    /// A run that is on, or one of the few that ended last.
     ///
     /// # Errors
     /// [`EngineError::Over`], [`EngineError::Unknown`].
     pub fn active(&self, id: &str) -> Result<Arc<ActiveRun>, EngineError> {
-        if let Some(run) = self.lock().as_ref().filter(|run| run.id == id) {
-            return Ok(run.clone());
+        if let Some(run) = self.runs.find(id) {
+            return Ok(run);
         }
         if self.store.contains(id) {
             Err(EngineError::Over(id.into()))
@@ -322,24 +292,35 @@ impl Engine {
         }
     }
 
-    /// The run that is on.
-    pub fn current(&self) -> Option<Arc<ActiveRun>> {
-        self.lock().clone().filter(|run| run.state() != RunState::Finished)
+    /// The runs that are on, in the order of their starts.
+    pub fn on(&self) -> Vec<Arc<ActiveRun>> {
+        self.runs.on()
     }
 
-    /// Halts: stops what is on at once, and lets nothing start. Gives the run that has to be waited for. The latch has yet
+    /// Halts: stops what is on at once, and lets nothing start. Gives the runs that have to be waited for. The latch has yet
     /// to be written, by [`Engine::persist_halt`]: the disk must not hold up a halt.
-    pub fn halt(&self, by: String, reason: String) -> Option<Arc<ActiveRun>> {
+    pub fn halt(&self, by: String, reason: String) -> Vec<Arc<ActiveRun>> {
         let message = format!("halted by {by}: {reason}");
         self.halt.latch(clock::unix_ns(), by, reason);
         if let Some(sink) = &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
             sink.set_command(Command::Pause);
         }
-        let run = self.current();
-        if let Some(run) = &run {
-            run.stop(Ending::new(Cause::Halted, message));
+        self.stop_all(&Ending::new(Cause::Halted, message))
+    }
+
+    /// Ends all runs for the reason given, once nothing can start any more. Gives those that have to be waited for.
+    pub fn stop_all(&self, ending: &Ending) -> Vec<Arc<ActiveRun>> {
+        let mut stopped = self.on();
+        stopped.iter().for_each(|run| run.stop(ending.clone()));
+        // One that was being added meanwhile.
+        self.runs.settle();
+        for run in self.on() {
+            if !stopped.iter().any(|known| Arc::ptr_eq(known, &run)) {
+                run.stop(ending.clone());
+                stopped.push(run);
+            }
         }
-        run
+        stopped
     }
 
     /// Makes a halt outlive the daemon.
@@ -360,13 +341,11 @@ impl Engine {
 
     /// All runs, newest first.
     pub fn summaries(&self) -> Vec<RunSummary> {
-        let current = self.current().map(|run| run.summary());
+        let on: Vec<RunSummary> = self.on().iter().rev().map(|run| run.summary()).collect();
         let mut summaries = self.store.summaries();
-        if let Some(current) = current {
-            // The store has it as it began.
-            summaries.retain(|summary| summary.run_id != current.run_id);
-            summaries.insert(0, current);
-        }
+        // The store has them as they began.
+        summaries.retain(|summary| !on.iter().any(|on| on.run_id == summary.run_id));
+        summaries.splice(0..0, on);
         summaries
     }
 
@@ -375,7 +354,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Unknown`], [`EngineError::Store`].
     pub fn get(&self, id: &str) -> Result<Run, EngineError> {
-        if let Some(run) = self.current().filter(|run| run.id == id) {
+        if let Some(run) = self.runs.find(id).filter(is_on) {
             return Ok(self.record(&run, Vec::new()));
         }
         self.store.read(id)?.ok_or_else(|| EngineError::Unknown(id.into()))
@@ -400,76 +379,8 @@ impl Engine {
 
     /// To be called at every tick with its frame.
     pub fn watch(&self, schema: &Arc<Schema>, frame: &Frame) {
-        if let Some(run) = self.current() {
+        for run in self.runs.all().iter() {
             run.watch(schema, frame);
         }
-    }
-
-    /// A bug in the supervisor ends its run, not the daemon.
-    fn supervise_to_the_end(&self, run: &Arc<ActiveRun>) {
-        // What a panic unwinds through kills its burners; what it leaves behind is settled here.
-        // At ordinary priority, unlike the tick: this thread reaps children, and there the kernel spins until a preempted reader
-        // of their /proc has gone on (release_task, shrink_dcache_parent). A real-time thread would keep it from that.
-        let busiest = Busiest::start(&self.roots);
-        realtime::wake_soon();
-        let burners = panic::catch_unwind(AssertUnwindSafe(|| {
-            let settings = Settings {
-                config: self.burners.clone(),
-                watch: self.watch.clone(),
-                found: &self.found,
-                undo: &self.undo,
-            };
-            Supervisor::new(run.clone(), self.board.clone(), settings, &self.roots).carry_out()
-        }));
-        let burners = burners.unwrap_or_else(|_| {
-            self.board.set(Vec::new());
-            run.stop(Ending::new(Cause::Unspecified, "a bug in the supervisor, see the agent's log"));
-            Vec::new()
-        });
-        self.undo.settle_rest();
-        run.wait_for_record();
-        let recorded = panic::catch_unwind(AssertUnwindSafe(|| {
-            *self.host.lock().unwrap_or_else(PoisonError::into_inner) = self.describe.host();
-            let left_out = run.with_telemetry(super::telemetry::Telemetry::left_out);
-            if left_out > 0 {
-                let message = format!(
-                    "{left_out} series of telemetry are too many for the result; the run's record has them"
-                );
-                run.tell(EventKind::Notice, message, []);
-            }
-            let mut record = self.record(run, burners);
-            record.processes = busiest.finish();
-            record.telemetry = run.with_telemetry(super::telemetry::Telemetry::summaries);
-            if let Some(summary) = &mut record.summary {
-                summary.set_state(RunState::Finished);
-                summary.set_verdict(run.ending().map_or(Verdict::Error, |ending| ending.verdict()));
-            }
-            // Before anybody is told that it is over: then the record is there to be read.
-            self.keep(record);
-        }));
-        if recorded.is_err() {
-            error!(run = run.id, "a bug: the run's record could not be made");
-        }
-        // Whatever happened: a run that never finishes would keep every other from starting.
-        run.finish();
-    }
-
-    fn record(&self, run: &ActiveRun, burners: Vec<ssts_proto::v1::BurnerResult>) -> Run {
-        Run {
-            summary: Some(run.summary()),
-            scenario: Some(run.admitted.scenario.clone()),
-            limits: Some((&run.admitted.bounds).into()),
-            host: Some(self.host.lock().unwrap_or_else(PoisonError::into_inner).clone()),
-            burners,
-            // Once it is over: summing up takes longer than a tick may wait.
-            telemetry: Vec::new(),
-            events: run.events_from(0),
-            probes: self.describe.probes(),
-            processes: Vec::new(),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<ActiveRun>>> {
-        self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,7 +10,10 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::store::{self, StoreError};
+use super::{
+    active::ActiveRun,
+    store::{self, StoreError},
+};
 use crate::burn::{disk::NamedFile, plan::Load};
 
 /// One file a name that may have to be removed.
@@ -42,11 +45,16 @@ impl UndoJournal {
         Ok(Self { folder, at_work })
     }
 
-    /// Once no burner lives: tries again what is still to be undone, of a device that was busy, say, or of a run whose
-    /// supervisor failed.
-    pub(super) fn settle_rest(&self) {
+    /// Once no burner of a run lives: tries again what is still to be undone, of a device that was busy, say, or of a run
+    /// whose supervisor failed. What the `others` that are on have noted is theirs.
+    pub(super) fn settle_rest(&self, others: impl FnOnce() -> Vec<Arc<ActiveRun>>) {
         match records(&self.folder) {
-            Ok(left) => carry_out_all(&left, &self.at_work),
+            Ok(mut left) => {
+                // After the look at the records: who has one of these is on, or its supervisor has settled it.
+                let others = others();
+                left.retain(|record| !others.iter().any(|run| self.is_of(record, run)));
+                carry_out_all(&left, &self.at_work);
+            }
             Err(error) => {
                 warn!(folder = %self.folder.display(), %error, "what is to be undone can't be read");
             }
@@ -69,6 +77,11 @@ impl UndoJournal {
         let Some(file) = named_file(load) else { return };
         let record = self.record(file);
         if ended_well { forget(&record) } else { carry_out(&record) }
+    }
+
+    fn is_of(&self, record: &Path, run: &ActiveRun) -> bool {
+        let mut plans = run.admitted.phases.iter().flat_map(|phase| &phase.plans);
+        plans.any(|plan| named_file(&plan.load).is_some_and(|file| self.record(file) == record))
     }
 
     fn record(&self, file: &NamedFile) -> PathBuf {

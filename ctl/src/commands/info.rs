@@ -2,7 +2,7 @@
 
 use ssts_proto::v1::{DescribeRequest, DescribeResponse, ListRunsRequest};
 
-use super::follow::current_run;
+use super::follow::current_runs;
 use crate::{
     connect::Agent,
     error::Failure,
@@ -24,7 +24,7 @@ pub(super) async fn info(agent: &mut Agent, output: &mut Output, format: Format)
 /// `status`.
 pub(super) async fn status(agent: &mut Agent, output: &mut Output, format: Format) -> Result<(), Failure> {
     let DescribeResponse { host, halt, .. } = describe(agent).await?;
-    let run = current_run(&mut agent.client).await?;
+    let runs = current_runs(&mut agent.client).await?;
     let host = host.unwrap_or_default();
     if format == Format::Json {
         return output.json(&StatusOut {
@@ -33,14 +33,16 @@ pub(super) async fn status(agent: &mut Agent, output: &mut Output, format: Forma
             agent_version: host.agent_version,
             halted: halt.is_some(),
             halt: halt.as_ref().map(HaltOut::from),
-            run: run.as_ref().map(Into::into),
+            run: runs.first().map(Into::into),
+            runs: runs.iter().map(Into::into).collect(),
         });
     }
     let mut document = Document::default();
-    let (state, tone) = match (&halt, &run) {
+    let (state, tone) = match (&halt, &runs[..]) {
         (Some(_), _) => ("halted".to_owned(), Tone::Bad),
-        (None, Some(run)) => (json::state_name(run.state()), Tone::Good),
-        (None, None) => ("idle".to_owned(), Tone::Plain),
+        (None, [run]) => (json::state_name(run.state()), Tone::Good),
+        (None, [_, ..]) => (format!("{} runs", runs.len()), Tone::Good),
+        (None, []) => ("idle".to_owned(), Tone::Plain),
     };
     document.title(&format!("{} {state}", host.hostname), tone);
     document.fact("agent", format!("sstsd {} on {}", host.agent_version, agent.host));
@@ -49,9 +51,13 @@ pub(super) async fn status(agent: &mut Agent, output: &mut Output, format: Forma
         document.fact("reason", &halt.reason);
         document.fact("mend", "when it is safe, lift it with `sstsctl halt --clear`");
     }
-    if let Some(run) = &run {
+    let is_one = runs.len() == 1;
+    for run in &runs {
         document.fact("run", &run.run_id);
         document.fact("scenario", &run.scenario);
+        if !is_one {
+            document.fact("state", json::state_name(run.state()));
+        }
         document.fact("since", text::duration(run.duration_ns / 1_000_000));
         document.fact("phase", run.phase_index.map(|index| (index + 1).to_string()).unwrap_or_default());
     }

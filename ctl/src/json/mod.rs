@@ -5,6 +5,7 @@
 
 mod host;
 mod mismatch;
+mod policy;
 mod process;
 mod run;
 mod wrong_word;
@@ -126,9 +127,11 @@ pub(crate) struct StatusOut {
     pub(crate) halted: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) halt: Option<HaltOut>,
-    /// The current run.
+    /// The run that is on; of several, the latest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) run: Option<RunOut>,
+    /// All that are on, the latest first.
+    pub(crate) runs: Vec<RunOut>,
 }
 
 /// Why an agent is halted.
