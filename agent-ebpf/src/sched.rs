@@ -13,13 +13,17 @@ use core::ptr;
 use aya_ebpf::{
     EbpfContext,
     bindings::BPF_F_MMAPABLE,
+    helpers,
     macros::{btf_tracepoint, map, raw_tracepoint, tracepoint},
     maps::Array,
     programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
 };
 use ssts_agent_ebpf::{
     kernel::{Task, add, constant, count, cpu, current, is_burner, member, name, now, read},
-    shared::{BURNER_WORDS, Core, Counts, Name, PREEMPTER_PROBES, PREEMPTER_SLOTS, Preempter, Preempters},
+    shared::{
+        BURNER_WORDS, Core, Counts, MOST_WATCHED, Name, PREEMPTER_PROBES, PREEMPTER_SLOTS, Preempter,
+        Preempters, Waited, Watched,
+    },
 };
 
 /// Since when each task waits, by the low bits of its pid: the other bits of the pid, so that a task never takes
@@ -46,6 +50,18 @@ static BURNERS: Array<u64> = Array::with_max_entries(BURNER_WORDS, BPF_F_MMAPABL
 /// How often the canary's waits were counted.
 #[map]
 static CANARY: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Cgroups whose tasks' waits are counted apart too.
+#[map]
+static WATCHED: Array<Watched> = Array::with_max_entries(MOST_WATCHED, BPF_F_MMAPABLE);
+
+/// [`MOST_WATCHED`] histograms a CPU; one element where none is watched.
+#[map]
+static WATCHED_WAITS: Array<Counts> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// One a CPU.
+#[map]
+static WAITED: Array<Waited> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 const SLOT_BITS: u32 = 16;
 /// Linux caps pids at 2^22 (PID_MAX_LIMIT in include/linux/threads.h): 6 bits stay above the slot's.
@@ -81,6 +97,9 @@ static SWITCH_NEXT_COMM: u32 = 0;
 /// The bit of the recorded state that says `preempted`.
 #[unsafe(no_mangle)]
 static SWITCH_PREEMPTED: u32 = 0;
+/// How many cgroups are watched.
+#[unsafe(no_mangle)]
+static WATCHED_COUNT: u32 = 0;
 /// The task whose waits are counted apart at the start, to see whether the probe tells the truth.
 #[unsafe(no_mangle)]
 static CANARY_PID: u32 = 0;
@@ -210,6 +229,10 @@ fn woken(pid: u32) {
 #[inline(always)]
 fn switched(previous: Task, runnable: bool, next: Task, name: impl FnOnce() -> Option<Name>) {
     let now = now();
+    let watches = constant(&WATCHED_COUNT) != 0;
+    if watches {
+        attribute();
+    }
     account(now, previous, runnable, next, name);
     let (previous, next) = (previous.pid, next.pid);
     if let Some(slot) = slot(previous) {
@@ -226,8 +249,52 @@ fn switched(previous: Task, runnable: bool, next: Task, name: impl FnOnce() -> O
     // Clocks of two cores may differ by a little.
     let waited = if waited > TIME / 2 { 0 } else { waited };
     count(&RUNQUEUE, cpu(), waited);
+    if watches {
+        set_waited(waited + 1);
+    }
     if next == constant(&CANARY_PID) {
         seen_canary();
+    }
+}
+
+/// Counts what the task that leaves this core had waited for it, if its cgroup, or one above, is watched. Only now, for the
+/// kernel tells the cgroup of the task that runs without a look into its memory: Linux 5.15 tells it to tracepoints (commit
+/// 95b861a7935b).
+#[inline(always)]
+fn attribute() {
+    let waited = set_waited(0);
+    if waited == 0 {
+        return;
+    }
+    for slot in 0..MOST_WATCHED {
+        if slot >= constant(&WATCHED_COUNT) {
+            break;
+        }
+        let Some(watched) = WATCHED.get_ptr(slot) else { break };
+        // SAFETY: the element is there for as long as the map is; the daemon may write it at any moment. The helper has no
+        // preconditions.
+        let is_its = unsafe {
+            let (id, level) = (
+                ptr::read_volatile(&raw const (*watched).id),
+                ptr::read_volatile(&raw const (*watched).level),
+            );
+            id != 0 && helpers::bpf_get_current_ancestor_cgroup_id(level as i32) == id
+        };
+        if is_its {
+            count(&WATCHED_WAITS, cpu() * MOST_WATCHED + slot, waited - 1);
+        }
+    }
+}
+
+/// Notes what the task that gets this core had waited; gives what was noted before.
+#[inline(always)]
+fn set_waited(ns: u64) -> u64 {
+    let Some(waited) = WAITED.get_ptr_mut(cpu()) else { return 0 };
+    // SAFETY: the element is there for as long as the map is, and no other CPU writes it.
+    unsafe {
+        let before = ptr::read_volatile(&raw const (*waited).ns);
+        ptr::write_volatile(&raw mut (*waited).ns, ns);
+        before
     }
 }
 

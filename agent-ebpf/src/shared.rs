@@ -80,6 +80,29 @@ pub struct Preempters {
 
 const _: () = assert!(size_of::<Preempters>() == 1_088);
 
+/// A cgroup of version 2 whose tasks' waits are counted apart, set by the daemon.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Watched {
+    /// The kernel's number of it; 0 for none.
+    pub id: u64,
+    /// How far below the root it is.
+    pub level: u64,
+}
+
+/// How many can be watched.
+pub const MOST_WATCHED: u32 = 8;
+
+/// How long the task that runs on one CPU had waited for it, written by that CPU.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub struct Waited {
+    /// One more than the time; 0 when that is not known, or was counted.
+    pub ns: u64,
+}
+
+const _: () = assert!(size_of::<Waited>() == 64);
+
 /// Thread groups of burners have a bit each: 2^22 of them, as Linux caps pids (PID_MAX_LIMIT in include/linux/threads.h).
 pub const BURNER_WORDS: u32 = 1 << 16;
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use ssts_agent::{
     exposition,
     host::{self, HostRoots},
+    locked,
     observe::probes,
     rpc::Allowed,
 };
@@ -46,7 +47,7 @@ pub(crate) fn check(args: &Check) -> Result<ExitCode, Failure> {
     let roots = HostRoots::from(config.roots.clone());
     let state_dir = config.state_dir.clone().unwrap_or_default();
     let probes = probes::load(&roots, &serve::probe_settings(&config));
-    let mut capabilities = host::check(&roots, &state_dir, &probes.statuses.snapshot());
+    let mut capabilities = host::check(&roots, &state_dir, &probes.statuses.snapshot(), &locked::lock());
     capabilities.extend(exposition::check(&config.metrics));
     let allowed = Allowed::by(&config);
     let policy = allowed.lines();

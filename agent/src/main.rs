@@ -19,6 +19,7 @@ use ssts_agent::{
     rpc::ListenError,
     run::EngineError,
     sink::{self, KeeperError},
+    systemd::InheritError,
 };
 
 use cli::{Cli, Command, Common};
@@ -30,6 +31,8 @@ enum Failure {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    Inherit(#[from] InheritError),
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]
@@ -53,6 +56,7 @@ impl Failure {
             | Self::Exposition(ExpositionError::Misconfigured(_))
             | Self::Listen(ListenError::NotUnix(_) | ListenError::Relative(_)) => ExitCode::from(2),
             Self::Listen(_)
+            | Self::Inherit(_)
             | Self::Engine(_)
             | Self::Sink(_)
             | Self::Exposition(_)

@@ -16,21 +16,27 @@ use ssts_agent::{
     exposition::{Exposed, Exposition, Tally},
     heap,
     host::{self, HostRoots},
+    locked::{self, LockedMemory},
+    log::LogLines,
     observe::{
         burners::Burners,
+        file_systems,
         kernel_log::KernelLog,
         own::{Own, TickCost},
         probes::{self, Budget, ProbeSettings, Probes},
-        procfs,
+        procfs, protected,
         ring::FrameRing,
         source::Source,
         sysfs,
+        wall_clock::WallClock,
     },
+    privileges::{self, Duty},
     realtime,
     record::{FLIGHT, Flight, Recorder, Shelf},
     rpc::{self, Accepted, Address, AgentService, Allowed, Inventory, Listener, Rights},
-    run::{Ending, Engine, KernelMessages},
+    run::{AGENT_STOPPED, Engine, KernelMessages},
     sink::Keeper,
+    systemd::{self, Inherited, Notify, Watchdog},
     tick::{Tick, TickThread},
 };
 use ssts_proto::{FILE_DESCRIPTOR_SET, v1, v1::agent_server::AgentServer};
@@ -66,16 +72,25 @@ pub(crate) fn serve(args: Serve) -> Result<ExitCode, Failure> {
         config.metrics.listen.clear();
         config.metrics.otlp.endpoint = None;
     }
-    let addresses = addresses(&config)?;
-    log(&config.log)?;
+    let lines = log(&config.log)?;
+    privileges::remember();
+    // While there is no other thread: what says so leaves the environment.
+    let told = Told::by_the_environment()?;
+    let addresses = addresses(&config, told.sockets.is_empty())?;
+    let mounts = !config.limits.mountable_devices.is_empty();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("rpc")
-        .on_thread_start(realtime::wake_soon)
+        .on_thread_start(move || {
+            realtime::wake_soon();
+            settle(Duty::Answer, mounts);
+        })
         .enable_all()
         .build()
         .map_err(|source| Failure::Io { what: "the runtime could not be started", source })?;
-    runtime.block_on(daemon(config, &addresses))?;
+    let ended = runtime.block_on(daemon(config, &addresses, told));
+    lines.flush();
+    ended?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -89,13 +104,35 @@ pub(crate) fn probe_settings(config: &Config) -> ProbeSettings {
     ProbeSettings { enabled: observe.probes, hooks: observe.hooks, budget, ..ProbeSettings::default() }
 }
 
-async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
+fn protected_units(config: &Config) -> Vec<String> {
+    config.protect.iter().map(|one| one.unit.clone()).collect()
+}
+
+/// All that it has from now on stays in RAM, where that can be had.
+fn lock_memory() -> LockedMemory {
+    let locked = locked::lock();
+    if let LockedMemory::Nothing { reason } = &locked {
+        warn!(
+            reason,
+            "memory is not locked: where the host runs short of it, a guard's reaction may wait for a disk"
+        );
+    }
+    locked
+}
+
+async fn daemon(config: Config, addresses: &[Address], told: Told) -> Result<(), Failure> {
+    let Told { sockets, notify } = told;
     let roots = HostRoots::from(config.roots.clone());
+    host::make_room(&roots);
     host::sweep(&roots);
     let state_dir = config.state_dir.clone().unwrap_or_default();
-    let Probes { sources: probe_sources, statuses, watch } = probes::load(&roots, &probe_settings(&config));
+    let Probes { sources: probe_sources, statuses, watch } =
+        probes::load_watching(&roots, &probe_settings(&config), &protected_units(&config));
+    // In this order: what is locked can't be given back.
     heap::give_back();
-    let inventory = Inventory { roots: roots.clone(), probes: statuses, state_dir: state_dir.clone() };
+    let locked = lock_memory();
+    let inventory =
+        Inventory { roots: roots.clone(), probes: statuses.clone(), state_dir: state_dir.clone(), locked };
     let describe = Box::new(inventory.clone());
     let ring = Arc::new(FrameRing::default());
     let shelf = Arc::new(Shelf::new(state_dir.join("runs"), config.record.max_total_bytes));
@@ -113,6 +150,7 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
         describe,
         &state_dir,
     )?
+    .with_guards(&guards(&config), &state_dir)
     .with_burner_watch(watch)
     .with_http(config.http.clone())
     .with_policy(config.policy.clone())
@@ -120,10 +158,11 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
     .with_herald(Box::new(tally.clone()));
     let engine = Arc::new(engine);
     // Only now: whoever finds the socket finds an agent that has its state folder to itself.
-    let listeners = addresses.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
+    let listeners = Listener::all(addresses, sockets)?;
     let plan = config.sink_plan(&host::cpuset::allowed_cores().unwrap_or_default());
     let sink = plan.map(|plan| Keeper::start(plan, config.burners.deadline, engine.clone())).transpose()?;
-    let tick = start_tick(&config, &roots, engine.clone(), ring.clone(), probe_sources)?;
+    let watchdog = Watchdog::from_environment(&notify);
+    let tick = start_tick(&config, &roots, engine.clone(), ring.clone(), probe_sources, watchdog)?;
     let exposed = Exposed {
         ring: ring.clone(),
         engine: engine.clone(),
@@ -134,7 +173,7 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
     let exposition = Exposition::start(&config.metrics, exposed)?;
     let service = AgentService {
         engine: engine.clone(),
-        ring,
+        ring: ring.clone(),
         flight,
         shelf,
         recording,
@@ -149,9 +188,14 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
         .map(|listener| tokio::spawn(answer(service.clone(), rights.clone(), listener, stopped.clone())))
         .collect();
     let mut signals = Signals::listen()?;
+    let narration = tokio::spawn(systemd::narrate(notify.clone(), ring, engine.clone(), statuses));
+    settle(Duty::Wait, false);
     signals.next().await;
+    narration.abort();
+    notify.stopping();
     engine.close();
-    let stopped_runs = engine.stop_all(&Ending::new(v1::Cause::AgentStopped, "sstsd was told to stop"));
+    let stopped_runs = engine.stop_all(v1::Cause::AgentStopped, AGENT_STOPPED);
+    let stopped_runs = engine.with_latecomers(stopped_runs);
     if !stopped_runs.is_empty() {
         tokio::select! {
             () = rpc::wait_until_all_finished(&stopped_runs) => {}
@@ -174,22 +218,31 @@ async fn daemon(config: Config, addresses: &[Address]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Those of the configuration, which was checked when it was read.
+fn guards(config: &Config) -> Vec<v1::Guard> {
+    config.guards.iter().filter_map(|guard| guard.message().ok()).collect()
+}
+
 fn start_tick(
     config: &Config,
     roots: &HostRoots,
     engine: Arc<Engine>,
     ring: Arc<FrameRing>,
     probe_sources: Vec<Box<dyn Source>>,
+    watchdog: Option<Watchdog>,
 ) -> Result<TickThread, Failure> {
     let cost = Arc::new(TickCost::default());
     let no_tick = |source| Failure::Io { what: "the tick could not be started", source };
     let mut sources = procfs::sources(roots, &config.observe.cgroups);
     sources.extend(sysfs::sources(roots, config.tick(), config.limits.stale_after).map_err(no_tick)?);
+    sources.push(file_systems::source(engine.watched_folders()).map_err(no_tick)?);
+    sources.push(Box::new(WallClock::default()));
     sources.push(Box::new(KernelLog::start(roots, Box::new(KernelMessages::new(engine.clone())))));
+    sources.extend(protected::sources(roots, &config.protect).map_err(no_tick)?);
     sources.extend(probe_sources);
     sources.push(Box::new(Burners::new(engine.board())));
     sources.push(Box::new(Own::new(cost.clone())));
-    Tick { period: config.tick(), sources, engine, ring, cost }.start().map_err(no_tick)
+    Tick { period: config.tick(), sources, engine, ring, cost, watchdog }.start().map_err(no_tick)
 }
 
 /// Answers on one socket until told to stop.
@@ -220,6 +273,25 @@ async fn answer(
     server.serve_with_incoming_shutdown(accepted, told_to_stop).await
 }
 
+/// What the service manager tells by the environment.
+struct Told {
+    sockets: Inherited,
+    notify: Notify,
+}
+
+impl Told {
+    fn by_the_environment() -> Result<Self, Failure> {
+        Ok(Self { sockets: Inherited::from_environment()?, notify: Notify::from_environment() })
+    }
+}
+
+/// Gives up capabilities; a daemon that keeps more than it needs is better than none.
+fn settle(duty: Duty, mounts: bool) {
+    if let Err(error) = privileges::settle(duty, mounts) {
+        warn!(%error, "a thread keeps capabilities that it doesn't need");
+    }
+}
+
 /// What ends the daemon.
 struct Signals {
     terminate: Signal,
@@ -242,21 +314,25 @@ impl Signals {
     }
 }
 
-fn addresses(config: &Config) -> Result<Vec<Address>, Failure> {
-    if config.listen.is_empty() {
+/// Where to listen, as it is configured, and by default where nothing is and the service manager hands nothing over.
+fn addresses(config: &Config, by_default: bool) -> Result<Vec<Address>, Failure> {
+    if config.listen.is_empty() && by_default {
         return Ok(vec![Address::default_of_user()]);
     }
     Ok(config.listen.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
 }
 
-fn log(config: &LogConfig) -> Result<(), Failure> {
+fn log(config: &LogConfig) -> Result<LogLines, Failure> {
     let filter = EnvFilter::try_new(&config.filter).map_err(|error| Failure::Log(error.to_string()))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let lines = LogLines::start(io::stderr())
+        .map_err(|source| Failure::Io { what: "the log could not be started", source })?;
+    let writer = lines.clone();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || writer.clone());
     match config.format {
         LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).init(),
         LogFormat::Json => builder.json().init(),
     }
-    Ok(())
+    Ok(lines)
 }
 
 /// Ends with the process that started this one for a single command.
@@ -276,6 +352,9 @@ mod tests {
     #[test]
     fn a_bad_address_is_told_before_anything_opens() {
         let config = Config { listen: vec!["0.0.0.0:1".into()], ..Config::default() };
-        assert!(addresses(&config).is_err());
+        assert!(addresses(&config, true).is_err());
+        assert!(addresses(&config, false).is_err());
+        assert_eq!(addresses(&Config::default(), true).unwrap(), [Address::default_of_user()]);
+        assert_eq!(addresses(&Config::default(), false).unwrap(), []);
     }
 }

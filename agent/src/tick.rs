@@ -20,10 +20,12 @@ use nix::{
 use tracing::{error, warn};
 
 use crate::{
-    clock,
+    clock, locked,
     observe::{frame::Frame, own::TickCost, ring::FrameRing, schema::Schema, source::Source},
+    privileges,
     realtime::{self, Duty},
     run::Engine,
+    systemd::Watchdog,
 };
 
 /// What the tick thread works on.
@@ -39,6 +41,8 @@ pub struct Tick {
     pub ring: Arc<FrameRing>,
     /// What it costs.
     pub cost: Arc<TickCost>,
+    /// Whom it tells that it lives.
+    pub watchdog: Option<Watchdog>,
 }
 
 /// The running thread. It ends when this is dropped.
@@ -68,9 +72,13 @@ impl Tick {
     }
 
     fn run(mut self, stop: &AtomicBool) {
+        locked::touch_stack();
         // Under full load an ordinary thread may wait for many ticks, and burners would end at their deadlines.
         if let Err(error) = realtime::enter(Duty::Guard) {
             warn!(%error, "the tick has no real-time priority: under full load it may be late");
+        }
+        if let Err(error) = privileges::settle(privileges::Duty::Tick, false) {
+            warn!(%error, "the tick keeps capabilities that it doesn't need");
         }
         let mut schema = Arc::new(self.describe(1));
         let mut frame = Frame::default();
@@ -85,6 +93,9 @@ impl Tick {
             self.sample(&schema, sequence, &mut frame);
             self.engine.watch(&schema, &frame);
             self.ring.publish(&schema, &frame);
+            if let Some(watchdog) = &mut self.watchdog {
+                watchdog.tick(began);
+            }
             sequence += 1;
             let ended = clock::monotonic();
             self.cost.note(ended.saturating_sub(began));

@@ -45,15 +45,23 @@ pub(crate) struct PrivateAgent {
 impl PrivateAgent {
     /// Starts it. Returns before it listens.
     pub(crate) fn spawn(show_log: bool) -> Result<Self, Failure> {
+        Self::spawn_on(&state_dir()?, show_log, |_| {})
+    }
+
+    /// Starts it on a state folder, with changes to its command.
+    pub(crate) fn spawn_on(
+        state_dir: &Path,
+        show_log: bool,
+        change: impl FnOnce(&mut Command),
+    ) -> Result<Self, Failure> {
         let program = find_program().ok_or_else(|| {
             Failure::agent(
                 "can't find sstsd, to start a private one",
                 "install it beside sstsctl or on PATH, or name a running one with --host unix:PATH",
             )
         })?;
-        let state_dir = state_dir()?;
-        make_private(&state_dir, true)
-            .map_err(|error| unusable(&state_dir, &error, "make it writable, or set XDG_STATE_HOME"))?;
+        make_private(state_dir, true)
+            .map_err(|error| unusable(state_dir, &error, "make it writable, or set XDG_STATE_HOME"))?;
         let folder = PrivateFolder::new()?;
         let log = if show_log {
             Stdio::inherit()
@@ -63,30 +71,49 @@ impl PrivateAgent {
                 .map_err(|error| unusable(&path, &error, "make room there, or set TMPDIR"))?
                 .into()
         };
-        let child = Command::new(&program)
+        let mut command = Command::new(&program);
+        command
             .arg("serve")
             .arg(format!("--listen=unix:{}", folder.socket().display()))
             .arg("--state-dir")
-            .arg(&state_dir)
+            .arg(state_dir)
             .args(["--log-format", "text", "--die-with-parent", &std::process::id().to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             // The terminal's Ctrl-C is for sstsctl, which then stops the run in order.
-            .process_group(0)
-            .spawn()
-            .map_err(|error| {
-                Failure::agent(
-                    format!("can't start {}: {error}", program.display()),
-                    "see that it can be executed",
-                )
-            })?;
+            .process_group(0);
+        change(&mut command);
+        let child = command.spawn().map_err(|error| {
+            Failure::agent(
+                format!("can't start {}: {error}", program.display()),
+                "see that it can be executed",
+            )
+        })?;
         Ok(Self { child, folder, started: Instant::now() })
     }
 
     /// Where it will listen.
     pub(crate) fn socket(&self) -> &Path {
         &self.folder.socket
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        // It can't be another process: the child is not reaped before `try_wait` says so.
+        let _ = kill(Pid::from_raw(self.pid()), signal);
+    }
+
+    /// Kills it and returns when it is gone.
+    pub(crate) fn end(&mut self) {
+        // Both fail only where it is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// Waits a little after a failed attempt to connect; fails when there is no more sense in trying.
@@ -108,10 +135,7 @@ impl PrivateAgent {
     /// Tells it to stop and returns when it is gone.
     pub(crate) async fn stop(mut self) {
         let asked = Instant::now();
-        if let Ok(pid) = i32::try_from(self.child.id()) {
-            // It can't be another process: the child is not reaped before `try_wait` says so.
-            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        }
+        self.signal(Signal::SIGTERM);
         while asked.elapsed() < STOP_TIME {
             if !matches!(self.child.try_wait(), Ok(None)) {
                 return;
@@ -144,23 +168,21 @@ impl PrivateAgent {
 
 impl Drop for PrivateAgent {
     fn drop(&mut self) {
-        // Both fail only where it is gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
     }
 }
 
 /// A folder that only this user can enter, removed with its content when dropped. A file in it is locked while its owner
 /// lives, so that the next one can remove what a killed one left.
 #[derive(Debug)]
-struct PrivateFolder {
-    path: PathBuf,
+pub(crate) struct PrivateFolder {
+    pub(crate) path: PathBuf,
     socket: PathBuf,
     _lock: fs::File,
 }
 
 impl PrivateFolder {
-    fn new() -> Result<Self, Failure> {
+    pub(crate) fn new() -> Result<Self, Failure> {
         // A socket's path can have 107 bytes: unix(7). Long folders are avoided.
         let mut candidates = vec![env::temp_dir(), PathBuf::from("/tmp")];
         if let Some(runtime) =

@@ -4,6 +4,7 @@ mod cli;
 mod commands;
 mod connect;
 mod display;
+mod drill;
 mod error;
 mod interrupts;
 mod json;

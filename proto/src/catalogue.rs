@@ -103,11 +103,20 @@ catalogue! {
     HOST_NETWORK_SEND_ERRORS = "host.network.send_errors", "1", Counter, ["interface"], "/proc/net/dev.";
     HOST_NETWORK_SEND_DROPS = "host.network.send_drops", "1", Counter, ["interface"], "/proc/net/dev.";
 
+    HOST_FILESYSTEM_AVAILABLE = "host.filesystem.available", "By", Gauge, ["folder"],
+        "Room for users in the file system of a folder that a run writes to, or of the agent's records: statvfs(2).";
+    HOST_FILESYSTEM_INODES_FREE = "host.filesystem.inodes_free", "1", Gauge, ["folder"],
+        "Files that can still be made there, where the file system has a number of them: statvfs(2).";
+    HOST_CLOCK_STEP = "host.clock.step", "s", Gauge, [],
+        "By how much the wall clock was set since the frame before: CLOCK_REALTIME against CLOCK_BOOTTIME.";
+
     HOST_PRESSURE_STALLED = "host.pressure.stalled", "s", Counter, ["resource", "share"],
         "Time that some or all (full) tasks waited for a resource: /proc/pressure.";
 
     HOST_TEMPERATURE = "host.temperature", "Cel", Gauge, ["sensor", "label", "package", "core"],
         "A thermal zone or hwmon sensor of /sys/class; package and core are empty where the driver does not say.";
+    HOST_CRITICAL_TEMPERATURE = "host.critical_temperature", "Cel", Gauge, ["sensor", "label", "package", "core"],
+        "Where a sensor says that the hardware takes harm: temp*_crit of hwmon, or a zone's critical trip point.";
     HOST_FAN_SPEED = "host.fan.speed", "r/min", Gauge, ["sensor", "label"], "fan*_input of /sys/class/hwmon.";
     HOST_SENSOR_POWER = "host.sensor.power", "W", Gauge, ["sensor", "label"],
         "power*_average, or power*_input where there is none, of /sys/class/hwmon.";
@@ -148,6 +157,8 @@ catalogue! {
         "What a NIC found wrong on its link: rx_crc_errors and others of /sys/class/net/*/statistics.";
     HOST_NETWORK_CARRIER_CHANGES = "host.network.carrier_changes", "1", Counter, ["interface"],
         "Times a NIC's link went up or down: carrier_changes of /sys/class/net.";
+    HOST_NETWORK_LINK_DOWNS = "host.network.link_downs", "1", Counter, ["interface", "kind"],
+        "Times an interface lost its link; kind is device, or virtual for one that the kernel makes up: carrier_down_count of /sys/class/net.";
     HOST_NVME_MEDIA_ERRORS = "host.nvme.media_errors", "1", Counter, ["device"],
         "Unrecovered data integrity errors of an NVMe drive: SMART log, bytes 160 to 175.";
     HOST_NVME_LOG_ENTRIES = "host.nvme.error_log_entries", "1", Counter, ["device"],
@@ -175,6 +186,34 @@ catalogue! {
     HOST_FILES_MAX = "host.files.max", "1", Gauge, [], "How many there may be: /proc/sys/fs/file-nr.";
     CGROUP_PRESSURE_STALLED = "cgroup.pressure.stalled", "s", Counter, ["run", "cgroup", "resource", "share"],
         "Time that some or all (full) tasks of a cgroup waited for a resource; the cgroup `run` is a run's own.";
+
+    PROTECTED_PRESENT = "protected.present", "1", Gauge, ["unit"], "1 while a protected unit has a cgroup, 0 while it has none.";
+    PROTECTED_PRESSURE_STALLED = "protected.pressure.stalled", "s", Counter, ["unit", "resource", "share"],
+        "Time that some or all (full) tasks of a protected unit waited for a resource: *.pressure of its cgroup.";
+    PROTECTED_CPU_TIME = "protected.cpu.time", "s", Counter, ["unit"],
+        "CPU time of a protected unit: usage_usec of its cgroup's cpu.stat.";
+    PROTECTED_MEMORY_SCANNED = "protected.memory.scanned", "1", Counter, ["unit"],
+        "Pages of a protected unit that were looked at to be reclaimed: pgscan of its cgroup's memory.stat.";
+    PROTECTED_MEMORY_RECLAIMED = "protected.memory.reclaimed", "1", Counter, ["unit"],
+        "Pages that were taken from a protected unit: pgsteal of its cgroup's memory.stat.";
+    PROTECTED_MEMORY_REFAULTS_ANONYMOUS = "protected.memory.refaults_anonymous", "1", Counter, ["unit"],
+        "Anonymous pages that a protected unit wanted back soon after: workingset_refault_anon of memory.stat.";
+    PROTECTED_MEMORY_REFAULTS_FILE = "protected.memory.refaults_file", "1", Counter, ["unit"],
+        "Pages of files that a protected unit wanted back soon after: workingset_refault_file of memory.stat.";
+    PROTECTED_MEMORY_THROTTLES = "protected.memory.throttles", "1", Counter, ["unit"],
+        "Times a protected unit was held up over its memory.high: high of its cgroup's memory.events.";
+    PROTECTED_MEMORY_OOM_KILLS = "protected.memory.oom_kills", "1", Counter, ["unit"],
+        "Processes of a protected unit that were killed for want of memory: oom_kill of memory.events.";
+    PROTECTED_RUNQUEUE_LATENCY = "protected.runqueue.latency", "ns", Histogram, ["unit"],
+        "How long tasks of a protected unit that could run waited for a core, counted when they leave it: sched probe.";
+    PROTECTED_HEALTH_LATENCY = "protected.health.latency", "s", Gauge, ["unit"],
+        "From the connection to the end of the answer of a protected unit's health URL.";
+    PROTECTED_HEALTH_STATUS = "protected.health.status", "1", Gauge, ["unit"],
+        "The HTTP status that a protected unit's health URL answers with.";
+    PROTECTED_HEALTH_UP = "protected.health.up", "1", Gauge, ["unit"],
+        "1 when a protected unit's health URL answered in time with 2xx, 0 when it did not.";
+    PROTECTED_QUERY_VALUE = "protected.query.value", "1", Gauge, ["unit"],
+        "What Prometheus says to the query of a protected unit.";
 
     KERNEL_LOG_MESSAGES = "kernel_log.messages", "1", Counter, ["level"],
         "What the kernel logged since the agent began, by level (emerg to warning): /dev/kmsg.";

@@ -4,8 +4,10 @@
 //! The `.proto` files under `proto/ssts/v1` are the documentation of each message and field.
 
 pub mod catalogue;
+pub mod guards;
 pub mod http_url;
 pub mod names;
+pub mod nearest;
 pub mod record;
 pub mod refusal;
 pub mod validate;

@@ -37,6 +37,8 @@ mod probes;
 mod record;
 #[path = "peers/round_trip.rs"]
 mod round_trip;
+#[path = "peers/safety.rs"]
+mod safety;
 #[path = "peers/table.rs"]
 mod table;
 #[path = "peers/times.rs"]
@@ -55,7 +57,7 @@ const BURNS: Duration = Duration::from_millis(1);
 /// Measures one subject.
 type Rows = fn(&Ground, &mut Table);
 /// All subjects, by the names that `make bench BENCH=...` takes.
-const SUBJECTS: [(&str, Rows); 11] = [
+const SUBJECTS: [(&str, Rows); 12] = [
     ("load", load::rows),
     ("times", times::rows),
     ("idle", idle::rows),
@@ -67,6 +69,7 @@ const SUBJECTS: [(&str, Rows); 11] = [
     ("record", record::rows),
     ("probes", probes::rows),
     ("metrics", metrics::rows),
+    ("safety", safety::rows),
 ];
 
 fn main() {

@@ -21,6 +21,9 @@ use crate::{
 /// A debug build on a busy machine, with probes to load and to try.
 const START_TIME: Duration = Duration::from_secs(30);
 
+/// Shipped guards that a neighbour can trip, and that would end a story's run.
+const NEIGHBOURS: &str = "memory_pressure,swapping,oom_kill,kernel_stalls,kernel_trouble";
+
 /// `sstsd serve` on a ground. Killed, with its burners, when dropped; a failing story shows its log.
 #[derive(Debug)]
 pub struct Daemon {
@@ -96,6 +99,8 @@ impl Daemon {
             .env("TMPDIR", ground.path("tmp"))
             // There is one such port, and many stories.
             .env("SSTSD_METRICS__LISTEN", "")
+            // These look at what other stories, and other users of the machine, do to it.
+            .env("SSTSD_LIMITS__GUARDS_OFF", NEIGHBOURS)
             .stdin(Stdio::null());
         command
     }

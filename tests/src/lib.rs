@@ -6,6 +6,7 @@
     reason = "a story fails by panicking, and tells why it was left out"
 )]
 
+mod booted;
 mod ctl;
 mod daemon;
 mod fixture;
@@ -26,6 +27,7 @@ mod service;
 mod terminal;
 mod two_hosts;
 
+pub use booted::{Booted, Said, make, signal};
 pub use ctl::{Ctl, Outcome, Running};
 pub use daemon::Daemon;
 pub use fixture::Sysfs;

@@ -185,7 +185,7 @@ fn a_run_ends_with_its_lease_when_the_line_is_cut() {
 fn of_two_runs_only_the_abandoned_one_ends() {
     let ground = Ground::new();
     let daemon = Daemon::start(&ground);
-    let kept = Ctl::new(&ground).words("burn cpu --cores 0 --load 5 --duration 14s").spawn();
+    let kept = Ctl::new(&ground).words("burn cpu --cores 0 --load 5 --tolerance 100 --duration 14s").spawn();
     daemon.burning(1);
     let abandoned = Ctl::new(&ground).words("burn cpu --cores 1 --load 5 --duration 1m").spawn();
     daemon.burning(2);

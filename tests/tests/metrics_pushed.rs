@@ -20,7 +20,7 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message as _;
 use ssts_tests::{
-    Ctl, Daemon, Ground, outside,
+    Ctl, Daemon, Ground,
     page::{self, Page, TEXT},
 };
 

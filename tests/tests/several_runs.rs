@@ -48,8 +48,8 @@ fn two_runs_have_a_core_each_and_their_own_results() {
     let ground = Ground::new();
     let daemon = Daemon::start(&ground);
     // The second one takes what the first one left, without being told.
-    let first = detached(&ground, "burn cpu --cores 0 --load 20 --duration 4s");
-    let second = detached(&ground, "burn cpu --load 30 --duration 3s");
+    let first = detached(&ground, "burn cpu --cores 0 --load 20 --tolerance 100 --duration 4s");
+    let second = detached(&ground, "burn cpu --load 30 --tolerance 100 --duration 3s");
     daemon.burning(2);
     assert_eq!(daemon.cgroups().len(), 2, "each has a cgroup of its own");
     assert_eq!(on(&ground), [second.clone(), first.clone()], "the latest first");
@@ -151,7 +151,9 @@ fn a_core_is_one_runs_unless_both_share() {
     if fs::read_to_string("/proc/cpuinfo").unwrap_or_default().matches("processor\t").count() == 2 {
         outcome.assert_status(2).assert_tells(&["every core", &alone, &shared]);
     }
-    let result = Ctl::new(&ground).words("burn cpu --cores 1 --share-cores --load 5 --duration 1s").json();
+    let result = Ctl::new(&ground)
+        .words("burn cpu --cores 1 --share-cores --load 5 --tolerance 100 --duration 1s")
+        .json();
     assert_eq!(result["hosts"][0]["burners"][0]["cores"], serde_json::json!([1]), "{result:#}");
     assert_eq!(result["verdict"], "pass", "{result:#}");
 }

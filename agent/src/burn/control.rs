@@ -72,6 +72,8 @@ pub(super) struct Header {
     end_ns: AtomicU64,
     /// Burning begins here, at the earliest.
     start_ns: AtomicU64,
+    /// What guards took of the load that was asked for, in parts of a million.
+    withheld_ppm: AtomicU32,
 }
 
 /// What one worker tells. Written by that worker alone.
@@ -100,6 +102,8 @@ pub struct Slot {
     pub others_ns: AtomicU64,
     /// What others used beyond the target, too long ago to be made up for. Only of workers that hold the core's load.
     pub excused_ns: AtomicU64,
+    /// What guards took of the load: of a worker that is paced, CPU time that was asked for; of any other, time that it rested.
+    pub withheld_ns: AtomicU64,
     /// Time that it could run and waited for its core: the second number of its `schedstat`.
     pub waited_ns: AtomicU64,
     /// Windows of 100 ms: how many, the sum of what was achieved less what was asked (two's complement), and of the
@@ -274,6 +278,17 @@ impl ControlBlock {
     /// Sets when burning begins. To be called before the command to burn.
     pub fn set_start(&self, start: Duration) {
         self.header().start_ns.store(clock::ns(start), Ordering::Relaxed);
+    }
+
+    /// Has workers burn so much of their load, in parts of a million.
+    pub fn derate(&self, load_ppm: u32) {
+        self.header().withheld_ppm.store(1_000_000 - load_ppm.min(1_000_000), Ordering::Relaxed);
+    }
+
+    /// What guards took of the load, in parts of a million.
+    #[inline]
+    pub fn withheld_ppm(&self) -> u32 {
+        self.header().withheld_ppm.load(Ordering::Relaxed).min(1_000_000)
     }
 
     /// Sets when burning ends by itself.

@@ -47,6 +47,10 @@ pub(super) struct Pacer {
     waited: Waited,
     /// What one unit of work takes: a moving mean.
     unit: Duration,
+    /// The part of the load that guards left, in the current period.
+    left: f64,
+    /// What they took, to its end.
+    withheld: Duration,
 }
 
 /// The integral of the target.
@@ -104,6 +108,8 @@ impl Pacer {
             window: Window::default(),
             waited: Waited::begin(),
             unit: Duration::ZERO,
+            left: 1.0,
+            withheld: Duration::ZERO,
         };
         pacer.begin_period(PERIOD - apart, reins);
         pacer
@@ -119,8 +125,9 @@ impl Pacer {
         }
         let owed = self.asked.owed(used);
         // Rounded to the nearest whole unit: half a unit too much and half a unit too little cancel out.
-        if self.takes_all || owed > self.unit / 2 {
-            let wanted = if self.takes_all { STRETCH } else { owed };
+        let takes_all = self.takes_all && self.left >= 1.0;
+        if takes_all || owed > self.unit / 2 {
+            let wanted = if takes_all { STRETCH } else { owed };
             let stretch = wanted.min(STRETCH).min(self.asked.end.saturating_sub(elapsed).max(self.unit));
             let units = if self.unit.is_zero() { 1 } else { whole_units(stretch, self.unit) };
             work(units);
@@ -130,7 +137,7 @@ impl Pacer {
         } else {
             reins.sleep_until((self.origin + self.asked.end).min(reins.end()));
         }
-        let flow = reins.check();
+        let flow = reins.obey();
         match flow {
             Flow::Resumed(paused) => self.forget(paused),
             Flow::Stop => self.finish(reins),
@@ -154,12 +161,20 @@ impl Pacer {
     }
 
     fn begin_period(&mut self, length: Duration, reins: &Reins) {
-        let load = self.curve.mean(self.asked.end, length) * reins.part();
+        let whole = self.curve.mean(self.asked.end, length) * reins.part();
+        let load = whole * self.left;
+        self.withheld += length.mul_f64((whole - load).max(0.0));
         reins.slot().target_ppm.store((load * 1e6) as u32, Ordering::Relaxed);
         self.asked.begin_period(length, load);
     }
 
     fn end_period(&mut self, elapsed: Duration, used: Used, reins: &Reins) {
+        let left = reins.left_to_burn();
+        if left < self.left {
+            // Less load is wanted now: what was missed before is not made good.
+            self.asked.forgiven += self.asked.owed(used);
+        }
+        self.left = left;
         while self.asked.end <= elapsed {
             self.begin_period(PERIOD, reins);
         }
@@ -206,6 +221,7 @@ impl Pacer {
         slot.burning_ns.store(clock::ns(elapsed), Ordering::Relaxed);
         slot.asked_ns.store(clock::ns(self.asked.until(elapsed)), Ordering::Relaxed);
         slot.excused_ns.store(clock::ns(self.asked.excused), Ordering::Relaxed);
+        slot.withheld_ns.store(clock::ns(self.withheld), Ordering::Relaxed);
     }
 }
 

@@ -13,7 +13,10 @@ use std::{
 };
 
 use nix::{
-    sys::{prctl, signal::Signal},
+    sys::{
+        prctl,
+        signal::{SigSet, Signal},
+    },
     unistd::{Pid, getppid, gettid},
 };
 use serde::{Deserialize, Serialize};
@@ -25,10 +28,10 @@ use super::{
     crew::crew,
     inherit,
     memory::{self, WrongWord},
-    plan::Plan,
+    plan::{Load, Plan},
     worker::{Flow, Prepared, Reins, Worker},
 };
-use crate::{clock, realtime};
+use crate::{clock, privileges, realtime};
 
 /// One line from the burner process to the daemon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,6 +79,7 @@ pub fn main(daemon: i32) -> ExitCode {
 
 fn run(daemon: i32) -> Result<ExitCode, BurnError> {
     follow(daemon)?;
+    leave_stopping_to_the_daemon();
     be_the_first_to_go();
     // What its workers tell must not wait behind them.
     realtime::wake_soon();
@@ -83,6 +87,7 @@ fn run(daemon: i32) -> Result<ExitCode, BurnError> {
     let inherit::Inheritance { control, plan, core_busy } = inherit::take_over().map_err(instructions)?;
     let block = Arc::new(ControlBlock::open(control).map_err(instructions)?);
     let plan: Arc<Plan> = Arc::new(read_plan(plan.into()).map_err(instructions)?);
+    give_up_privileges(&plan).map_err(instructions)?;
     if plan.cores.len() != block.workers() {
         return Err(BurnError::Instructions("the plan and the control block differ in workers".into()));
     }
@@ -102,6 +107,23 @@ pub(crate) fn follow(daemon: i32) -> Result<(), BurnError> {
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| BurnError::Instructions(errno.to_string()))?;
     // It may have died before the call above.
     if getppid() == Pid::from_raw(daemon) { Ok(()) } else { Err(BurnError::Orphaned) }
+}
+
+/// A service manager that stops the unit tells all of its processes at once. A burner that ended by that would look like one that
+/// failed, should the daemon see its end before it sees its own signal. Threads inherit this; SIGKILL is untouched by it.
+fn leave_stopping_to_the_daemon() {
+    let mut told = SigSet::empty();
+    told.add(Signal::SIGTERM);
+    let _cannot_fail = told.thread_block();
+}
+
+/// What it does not burn with. Before there are workers: threads have capabilities of their own.
+fn give_up_privileges(plan: &Plan) -> io::Result<()> {
+    if let Load::Memory(_) = &plan.load {
+        memory::open_pagemap();
+    }
+    let mounts = matches!(&plan.load, Load::Disk(load) if load.remount().is_some());
+    privileges::settle_burner(mounts)
 }
 
 /// Should memory run out, the burner goes before anything else: proc_pid_oom_score_adj(5). Raising one's own is always

@@ -24,6 +24,9 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(20);
 /// How long before an instant a worker is awake to meet it: longer than a sleep is late on an idle core.
 const ALERT: Duration = Duration::from_micros(300);
 
+/// In which a worker that is not paced burns and rests, where its load is derated: short against what heats and cools.
+const REST_CYCLE: Duration = Duration::from_millis(100);
+
 /// A thread of a burner, pinned to one core.
 pub trait Worker: Send {
     /// Does what has to be done before the clock starts: files, buffers, reference answers. Long work asks
@@ -168,7 +171,7 @@ impl Reins {
             }
             hint::spin_loop();
         }
-        match self.check() {
+        match self.obey() {
             Flow::Resumed(paused) => {
                 // What lies before the instant was no pause of the load.
                 let missed = paused.min(clock::boottime().saturating_sub(start));
@@ -194,9 +197,43 @@ impl Reins {
         }
     }
 
-    /// What to do next. Sleeps here while the run is paused. Some 30 ns when there is nothing to obey.
+    /// What to do next, of a worker that nothing else paces: where guards have derated its load, it also rests here for that part
+    /// of the time.
     #[inline]
     pub fn check(&self) -> Flow {
+        match self.obey() {
+            Flow::Burn if self.block.withheld_ppm() > 0 => self.rest(),
+            flow => flow,
+        }
+    }
+
+    /// The part of its load that guards left.
+    #[inline]
+    pub(super) fn left_to_burn(&self) -> f64 {
+        1.0 - f64::from(self.block.withheld_ppm()) / 1e6
+    }
+
+    /// Sleeps through the last part of each [`REST_CYCLE`].
+    #[cold]
+    fn rest(&self) -> Flow {
+        let now = clock::boottime();
+        let into = Duration::from_nanos((now.as_nanos() % REST_CYCLE.as_nanos()) as u64);
+        if into < REST_CYCLE.mul_f64(self.left_to_burn()) {
+            return Flow::Burn;
+        }
+        self.sleep_until((now + REST_CYCLE - into).min(self.end()));
+        let rested = clock::boottime().saturating_sub(now);
+        super::control::add(&self.slot().withheld_ns, clock::ns(rested));
+        match self.obey() {
+            Flow::Burn => Flow::Resumed(rested),
+            Flow::Resumed(paused) => Flow::Resumed(rested + paused),
+            Flow::Stop => Flow::Stop,
+        }
+    }
+
+    /// What to do next. Sleeps here while the run is paused. Some 30 ns when there is nothing to obey.
+    #[inline]
+    pub(super) fn obey(&self) -> Flow {
         let now = clock::boottime();
         match self.block.command() {
             Command::Burn if self.beat(now) && now < self.block.end() => Flow::Burn,

@@ -2,11 +2,13 @@
 //! with its place, never ignored.
 
 mod environment;
+mod guards;
 mod hours;
 mod http;
 mod metrics;
 mod network;
 mod policy;
+mod protect;
 mod record;
 
 use std::{
@@ -18,11 +20,13 @@ use std::{
 use serde::{Deserialize, Deserializer, de};
 
 pub use self::{
+    guards::GuardConfig,
     hours::{Hours, Window},
     http::{AllowedMethod, AllowedUrl, HttpConfig},
     metrics::{MetricsConfig, OtlpConfig},
     network::{NetworkConfig, SinkConfig},
     policy::{NameOrId, PolicyConfig, Role, Rule, Subject, UserRule},
+    protect::{AskedUrl, MAX_PROTECTED, ProtectConfig},
     record::RecordConfig,
 };
 use crate::{host::HostRoots, observe::probes::HookChoice, sink::SinkPlan};
@@ -60,6 +64,16 @@ pub enum ConfigError {
         /// What is wrong.
         message: String,
     },
+    /// A guard can't be carried out.
+    #[error("{place}: {message}; {mend}")]
+    Guard {
+        /// Which, and which part of it.
+        place: String,
+        /// What is wrong.
+        message: String,
+        /// What to do instead.
+        mend: String,
+    },
     /// A value is outside its bounds.
     #[error("{key} = {value}: {mend}")]
     Bounds {
@@ -90,6 +104,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// What the host's administrator allows.
     pub policy: PolicyConfig,
+    /// Guards beside those that are shipped, for every run.
+    pub guards: Vec<GuardConfig>,
     /// How burners are held.
     pub burners: BurnersConfig,
     /// Whom network burners may load, and what may load this host.
@@ -98,6 +114,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// Where metrics can be read.
     pub metrics: MetricsConfig,
+    /// Units that the host works for.
+    pub protect: Vec<ProtectConfig>,
     /// Where the kernel shows itself.
     pub roots: RootsConfig,
 }
@@ -161,6 +179,14 @@ pub struct LimitsConfig {
     pub expendable_devices: Vec<PathBuf>,
     /// Block devices whose file systems disk burners may mount, and unmount, and make files on.
     pub mountable_devices: Vec<PathBuf>,
+    /// How long ago a drill must have passed; zero where none is demanded.
+    #[serde(deserialize_with = "duration")]
+    pub drill_within: Duration,
+    /// Only of runs whose phases last longer than this together.
+    #[serde(deserialize_with = "duration")]
+    pub drill_for_runs_over: Duration,
+    /// Shipped guards that don't look.
+    pub guards_off: Vec<String>,
 }
 
 /// How burners are held.
@@ -218,6 +244,9 @@ impl Default for LimitsConfig {
             disk_reserve_bytes: 64 << 20,
             expendable_devices: Vec::new(),
             mountable_devices: Vec::new(),
+            drill_within: Duration::ZERO,
+            drill_for_runs_over: Duration::from_secs(3_600),
+            guards_off: Vec::new(),
         }
     }
 }
@@ -348,8 +377,10 @@ impl Config {
             return Err(ConfigError::Bounds { key: "network.sink.cores", value: core.to_string(), mend });
         }
         self.policy.check()?;
+        guards::check(&self.guards, limits)?;
         self.record.check()?;
         self.network.sink.check()?;
+        protect::check(&self.protect)?;
         self.metrics.check()?;
         self.http.check()
     }
@@ -389,12 +420,12 @@ mod tests {
         assert_eq!(load(EXAMPLE, &[]).unwrap(), Config::default());
         let keys = "listen state_dir filter format rate_hz probes hooks \
                     probe_budget_core_percent probe_budget_host_percent max_duration \
-                    min_available_memory_bytes max_temperature_celsius stale_after disk_reserve_bytes \
-                    expendable_devices mountable_devices deadline stop_grace \
+                    min_available_memory_bytes max_temperature_celsius stale_after disk_reserve_bytes guards_off \
+                    expendable_devices mountable_devices drill_within drill_for_runs_over deadline stop_grace \
                     max_run_bytes max_total_bytes flight_bytes frozen_before \
                     allowed_peers data_ports max_rate_bits_per_s max_streams cores allow methods max_rate_per_s max_connections \
                     max_runs max_load_percent never_cores paths hours users \
-                    allow_insecure ca_files beyond_loopback max_series endpoint interval headers proc sys tracefs dev cgroups";
+                    allow_insecure ca_files beyond_loopback max_series endpoint interval headers proc sys tracefs dev cgroups protect";
         for key in keys.split_whitespace() {
             assert!(EXAMPLE.contains(&format!("#: {key} = ")), "{key}");
         }
@@ -428,6 +459,16 @@ mod tests {
     }
 
     #[test]
+    fn a_unit_is_protected_by_its_name() {
+        let text =
+            "[[protect]]\nunit = \"nginx.service\"\nhealth_url = \"http://127.0.0.1/\"\nevery = \"500ms\"\n";
+        let config = load(text, &[]).unwrap();
+        assert_eq!(config.protect[0].unit, "nginx.service");
+        assert_eq!(config.protect[0].every, Duration::from_millis(500));
+        assert!(load("[[protect]]\nunit = \"system.slice/x\"\n", &[]).is_ok());
+    }
+
+    #[test]
     fn values_outside_their_bounds_are_refused() {
         for text in [
             "[observe]\nrate_hz = 0\n",
@@ -455,6 +496,14 @@ mod tests {
             "[metrics]\nlisten = [\"0.0.0.0:9464\"]\n",
             "[metrics]\nlisten = [\"[::ffff:10.0.0.1]:9464\"]\n",
             "[metrics]\nmax_series = 0\n",
+            "[[protect]]\n",
+            "[[protect]]\nunit = \"nginx\"\n",
+            "[[protect]]\nunit = \"../x.service\"\n",
+            "[[protect]]\nunit = \"/system.slice/x\"\n",
+            "[[protect]]\nunit = \"x.service\"\nquery = \"up\"\n",
+            "[[protect]]\nunit = \"x.service\"\nevery = \"1ms\"\n",
+            "[[protect]]\nunit = \"x.service\"\nhealth_url = \"x\"\n",
+            "[[protect]]\nunit = \"x.service\"\n[[protect]]\nunit = \"x.service\"\n",
             "[burners]\ndeadline = 5\n",
             "[limits]\nmax_duration = \"5parsecs\"\n",
         ] {

@@ -1,10 +1,16 @@
 //! Families that no frame carries: the agent, its runs, its limits.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use ssts_proto::{
     names::agent,
-    v1::{RunState, RunSummary},
+    v1::{GuardState, RunState, RunSummary},
 };
 
 use super::{
@@ -14,7 +20,14 @@ use super::{
     ledger::Ledger,
     tally::{Counted, VERDICTS},
 };
-use crate::guard::{Bounds, GUARDS};
+use crate::guard::{Bounds, GuardSpec, Standing, shipped::MAX_DURATION};
+
+const GUARD_STATES: [(&str, GuardState); 4] = [
+    ("unguarded", GuardState::Unguarded),
+    ("clear", GuardState::Clear),
+    ("pending", GuardState::Pending),
+    ("tripped", GuardState::Tripped),
+];
 
 const STATES: [(&str, Option<RunState>); 5] = [
     ("idle", None),
@@ -45,7 +58,9 @@ pub(super) fn add<'a>(shared: &Shared, ledger: &Ledger, gathered: &mut Gathered<
     if let Some(phase) = summaries.last().and_then(|summary| summary.phase_index) {
         gathered.add_one(&agent::RUN_PHASE, f64::from(phase));
     }
-    tally(&exposed.tally.counted(), gathered);
+    let standings = exposed.engine.guard_standings();
+    guards(&standings, gathered);
+    tally(&exposed.tally.counted(), &standings, gathered);
     gathered.add_one(&agent::HALTED, f64::from(u8::from(exposed.engine.halt_state().is_some())));
     let bounds: Vec<_> = runs.iter().map(|run| run.admitted.bounds).collect();
     limits(&exposed.engine.bounds(), &bounds, gathered);
@@ -71,13 +86,48 @@ pub(super) fn add<'a>(shared: &Shared, ledger: &Ledger, gathered: &mut Gathered<
     gathered.add_one(&agent::LOST_FRAMES, ledger.lost_frames as f64);
 }
 
-fn tally(counted: &Counted, gathered: &mut Gathered<'_>) {
+type Guards = [(Arc<GuardSpec>, Standing)];
+
+/// Of the host alone: what runs bring would be names without end.
+fn guards(guards: &Guards, gathered: &mut Gathered<'_>) {
+    let name = |spec: &GuardSpec| Cow::Owned(spec.name().to_owned());
+    let trips = guards.iter().map(|(spec, standing)| Series {
+        labels: vec![name(spec)],
+        value: Value::Number(standing.trips as f64),
+    });
+    gathered.add(&agent::GUARD_TRIPS, trips.collect());
+    let states = guards.iter().flat_map(|(spec, standing)| {
+        GUARD_STATES.map(|(state, value)| Series {
+            labels: vec![name(spec), state.into()],
+            value: Value::Number(f64::from(u8::from(standing.state == value))),
+        })
+    });
+    gathered.add(&agent::GUARD_STATE, states.collect());
+    let headroom = guards.iter().filter_map(|(spec, standing)| {
+        let labels = vec![name(spec), Cow::Owned(spec.unit.clone())];
+        Some(Series { labels, value: Value::Number(standing.headroom?) })
+    });
+    gathered.add(&agent::GUARD_HEADROOM, headroom.collect());
+}
+
+fn tally(counted: &Counted, guards: &Guards, gathered: &mut Gathered<'_>) {
     gathered.add_one(&agent::RUNS_STARTED, counted.started as f64);
     let count = |count: Option<&u64>| count.copied().unwrap_or_default() as f64;
     let finished = VERDICTS.map(|verdict| Series::labelled(verdict, count(counted.finished.get(verdict))));
     gathered.add(&agent::RUNS_FINISHED, finished.into());
-    let trips = GUARDS.map(|guard| Series::labelled(guard, count(counted.trips.get(guard))));
-    gathered.add(&agent::GUARD_TRIPS, trips.into());
+    let names: Vec<_> = guards.iter().map(|(spec, _)| spec.name()).chain([MAX_DURATION]).collect();
+    let requested: u64 = counted
+        .trips
+        .iter()
+        .filter(|(name, _)| !names.contains(&name.as_str()))
+        .map(|(_, count)| count)
+        .sum();
+    let mut told: Vec<_> = names
+        .iter()
+        .map(|name| Series::labelled((*name).to_owned(), count(counted.trips.get(*name))))
+        .collect();
+    told.push(Series::labelled("requested", requested as f64));
+    gathered.add(&agent::RUNS_GUARDED, told);
 }
 
 /// Of the runs, the tightest.

@@ -50,7 +50,9 @@ impl Tally {
         for run in over {
             *counts.finished.entry(verdict(run.summary().verdict())).or_default() += 1;
             let events = run.events_from(0).into_iter();
-            for mut event in events.filter(|event| event.kind() == EventKind::GuardTripped) {
+            for mut event in events
+                .filter(|event| matches!(event.kind(), EventKind::GuardTripped | EventKind::GuardWarned))
+            {
                 let guard = event.fields.remove("guard").unwrap_or_default();
                 *counts.trips.entry(guard).or_default() += 1;
             }

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::HostRoots;
+use super::{HostRoots, delegated::folder_of_runs};
 use crate::burn::launch::Cgroup;
 
 /// Every cgroup of ours is named so, then the daemon's pid and the run's id.
@@ -40,11 +40,16 @@ pub enum CgroupError {
     NoKill(PathBuf),
 }
 
-/// The folder of the cgroup that this process is in.
+/// The folder that the cgroups of runs are in: that of the cgroup which this process was given.
 ///
 /// # Errors
 /// [`CgroupError::NotMounted`], [`CgroupError::NoOwn`].
 pub fn own_folder(roots: &HostRoots) -> Result<PathBuf, CgroupError> {
+    process_folder(roots).map(folder_of_runs)
+}
+
+/// The folder of the cgroup that this process is in.
+pub(super) fn process_folder(roots: &HostRoots) -> Result<PathBuf, CgroupError> {
     let read = |name| fs::read_to_string(roots.proc(name)).unwrap_or_default();
     let (root, mount) = mount_of(&read("self/mountinfo")).ok_or(CgroupError::NotMounted)?;
     let own = own_path(&read("self/cgroup")).ok_or(CgroupError::NoOwn)?;

@@ -5,27 +5,41 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use rustix::thread::CapabilitySet;
 use ssts_proto::v1::{Capability, CapabilityState, ProbeStatus};
 
 use super::{CgroupError, HostRoots, RunCgroup, cgroup::CHECK, cpuset};
-use crate::{burn::disk::Ring, observe::sysfs::sensors};
+use crate::{
+    burn::disk::Ring,
+    locked::LockedMemory,
+    observe::sysfs::sensors,
+    run::{DrillNote, Drilled},
+};
 
 use CapabilityState::{Degraded, Missing, Works};
 
-/// Everything that the main job can use, tried. `probes` is what came of loading them.
-pub fn check(roots: &HostRoots, state_dir: &Path, probes: &[ProbeStatus]) -> Vec<Capability> {
+/// Everything that the main job can use, tried. `probes` is what came of loading them, `locked` of locking memory.
+pub fn check(
+    roots: &HostRoots,
+    state_dir: &Path,
+    probes: &[ProbeStatus],
+    locked: &LockedMemory,
+) -> Vec<Capability> {
     let mut found =
         vec![cpus(), state_folder(state_dir), io_uring(), cgroup(roots), pressure(roots), temperature(roots)];
     found.extend(hardware(roots));
     found.push(btf(roots));
     found.push(tracefs(roots, probes));
     found.extend(probes.iter().map(probe));
-    found.push(privileges(roots, probes));
+    found.push(privileges(probes));
     found.push(memlock(probes));
     found.push(realtime());
+    found.push(locked_memory(locked));
+    found.push(drill(state_dir));
     found
 }
 
@@ -231,24 +245,18 @@ fn probe(status: &ProbeStatus) -> Capability {
     )
 }
 
-/// The capability bits that matter, by linux/capability.h.
-const WANTED: [(u32, &str); 3] = [(38, "CAP_PERFMON"), (39, "CAP_BPF"), (23, "CAP_SYS_NICE")];
+/// The capabilities that matter.
+const WANTED: [(CapabilitySet, &str); 3] = [
+    (CapabilitySet::PERFMON, "CAP_PERFMON"),
+    (CapabilitySet::BPF, "CAP_BPF"),
+    (CapabilitySet::SYS_NICE, "CAP_SYS_NICE"),
+];
 
-fn privileges(roots: &HostRoots, probes: &[ProbeStatus]) -> Capability {
-    let effective = fs::read_to_string(roots.proc("self/status")).ok().and_then(|status| {
-        let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-        u64::from_str_radix(line.trim(), 16).ok()
-    });
-    let Some(effective) = effective else {
-        return capability(
-            "privileges",
-            Degraded,
-            "the process's capabilities could not be read",
-            "mount a procfs",
-        );
-    };
+/// Those that the daemon began with: its threads have given up what they don't need.
+fn privileges(probes: &[ProbeStatus]) -> Capability {
+    let begun_with = crate::privileges::at_start();
     let missing: Vec<_> =
-        WANTED.iter().filter(|(bit, _)| effective & (1 << bit) == 0).map(|(_, name)| *name).collect();
+        WANTED.iter().filter(|(wanted, _)| !begun_with.contains(*wanted)).map(|(_, name)| *name).collect();
     if missing.is_empty() {
         return capability("privileges", Works, "CAP_BPF, CAP_PERFMON and CAP_SYS_NICE are there", "");
     }
@@ -299,5 +307,41 @@ fn realtime() -> Capability {
             format!("the tick gets no real-time priority: {error}; under full load guards may be late"),
             "run as root, or give CAP_SYS_NICE (LimitRTPRIO=10 in the unit)",
         ),
+    }
+}
+
+fn locked_memory(locked: &LockedMemory) -> Capability {
+    match locked {
+        LockedMemory::Whole { code_bytes } => capability(
+            "locked-memory",
+            Works,
+            format!(
+                "what sstsd uses stays in RAM, {} KiB of code among it: no reaction waits for a disk",
+                code_bytes >> 10
+            ),
+            "",
+        ),
+        LockedMemory::Nothing { reason } => capability(
+            "locked-memory",
+            Degraded,
+            format!("{reason}; where the host runs short of memory guards may be late"),
+            "run as root, or give CAP_IPC_LOCK (LimitMEMLOCK=infinity in the unit)",
+        ),
+    }
+}
+
+/// Whether the guards of this host were put to the test, and when.
+fn drill(state_dir: &Path) -> Capability {
+    const MEND: &str = "run `sstsctl drill` on this host, with its sstsd running";
+    let ago = |ago: Duration| humantime::format_duration(Duration::from_secs(ago.as_secs()));
+    match DrillNote::open(state_dir).latest() {
+        Drilled::Passed { ago: time } => {
+            capability("drill", Works, format!("every fault passed, {} ago", ago(time)), "")
+        }
+        Drilled::Incomplete { ago: time } => {
+            let detail = format!("the latest one, {} ago, did not pass in full", ago(time));
+            capability("drill", Degraded, detail, MEND)
+        }
+        Drilled::Never => capability("drill", Degraded, "this host's guards were never drilled", MEND),
     }
 }

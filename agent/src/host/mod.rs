@@ -3,6 +3,7 @@
 mod cgroup;
 mod check;
 pub mod cpuset;
+mod delegated;
 mod describe;
 pub(crate) mod listing;
 mod room;
@@ -10,6 +11,7 @@ mod roots;
 
 pub use cgroup::{CgroupError, RunCgroup, cgroup_mount, own_folder, run_folders, sweep};
 pub use check::{check, is_complete};
+pub use delegated::make_room;
 pub use describe::{caches, describe};
 pub(crate) use room::field_bytes;
 pub use room::{Left, MemoryRoom};

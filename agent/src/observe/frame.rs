@@ -77,6 +77,17 @@ impl Frame {
         self.readings[column.0 as usize]
     }
 
+    /// When a column's reading was taken, CLOCK_MONOTONIC.
+    pub fn read_at(&self, column: Column) -> Duration {
+        let read = self.read_before[column.0 as usize];
+        if read.is_zero() { self.end } else { read }
+    }
+
+    /// An instant of CLOCK_MONOTONIC as Unix time, in ns.
+    pub fn unix_ns(&self, instant: Duration) -> i64 {
+        self.wall_offset_ns + clock::ns(instant).cast_signed()
+    }
+
     /// All scalar readings, in the schema's order.
     pub fn readings(&self) -> &[Reading] {
         &self.readings

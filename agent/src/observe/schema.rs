@@ -66,6 +66,11 @@ impl Schema {
         (0..).map(Column).zip(&self.columns)
     }
 
+    /// The histogram columns with their places.
+    pub fn histogram_columns(&self) -> impl Iterator<Item = (HistogramColumn, &HistogramDescription)> {
+        (0..).map(HistogramColumn).zip(&self.histograms)
+    }
+
     /// Adds a histogram column.
     pub fn histogram(&mut self, metric: &'static Metric, labels: &[&str], layout: Layout) -> HistogramColumn {
         debug_assert_eq!(metric.labels.len(), labels.len(), "{}", metric.name);

@@ -17,6 +17,8 @@ use nix::{
 use tokio::net::UnixListener;
 use tracing::{info, warn};
 
+use crate::systemd::Inherited;
+
 /// Members may command the agent.
 const GROUP: &str = "ssts";
 /// Read and write for the user and the group.
@@ -39,6 +41,14 @@ pub enum ListenError {
     /// Something else has that name.
     #[error("{} is there and no socket; choose another name with --listen", .0.display())]
     NoSocket(PathBuf),
+    /// What was handed over can't be used.
+    #[error("{}, handed over by the service manager: {source}", path.display())]
+    Inherited {
+        /// The socket.
+        path: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
     /// The kernel refused.
     #[error("{}: {source}", path.display())]
     Refused {
@@ -80,14 +90,37 @@ impl fmt::Display for Address {
     }
 }
 
-/// A socket that is listened on. Its name goes when it is dropped.
+/// A socket that is listened on. Its name goes when it is dropped, unless the service manager made it.
 #[derive(Debug)]
 pub struct Listener {
-    path: PathBuf,
+    /// The name that goes.
+    own: Option<PathBuf>,
     listener: Option<UnixListener>,
 }
 
 impl Listener {
+    /// Listens on `addresses`. Those that the service manager listens on already are taken over from it, and so are others
+    /// that it hands over: it was configured to.
+    ///
+    /// # Errors
+    /// See [`ListenError`].
+    pub fn all(addresses: &[Address], inherited: Inherited) -> Result<Vec<Self>, ListenError> {
+        let mut listeners = Vec::new();
+        let mut taken_over = Vec::new();
+        for listener in inherited.into_listeners() {
+            let path = listener.local_addr().ok().and_then(|address| Some(address.as_pathname()?.to_owned()));
+            info!(socket = ?path, "listening on what the service manager handed over");
+            let failed = |source| ListenError::Inherited { path: path.clone().unwrap_or_default(), source };
+            let listener = UnixListener::from_std(listener).map_err(failed)?;
+            listeners.push(Self { own: None, listener: Some(listener) });
+            taken_over.extend(path);
+        }
+        for address in addresses.iter().filter(|address| !taken_over.contains(&address.0)) {
+            listeners.push(Self::bind(address)?);
+        }
+        Ok(listeners)
+    }
+
     /// Listens. What a dead daemon left is replaced; a live one is an error. To be called while no other thread makes files:
     /// the umask is the process's.
     ///
@@ -130,7 +163,7 @@ impl Listener {
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(SOCKET_MODE)).map_err(refused)?;
         info!(socket = %path.display(), "listening");
-        Ok(Self { path, listener: Some(listener) })
+        Ok(Self { own: Some(path), listener: Some(listener) })
     }
 
     /// The socket itself, once.
@@ -141,7 +174,9 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let _gone_already = fs::remove_file(&self.path);
+        if let Some(path) = &self.own {
+            let _gone_already = fs::remove_file(path);
+        }
     }
 }
 
@@ -155,6 +190,20 @@ mod tests {
         for bad in ["127.0.0.1:50051", "[::1]:1", "unix:x.sock", "/run/x.sock", "unix:", ""] {
             assert!(bad.parse::<Address>().is_err(), "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_was_handed_over_is_used_and_keeps_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (handed, own) = (dir.path().join("handed.sock"), dir.path().join("own.sock"));
+        let listener = std::os::unix::net::UnixListener::bind(&handed).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let addresses = [&handed, &own].map(|path| format!("unix:{}", path.display()).parse().unwrap());
+        let listeners = Listener::all(&addresses, Inherited::from(vec![listener])).unwrap();
+        assert_eq!(listeners.len(), 2);
+        assert!(own.exists());
+        drop(listeners);
+        assert!(handed.exists() && !own.exists());
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! The gRPC service: translates between messages and the engine, and nothing else.
 
+mod drill;
 mod listen;
 mod peer;
 mod policy;
@@ -28,6 +29,7 @@ use watch::WatchStream;
 use crate::{
     clock,
     host::{self, HostRoots},
+    locked::LockedMemory,
     observe::{probes::StatusBoard, ring::FrameRing},
     record::{Flight, Recording, Shelf},
     run::{ActiveRun, Describe, Ending, Engine, EngineError},
@@ -45,6 +47,8 @@ pub struct Inventory {
     pub probes: StatusBoard,
     /// Where records are kept.
     pub state_dir: std::path::PathBuf,
+    /// How much of the agent's memory stays in RAM.
+    pub locked: LockedMemory,
 }
 
 impl Describe for Inventory {
@@ -91,7 +95,7 @@ impl Agent for AgentService {
             let limits = engine.limits();
             Ok(v1::DescribeResponse {
                 host: Some(inventory.host()),
-                capabilities: host::check(&inventory.roots, &inventory.state_dir, &probes),
+                capabilities: host::check(&inventory.roots, &inventory.state_dir, &probes, &inventory.locked),
                 probes,
                 limits: Some(v1::Limits {
                     max_duration_ms: u64::try_from(limits.max_duration.as_millis()).ok(),
@@ -101,6 +105,10 @@ impl Agent for AgentService {
                 tick_rate_hz: 1.0 / tick.as_secs_f64(),
                 halt: engine.halt_state(),
                 policy: Some(policy),
+                drill: engine.drill().read().ok().flatten(),
+                burner_deadline_ms: u64::try_from(engine.burners().deadline.as_millis()).unwrap_or(u64::MAX),
+                stale_after_ms: u64::try_from(limits.stale_after.as_millis()).unwrap_or(u64::MAX),
+                guards: engine.guards(),
             })
         })
         .await
@@ -185,7 +193,7 @@ impl Agent for AgentService {
     ) -> Result<Response<v1::ResumeResponse>, Status> {
         info!(run = request.get_ref().run_id, caller = %caller(&request), "asked to resume");
         let run = self.engine.active(&request.get_ref().run_id)?;
-        run.resume().map_err(EngineError::from)?;
+        run.resume()?;
         Ok(Response::new(v1::ResumeResponse { run: Some(run.summary()) }))
     }
 
@@ -204,12 +212,15 @@ impl Agent for AgentService {
             })
             .await;
         }
-        tracing::warn!(%caller, reason, "asked to halt");
         if reason.len() > MAX_REASON_BYTES {
             return Err(violation("reason", format!("{} bytes", reason.len()), "use at most 1,024 bytes"));
         }
         let reason = if reason.is_empty() { "no reason given".into() } else { reason };
-        let runs = self.engine.halt(caller, reason);
+        let (by, why) = (caller.clone(), reason.clone());
+        let halted = self.engine.halt(by, why);
+        // Afterwards: whoever reads the log may take his time.
+        tracing::warn!(%caller, reason, "asked to halt");
+        let runs = self.engine.with_latecomers(halted);
         wait_until_all_finished(&runs).await;
         let quiet_after_ns = runs.iter().filter_map(|run| quiet_after(run, received)).max();
         let engine = self.engine.clone();
@@ -265,7 +276,7 @@ impl Agent for AgentService {
             None => None,
             Some(id) => Some(self.engine.active(id)?),
         };
-        Ok(Response::new(watch::start(self.ring.clone(), run, request)))
+        Ok(Response::new(watch::start(self.ring.clone(), self.engine.clone(), run, request)))
     }
 
     type ReadRecordStream = RecordStream;
@@ -309,6 +320,20 @@ impl Agent for AgentService {
         self.recording.freeze(&run_id, format!("asked for by {caller}{words}"));
         Ok(Response::new(v1::FreezeRecordResponse { run: Some(run.summary()) }))
     }
+
+    async fn note_drill(
+        &self,
+        request: Request<v1::NoteDrillRequest>,
+    ) -> Result<Response<v1::NoteDrillResponse>, Status> {
+        let caller = caller(&request);
+        let drill = drill::checked(request.into_inner().drill, caller)?;
+        let engine = self.engine.clone();
+        blocking(move || {
+            engine.drill().write(&drill)?;
+            Ok(v1::NoteDrillResponse { drill: Some(drill) })
+        })
+        .await
+    }
 }
 
 /// From the receipt of a request to the proof that no burner was left, ns.
@@ -341,6 +366,8 @@ impl From<EngineError> for Status {
             EngineError::Closed => Self::unavailable(message),
             EngineError::Busy { .. }
             | EngineError::Halted(_)
+            | EngineError::Held { .. }
+            | EngineError::Guarded { .. }
             | EngineError::Illegal(_)
             | EngineError::Over(_) => Self::failed_precondition(message),
             EngineError::Known(_) => Self::already_exists(message),

@@ -20,7 +20,7 @@ use super::peer::Peer;
 use crate::config::{Role, Rule, Subject};
 
 /// What each call asks for. One that is not here asks for the greatest role.
-static NEEDED: [(&str, Role); 12] = [
+static NEEDED: [(&str, Role); 13] = [
     ("Describe", Role::Viewer),
     ("ListRuns", Role::Viewer),
     ("GetRun", Role::Viewer),
@@ -34,6 +34,7 @@ static NEEDED: [(&str, Role); 12] = [
     ("Resume", Role::Operator),
     ("RenewLease", Role::Operator),
     ("FreezeRecord", Role::Operator),
+    ("NoteDrill", Role::Operator),
 ];
 
 /// The rules of the configuration.

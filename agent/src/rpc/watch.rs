@@ -14,7 +14,7 @@ use crate::{
         ring::FrameRing,
         schema::{ColumnDescription, Schema},
     },
-    run::ActiveRun,
+    run::{ActiveRun, Engine},
 };
 
 /// Items that wait for a caller who reads slowly; behind them the ring waits, and then frames are lost and counted.
@@ -22,13 +22,21 @@ const WAITING: usize = 16;
 /// Clocks of caller and tick beat against each other: a frame this much early still counts as due.
 const EARLY: f64 = 0.95;
 
+/// Between two tellings of how far guards are from their limits.
+const GUARDS_EVERY: Duration = Duration::from_secs(1);
+
 /// What `Watch` returns.
 pub(super) type WatchStream = ReceiverStream<Result<WatchResponse, Status>>;
 
 /// Starts a stream of the host, or of one run. It ends with the run, or when the caller goes.
-pub(super) fn start(ring: Arc<FrameRing>, run: Option<Arc<ActiveRun>>, request: WatchRequest) -> WatchStream {
+pub(super) fn start(
+    ring: Arc<FrameRing>,
+    engine: Arc<Engine>,
+    run: Option<Arc<ActiveRun>>,
+    request: WatchRequest,
+) -> WatchStream {
     let (sender, receiver) = mpsc::channel(WAITING);
-    let watch = Watch::new(ring, run, request, sender);
+    let watch = Watch::new(ring, engine, run, request, sender);
     tokio::spawn(async move {
         // The caller has gone: nobody is left to tell.
         let _gone = watch.run().await;
@@ -38,6 +46,8 @@ pub(super) fn start(ring: Arc<FrameRing>, run: Option<Arc<ActiveRun>>, request: 
 
 struct Watch {
     ring: Arc<FrameRing>,
+    engine: Arc<Engine>,
+    guards: Guards,
     run: Option<Arc<ActiveRun>>,
     wants: Wants,
     sender: mpsc::Sender<Result<WatchResponse, Status>>,
@@ -49,6 +59,14 @@ struct Watch {
     last_sent: Option<Duration>,
     /// The last frame that was read.
     previous: Frame,
+}
+
+/// What was told of guards.
+#[derive(Default)]
+struct Guards {
+    states: Vec<i32>,
+    /// CLOCK_MONOTONIC.
+    told: Option<Duration>,
 }
 
 struct Wants {
@@ -64,6 +82,7 @@ struct Gone;
 impl Watch {
     fn new(
         ring: Arc<FrameRing>,
+        engine: Arc<Engine>,
         run: Option<Arc<ActiveRun>>,
         request: WatchRequest,
         sender: mpsc::Sender<Result<WatchResponse, Status>>,
@@ -82,6 +101,8 @@ impl Watch {
         let read = ring.published();
         Self {
             ring,
+            engine,
+            guards: Guards::default(),
             run,
             wants,
             sender,
@@ -99,6 +120,9 @@ impl Watch {
         let mut changes = self.run.as_ref().map(|run| run.changes());
         loop {
             let finished = self.send_run().await?;
+            if self.wants.states {
+                self.send_guards().await?;
+            }
             if self.wants.frames {
                 self.send_frames().await?;
             }
@@ -146,6 +170,23 @@ impl Watch {
         }
         self.state = Some(state);
         if self.wants.states { self.send(Item::State(summary)).await } else { Ok(()) }
+    }
+
+    /// When one of them has changed its state, and once a second.
+    async fn send_guards(&mut self) -> Result<(), Gone> {
+        let host = self.engine.guards();
+        let guards = match &self.run {
+            Some(run) => run.guard_statuses(host),
+            None => host,
+        };
+        let states: Vec<i32> = guards.iter().map(|guard| guard.state).collect();
+        let now = clock::monotonic();
+        let is_due = self.guards.told.is_none_or(|told| now.saturating_sub(told) >= GUARDS_EVERY);
+        if states == self.guards.states && !is_due {
+            return Ok(());
+        }
+        self.guards = Guards { states, told: Some(now) };
+        self.send(Item::Guards(v1::GuardStates { guards })).await
     }
 
     async fn send_frames(&mut self) -> Result<(), Gone> {

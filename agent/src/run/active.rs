@@ -2,18 +2,23 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use ssts_proto::v1::{Cause, Event, EventKind, RunState, RunSummary};
+use ssts_proto::v1::{Cause, Event, EventKind, GuardStatus, RunState, RunSummary};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{
     admit::Admitted,
     ending::Ending,
+    error::EngineError,
+    guarded::{HaltWanted, RunBoard, RunGuards},
     hardware_errors::HardwareErrors,
     lease::Lease,
     state::{self, Illegal, Step},
@@ -22,7 +27,7 @@ use super::{
 use crate::{
     burn::control::Command,
     clock,
-    guard::{Guards, Trip},
+    guard::{FULL_PPM, GuardSet},
     observe::{burners::BurnerBoard, frame::Frame, schema::Schema},
 };
 
@@ -41,6 +46,8 @@ pub struct ActiveRun {
     started_at_unix_ns: i64,
     lease: Option<Lease>,
     board: Arc<BurnerBoard>,
+    /// What guards took of the load, in parts of a million.
+    withheld_ppm: AtomicU32,
     progress: Mutex<Progress>,
     /// Tells of `Progress::recorded`.
     recorded: Condvar,
@@ -49,6 +56,7 @@ pub struct ActiveRun {
     /// Counts changes of state and events.
     changes: watch::Sender<u64>,
     guarded: Mutex<Guarded>,
+    guard_board: Arc<RunBoard>,
     telemetry: Mutex<Telemetry>,
 }
 
@@ -63,6 +71,10 @@ struct Progress {
     quiet: Option<Duration>,
     finished: Option<Duration>,
     events: Vec<Event>,
+    /// Somebody asked for the pause.
+    is_paused_by_user: bool,
+    /// Guards that keep it paused.
+    held_by: Vec<String>,
 }
 
 /// The clock of a phase, CLOCK_BOOTTIME.
@@ -77,9 +89,8 @@ pub(super) struct PhaseClock {
 /// What the tick alone looks at.
 #[derive(Debug)]
 struct Guarded {
-    guards: Guards,
+    guards: RunGuards,
     errors: HardwareErrors,
-    told_of_sensors: bool,
 }
 
 impl ActiveRun {
@@ -90,7 +101,7 @@ impl ActiveRun {
         board: Arc<BurnerBoard>,
     ) -> nix::Result<Self> {
         let lease = lease_ttl.map(Lease::new);
-        let guards = Guards::new(admitted.bounds, clock::monotonic());
+        let guards = RunGuards::new(admitted.bounds, admitted.guards.clone(), clock::monotonic());
         let run = Self {
             telemetry: Mutex::new(Telemetry::of(&id)),
             id,
@@ -107,15 +118,15 @@ impl ActiveRun {
                 quiet: None,
                 finished: None,
                 events: Vec::new(),
+                is_paused_by_user: false,
+                held_by: Vec::new(),
             }),
             recorded: Condvar::new(),
             wake: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             changes: watch::Sender::new(0),
-            guarded: Mutex::new(Guarded {
-                guards,
-                errors: HardwareErrors::default(),
-                told_of_sensors: false,
-            }),
+            guard_board: guards.board(),
+            guarded: Mutex::new(Guarded { guards, errors: HardwareErrors::default() }),
+            withheld_ppm: AtomicU32::new(0),
         };
         run.tell(
             EventKind::RunStarted,
@@ -172,28 +183,47 @@ impl ActiveRun {
 
     /// Ends the run for the reason given, unless it is ending already: burners are told at once, by the calling thread.
     pub fn stop(&self, ending: Ending) {
-        {
+        let Ending { cause, message } = ending;
+        self.stop_saying(cause, || message);
+    }
+
+    /// As [`ActiveRun::stop`]. Burners are told before anything else is done, and until then nothing is allocated: the words
+    /// are made afterwards.
+    pub fn stop_saying(&self, cause: Cause, words: impl FnOnce() -> String) {
+        let message = {
             let mut progress = lock(&self.progress);
             let next = state::next(progress.state, Step::Stop);
             let (None, Ok(next)) = (&progress.ending, next) else { return };
+            self.board.for_each_block_of(&self.id, |block| block.set_command(Command::Stop));
+            // Whoever sees the state also sees the reason.
+            let message = words();
             progress.state = next;
-            progress.ending = Some(ending.clone());
-        }
-        self.board.for_each_block_of(&self.id, |block| block.set_command(Command::Stop));
+            progress.ending = Some(Ending::new(cause, message.clone()));
+            message
+        };
         self.wake_supervisor();
-        if ending.cause == Cause::Completed {
+        if cause == Cause::Completed {
             self.note_change();
         } else {
-            self.tell(EventKind::RunStopping, ending.message, []);
+            self.tell(EventKind::RunStopping, message, []);
         }
     }
 
     /// Freezes the run. The supervisor carries it out.
     ///
     /// # Errors
-    /// [`Illegal`] unless it is running.
+    /// [`Illegal`] unless it is running, or paused by guards alone.
     pub fn pause(&self) -> Result<(), Illegal> {
-        self.step(Step::Pause)?;
+        let is_held = {
+            let mut progress = lock(&self.progress);
+            let is_held = progress.state == RunState::Paused && !progress.is_paused_by_user;
+            progress.is_paused_by_user |= is_held;
+            is_held
+        };
+        if !is_held {
+            self.step(Step::Pause)?;
+            lock(&self.progress).is_paused_by_user = true;
+        }
         self.wake_supervisor();
         self.tell(EventKind::RunPaused, "paused", []);
         Ok(())
@@ -202,28 +232,82 @@ impl ActiveRun {
     /// Goes on with a paused run. The supervisor carries it out.
     ///
     /// # Errors
-    /// [`Illegal`] unless it is paused.
-    pub fn resume(&self) -> Result<(), Illegal> {
+    /// [`EngineError::Illegal`] unless it is paused, [`EngineError::Held`] while a guard keeps it so.
+    pub fn resume(&self) -> Result<(), EngineError> {
+        let holder = lock(&self.progress).held_by.first().cloned();
+        if let Some(guard) = holder {
+            return Err(EngineError::Held { run: self.id.clone(), guard });
+        }
         self.step(Step::Resume)?;
+        lock(&self.progress).is_paused_by_user = false;
         self.wake_supervisor();
         self.tell(EventKind::RunResumed, "resumed", []);
         Ok(())
     }
 
-    /// Called by the tick with every frame: guards look at it, telemetry takes it in.
-    pub fn watch(&self, schema: &Arc<Schema>, frame: &Frame) {
+    /// Freezes the run for a guard: burners are told at once, by the calling thread.
+    pub(super) fn hold(&self, guard: &str) {
+        lock(&self.progress).held_by.push(guard.to_owned());
+        if self.step(Step::Pause).is_ok() {
+            self.board.for_each_block_of(&self.id, |block| block.set_command(Command::Pause));
+        }
+        self.wake_supervisor();
+        self.tell(EventKind::RunPaused, format!("paused by guard {guard}"), [("guard", guard.to_owned())]);
+    }
+
+    /// Goes on for a guard, unless another or somebody keeps the run paused. The supervisor carries it out.
+    pub(super) fn release(&self, guard: &str) {
+        let goes_on = {
+            let mut progress = lock(&self.progress);
+            progress.held_by.retain(|holder| holder != guard);
+            progress.held_by.is_empty() && !progress.is_paused_by_user
+        };
+        if goes_on && self.step(Step::Resume).is_ok() {
+            self.wake_supervisor();
+            let fields = [("guard", guard.to_owned())];
+            self.tell(EventKind::RunResumed, format!("resumed: guard {guard} is clear"), fields);
+        }
+    }
+
+    /// Has the burners of now and of later phases burn so much of their load, in parts of a million.
+    pub(super) fn derate(&self, load_ppm: u32) {
+        self.withheld_ppm.store(FULL_PPM.saturating_sub(load_ppm), Ordering::Relaxed);
+        self.keep_derated();
+    }
+
+    /// Tells the burners of now what guards left of their load: some may be there that were not when it was decided.
+    pub(super) fn keep_derated(&self) {
+        // Read while the board is held: whoever comes last has the latest.
+        let left_ppm = || FULL_PPM - self.withheld_ppm.load(Ordering::Relaxed);
+        self.board.for_each_block_of(&self.id, |block| block.derate(left_ppm()));
+    }
+
+    /// How the guards of this run stand; `host`: those of its host.
+    pub fn guard_statuses(&self, host: Vec<GuardStatus>) -> Vec<GuardStatus> {
+        self.guard_board.statuses(host)
+    }
+
+    /// The guards that derated its load so far.
+    pub(super) fn derated_by(&self) -> Vec<String> {
+        let progress = lock(&self.progress);
+        let derated = progress.events.iter().filter(|event| event.kind() == EventKind::LoadDerated);
+        let mut names: Vec<String> = derated.filter_map(|event| event.fields.get("guard").cloned()).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Called by the tick with every frame: guards look at it, telemetry takes it in. Says when a guard wants a halt.
+    pub(super) fn watch(&self, schema: &Arc<Schema>, frame: &Frame, host: &GuardSet) -> Option<HaltWanted> {
         let state = self.state();
         if matches!(state, RunState::Stopping | RunState::Finished) {
-            return;
+            return None;
         }
-        if let Some(Trip { guard, message }) = self.guard(schema, frame) {
-            self.stop(Ending::new(Cause::GuardTripped, format!("guard {guard}: {message}")));
-            self.tell(EventKind::GuardTripped, message, [("guard", guard.to_owned())]);
-        }
+        let halt = lock(&self.guarded).guards.follow(self, host, schema, frame);
         // Who started it has no answer before it is recorded, and can't renew.
         if self.is_recorded() && self.lease.as_ref().is_some_and(Lease::has_expired) {
-            let message = "the client that started the run no longer renews its lease";
-            self.stop(Ending::new(Cause::LeaseExpired, message));
+            let words = || "the client that started the run no longer renews its lease".to_owned();
+            self.stop_saying(Cause::LeaseExpired, words);
         }
         let rises = lock(&self.guarded).errors.check(schema, frame);
         for rise in rises {
@@ -242,16 +326,7 @@ impl ActiveRun {
         } else {
             telemetry.add(schema, frame);
         }
-    }
-
-    fn guard(&self, schema: &Arc<Schema>, frame: &Frame) -> Option<Trip> {
-        let mut guarded = lock(&self.guarded);
-        let trip = guarded.guards.check(schema, frame);
-        let first = !std::mem::replace(&mut guarded.told_of_sensors, true);
-        if first && !guarded.guards.sees_temperature() {
-            self.tell(EventKind::Notice, "no temperature sensor can be read: temperature is not guarded", []);
-        }
-        trip
+        halt
     }
 
     /// Notes an event.
@@ -263,7 +338,10 @@ impl ActiveRun {
     ) {
         let message = message.into();
         match kind {
-            EventKind::GuardTripped | EventKind::HardwareError => warn!(run = self.id, "{message}"),
+            EventKind::GuardTripped
+            | EventKind::GuardWarned
+            | EventKind::LoadDerated
+            | EventKind::HardwareError => warn!(run = self.id, "{message}"),
             _ => info!(run = self.id, "{message}"),
         }
         let fields: HashMap<_, _> =

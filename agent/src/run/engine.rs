@@ -11,14 +11,18 @@ use std::{
 };
 
 use ipnet::IpNet;
-use ssts_proto::v1::{Cause, HaltState, Host, ProbeStatus, Run, RunSummary, Scenario};
+use ssts_proto::v1::{Cause, Guard, GuardStatus, HaltState, Host, ProbeStatus, Run, RunSummary, Scenario};
+use tracing::error;
 
 use super::{
     active::{ActiveRun, Recording},
     admit::{Offer, Others},
+    drilled::DrillNote,
     ending::Ending,
     error::EngineError,
     found::FoundKernels,
+    guarded::HaltWanted,
+    guarding::HostGuards,
     halt::HaltLatch,
     on::{Runs, is_on},
     store::Store,
@@ -28,10 +32,15 @@ use crate::{
     burn::control::{Command, ControlBlock},
     clock,
     config::{BurnersConfig, HttpConfig, LimitsConfig, PolicyConfig},
-    guard::Bounds,
+    guard::{Bounds, GuardSpec, Standing},
     host::{HostRoots, cpuset},
-    observe::{burners::BurnerBoard, frame::Frame, probes::BurnerWatch, schema::Schema},
+    observe::{
+        burners::BurnerBoard, file_systems::Folders, frame::Frame, probes::BurnerWatch, schema::Schema,
+    },
 };
+
+/// Why runs end that are on when the daemon does.
+pub const AGENT_STOPPED: &str = "sstsd was told to stop";
 
 /// What the engine asks of others about this host, when a record is made.
 pub trait Describe: Send + Sync + std::fmt::Debug {
@@ -60,9 +69,13 @@ pub struct Engine {
     /// Services that HTTP burners may load.
     http: HttpConfig,
     pub(super) describe: Box<dyn Describe>,
+    pub(super) guards: HostGuards,
+    /// Held by whoever tells the guards of the runs that are on.
+    owning: Mutex<()>,
     pub(super) store: Store,
     halt: HaltLatch,
     pub(super) undo: UndoJournal,
+    drill: DrillNote,
     pub(super) board: Arc<BurnerBoard>,
     runs: Runs,
     /// Held by a start from its beginning to its end.
@@ -95,9 +108,11 @@ impl Engine {
             source: errno.into(),
         })?;
         let store = Store::open(state_dir)?;
+        let guards = HostGuards::new(&limits, &[], state_dir);
         let host = Mutex::new(describe.host());
         let halt = HaltLatch::open(state_dir)?;
         let undo = UndoJournal::open(state_dir)?;
+        let drill = DrillNote::open(state_dir);
         Ok(Self {
             roots,
             limits,
@@ -107,9 +122,12 @@ impl Engine {
             allowed_peers,
             http: HttpConfig::default(),
             describe,
+            guards,
             store,
             halt,
             undo,
+            drill,
+            owning: Mutex::default(),
             board: Arc::default(),
             runs: Runs::default(),
             starting: Mutex::default(),
@@ -151,6 +169,28 @@ impl Engine {
         self
     }
 
+    /// With guards of the configuration beside the shipped ones.
+    #[must_use]
+    pub fn with_guards(mut self, configured: &[Guard], state_dir: &Path) -> Self {
+        self.guards = HostGuards::new(&self.limits, configured, state_dir);
+        self
+    }
+
+    /// How the host's guards stand.
+    pub fn guards(&self) -> Vec<GuardStatus> {
+        self.guards.statuses()
+    }
+
+    /// The host's guards and where they stand.
+    pub fn guard_standings(&self) -> Vec<(Arc<GuardSpec>, Standing)> {
+        self.guards.board.all()
+    }
+
+    /// Folders whose file systems the host's guards need.
+    pub fn watched_folders(&self) -> Arc<Folders> {
+        self.guards.folders()
+    }
+
     /// The burners that are there now.
     pub fn board(&self) -> Arc<BurnerBoard> {
         self.board.clone()
@@ -159,6 +199,11 @@ impl Engine {
     /// The daemon's own limits.
     pub fn limits(&self) -> &LimitsConfig {
         &self.limits
+    }
+
+    /// How burners are held.
+    pub fn burners(&self) -> &BurnersConfig {
+        &self.burners
     }
 
     /// What no run may exceed.
@@ -190,6 +235,9 @@ impl Engine {
         // Only one at a time looks at files and waits for the disk; nobody else waits with it.
         let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
         self.may_start(&id)?;
+        if let Some((guard, message)) = self.guards.tripped() {
+            return Err(EngineError::Guarded { guard, message });
+        }
         let others = self.others();
         let offer = Offer {
             roots: &self.roots,
@@ -200,6 +248,8 @@ impl Engine {
             cores: &self.cores,
             allowed_peers: &self.allowed_peers,
             http: &self.http,
+            drilled: self.drill.latest(),
+            guards: &self.guards,
         };
         let mut admitted = offer.admit(scenario).map_err(EngineError::Refused)?;
         admitted.start_at = start_at
@@ -223,6 +273,11 @@ impl Engine {
             self.runs.remove(&run.id);
             return Err(EngineError::Kernel { what: "the supervisor could not be started", source });
         }
+        // One that came while it was being added did not see it, and does not wait.
+        if let Some(ending) = self.shut() {
+            run.stop(ending);
+        }
+        self.tell_guards(None);
         self.heralds.iter().for_each(|herald| herald.run_started(&run));
         // While its burners make ready, and before anything burns: a run that a crash cut off must be known afterwards.
         let recording = Recording(&run);
@@ -300,27 +355,54 @@ impl Engine {
     /// Halts: stops what is on at once, and lets nothing start. Gives the runs that have to be waited for. The latch has yet
     /// to be written, by [`Engine::persist_halt`]: the disk must not hold up a halt.
     pub fn halt(&self, by: String, reason: String) -> Vec<Arc<ActiveRun>> {
-        let message = format!("halted by {by}: {reason}");
+        let words = format!("halted by {by}: {reason}");
         self.halt.latch(clock::unix_ns(), by, reason);
         if let Some(sink) = &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
             sink.set_command(Command::Pause);
         }
-        self.stop_all(&Ending::new(Cause::Halted, message))
+        self.stop_all(Cause::Halted, &words)
     }
 
-    /// Ends all runs for the reason given, once nothing can start any more. Gives those that have to be waited for.
-    pub fn stop_all(&self, ending: &Ending) -> Vec<Arc<ActiveRun>> {
-        let mut stopped = self.on();
-        stopped.iter().for_each(|run| run.stop(ending.clone()));
-        // One that was being added meanwhile.
+    /// Ends all runs that are known. Nothing can start any more: who is just starting one ends it. Waits for nobody.
+    pub fn stop_all(&self, cause: Cause, message: &str) -> Vec<Arc<ActiveRun>> {
+        let runs = self.runs.all();
+        // Burners first: the list is made afterwards. Far fewer runs than bits are at hand.
+        let mut stopped = 0u64;
+        for (index, run) in runs.iter().enumerate().filter(|(_, run)| is_on(run)) {
+            run.stop_saying(cause, || message.to_owned());
+            stopped |= 1 << index;
+        }
+        let was_on =
+            |(index, run): (usize, &Arc<ActiveRun>)| (stopped >> index & 1 == 1).then(|| run.clone());
+        runs.iter().enumerate().filter_map(was_on).collect()
+    }
+
+    /// Those that were stopped, and such as were just being started meanwhile, once they are known.
+    pub fn with_latecomers(&self, mut stopped: Vec<Arc<ActiveRun>>) -> Vec<Arc<ActiveRun>> {
         self.runs.settle();
         for run in self.on() {
             if !stopped.iter().any(|known| Arc::ptr_eq(known, &run)) {
-                run.stop(ending.clone());
                 stopped.push(run);
             }
         }
         stopped
+    }
+
+    /// Why no run may be on, if none may.
+    fn shut(&self) -> Option<Ending> {
+        if self.closed.load(Ordering::Acquire) {
+            return Some(Ending::new(Cause::AgentStopped, AGENT_STOPPED));
+        }
+        let HaltState { by, reason, .. } = self.halt.state()?;
+        Some(Ending::new(Cause::Halted, format!("halted by {by}: {reason}")))
+    }
+
+    /// Tells the guards of the runs that are on, but for one that is about to be over.
+    pub(super) fn tell_guards(&self, over: Option<&str>) {
+        let _one_at_a_time = self.owning.lock().unwrap_or_else(PoisonError::into_inner);
+        let runs = self.on();
+        let others = runs.iter().filter(|run| over != Some(run.id.as_str()));
+        self.guards.own(&self.roots, others.map(|run| &run.admitted));
     }
 
     /// Makes a halt outlive the daemon.
@@ -337,6 +419,11 @@ impl Engine {
     /// [`EngineError::Store`] when the latch could not be removed.
     pub fn clear_halt(&self) -> Result<(), EngineError> {
         Ok(self.halt.clear()?)
+    }
+
+    /// What drills of this host found.
+    pub fn drill(&self) -> &DrillNote {
+        &self.drill
     }
 
     /// All runs, newest first.
@@ -378,9 +465,28 @@ impl Engine {
     }
 
     /// To be called at every tick with its frame.
-    pub fn watch(&self, schema: &Arc<Schema>, frame: &Frame) {
-        for run in self.runs.all().iter() {
-            run.watch(schema, frame);
+    pub fn watch(self: &Arc<Self>, schema: &Arc<Schema>, frame: &Frame) {
+        let runs = self.runs.all();
+        let halt = self.guards.look(schema, frame, |host| {
+            // Every run is looked at, whatever another one brings.
+            runs.iter().filter_map(|run| run.watch(schema, frame, host)).last()
+        });
+        if let Some(HaltWanted { guard, message }) = halt {
+            self.halt_for(&guard, message);
+        }
+    }
+
+    /// Halts for a guard. The disk is not waited for.
+    fn halt_for(self: &Arc<Self>, guard: &str, message: String) {
+        self.halt(format!("guard {guard}"), message);
+        let engine = self.clone();
+        let written = thread::Builder::new().name("halt".into()).spawn(move || {
+            if let Err(error) = engine.persist_halt() {
+                error!(%error, "the halt could not be written: it holds until sstsd ends");
+            }
+        });
+        if let Err(error) = written {
+            error!(%error, "no thread to write the halt: it holds until sstsd ends");
         }
     }
 }

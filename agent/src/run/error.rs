@@ -36,6 +36,22 @@ pub enum EngineError {
     /// Not in this state.
     #[error(transparent)]
     Illegal(#[from] Illegal),
+    /// A guard keeps it paused.
+    #[error("guard {guard} keeps run {run} paused until it is clear; the run goes on by itself then")]
+    Held {
+        /// The run.
+        run: String,
+        /// The guard's name.
+        guard: String,
+    },
+    /// A guard would end it as soon as it began.
+    #[error("guard {guard} has tripped on this host: {message}; start the run when that is over")]
+    Guarded {
+        /// The guard's name.
+        guard: String,
+        /// Why it tripped.
+        message: String,
+    },
     /// It is over.
     #[error("run {0} is over")]
     Over(String),

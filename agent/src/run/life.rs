@@ -64,6 +64,7 @@ impl Engine {
         if recorded.is_err() {
             error!(run = run.id, "a bug: the run's record could not be made");
         }
+        self.tell_guards(Some(&run.id));
         run.forget_telemetry();
         // Whatever happened: a run that never finishes would keep others from starting.
         run.finish();
@@ -82,6 +83,7 @@ impl Engine {
             events: run.events_from(0),
             probes: self.describe.probes(),
             processes: Vec::new(),
+            guards: run.guard_statuses(self.guards.statuses()),
         }
     }
 

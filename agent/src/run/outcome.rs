@@ -20,6 +20,7 @@ pub(super) fn judge(
     burner: &BurnerProcess,
     ending: Option<&Ending>,
     culprits: &Culprits,
+    derated_by: &[String],
 ) {
     let (outcome, reason) = if result.verify_errors > 0 {
         let words = &burner.wrong_words;
@@ -48,7 +49,7 @@ pub(super) fn judge(
     } else if result::never_remounted(burner) {
         let reason = "the phase ended before all was read back from the file system that was mounted anew";
         (BurnerOutcome::NothingDone, reason.into())
-    } else if let Some(reason) = missed(result, burner.plan.load.profile(), culprits) {
+    } else if let Some(reason) = missed(result, burner.plan.load.profile(), culprits, derated_by) {
         (BurnerOutcome::Missed, reason)
     } else {
         (BurnerOutcome::Done, String::new())
@@ -96,7 +97,12 @@ fn may_rest(profile: Option<&LoadProfile>) -> bool {
 }
 
 /// The reason, where a load was asked and was not there.
-fn missed(result: &BurnerResult, profile: Option<&LoadProfile>, culprits: &Culprits) -> Option<String> {
+fn missed(
+    result: &BurnerResult,
+    profile: Option<&LoadProfile>,
+    culprits: &Culprits,
+    derated_by: &[String],
+) -> Option<String> {
     let profile = profile?;
     let burning_ns = result.burning_ns.max(1) as f64;
     let tolerance = profile.tolerance? * 100.0 + 100.0 * LAST_PERIOD_NS / burning_ns;
@@ -114,6 +120,10 @@ fn missed(result: &BurnerResult, profile: Option<&LoadProfile>, culprits: &Culpr
         return Some(reason);
     }
     let mut parts = Vec::new();
+    if let Some(points) = worst.derated_percent {
+        let guards = derated_by.join(", ");
+        parts.push(format!("{guards} derated the load by {points:.1} points (guards, see the events)"));
+    }
     if worst.waited_percent >= WORTH_TELLING {
         parts.push(format!("its worker waited for the core {:.1} % of the time", worst.waited_percent));
     }
@@ -136,6 +146,8 @@ fn by_core(loads: &[WorkerLoad]) -> Vec<WorkerLoad> {
                 core.achieved_percent += load.achieved_percent;
                 // They also waited for each other: what all of them did.
                 core.waited_percent = core.waited_percent.min(load.waited_percent);
+                core.derated_percent =
+                    load.derated_percent.map(|derated| derated + core.derated_percent.unwrap_or_default());
             }
             None => cores.push(*load),
         }
@@ -203,9 +215,13 @@ mod tests {
         let mut result = BurnerResult { loads, burning_ns: 1_000_000_000, ..BurnerResult::default() };
         result.loads[0].waited_percent = 39.0;
         // Nothing was asked.
-        assert_eq!(missed(&result, Some(&profile), &Culprits::default()), None);
+        assert_eq!(missed(&result, Some(&profile), &Culprits::default(), &[]), None);
         profile.tolerance = Some(0.02);
-        let reason = missed(&result, Some(&profile), &Culprits::default()).unwrap();
+        let reason = missed(&result, Some(&profile), &Culprits::default(), &[]).unwrap();
         assert!(reason.contains("60.0 % instead of 100.0 %") && reason.contains("39.0 %"), "{reason}");
+        result.loads[0].derated_percent = Some(39.5);
+        let derated_by = ["hot".to_owned()];
+        let reason = missed(&result, Some(&profile), &Culprits::default(), &derated_by).unwrap();
+        assert!(reason.contains("hot derated the load by 39.5 points"), "{reason}");
     }
 }

@@ -76,10 +76,8 @@ pub(super) fn of_burner(
         operations: read(|slot| &slot.operations),
         bytes: read(|slot| &slot.bytes),
         flops: read(|slot| &slot.flops),
-        burning_ns: slots(block)
-            .map(|slot| slot.burning_ns.load(Ordering::Relaxed))
-            .max()
-            .unwrap_or_default(),
+        burning_ns: slots(block).map(|slot| burning_ns(slot, profile.is_some())).max().unwrap_or_default(),
+        derated_percent: derated_percent(block, profile.is_some()),
         verify_errors: read(|slot| &slot.verify_errors),
         io_errors: read(|slot| &slot.io_errors),
         io_error: io_error(block),
@@ -185,6 +183,20 @@ pub(super) fn never_burned(burner: &BurnerProcess) -> Option<u32> {
     burner.plan.cores.iter().zip(slots(&burner.block)).find(|(_, slot)| idle(slot)).map(|(core, _)| *core)
 }
 
+/// How long a worker burned. One that is not paced rested where its load was derated: that is time in which it could have burned.
+fn burning_ns(slot: &Slot, is_paced: bool) -> u64 {
+    let rested = if is_paced { 0 } else { slot.withheld_ns.load(Ordering::Relaxed) };
+    slot.burning_ns.load(Ordering::Relaxed) + rested
+}
+
+/// What guards took of the load, percent of what was asked: of CPU time, or of the time.
+fn derated_percent(block: &ControlBlock, is_paced: bool) -> Option<f64> {
+    let withheld = sum(block, |slot| slot.withheld_ns.load(Ordering::Relaxed));
+    let left =
+        sum(block, |slot| if is_paced { &slot.asked_ns } else { &slot.burning_ns }.load(Ordering::Relaxed));
+    (withheld > 0).then(|| rounded(100.0 * withheld as f64 / (withheld + left) as f64))
+}
+
 /// Asked and achieved load of one worker; nothing of one that never burned.
 fn worker_load(core: u32, slot: &Slot, of_core: bool) -> Option<WorkerLoad> {
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -200,9 +212,11 @@ fn worker_load(core: u32, slot: &Slot, of_core: bool) -> Option<WorkerLoad> {
     let mean = read(&slot.window_errors_ppm).cast_signed() as f64 / windows;
     let variance = read(&slot.window_squares_ppm2) as f64 / windows - mean * mean;
     let others = if of_core { read(&slot.others_ns) } else { 0 };
+    let withheld = read(&slot.withheld_ns);
     Some(WorkerLoad {
         core,
-        asked_percent: percent(read(&slot.asked_ns)),
+        asked_percent: percent(read(&slot.asked_ns) + withheld),
+        derated_percent: (withheld > 0).then(|| percent(withheld)),
         achieved_percent: percent(read(&slot.on_cpu_ns) + others),
         stddev_points: measured.then(|| points(variance.max(0.0).sqrt())),
         worst_points: measured.then(|| points(read(&slot.window_worst_ppm).cast_signed() as f64)),

@@ -123,6 +123,7 @@ impl<'a> Supervisor<'a> {
         }
         let started = self.start(phase, &mut burners, &mut marks);
         self.board.set(&self.run.id, entries(&self.run.id, index, &burners));
+        self.run.keep_derated();
         let mut culprits = Culprits::default();
         if let Some(ending) = started.err().or_else(|| self.burn(index, phase, &mut burners, &mut culprits)) {
             self.run.stop(self.oom.explain(ending, &burners));
@@ -144,7 +145,13 @@ impl<'a> Supervisor<'a> {
         culprits.preempted_since(&preempted, self.settings.watch.preemptions());
         for (burner_index, burner) in burners.iter().enumerate() {
             let mut result = result::of_burner(burner, index, burner_index, &phase.name, asked);
-            outcome::judge(&mut result, burner, self.run.ending().as_ref(), &culprits);
+            outcome::judge(
+                &mut result,
+                burner,
+                self.run.ending().as_ref(),
+                &culprits,
+                &self.run.derated_by(),
+            );
             let message = format!("burner {} of phase {} ended: {}", result.kind, result.phase, result.ended);
             self.run.tell(EventKind::BurnerEnded, message, [("ended", result.ended.clone())]);
             self.results.push(result);
@@ -294,7 +301,8 @@ impl<'a> Supervisor<'a> {
                 (true, true) => command(burners, Command::Pause),
                 (false, false) => burn_until(burners, phase_clock.end_of(phase.duration)),
                 // A pause and its end may both have come since the last look.
-                (true, false) => set_end(burners, phase_clock.end_of(phase.duration)),
+                // A guard froze the burners itself.
+                (true, false) => burn_until(burners, phase_clock.end_of(phase.duration)),
                 (false, true) => {}
             }
             burning = !phase_clock.is_paused();

@@ -27,7 +27,7 @@ use crate::{
         network::{allow_many_descriptors, protocol::Word},
         process::{DEADLINE_PASSED, follow},
     },
-    clock,
+    clock, privileges,
 };
 
 /// How often the deadline and the command are looked at.
@@ -56,6 +56,7 @@ fn run(daemon: i32) -> Result<ExitCode, String> {
     let block = ControlBlock::open(control).map_err(instructions)?;
     let plan = read_plan(plan.into()).map_err(instructions)?;
     let listeners = plan.listen.iter().map(listen).collect::<Result<Vec<_>, _>>()?;
+    privileges::settle_sink().map_err(|error| format!("its capabilities can't be given up: {error}"))?;
     let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     tell(&News::Listening(addresses));
     Ok(serve(&block, &Arc::new(Gate::new(plan)), &listeners))

@@ -150,7 +150,7 @@ impl Follower<'_> {
             Item::Schema(schema) => self.display.schema(schema),
             Item::Frame(frame) => self.display.frame(&frame, self.output),
             // What is left out here is in the result.
-            Item::Lagged(_) => {}
+            Item::Lagged(_) | Item::Guards(_) => {}
         }
         false
     }

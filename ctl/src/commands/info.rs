@@ -1,6 +1,8 @@
 //! `info`, `status`, `runs`: what a host is, does, and did.
 
-use ssts_proto::v1::{DescribeRequest, DescribeResponse, ListRunsRequest};
+use ssts_proto::v1::{
+    DescribeRequest, DescribeResponse, GetRunRequest, GuardOrigin, GuardState, GuardStatus, ListRunsRequest,
+};
 
 use super::follow::current_runs;
 use crate::{
@@ -8,7 +10,7 @@ use crate::{
     error::Failure,
     json::{self, HaltOut, InfoOut, RunsOut, StatusOut},
     output::{Format, Output},
-    report::{Align, Document, Table, Tone, host_document, to_terminal, verdict_line},
+    report::{Align, Document, Table, Tone, guards_table, host_document, to_terminal, verdict_line},
     status as grpc, text,
 };
 
@@ -23,8 +25,15 @@ pub(super) async fn info(agent: &mut Agent, output: &mut Output, format: Format)
 
 /// `status`.
 pub(super) async fn status(agent: &mut Agent, output: &mut Output, format: Format) -> Result<(), Failure> {
-    let DescribeResponse { host, halt, .. } = describe(agent).await?;
+    let DescribeResponse { host, halt, mut guards, .. } = describe(agent).await?;
     let runs = current_runs(&mut agent.client).await?;
+    // Of several runs each has guards of its own: their reports have them.
+    if let [run] = &runs[..] {
+        // It may be over by now.
+        let found = agent.client.get_run(GetRunRequest { run_id: run.run_id.clone() }).await;
+        let of_run = found.ok().and_then(|found| found.into_inner().run).map(|run| run.guards);
+        guards = of_run.filter(|of_run| !of_run.is_empty()).unwrap_or(guards);
+    }
     let host = host.unwrap_or_default();
     if format == Format::Json {
         return output.json(&StatusOut {
@@ -35,6 +44,7 @@ pub(super) async fn status(agent: &mut Agent, output: &mut Output, format: Forma
             halt: halt.as_ref().map(HaltOut::from),
             run: runs.first().map(Into::into),
             runs: runs.iter().map(Into::into).collect(),
+            guards: guards.iter().map(Into::into).collect(),
         });
     }
     let mut document = Document::default();
@@ -61,7 +71,15 @@ pub(super) async fn status(agent: &mut Agent, output: &mut Output, format: Forma
         document.fact("since", text::duration(run.duration_ns / 1_000_000));
         document.fact("phase", run.phase_index.map(|index| (index + 1).to_string()).unwrap_or_default());
     }
+    let close: Vec<_> = guards.into_iter().filter(is_worth_a_line).collect();
+    document.section("Guards", guards_table(&close));
     output.result(&to_terminal(&document, output.in_color()))
+}
+
+/// Of a status: what has tripped or is about to, what has derated the run, and what somebody asked for.
+fn is_worth_a_line(guard: &GuardStatus) -> bool {
+    let is_restless = matches!(guard.state(), GuardState::Tripped | GuardState::Pending);
+    is_restless || guard.trips > 0 || guard.load_percent.is_some() || guard.origin() != GuardOrigin::Shipped
 }
 
 /// `runs`.

@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod control;
+mod drill;
 mod follow;
 mod info;
 mod lease;
@@ -95,6 +96,7 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
             session.with_agent(fallback, telemetry::telemetry(run, metric, follow)).await
         }
         Command::Freeze { run, reason } => session.with_agent(Refuse, control::freeze(run, reason)).await,
+        Command::Drill { only, halt } => drill::drill(only, halt, session).await,
         Command::Completions { shell } => shell::completions(shell, &mut session.output),
         Command::Man { dir } => shell::man(dir.as_deref(), &mut session.output),
         Command::Schema => shell::schema(&mut session.output),

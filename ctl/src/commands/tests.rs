@@ -192,6 +192,11 @@ impl Agent for FakeAgent {
         self.called("freeze");
         Ok(Response::new(v1::FreezeRecordResponse { run: Some(self.run.borrow().clone()) }))
     }
+
+    async fn note_drill(&self, request: Request<v1::NoteDrillRequest>) -> Answer<v1::NoteDrillResponse> {
+        self.called("note");
+        Ok(Response::new(v1::NoteDrillResponse { drill: request.into_inner().drill }))
+    }
 }
 
 type Pieces = Pin<Box<dyn Stream<Item = Result<v1::ReadRecordResponse, Status>> + Send>>;

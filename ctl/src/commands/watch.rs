@@ -91,7 +91,8 @@ async fn watch_host(
             Some(Item::Event(event)) => display.event(&event, output),
             Some(Item::Schema(schema)) => display.schema(schema),
             Some(Item::Frame(frame)) => display.frame(&frame, output),
-            Some(Item::Lagged(_)) | None => {}
+            // `status` has them.
+            Some(Item::Lagged(_) | Item::Guards(_)) | None => {}
         }
     }
     Ok(Exit::Pass)

@@ -3,6 +3,8 @@
 //! Keys that don't apply are absent, not null; a number that isn't known is absent, never 0. New keys may be added; none
 //! changes its meaning.
 
+mod drill;
+mod guard;
 mod host;
 mod mismatch;
 mod policy;
@@ -15,6 +17,8 @@ use serde::Serialize;
 use ssts_proto::v1::{RunState, RunSummary, Verdict};
 
 pub(crate) use self::{
+    drill::DrillOut,
+    guard::GuardOut,
     host::{InfoOut, ProbeOut},
     process::ProcessOut,
     run::{BurnerOut, ResultOut},
@@ -132,6 +136,8 @@ pub(crate) struct StatusOut {
     pub(crate) run: Option<RunOut>,
     /// All that are on, the latest first.
     pub(crate) runs: Vec<RunOut>,
+    /// Those of the host, and of the run that is on its own.
+    pub(crate) guards: Vec<GuardOut>,
 }
 
 /// Why an agent is halted.
@@ -212,6 +218,7 @@ enum Printed {
     Commanded(CommandedOut),
     Scenarios(ScenariosOut),
     Scenario(ScenarioOut),
+    Drill(DrillOut),
 }
 
 /// The JSON Schema of all of it; `$defs` has one for each command.

@@ -7,8 +7,8 @@ use serde::Serialize;
 use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run, WorkerLoad};
 
 use super::{
-    ProbeOut, ProcessOut, WrongWordOut, cause, known, mismatch::MismatchOut, plain, present, rfc3339,
-    seconds, verdict,
+    GuardOut, ProbeOut, ProcessOut, WrongWordOut, cause, known, mismatch::MismatchOut, plain, present,
+    rfc3339, seconds, verdict,
 };
 
 /// Of `burn`, `run`, `watch RUN` and `report`.
@@ -57,6 +57,9 @@ struct HostOut {
     /// The limits that were enforced.
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<LimitsOut>,
+    /// The run's own guards, then the host's, as they stood at its end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    guards: Vec<GuardOut>,
 }
 
 /// What one burner did in one phase.
@@ -124,6 +127,9 @@ pub(crate) struct BurnerOut {
     /// How far from the phase's start its workers began, the greatest distance.
     #[serde(skip_serializing_if = "Option::is_none")]
     start_skew_s: Option<f64>,
+    /// What guards took of the load, percent of what was asked, mean over workers and time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    derated_percent: Option<f64>,
 }
 
 /// A number about a burner, all workers together.
@@ -166,6 +172,9 @@ struct WorkerLoadOut {
     /// Time that it could run and had to wait for its core, percent of the time.
     #[serde(skip_serializing_if = "Option::is_none")]
     waited: Option<f64>,
+    /// What guards took of the load that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    derated: Option<f64>,
 }
 
 impl From<&WorkerLoad> for WorkerLoadOut {
@@ -178,6 +187,7 @@ impl From<&WorkerLoad> for WorkerLoadOut {
             worst: load.worst_points.and_then(known),
             others: load.others_percent.and_then(known),
             waited: known(load.waited_percent),
+            derated: load.derated_percent.and_then(known),
         }
     }
 }
@@ -285,6 +295,7 @@ impl From<&BurnerResult> for BurnerOut {
             ended: present(&burner.ended),
             ready_after_s: burner.ready_after_ns.map(seconds),
             start_skew_s: burner.start_skew_ns.map(|ns| ns as f64 / 1e9),
+            derated_percent: burner.derated_percent.and_then(known),
         }
     }
 }
@@ -415,6 +426,7 @@ impl From<&Run> for ResultOut {
             probes: run.probes.iter().map(ProbeOut::from).collect(),
             processes: run.processes.iter().map(ProcessOut::from).collect(),
             limits: run.limits.as_ref().map(LimitsOut::from),
+            guards: run.guards.iter().map(GuardOut::from).collect(),
         };
         Self {
             verdict,

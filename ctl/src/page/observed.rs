@@ -148,8 +148,10 @@ impl Observed {
     }
 
     fn event(&mut self, event: &Event) {
-        let is_mark =
-            !matches!(event.kind(), EventKind::Notice | EventKind::BurnerEnded | EventKind::Unspecified);
+        let is_mark = !matches!(
+            event.kind(),
+            EventKind::Notice | EventKind::NotGuarded | EventKind::BurnerEnded | EventKind::Unspecified
+        );
         if is_mark {
             self.marks.push((event.at_unix_ns, event.message.clone()));
         }

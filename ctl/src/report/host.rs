@@ -4,6 +4,7 @@ use ssts_proto::v1::{CapabilityState, DescribeResponse, Host, Limits, Policy};
 
 use super::{
     document::{Align, Document, Table, Tone},
+    guards,
     run::probes,
 };
 use crate::{json, text};
@@ -36,6 +37,7 @@ pub(crate) fn host_document(description: &DescribeResponse) -> Document {
     devices(&host, &mut document);
     capabilities(description, &mut document);
     document.section("Probes", probes(&description.probes));
+    document.section("Guards", guards::table(&description.guards));
     document
 }
 

@@ -2,6 +2,7 @@
 
 mod document;
 mod files;
+mod guards;
 mod host;
 mod markdown;
 mod mismatch;
@@ -14,6 +15,7 @@ use ssts_proto::v1::{Cause, Run, RunSummary, Verdict};
 pub(crate) use self::{
     document::{Align, Block, Document, Table, Tone},
     files::{prepare_folder, write_files},
+    guards::table as guards_table,
     host::host_document,
     markdown::to_markdown,
     run::run_document,

@@ -1,12 +1,12 @@
 //! The result of a run: verdict, burners, what the host showed meanwhile, probes, events.
 
 use ssts_proto::v1::{
-    BurnerOutcome, BurnerResult, EventKind, OperationLatency, ProbeStatus, Run, RunState, Verdict,
+    BurnerOutcome, BurnerResult, EventKind, GuardState, OperationLatency, ProbeStatus, Run, RunState, Verdict,
 };
 
 use super::{
     document::{Align, Document, Table, Tone},
-    mismatch, telemetry, verdict_line,
+    guards, mismatch, telemetry, verdict_line,
 };
 use crate::{json, text};
 
@@ -39,6 +39,10 @@ pub(crate) fn run_document(run: &Run) -> Document {
     burners(run, &mut document);
     mismatch::sections(&run.burners, &mut document);
     telemetry::host(&run.telemetry, &mut document);
+    // What never had anything to look at is told in the JSON report.
+    let looked: Vec<_> =
+        run.guards.iter().filter(|guard| guard.state() != GuardState::Unguarded).cloned().collect();
+    document.section("Guards", guards::table(&looked));
     document.section("Probes", probes(&run.probes));
     events(run, &mut document);
     document

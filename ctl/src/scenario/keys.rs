@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use serde_spanned::Spanned;
+use ssts_proto::nearest::distance;
 use toml::de::{DeTable, DeValue};
 
 use super::origin::{Origin, Place};
@@ -190,33 +191,9 @@ fn described(value: &DeValue<'_>) -> String {
     }
 }
 
-/// Levenshtein's, of short names.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn near_names_are_near() {
-        assert_eq!(distance("load", "load"), 0);
-        assert_eq!(distance("load", "lod"), 1);
-        assert_eq!(distance("path", "load"), 4);
-        assert_eq!(distance("", "abc"), 3);
-    }
 
     #[test]
     fn a_part_of_what_is_broken_is_broken() {

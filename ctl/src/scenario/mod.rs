@@ -5,6 +5,7 @@ mod builtin;
 mod cpu;
 mod disk;
 mod flags;
+mod guard;
 mod http;
 mod keys;
 mod load;

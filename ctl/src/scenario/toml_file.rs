@@ -10,7 +10,7 @@ use ssts_proto::{
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Plan, cpu, disk, http,
+    Plan, cpu, disk, guard, http,
     keys::{Findings, Keys, Value, boolean, number, string, whole, wrong_type},
     memory, network,
     origin::Origin,
@@ -60,8 +60,12 @@ fn scenario(keys: &mut Keys<'_, '_>, found: &mut Findings) -> (Scenario, bool) {
         .into_iter()
         .map(|keys| phase(keys, found))
         .collect();
-    let scenario =
-        Scenario { name, description, phases, limits, seed: seed.unwrap_or_default(), shared_cores };
+    let guards = tables("a guard", "guards", "guards", keys, found)
+        .into_iter()
+        .map(|keys| guard::from_keys(keys, found))
+        .collect();
+    let seed_or_none = seed.unwrap_or_default();
+    let scenario = Scenario { name, description, phases, limits, seed: seed_or_none, shared_cores, guards };
     (scenario, seed.is_some())
 }
 

@@ -58,8 +58,9 @@ fn with_burner(lines: &str) -> String {
 #[test]
 fn every_key_reaches_the_contract() {
     let plan = parse("s.toml", FULL).unwrap();
-    let Scenario { name, description, phases, limits, seed, shared_cores } = plan.scenario;
+    let Scenario { name, description, phases, limits, seed, shared_cores, guards } = plan.scenario;
     assert!(shared_cores);
+    assert_eq!(guards, []);
     assert_eq!((name.as_str(), description.as_str(), seed), ("full", "every key", 42));
     let expected = Limits {
         max_duration_ms: Some(60_000),

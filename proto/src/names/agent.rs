@@ -32,7 +32,14 @@ own! {
     RUNS_FINISHED = "ssts_runs_finished", "", Counter, ["verdict"],
         "Runs that ended since the agent began, by verdict: pass, fail, aborted, error.";
     HALTED = "ssts_halted", "", Gauge, [], "1 while the host is halted and nothing may start, else 0.";
-    GUARD_TRIPS = "ssts_guard_trips", "", Counter, ["guard"], "Limits that were reached since the agent began.";
+    GUARD_TRIPS = "ssts_guard_trips", "", Counter, ["guard"],
+        "Times the host's guards tripped since the agent began, whether a run was on or not.";
+    GUARD_STATE = "ssts_guard_state", "", Gauge, ["guard", "state"],
+        "1 for the state that a guard of the host is in, 0 for the others: unguarded, clear, pending, tripped.";
+    GUARD_HEADROOM = "ssts_guard_headroom", "", Gauge, ["guard", "unit"],
+        "How far the worst of what a guard looks at is from its limit, in its own unit; negative beyond it.";
+    RUNS_GUARDED = "ssts_runs_guarded", "", Counter, ["guard"],
+        "Trips that runs were told of, by the guards of the host; `requested` for all that runs brought themselves.";
     LIMIT_DURATION = "ssts_limit_duration_seconds", "seconds", Gauge, ["of"],
         "The longest that a run may last: of the host, and of the tightest of the runs that are on.";
     LIMIT_MEMORY = "ssts_limit_memory_available_bytes", "bytes", Gauge, ["of"],

@@ -3,6 +3,7 @@
 
 mod cpu;
 mod disk;
+mod guard;
 mod http;
 mod memory;
 mod network;
@@ -14,6 +15,10 @@ pub use cpu::{DEFAULT_MEMORY_PERCENT, MAX_CPU_WORKERS};
 pub use disk::{
     DEFAULT_BLOCK_BYTES, DEFAULT_DEPTH, DEFAULT_READ_PERCENT, MAX_BLOCK_BYTES, MAX_BLOCK_SIZES, MAX_DEPTH,
     MAX_FSYNC_EVERY, MAX_JOBS, MAX_RATE_BYTES_PER_S, MAX_RATE_PER_S, SECTOR_BYTES,
+};
+pub use guard::{
+    DEFAULT_FLOOR_PERCENT, DEFAULT_HOLD_MS, DEFAULT_MAX_PAUSES, DEFAULT_MIN_SAMPLES, DEFAULT_RISE_MS,
+    DEFAULT_STEP_PERCENT, guard, guards,
 };
 pub use http::{
     DEFAULT_MAX_ERRORS_PERCENT, MAX_BODY_BYTES, MAX_CONNECTIONS, MAX_GENERATED_BODY_BYTES, MAX_HTTP_STREAMS,
@@ -49,6 +54,7 @@ impl Violations {
     }
 
     /// Says of the one that was noted last which key of the agent's configuration it breaks, with both values.
+    #[expect(clippy::needless_pass_by_value, reason = "values are named where they are made")]
     pub fn name_rule(&mut self, rule: &str, asked: impl ToString, allowed: impl ToString) {
         if let Some(last) = self.0.last_mut() {
             last.rule = rule.into();
@@ -57,6 +63,7 @@ impl Violations {
     }
 
     /// Notes one that breaks a rule of the agent's configuration.
+    #[expect(clippy::needless_pass_by_value, reason = "values are named where they are made")]
     pub fn break_rule(
         &mut self,
         field: impl Into<String>,
@@ -112,6 +119,7 @@ pub fn scenario(scenario: &Scenario, found: &mut Violations) {
     if let Some(bounds) = &scenario.limits {
         limits("limits", bounds, found);
     }
+    guards("guards", &scenario.guards, found);
 }
 
 /// Whether `id` can name a run: 1 to 64 characters of `[A-Za-z0-9-]`, the first no hyphen.

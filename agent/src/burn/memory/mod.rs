@@ -22,7 +22,7 @@ use std::sync::{Arc, atomic::Ordering};
 pub use load::{MemoryLoad, Method, ON_TARGET, Pattern, RESIDENT, StreamLoop, Target};
 pub use region::{BLOCK_BYTES, HUGE_BYTES, Pages};
 pub(super) use verify::count_wrong;
-pub use wrong::{WrongWord, wrong_words};
+pub use wrong::{WrongWord, open_pagemap, wrong_words};
 
 use self::{fill::Filled, region::Region};
 use super::{

@@ -208,7 +208,7 @@ impl Verifier {
         let mut due = clock::boottime() + self.delay;
         loop {
             reins.sleep_until(due.min(reins.end()));
-            match reins.check() {
+            match reins.obey() {
                 Flow::Resumed(paused) => {
                     due += paused;
                     pacer.forget(paused);

@@ -1,6 +1,6 @@
 //! A word of memory that was not what had been written to it.
 
-use std::{fmt, fs::File, io, os::unix::fs::FileExt as _};
+use std::{fmt, fs::File, os::unix::fs::FileExt as _, sync::OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -61,15 +61,24 @@ pub fn wrong_words(words: &[WrongWord]) -> String {
     }
 }
 
+/// The kernel shows frames to whoever opened it with CAP_SYS_ADMIN, kept or not: `pagemap_read` of fs/proc/task_mmu.c.
+static PAGEMAP: OnceLock<Option<File>> = OnceLock::new();
+
+/// Opens the way to [`page_frame`], for a burner that is about to give up its capabilities.
+pub fn open_pagemap() {
+    let _or_not = pagemap();
+}
+
+fn pagemap() -> Option<&'static File> {
+    PAGEMAP.get_or_init(|| File::open("/proc/self/pagemap").ok()).as_ref()
+}
+
 /// The number of the physical page behind an address of this process: /proc/self/pagemap. None without CAP_SYS_ADMIN.
 pub(super) fn page_frame(address: u64) -> Option<u64> {
-    let read = || -> io::Result<u64> {
-        let mut entry = [0; 8];
-        let offset = address / BLOCK_BYTES as u64 * entry.len() as u64;
-        File::open("/proc/self/pagemap")?.read_exact_at(&mut entry, offset)?;
-        Ok(u64::from_ne_bytes(entry))
-    };
-    frame_of(read().ok()?)
+    let mut entry = [0; 8];
+    let offset = address / BLOCK_BYTES as u64 * entry.len() as u64;
+    pagemap()?.read_exact_at(&mut entry, offset).ok()?;
+    frame_of(u64::from_ne_bytes(entry))
 }
 
 /// The kernel writes a frame of 0 for those who may not know.

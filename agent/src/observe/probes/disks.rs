@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -53,10 +53,34 @@ fn name_of(folder: &Path) -> Option<String> {
     Some(folder.file_name()?.to_str()?.replace('!', "/"))
 }
 
+/// The names of the disks that are loaded by whoever loads a file, a folder's file system or a device: those of [`below`], and
+/// below the files that loop devices lie on.
+pub fn loaded_with(roots: &HostRoots, path: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    // Deeper than anybody stacks them.
+    let mut paths = vec![path.to_owned()];
+    for _ in 0..4 {
+        let names: Vec<String> = paths.iter().flat_map(|path| below(roots, path)).collect();
+        let backing = |name: &String| {
+            let file = roots.sys("block").join(name.replace('/', "!")).join("loop/backing_file");
+            fs::read_to_string(file).ok().map(|path| PathBuf::from(path.trim_end()))
+        };
+        paths = names.iter().filter_map(backing).collect();
+        found.extend(names);
+        if paths.is_empty() {
+            break;
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
 /// The names of the disks that hold the file's data, through partitions and what passes requests on. None for a file
 /// system without a device of its own.
 pub(super) fn below(roots: &HostRoots, file: &Path) -> Vec<String> {
-    let Ok(dev) = fs::metadata(file).map(|file| file.dev()) else { return Vec::new() };
+    let Ok(meta) = fs::metadata(file) else { return Vec::new() };
+    let dev = if meta.file_type().is_block_device() { meta.rdev() } else { meta.dev() };
     let node = roots.sys(format!("dev/block/{}:{}", stat::major(dev), stat::minor(dev)));
     let mut found = Vec::new();
     if let Ok(folder) = node.canonicalize() {

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "says what may stand in a mapping")]
 
 use std::{
-    fs,
+    fs, io,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -13,6 +13,7 @@ use std::{
 
 use ssts_agent_ebpf::shared::{HardInterrupts, LATENCY, SOFT_VECTORS, SoftInterrupts};
 use ssts_proto::catalogue;
+use tracing::warn;
 
 use super::{
     Attached, Canary, Target,
@@ -29,6 +30,7 @@ use crate::{
     host::HostRoots,
     observe::{
         frame::{BucketGain, Frame},
+        lookout::Lookout,
         schema::{Column, HistogramColumn, Schema},
         source::Source,
     },
@@ -56,6 +58,9 @@ const MOST_NUMBERS: usize = 1_024;
 const SPARE_NUMBERS: usize = 64;
 /// Pairs of a core and an interrupt that have columns.
 const MOST_PAIRS: usize = 1_024;
+
+/// How often the names of handlers are looked up.
+const NAMES_EVERY: Duration = Duration::from_secs(10);
 
 /// For how long the canary keeps a core busy, so that its timer raises soft interrupts.
 const SPIN: Duration = Duration::from_millis(20);
@@ -122,6 +127,10 @@ struct Interrupts {
     pairs: Vec<(usize, Column, Column)>,
     /// How many pairs had an interrupt when they were last described.
     seen: usize,
+    /// Of handlers, by number. Without a thread for them numbers have to do.
+    names: Option<Lookout<Vec<String>>>,
+    /// The names that the present columns show.
+    named: u64,
 }
 
 /// What all CPUs did for one vector.
@@ -179,6 +188,12 @@ impl Interrupts {
             online: Vec::new(),
             pairs: Vec::new(),
             seen: 0,
+            names: handlers(roots.clone(), numbers)
+                .inspect_err(
+                    |error| warn!(%error, "interrupts are shown without the names of their handlers"),
+                )
+                .ok(),
+            named: 0,
             programs: Arc::new(programs),
         })
     }
@@ -266,9 +281,12 @@ impl Source for Interrupts {
         }
         let active: Vec<_> = self.active().collect();
         self.seen = active.len();
+        self.named = self.names.as_ref().map_or(0, Lookout::generation);
+        let names = self.names.as_ref().map(Lookout::found);
         let column = |index: usize| {
             let (cpu, irq) = ((index / self.numbers).to_string(), index % self.numbers);
-            let name = name_of(&self.roots, irq, self.numbers);
+            let known = names.as_ref().and_then(|names| names.get(irq));
+            let name = known.cloned().unwrap_or_else(|| irq.to_string());
             let labels = [&*cpu, &*name];
             let count = schema.column(&catalogue::IRQ_HARD_COUNT, &labels);
             (index, count, schema.column(&catalogue::IRQ_HARD_TIME, &labels))
@@ -305,12 +323,19 @@ impl Source for Interrupts {
 
     fn changed(&self) -> bool {
         self.active().count() > self.seen
+            || self.names.as_ref().is_some_and(|names| names.generation() != self.named)
     }
 }
 
 /// What each CPU did for a vector.
 fn of_vector(soft: &[SharedSoft], vector: usize) -> impl Iterator<Item = &SharedSoft> + Clone {
     soft.iter().skip(vector).step_by(VECTORS.len())
+}
+
+/// The names of all, looked for beside the tick: a host has hundreds.
+fn handlers(roots: HostRoots, numbers: usize) -> io::Result<Lookout<Vec<String>>> {
+    let find = move || (0..numbers).map(|irq| name_of(&roots, irq, numbers)).collect();
+    Lookout::start("irq-names", NAMES_EVERY, find)
 }
 
 /// The number of an interrupt with the names of its handlers, as sysfs shows them since Linux 4.9. The last of `numbers`

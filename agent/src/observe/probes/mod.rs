@@ -29,6 +29,7 @@ mod tcp;
 mod tests;
 mod tracefs;
 mod types;
+mod watched;
 mod window;
 
 use std::{cell::OnceCell, sync::Arc, thread, time::Duration};
@@ -37,7 +38,7 @@ use aya::{Btf, Endianness};
 use serde::Deserialize;
 use ssts_proto::v1;
 
-pub use self::{budget::Budget, burner_watch::BurnerWatch, status::StatusBoard};
+pub use self::{budget::Budget, burner_watch::BurnerWatch, disks::loaded_with, status::StatusBoard};
 use self::{
     budget::Held,
     burner_watch::Shared,
@@ -110,13 +111,15 @@ struct Target {
     hooks: HookChoice,
     /// One more than the highest number that a CPU can have.
     cpus: usize,
+    /// Units whose tasks' waits are counted apart.
+    watched: Vec<String>,
     /// The kernel's types as the loader wants them: once for all probes, for they take a while.
     btf: OnceCell<Btf>,
 }
 
 impl Target {
-    fn new(roots: &HostRoots, hooks: HookChoice, cpus: usize) -> Self {
-        Self { roots: roots.clone(), hooks, cpus, btf: OnceCell::new() }
+    fn new(roots: &HostRoots, hooks: HookChoice, cpus: usize, watched: &[String]) -> Self {
+        Self { roots: roots.clone(), hooks, cpus, watched: watched.to_vec(), btf: OnceCell::new() }
     }
 
     fn btf(&self) -> Result<&Btf, ProbeError> {
@@ -181,6 +184,12 @@ fn load_one(load: Load, target: &Target) -> Result<Attached, ProbeError> {
 
 /// Loads, attaches and tests the probes: about 0.1 s. It doesn't fail; a probe may, and its status says why.
 pub fn load(roots: &HostRoots, settings: &ProbeSettings) -> Probes {
+    load_watching(roots, settings, &[])
+}
+
+/// As [`load`], and the waits of some units' tasks for a core are counted apart: at most
+/// [`MOST_WATCHED`](ssts_agent_ebpf::shared::MOST_WATCHED) of them.
+pub fn load_watching(roots: &HostRoots, settings: &ProbeSettings, watched: &[String]) -> Probes {
     let known: [(&str, Load); 6] = [
         (block::NAME, block::load),
         (sched::NAME, sched::load),
@@ -189,7 +198,7 @@ pub fn load(roots: &HostRoots, settings: &ProbeSettings) -> Probes {
         (tcp::NAME, tcp::load),
         (drops::NAME, drops::load),
     ];
-    let target = cpus::possible(roots).map(|cpus| Target::new(roots, settings.hooks, cpus));
+    let target = cpus::possible(roots).map(|cpus| Target::new(roots, settings.hooks, cpus, watched));
     let mut watch = BurnerWatch::default();
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
     let statuses = StatusBoard::default();

@@ -28,6 +28,7 @@ use super::{
     program::{Constants, Definition, Hook, Programs},
     tracefs::Tracefs,
     types::KernelTypes,
+    watched::WatchedWaits,
     window::{SharedCounts, Window},
 };
 use crate::{
@@ -120,6 +121,7 @@ struct Scheduler {
     preemptions: PreemptionReader,
     /// How many tasks' names have columns, and which.
     tasks: Vec<(Column, Column)>,
+    watched: WatchedWaits,
     described: bool,
 }
 
@@ -164,8 +166,9 @@ impl Scheduler {
             object: OBJECT,
             hooks: &HOOKS,
             has_btf: true,
-            maps: vec![each("RUNQUEUE"), each("CORES"), each("PREEMPTERS")],
-            constants: vec![("CANARY_PID", canary)],
+            maps: [vec![each("RUNQUEUE"), each("CORES"), each("PREEMPTERS")], WatchedWaits::maps(target)]
+                .concat(),
+            constants: vec![("CANARY_PID", canary), WatchedWaits::constant(target)],
             typed: typed_constants,
             recorded: recorded_constants,
         };
@@ -181,6 +184,7 @@ impl Scheduler {
             cpus: vec![Cpu::default(); possible],
             preemptions: PreemptionReader::new(programs.window("PREEMPTERS", possible)?),
             tasks: Vec::new(),
+            watched: WatchedWaits::open(&programs, target)?,
             described: false,
             programs: Arc::new(programs),
         })
@@ -250,6 +254,7 @@ impl Source for Scheduler {
             }
         }
         self.cpus.iter_mut().for_each(|cpu| cpu.columns = None);
+        self.watched.describe(schema);
         for cpu in cpus::online(&self.roots).filter(|cpu| *cpu < self.gains.len()) {
             let label = cpu.to_string();
             let mut time = |who| schema.column(&catalogue::SCHED_TIME, &[&label, who]);
@@ -277,6 +282,7 @@ impl Source for Scheduler {
                 self.sample_cpu(cpu, columns, frame);
             }
         }
+        self.watched.sample(frame);
         self.preemptions.read();
         self.programs.note_lost(self.preemptions.lost());
         for ((count, time), taken) in self.tasks.iter().zip(self.preemptions.taken()) {

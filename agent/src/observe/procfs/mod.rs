@@ -19,6 +19,7 @@ pub use interrupts::Interrupts;
 pub use meminfo::{Meminfo, Vmstat};
 pub use net_dev::NetDev;
 pub use pressure::Pressure;
+pub(crate) use pressure::{RESOURCES, SHARES, note as note_pressure};
 pub use stat::Stat;
 
 use std::path::PathBuf;

@@ -12,8 +12,8 @@ use crate::{
     },
 };
 
-pub(super) const RESOURCES: [&str; 4] = ["cpu", "memory", "io", "irq"];
-pub(super) const SHARES: [&str; 2] = ["some", "full"];
+pub(crate) const RESOURCES: [&str; 4] = ["cpu", "memory", "io", "irq"];
+pub(crate) const SHARES: [&str; 2] = ["some", "full"];
 
 /// Reads `/proc/pressure`.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Source for Pressure {
 }
 
 /// Notes both shares of a resource.
-pub(super) fn note(content: Result<&[u8], AbsenceReason>, columns: &[Column], frame: &mut Frame) {
+pub(crate) fn note(content: Result<&[u8], AbsenceReason>, columns: &[Column], frame: &mut Frame) {
     let missing = content.err().unwrap_or(AbsenceReason::Unsupported);
     for column in columns {
         frame.set(*column, Err(missing));

@@ -33,9 +33,25 @@ pub(super) fn errors(roots: &HostRoots) -> Attributes {
     })
 }
 
-/// NICs that are devices; what the kernel makes up has no link.
+/// NICs that are devices, and of all interfaces how often they lost their link.
 pub(super) fn links(roots: &HostRoots) -> Attributes {
-    Attributes::new(roots, nics)
+    Attributes::new(roots, |roots| {
+        let mut found = nics(roots);
+        found.extend(link_downs(roots));
+        found
+    })
+}
+
+/// Since Linux 4.16: Documentation/ABI/testing/sysfs-class-net.
+fn link_downs(roots: &HostRoots) -> Vec<Attribute> {
+    let of = |(interface, folder): (String, std::path::PathBuf)| Attribute {
+        path: folder.join("carrier_down_count"),
+        metric: &metrics::HOST_NETWORK_LINK_DOWNS,
+        labels: vec![interface, if folder.join("device").exists() { "device" } else { "virtual" }.into()],
+        parse: whole,
+    };
+    let all = entries(&roots.sys("class/net")).into_iter().filter(|(interface, _)| interface != "lo");
+    all.map(of).filter(|attribute| attribute.path.exists()).collect()
 }
 
 fn edac(roots: &HostRoots) -> Vec<Attribute> {

@@ -51,7 +51,7 @@ pub fn sources(roots: &HostRoots, tick: Duration, stale_after: Duration) -> io::
     ];
     let nvme: Vec<Box<dyn Source>> = vec![Box::new(nvme::Nvme::new(roots))];
     Ok(vec![
-        Box::new(Sensors::new(roots, tick, stale_after)),
+        Box::new(Sensors::new(roots, tick, stale_after)?),
         Box::new(Aside::start("power", pace(quick), power)?),
         Box::new(Aside::start("wide", pace(WIDE), wide)?),
         Box::new(Aside::start("nvme", pace(NVME), nvme)?),

@@ -3,12 +3,20 @@
 
 use std::{
     collections::BTreeMap,
+    fs, io,
     path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, Thread},
     time::Duration,
 };
 
 use ssts_proto::{
-    catalogue::{HOST_COOLING_STATE, HOST_FAN_SPEED, HOST_SENSOR_POWER, HOST_TEMPERATURE},
+    catalogue::{
+        HOST_COOLING_STATE, HOST_CRITICAL_TEMPERATURE, HOST_FAN_SPEED, HOST_SENSOR_POWER, HOST_TEMPERATURE,
+    },
     v1::AbsenceReason,
 };
 use tracing::error;
@@ -30,6 +38,9 @@ use crate::{
 
 /// Chips and zones that have a thread each, so that a slow one delays no other. Those beyond share one.
 const THREADS: usize = 16;
+/// How often a look is taken for sensors that came, by the readings in between, and at least.
+const READINGS_BETWEEN_LOOKS: u32 = 100;
+const LONGEST_REST: Duration = Duration::from_secs(5);
 
 /// A sensor that sysfs names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,12 +129,33 @@ fn coretemp_package(chip: &Path) -> Option<u32> {
     labels.find_map(|(_, path)| line(&path)?.strip_prefix("Package id ")?.parse().ok())
 }
 
-/// Reads every sensor, each chip and zone beside the tick.
+/// Reads every sensor, each chip and zone beside the tick. Which there are is found out beside it as well: a look through
+/// sysfs opens a hundred files, and may wait for a driver.
 #[derive(Debug)]
 pub struct Sensors {
+    groups: BTreeMap<String, Aside>,
+    findings: Arc<Findings>,
+    generation: u64,
+    scout: Thread,
+}
+
+/// What the scout hands to the tick.
+#[derive(Debug, Default)]
+struct Findings {
+    stop: AtomicBool,
+    /// Counts what was found.
+    generation: AtomicU64,
+    /// Held for moments only.
+    new: Mutex<Vec<(String, Aside)>>,
+}
+
+/// Finds sensors, and starts a thread for those that came.
+#[derive(Debug)]
+struct Scout {
     roots: HostRoots,
     pace: Pace,
-    groups: BTreeMap<String, Group>,
+    known: BTreeMap<String, Group>,
+    findings: Arc<Findings>,
 }
 
 /// What one thread reads.
@@ -131,16 +163,61 @@ pub struct Sensors {
 struct Group {
     sensors: Vec<Sensor>,
     others: Vec<Attribute>,
-    aside: Aside,
 }
 
 impl Sensors {
     /// Of the sysfs among `roots`, twice as often as there are frames, which come every `tick`. Readings older than
-    /// `stale_after` are not shown.
-    pub fn new(roots: &HostRoots, tick: Duration, stale_after: Duration) -> Self {
+    /// `stale_after` are not shown. Returns when the first look is over.
+    ///
+    /// # Errors
+    /// The kernel's, when it has no thread left.
+    pub fn new(roots: &HostRoots, tick: Duration, stale_after: Duration) -> io::Result<Self> {
         let period = tick / 2;
         let pace = Pace { period, stale_after: stale_after.max(period * 4), guarded: true };
-        Self { roots: roots.clone(), pace, groups: BTreeMap::new() }
+        let findings = Arc::<Findings>::default();
+        let mut scout =
+            Scout { roots: roots.clone(), pace, known: BTreeMap::new(), findings: findings.clone() };
+        scout.look();
+        let thread = thread::Builder::new().name("sensors".into()).spawn(move || scout.look_on())?;
+        Ok(Self { groups: BTreeMap::new(), findings, generation: 0, scout: thread.thread().clone() })
+    }
+}
+
+impl Drop for Sensors {
+    fn drop(&mut self) {
+        self.findings.stop.store(true, Ordering::Relaxed);
+        self.scout.unpark();
+    }
+}
+
+impl Findings {
+    fn add(&self, name: String, aside: Aside) {
+        self.lock().push((name, aside));
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(String, Aside)>> {
+        // A list can't be left half-changed.
+        self.new.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Scout {
+    fn look_on(&mut self) {
+        let rest = (self.pace.period * READINGS_BETWEEN_LOOKS).min(LONGEST_REST);
+        loop {
+            thread::park_timeout(rest);
+            if self.findings.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            self.look();
+        }
+    }
+
+    fn look(&mut self) {
+        for (name, sensors) in self.grouped() {
+            self.follow(name, sensors);
+        }
     }
 
     /// Sensors by the name of their thread.
@@ -148,9 +225,8 @@ impl Sensors {
         let mut groups: BTreeMap<String, Vec<Sensor>> = BTreeMap::new();
         for sensor in find(&self.roots) {
             let own = sensor.id.split('/').next().unwrap_or_default();
-            let has_room =
-                groups.contains_key(own) || self.groups.contains_key(own) || groups.len() < THREADS;
-            let name = if has_room { own } else { "sensors" };
+            let has_room = groups.contains_key(own) || self.known.contains_key(own) || groups.len() < THREADS;
+            let name = if has_room { own } else { "others" };
             groups.entry(name.to_owned()).or_default().push(sensor);
         }
         groups
@@ -158,14 +234,14 @@ impl Sensors {
 
     /// Starts a thread for a group, unless it has one that reads just this.
     fn follow(&mut self, name: String, mut sensors: Vec<Sensor>) {
-        if let Some(known) = self.groups.get(&name) {
+        if let Some(known) = self.known.get(&name) {
             // One that was known stays, though it may be gone: whoever guards it must see it absent.
             let missing = known.sensors.iter().filter(|old| sensors.iter().all(|new| new.id != old.id));
             sensors.extend(missing.cloned().collect::<Vec<_>>());
         }
         let others = others(&self.roots.sys("class/hwmon").join(&name));
         let is_known = |group: &Group| group.sensors == sensors && same_files(&group.others, &others);
-        if self.groups.get(&name).is_some_and(is_known) {
+        if self.known.get(&name).is_some_and(is_known) {
             return;
         }
         let mut sources: Vec<Box<dyn Source>> = sensors
@@ -175,7 +251,8 @@ impl Sensors {
         sources.extend(others.iter().map(|attribute| Box::new(attribute.clone().alone()) as Box<dyn Source>));
         match Aside::start(&name, self.pace, sources) {
             Ok(aside) => {
-                self.groups.insert(name, Group { sensors, others, aside });
+                self.findings.add(name.clone(), aside);
+                self.known.insert(name, Group { sensors, others });
             }
             Err(error) => error!(%error, "no thread for {name}: its sensors are not read, and not guarded"),
         }
@@ -184,18 +261,18 @@ impl Sensors {
 
 impl Source for Sensors {
     fn describe(&mut self, schema: &mut Schema) {
-        for (name, sensors) in self.grouped() {
-            self.follow(name, sensors);
-        }
-        self.groups.values_mut().for_each(|group| group.aside.describe(schema));
+        self.generation = self.findings.generation.load(Ordering::Acquire);
+        self.groups.extend(self.findings.lock().drain(..));
+        self.groups.values_mut().for_each(|aside| aside.describe(schema));
     }
 
     fn sample(&mut self, frame: &mut Frame) {
-        self.groups.values_mut().for_each(|group| group.aside.sample(frame));
+        self.groups.values_mut().for_each(|aside| aside.sample(frame));
     }
 
     fn changed(&self) -> bool {
-        self.groups.values().any(|group| group.aside.changed())
+        self.findings.generation.load(Ordering::Acquire) != self.generation
+            || self.groups.values().any(Aside::changed)
     }
 }
 
@@ -249,13 +326,15 @@ struct Thermometer {
     sensor: Sensor,
     file: KernelFile,
     column: Option<Column>,
+    /// The critical temperature does not change: it is read when the columns are made.
+    critical: Option<(Column, f64)>,
     was_there: bool,
 }
 
 impl Thermometer {
     fn new(sensor: Sensor) -> Self {
         let file = KernelFile::open(&sensor.input);
-        Self { was_there: file.is_there(), sensor, file, column: None }
+        Self { was_there: file.is_there(), sensor, file, column: None, critical: None }
     }
 
     fn read(&mut self) -> Reading {
@@ -276,10 +355,18 @@ impl Source for Thermometer {
     fn describe(&mut self, schema: &mut Schema) {
         let label = |id: Option<u32>| id.map(|id| id.to_string()).unwrap_or_default();
         let Sensor { id, label: own, package, core, .. } = &self.sensor;
-        self.column = Some(schema.column(&HOST_TEMPERATURE, &[id, own, &label(*package), &label(*core)]));
+        let labels = [id.as_str(), own.as_str(), &label(*package), &label(*core)];
+        self.column = Some(schema.column(&HOST_TEMPERATURE, &labels));
+        let critical = self.sensor.critical.as_ref().and_then(|path| celsius(&fs::read(path).ok()?));
+        // Drivers write 0, or what no sensor can measure, where the hardware has none.
+        let critical = critical.filter(|celsius| (1.0..200.0).contains(celsius));
+        self.critical = critical.map(|celsius| (schema.column(&HOST_CRITICAL_TEMPERATURE, &labels), celsius));
     }
 
     fn sample(&mut self, frame: &mut Frame) {
+        if let Some((column, celsius)) = self.critical {
+            frame.set(column, Ok(celsius));
+        }
         let reading = self.read();
         if let Some(column) = self.column {
             frame.set(column, reading);
@@ -318,7 +405,7 @@ mod tests {
     }
 
     fn sensors(tree: &TestTree) -> Sensors {
-        Sensors::new(&tree.roots(), Duration::from_millis(4), Duration::from_secs(60))
+        Sensors::new(&tree.roots(), Duration::from_millis(4), Duration::from_secs(60)).unwrap()
     }
 
     /// What is shown of a sensor once it is as wanted.
@@ -376,6 +463,24 @@ mod tests {
         until(&tree, &mut sensors, &K10, Err(AbsenceReason::Gone));
         tree.write("sys/class/hwmon/hwmon0/temp1_input", "50000\n");
         until(&tree, &mut sensors, &K10, Ok(50.0));
+    }
+
+    #[test]
+    fn a_chip_whose_driver_is_loaded_later_asks_for_a_new_schema() {
+        let tree = tree();
+        let mut sensors = sensors(&tree);
+        until(&tree, &mut sensors, &K10, Ok(45.125));
+        while sensors.changed() {
+            let _described = tree.sample(&mut sensors);
+        }
+        tree.write("sys/class/hwmon/hwmon3/temp1_input", "33000\n");
+        for _ in 0..10_000 {
+            if sensors.changed() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        until(&tree, &mut sensors, &["hwmon3/temp1", "", "", ""], Ok(33.0));
     }
 
     #[test]

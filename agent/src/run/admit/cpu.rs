@@ -280,6 +280,8 @@ mod tests {
             cores: &[0, 1, 4],
             allowed_peers: &[],
             http: &crate::config::HttpConfig::default(),
+            drilled: crate::run::Drilled::Never,
+            guards: &crate::run::guarding::HostGuards::new(&limits, &[], std::path::Path::new("/tmp")),
         };
         let mut found = Violations::default();
         let planned = plan(&offer, "cpu", cpu, 7, &mut found);

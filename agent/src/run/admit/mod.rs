@@ -4,7 +4,9 @@
 mod cores;
 mod cpu;
 mod disk;
+mod drilled;
 mod file_system;
+mod guards;
 mod http;
 mod memory;
 mod network;
@@ -21,11 +23,12 @@ use ssts_proto::{
 };
 
 pub(super) use self::others::Others;
+use super::{Drilled, guarding::HostGuards};
 use crate::{
     burn::plan::Plan,
     clock,
     config::{HttpConfig, LimitsConfig, PolicyConfig},
-    guard::Bounds,
+    guard::{Bounds, GuardSpec},
     host::HostRoots,
     observe::sysfs::sensors,
 };
@@ -37,6 +40,8 @@ pub struct Admitted {
     pub scenario: Scenario,
     /// What guards enforce.
     pub bounds: Bounds,
+    /// Guards that the run brings beside its host's.
+    pub guards: Vec<GuardSpec>,
     /// The scenario's phases, ready to be carried out.
     pub phases: Vec<PlannedPhase>,
     /// When the first phase is to begin, Unix time; as soon as it can where nothing is said.
@@ -73,6 +78,10 @@ pub(super) struct Offer<'a> {
     pub allowed_peers: &'a [IpNet],
     /// Services that HTTP burners may load.
     pub http: &'a HttpConfig,
+    /// What the latest drill found.
+    pub drilled: Drilled,
+    /// The host's own.
+    pub guards: &'a HostGuards,
 }
 
 impl Offer<'_> {
@@ -88,6 +97,8 @@ impl Offer<'_> {
             return Err(found.into_vec());
         }
         let bounds = self.bounds(scenario, &mut found);
+        drilled::check(self.limits, self.drilled, scenario, &mut found);
+        let guards = guards::of(self, scenario, &bounds, &mut found);
         let mut resolved = scenario.clone();
         resolved.limits = Some((&bounds).into());
         let mut phases = Vec::new();
@@ -116,7 +127,7 @@ impl Offer<'_> {
             phases.push(PlannedPhase { name: phase.name.clone(), duration, plans });
         }
         if found.is_empty() {
-            Ok(Admitted { scenario: resolved, bounds, phases, start_at: None })
+            Ok(Admitted { scenario: resolved, bounds, guards, phases, start_at: None })
         } else {
             Err(found.into_vec())
         }
@@ -319,6 +330,8 @@ mod tests {
             cores: &[0, 1, 4],
             allowed_peers: &allowed_peers,
             http: &http,
+            drilled: Drilled::Never,
+            guards: &HostGuards::new(&limits, &[], Path::new("/tmp")),
         };
         offer.admit(&scenario)
     }

@@ -5,6 +5,10 @@ use ratatui::{
     layout::Rect,
     text::{Line, Span},
 };
+use ssts_proto::{
+    guards as named,
+    v1::{GuardState, GuardStatus},
+};
 
 use super::{BAD, BOLD, DIM, PLAIN, TITLE, WARN, figure, fitting, per_second, put};
 use crate::{
@@ -45,6 +49,7 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
             Span::styled(format!("  ({})", guard.limit), DIM),
         ])
     }));
+    lines.extend(app.host.guards.iter().filter(|status| status.state() != GuardState::Unguarded).map(told));
     lines.push(Line::styled("burners", TITLE));
     lines.extend(shown.burners.iter().map(|burner| Line::from(format!("  {}", words(burner)))));
     if shown.burners.is_empty() {
@@ -82,6 +87,22 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     for (row, line) in lines.into_iter().skip(first).take(area.height.into()).enumerate() {
         put(buffer, area, row as u16, line);
     }
+}
+
+/// A guard of the host as the agent told of it last.
+fn told(status: &GuardStatus) -> Line<'static> {
+    let guard = status.guard.clone().unwrap_or_default();
+    let style = match status.state() {
+        GuardState::Tripped => BAD,
+        GuardState::Pending => WARN,
+        _ => PLAIN,
+    };
+    let words = |value: Option<f64>| value.map(|value| named::words(value, &status.unit));
+    let value = words(status.value).unwrap_or_else(|| "no value".into());
+    let limit =
+        format!("  ({}: {})", named::limit(&guard, &status.unit), named::reaction_name(guard.reaction()));
+    let name = text::printable(&guard.name).into_owned();
+    Line::from(vec![format!("  {name:<26}").into(), Span::styled(value, style), Span::styled(limit, DIM)])
 }
 
 /// The run in one line.
