@@ -1,6 +1,7 @@
 //! `sstsd check`: what works on this host.
 
 use std::{
+    collections::BTreeMap,
     io::{self, IsTerminal as _, Write as _},
     path::Path,
     process::ExitCode,
@@ -22,6 +23,7 @@ use ssts_agent::{
         sysfs,
         wall_clock::WallClock,
     },
+    rpc::Allowed,
 };
 use ssts_proto::v1::{Capability, CapabilityState};
 
@@ -46,6 +48,8 @@ struct Line<'a> {
 struct Report<'a> {
     complete: bool,
     capabilities: Vec<Line<'a>>,
+    /// What the configuration allows, in words.
+    policy: BTreeMap<&'static str, String>,
 }
 
 /// Tries everything and prints what came of it.
@@ -57,14 +61,19 @@ pub(crate) fn check(args: &Check) -> Result<ExitCode, Failure> {
     let mut capabilities = host::check(&roots, &state_dir, &probes.statuses.snapshot(), &locked::lock());
     capabilities.extend(exposition::check(&config.metrics));
     capabilities.push(guards(&config, &roots, &state_dir, probes.sources));
+    let allowed = Allowed::by(&config);
+    let policy = allowed.lines();
     let complete = host::is_complete(&capabilities);
     let lines: Vec<_> = capabilities.iter().map(line).collect();
     let text = match args.output {
         Output::Json => {
-            let report = Report { complete, capabilities: lines };
+            let report = Report { complete, capabilities: lines, policy: policy.into_iter().collect() };
             serde_json::to_string_pretty(&report).map_err(io::Error::from).map(|text| text + "\n")
         }
-        Output::Text => Ok(table(&lines, complete, io::stdout().is_terminal())),
+        Output::Text => {
+            let table = table(&lines, complete, io::stdout().is_terminal());
+            Ok(format!("{}\n{table}", policy_table(&policy)))
+        }
     };
     let written = text.and_then(|text| io::stdout().write_all(text.as_bytes()));
     match written {
@@ -107,6 +116,13 @@ fn line(capability: &Capability) -> Line<'_> {
         CapabilityState::Missing | CapabilityState::Unspecified => "missing",
     };
     Line { name: &capability.name, state, detail: &capability.detail, mend: &capability.mend }
+}
+
+/// What the configuration allows.
+fn policy_table(policy: &[(&'static str, String)]) -> String {
+    let width = policy.iter().map(|(rule, _)| rule.len()).max().unwrap_or_default();
+    let line = |(rule, value): &(&'static str, String)| format!("  {rule:width$}  {value}\n");
+    format!("policy\n{}", policy.iter().map(line).collect::<String>())
 }
 
 fn table(lines: &[Line<'_>], complete: bool, colour: bool) -> String {

@@ -37,8 +37,8 @@ use ssts_agent::{
     privileges::{self, Duty},
     realtime,
     record::{FLIGHT, Flight, Recorder, Shelf},
-    rpc::{self, Address, AgentService, Inventory, Listener},
-    run::{Ending, Engine, KernelMessages},
+    rpc::{self, Accepted, Address, AgentService, Allowed, Inventory, Listener, Rights},
+    run::{AGENT_STOPPED, Engine, KernelMessages},
     sink::Keeper,
     systemd::{self, Inherited, Notify, Watchdog},
     tick::{Tick, TickThread},
@@ -48,7 +48,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::{StreamExt as _, wrappers::UnixListenerStream};
 use tonic::transport::Server;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
@@ -169,12 +169,13 @@ async fn daemon(
     .with_burner_watch(watch)
     .with_halt_file(halt_file.clone())
     .with_http(config.http.clone())
+    .with_policy(config.policy.clone())
     .with_herald(Box::new(recording.clone()))
     .with_herald(Box::new(tally.clone()));
     let engine = Arc::new(engine);
     // Only now: whoever finds the socket finds an agent that has its state folder to itself.
     let listeners = Listener::all(addresses, sockets)?;
-    let plan = config.network.sink.plan();
+    let plan = config.sink_plan(&host::cpuset::allowed_cores().unwrap_or_default());
     let sink = plan.map(|plan| Keeper::start(plan, config.burners.deadline, engine.clone())).transpose()?;
     let watchdog = Watchdog::from_environment(&notify);
     let (halts, halt_watch) = halt::watch(&engine, halt_file, halt_signal)
@@ -195,12 +196,14 @@ async fn daemon(
         shelf,
         recording,
         inventory,
+        allowed: Allowed::by(&config),
         tick: config.tick(),
     };
+    let rights = Rights::new(config.policy.rules()?);
     let (stop, stopped) = watch::channel(false);
     let serving: Vec<_> = listeners
         .into_iter()
-        .map(|listener| tokio::spawn(answer(service.clone(), listener, stopped.clone())))
+        .map(|listener| tokio::spawn(answer(service.clone(), rights.clone(), listener, stopped.clone())))
         .collect();
     let mut signals = Signals::listen()?;
     let narration = tokio::spawn(systemd::narrate(notify.clone(), ring, engine.clone(), statuses));
@@ -209,12 +212,13 @@ async fn daemon(
     narration.abort();
     notify.stopping();
     engine.close();
-    if let Some(run) = engine.current() {
-        run.stop(Ending::new(v1::Cause::AgentStopped, "sstsd was told to stop"));
+    let stopped_runs = engine.stop_all(v1::Cause::AgentStopped, AGENT_STOPPED);
+    let stopped_runs = engine.with_latecomers(stopped_runs);
+    if !stopped_runs.is_empty() {
         tokio::select! {
-            () = rpc::wait_until_finished(&run) => {}
+            () = rpc::wait_until_all_finished(&stopped_runs) => {}
             // A burner hangs in the kernel and somebody insists: the kernel ends it with this process.
-            () = signals.next() => warn!("told to stop again: not waiting for the run's end"),
+            () = signals.next() => warn!("told to stop again: not waiting for the end of what is on"),
         }
     }
     let _all_gone = stop.send(true);
@@ -287,6 +291,7 @@ fn start_tick(
 /// Answers on one socket until told to stop.
 async fn answer(
     service: AgentService,
+    rights: Rights,
     mut listener: Listener,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<(), tonic::transport::Error> {
@@ -299,7 +304,7 @@ async fn answer(
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let mut server = Server::builder().add_service(health_service).add_service(agent);
+    let mut server = Server::builder().layer(rights).add_service(health_service).add_service(agent);
     // Both versions: older clients ask for v1alpha. The descriptors are compiled in, so building can't fail.
     if let (Ok(v1), Ok(v1alpha)) = (reflection().build_v1(), reflection().build_v1alpha()) {
         server = server.add_service(v1).add_service(v1alpha);
@@ -307,7 +312,8 @@ async fn answer(
     let told_to_stop = async move {
         let _sender_gone = stopped.wait_for(|stopped| *stopped).await;
     };
-    server.serve_with_incoming_shutdown(UnixListenerStream::new(socket), told_to_stop).await
+    let accepted = UnixListenerStream::new(socket).map(|stream| stream.map(Accepted::from));
+    server.serve_with_incoming_shutdown(accepted, told_to_stop).await
 }
 
 /// What the service manager tells by the environment.

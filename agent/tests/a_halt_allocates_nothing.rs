@@ -210,7 +210,7 @@ fn nothing_is_allocated_between_a_reading_and_the_stop() {
     });
     tick.until("the start", |_| begun.load(Ordering::Acquire));
     starter.join().expect("it does not panic").expect("it is accepted");
-    let runs = |engine: &Engine| engine.current().is_some_and(|run| run.state() == RunState::Running);
+    let runs = |engine: &Engine| engine.on().iter().any(|run| run.state() == RunState::Running);
     tick.until("the burning", runs);
     engine.board().for_each_block(|block| {
         let view =
@@ -238,7 +238,7 @@ fn nothing_is_allocated_between_a_reading_and_the_stop() {
         println!("{all} allocations in this tick, {before} before the stop");
     }
     assert_eq!(before_stop, 0, "allocations before the burner was told to stop");
-    tick.until("the end", |engine| engine.current().is_none());
+    tick.until("the end", |engine| engine.on().is_empty());
     let Run { summary, events, .. } = engine.get("halt").expect("it is recorded");
     let message = summary.expect("it has a summary").cause_message;
     assert!(message.contains("hwmon0/temp1 is at 90.0"), "{message}");

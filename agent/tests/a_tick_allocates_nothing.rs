@@ -52,13 +52,16 @@ fn sampling_and_publishing_allocate_nothing_in_steady_state() {
     let roots = HostRoots::default();
     let board = Arc::new(BurnerBoard::default());
     let block = Arc::new(ControlBlock::create(2, 2, Duration::from_secs(60)).unwrap());
-    board.set(vec![BoardEntry {
+    let entry = |run: &str| BoardEntry {
+        run: run.into(),
         id: "0.0".into(),
         kind: "disk",
         has_target: true,
         latencies: &["read", "write"],
         block: block.clone(),
-    }]);
+    };
+    board.set("one", vec![entry("one")]);
+    board.set("another", vec![entry("another")]);
     let mut sources = procfs::sources(&roots, &["".into()]);
     let second = Duration::from_secs(1);
     sources.extend(sysfs::sources(&roots, Duration::from_millis(100), second).unwrap());

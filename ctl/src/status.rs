@@ -18,7 +18,7 @@ pub(crate) fn failure(status: &Status) -> Failure {
     let found = violations(status);
     if !found.is_empty() {
         let problem = |violation: Violation| {
-            let Violation { field, message, mend } = violation;
+            let Violation { field, message, mend, .. } = violation;
             Problem::new(if field.is_empty() { message } else { format!("{field}: {message}") }, mend)
         };
         return Failure { exit: Exit::Usage, problems: found.into_iter().map(problem).collect() };
@@ -72,8 +72,12 @@ mod tests {
 
     #[test]
     fn every_violation_of_a_refusal_is_told() {
-        let violation =
-            |field: &str| Violation { field: field.into(), message: "bad".into(), mend: "mend".into() };
+        let violation = |field: &str| Violation {
+            field: field.into(),
+            message: "bad".into(),
+            mend: "mend".into(),
+            ..Violation::default()
+        };
         let status = refusal::to_status(vec![violation("scenario.name"), violation("")]);
         let failure = failure(&status);
         assert_eq!(failure.exit, Exit::Usage);

@@ -419,9 +419,9 @@ pub(crate) mod tests {
             id: 1,
             columns: vec![
                 column(&catalogue::HOST_TEMPERATURE, &["hwmon0/temp1", "cpu", "", ""]),
-                column(&catalogue::BURNER_OPERATIONS, &["0.0", "cpu"]),
+                column(&catalogue::BURNER_OPERATIONS, &["r", "0.0", "cpu"]),
             ],
-            histograms: vec![histogram(&catalogue::BURNER_LATENCY, &["0.0", "disk", "read"])],
+            histograms: vec![histogram(&catalogue::BURNER_LATENCY, &["r", "0.0", "disk", "read"])],
             layouts: vec![HistogramLayout { upper_bounds: vec![10, 20, 40, 80] }],
         });
         telemetry
@@ -482,7 +482,7 @@ pub(crate) mod tests {
         telemetry.accept_frame(&frame(1, &[40.0, 100.0], &[])).unwrap();
         telemetry.accept_schema(Schema {
             id: 2,
-            columns: vec![column(&catalogue::BURNER_OPERATIONS, &["0.0", "cpu"])],
+            columns: vec![column(&catalogue::BURNER_OPERATIONS, &["r", "0.0", "cpu"])],
             ..Schema::default()
         });
         assert_eq!(telemetry.accept_frame(&frame(2, &[40.0, 1.0], &[])), Err(Malformed::UnknownSchema));

@@ -184,8 +184,8 @@ catalogue! {
         "Interrupts of all cores: the kernel's own kinds, such as LOC and TRM, and `device` for all others.";
     HOST_FILES_OPEN = "host.files.open", "1", Gauge, [], "Open file descriptions: /proc/sys/fs/file-nr.";
     HOST_FILES_MAX = "host.files.max", "1", Gauge, [], "How many there may be: /proc/sys/fs/file-nr.";
-    CGROUP_PRESSURE_STALLED = "cgroup.pressure.stalled", "s", Counter, ["cgroup", "resource", "share"],
-        "Time that some or all (full) tasks of a cgroup waited for a resource; `run` is the run's own.";
+    CGROUP_PRESSURE_STALLED = "cgroup.pressure.stalled", "s", Counter, ["run", "cgroup", "resource", "share"],
+        "Time that some or all (full) tasks of a cgroup waited for a resource; the cgroup `run` is a run's own.";
 
     PROTECTED_PRESENT = "protected.present", "1", Gauge, ["unit"], "1 while a protected unit has a cgroup, 0 while it has none.";
     PROTECTED_PRESSURE_STALLED = "protected.pressure.stalled", "s", Counter, ["unit", "resource", "share"],
@@ -286,19 +286,19 @@ catalogue! {
         "What a probe's programs took of one core in the latest measurement: 0.01 is 1 %.";
     PROBE_LOST = "probe.lost", "1", Counter, ["probe"], "Events that a probe saw and had no room to note.";
 
-    BURNER_PREPARED = "burner.prepared", "1", Gauge, ["burner", "kind"],
+    BURNER_PREPARED = "burner.prepared", "1", Gauge, ["run", "burner", "kind"],
         "How much of what has to be done before it can burn is done, 0 to 1.";
-    BURNER_TARGET = "burner.target", "1", Gauge, ["burner", "kind", "worker"],
+    BURNER_TARGET = "burner.target", "1", Gauge, ["run", "burner", "kind", "worker"],
         "The load asked of a worker at this instant, as a share of its core.";
-    BURNER_ON_CPU_TIME = "burner.on_cpu_time", "s", Counter, ["burner", "kind", "worker"],
+    BURNER_ON_CPU_TIME = "burner.on_cpu_time", "s", Counter, ["run", "burner", "kind", "worker"],
         "A worker's own CPU clock; its rate is the achieved load as a share of a core.";
-    BURNER_OPERATIONS = "burner.operations", "1", Counter, ["burner", "kind"], "Operations done.";
-    BURNER_BYTES = "burner.bytes", "By", Counter, ["burner", "kind"], "Bytes moved.";
-    BURNER_FLOPS = "burner.flops", "1", Counter, ["burner", "kind"], "Floating-point operations done.";
-    BURNER_VERIFY_ERRORS = "burner.verify_errors", "1", Counter, ["burner", "kind"],
+    BURNER_OPERATIONS = "burner.operations", "1", Counter, ["run", "burner", "kind"], "Operations done.";
+    BURNER_BYTES = "burner.bytes", "By", Counter, ["run", "burner", "kind"], "Bytes moved.";
+    BURNER_FLOPS = "burner.flops", "1", Counter, ["run", "burner", "kind"], "Floating-point operations done.";
+    BURNER_VERIFY_ERRORS = "burner.verify_errors", "1", Counter, ["run", "burner", "kind"],
         "Results that did not match their known answer.";
-    BURNER_IO_ERRORS = "burner.io_errors", "1", Counter, ["burner", "kind"], "I/Os that failed.";
-    BURNER_LATENCY = "burner.latency", "ns", Histogram, ["burner", "kind", "operation"],
+    BURNER_IO_ERRORS = "burner.io_errors", "1", Counter, ["run", "burner", "kind"], "I/Os that failed.";
+    BURNER_LATENCY = "burner.latency", "ns", Histogram, ["run", "burner", "kind", "operation"],
         "From an I/O's submission (with a rate: from when it was due) to its completion, seen by the burner.";
 
     AGENT_CPU_TIME = "agent.cpu_time", "s", Counter, [], "CPU time of the agent's process, burners left out.";

@@ -74,8 +74,12 @@ mod tests {
 
     #[test]
     fn violations_travel_in_a_status() {
-        let violations =
-            vec![Violation { field: "phases[0]".into(), message: "none".into(), mend: "add one".into() }];
+        let violations = vec![Violation {
+            field: "phases[0]".into(),
+            message: "none".into(),
+            mend: "add one".into(),
+            ..Violation::default()
+        }];
         let status = to_status(violations.clone());
         assert_eq!(from_status(&status), violations);
         assert!(status.message().contains("phases[0]: none; add one"));
@@ -84,7 +88,12 @@ mod tests {
 
     #[test]
     fn very_many_are_cut_with_their_number() {
-        let one = Violation { field: "phases".into(), message: "x".repeat(100), mend: "y".into() };
+        let one = Violation {
+            field: "phases".into(),
+            message: "x".repeat(100),
+            mend: "y".into(),
+            ..Violation::default()
+        };
         let told = from_status(&to_status(vec![one; 1_000]));
         assert!(told.len() < 100 && told.len() > 50);
         let missing = 1_000 - (told.len() - 1);

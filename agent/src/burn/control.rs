@@ -225,6 +225,17 @@ impl ControlBlock {
         (0..self.workers).map(|worker| self.latency(worker, operation)[bucket].load(Ordering::Relaxed)).sum()
     }
 
+    /// How much of what has to be done before its workers can burn is done, 0 to 1: their mean.
+    pub fn prepared(&self) -> f64 {
+        let done = |worker| f64::from(self.slot(worker).prepared_ppm.load(Ordering::Relaxed)) / 1e6;
+        (0..self.workers).map(done).sum::<f64>() / self.workers.max(1) as f64
+    }
+
+    /// Bytes that its workers moved.
+    pub fn moved_bytes(&self) -> u64 {
+        (0..self.workers).map(|worker| self.slot(worker).bytes.load(Ordering::Relaxed)).sum()
+    }
+
     /// What the daemon wants.
     pub fn command(&self) -> Command {
         Command::from_word(self.header().command.load(Ordering::Acquire))

@@ -8,12 +8,14 @@ const PREFIX: &str = "SSTSD_";
 /// Read by the command line itself.
 const NOT_KEYS: [&str; 1] = ["SSTSD_CONFIG"];
 /// Keys that are lists; their variables are divided at commas.
-const LISTS: [&str; 5] = [
+const LISTS: [&str; 7] = [
     "listen",
     "limits__expendable_devices",
     "limits__mountable_devices",
     "limits__guards_off",
     "metrics__listen",
+    "policy__paths",
+    "policy__hours",
 ];
 
 /// The configuration of `table` with the variables over it. Each variable is tried alone, so that the one at fault is named.

@@ -3,9 +3,11 @@
 
 mod environment;
 mod guards;
+mod hours;
 mod http;
 mod metrics;
 mod network;
+mod policy;
 mod protect;
 mod record;
 
@@ -19,13 +21,15 @@ use serde::{Deserialize, Deserializer, de};
 
 pub use self::{
     guards::GuardConfig,
+    hours::{Hours, Window},
     http::{AllowedMethod, AllowedUrl, HttpConfig},
     metrics::{MetricsConfig, OtlpConfig},
     network::{NetworkConfig, SinkConfig},
+    policy::{NameOrId, PolicyConfig, Role, Rule, Subject, UserRule},
     protect::{AskedUrl, MAX_PROTECTED, ProtectConfig},
     record::RecordConfig,
 };
-use crate::{host::HostRoots, observe::probes::HookChoice};
+use crate::{host::HostRoots, observe::probes::HookChoice, sink::SinkPlan};
 
 /// Where the daemon looks for its configuration when it is told nothing.
 pub const DEFAULT_PATH: &str = "/etc/ssts/sstsd.toml";
@@ -100,6 +104,8 @@ pub struct Config {
     pub record: RecordConfig,
     /// What no run may exceed.
     pub limits: LimitsConfig,
+    /// What the host's administrator allows.
+    pub policy: PolicyConfig,
     /// Guards beside those that are shipped, for every run.
     pub guards: Vec<GuardConfig>,
     /// How burners are held.
@@ -290,6 +296,17 @@ impl Config {
         Ok(config)
     }
 
+    /// What the sink is told; none where it has nothing to listen on. Of `cores` it gets those that the policy leaves it.
+    pub fn sink_plan(&self, cores: &[u32]) -> Option<SinkPlan> {
+        let mut plan = self.network.sink.plan()?;
+        let never = &self.policy.never_cores;
+        // Left to the kernel, it would be on all.
+        if plan.cores.is_empty() && !never.is_empty() {
+            plan.cores = cores.iter().copied().filter(|core| !never.contains(core)).collect();
+        }
+        Some(plan)
+    }
+
     /// The length of a tick.
     pub fn tick(&self) -> Duration {
         Duration::from_secs_f64(1.0 / self.observe.rate_hz)
@@ -356,6 +373,12 @@ impl Config {
             burners.stop_grace <= Duration::from_secs(10),
             "use at most 10s",
         )?;
+        let never = |core: &&u32| self.policy.never_cores.contains(core);
+        if let Some(core) = self.network.sink.cores.iter().find(never) {
+            let mend = "take the core out of it, or out of policy.never_cores";
+            return Err(ConfigError::Bounds { key: "network.sink.cores", value: core.to_string(), mend });
+        }
+        self.policy.check()?;
         guards::check(&self.guards, limits)?;
         self.record.check()?;
         self.network.sink.check()?;
@@ -404,6 +427,7 @@ mod tests {
                     expendable_devices mountable_devices drill_within drill_for_runs_over deadline stop_grace \
                     max_run_bytes max_total_bytes flight_bytes frozen_before \
                     allowed_peers data_ports max_rate_bits_per_s max_streams cores allow methods max_rate_per_s max_connections \
+                    max_runs max_load_percent never_cores paths hours users \
                     allow_insecure ca_files beyond_loopback max_series endpoint interval headers proc sys tracefs dev cgroups protect";
         for key in keys.split_whitespace() {
             assert!(EXAMPLE.contains(&format!("#: {key} = ")), "{key}");

@@ -273,9 +273,9 @@ mod tests {
             let disk = schema.histogram(&metrics::BLOCK_LATENCY, &["vda", "read"], LAYOUT);
             let columns: Vec<_> = burners
                 .iter()
-                .map(|(burner, _)| schema.column(&metrics::BURNER_OPERATIONS, &[burner, "cpu"]))
+                .map(|(burner, _)| schema.column(&metrics::BURNER_OPERATIONS, &["r", burner, "cpu"]))
                 .collect();
-            let latency = schema.histogram(&metrics::BURNER_LATENCY, &["0.0", "disk", "read"], LAYOUT);
+            let latency = schema.histogram(&metrics::BURNER_LATENCY, &["r", "0.0", "disk", "read"], LAYOUT);
             let mut frame = Frame::default();
             frame.reset(&schema, self.sequence);
             frame.gain(BucketGain { column: disk, bucket: 100, count: 1 });
@@ -348,7 +348,7 @@ mod tests {
         let dirty = schema.column(&metrics::HOST_MEMORY_DIRTY, &[]);
         let slowest = schema.column(&metrics::BLOCK_SLOWEST_PID, &["vda"]);
         let targets =
-            ["0", "1"].map(|worker| schema.column(&metrics::BURNER_TARGET, &["0.0", "cpu", worker]));
+            ["0", "1"].map(|worker| schema.column(&metrics::BURNER_TARGET, &["r", "0.0", "cpu", worker]));
         let mut frame = Frame::default();
         frame.reset(&schema, 0);
         frame.set(free, Ok(5.0));

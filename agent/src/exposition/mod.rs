@@ -53,7 +53,7 @@ const LOOK: Duration = Duration::from_millis(200);
 pub struct Exposed {
     /// The frames.
     pub ring: Arc<FrameRing>,
-    /// The run that is on, and the limits.
+    /// The runs that are on, and the limits.
     pub engine: Arc<Engine>,
     /// The runs that were.
     pub tally: Arc<Tally>,

@@ -1,4 +1,4 @@
-//! Families that no frame carries: the agent, its run, its limits.
+//! Families that no frame carries: the agent, its runs, its limits.
 
 use std::{
     borrow::Cow,
@@ -43,17 +43,22 @@ const STATES: [(&str, Option<RunState>); 5] = [
 pub(super) fn add<'a>(shared: &Shared, ledger: &Ledger, gathered: &mut Gathered<'a>) {
     let exposed = &shared.exposed;
     gathered.add(&agent::BUILD, vec![Series::labelled(env!("CARGO_PKG_VERSION"), 1.0)]);
-    let run = exposed.engine.current();
-    let summary = run.as_ref().map(|run| run.summary());
-    let info = summary.iter().map(|summary| Series {
+    let runs = exposed.engine.on();
+    let summaries: Vec<RunSummary> = runs.iter().map(|run| run.summary()).collect();
+    let info = summaries.iter().map(|summary| Series {
         labels: vec![summary.run_id.clone().into(), summary.scenario.clone().into()],
         value: Value::Number(1.0),
     });
     gathered.add(&agent::RUN, info.collect());
-    let now = summary.as_ref().map(RunSummary::state);
-    let states = STATES.map(|(name, state)| Series::labelled(name, f64::from(u8::from(state == now))));
+    let states = STATES.map(|(name, state)| {
+        let count = match state {
+            None => usize::from(summaries.is_empty()),
+            Some(state) => summaries.iter().filter(|summary| summary.state() == state).count(),
+        };
+        Series::labelled(name, count as f64)
+    });
     gathered.add(&agent::RUN_STATE, states.into());
-    if let Some(phase) = summary.and_then(|summary| summary.phase_index) {
+    if let Some(phase) = summaries.last().and_then(|summary| summary.phase_index) {
         gathered.add_one(&agent::RUN_PHASE, f64::from(phase));
     }
     let standings = exposed.engine.guard_standings();
@@ -61,7 +66,8 @@ pub(super) fn add<'a>(shared: &Shared, ledger: &Ledger, gathered: &mut Gathered<
     tally(&exposed.tally.counted(), &standings, gathered);
     gathered.add_one(&agent::HALTED, f64::from(u8::from(exposed.engine.halt_state().is_some())));
     halts(&exposed.engine, gathered);
-    limits(&exposed.engine.bounds(), run.as_ref().map(|run| &run.admitted.bounds), gathered);
+    let bounds: Vec<_> = runs.iter().map(|run| run.admitted.bounds).collect();
+    limits(&exposed.engine.bounds(), &bounds, gathered);
     gathered.add_one(&agent::FRAMES, ledger.frames() as f64);
     gathered.add_one(&agent::RECORD_LOST_FRAMES, exposed.recording.lost_frames() as f64);
     let (bytes, reach) = exposed.flight.extent();
@@ -139,12 +145,14 @@ fn tally(counted: &Counted, guards: &Guards, gathered: &mut Gathered<'_>) {
     gathered.add(&agent::RUNS_GUARDED, told);
 }
 
-fn limits(host: &Bounds, run: Option<&Bounds>, gathered: &mut Gathered<'_>) {
-    let of = |value: fn(&Bounds) -> f64| -> Vec<Series<'static>> {
-        let run = run.map(|bounds| Series::labelled("run", value(bounds)));
+/// Of the runs, the tightest.
+fn limits(host: &Bounds, runs: &[Bounds], gathered: &mut Gathered<'_>) {
+    type Pick = fn(f64, f64) -> f64;
+    let of = |value: fn(&Bounds) -> f64, tighter: Pick| -> Vec<Series<'static>> {
+        let run = runs.iter().map(value).reduce(tighter).map(|value| Series::labelled("run", value));
         [Some(Series::labelled("host", value(host))), run].into_iter().flatten().collect()
     };
-    gathered.add(&agent::LIMIT_DURATION, of(|bounds| bounds.max_duration.as_secs_f64()));
-    gathered.add(&agent::LIMIT_MEMORY, of(|bounds| bounds.min_available_memory_bytes as f64));
-    gathered.add(&agent::LIMIT_TEMPERATURE, of(|bounds| bounds.max_temperature_celsius));
+    gathered.add(&agent::LIMIT_DURATION, of(|bounds| bounds.max_duration.as_secs_f64(), f64::min));
+    gathered.add(&agent::LIMIT_MEMORY, of(|bounds| bounds.min_available_memory_bytes as f64, f64::max));
+    gathered.add(&agent::LIMIT_TEMPERATURE, of(|bounds| bounds.max_temperature_celsius, f64::min));
 }

@@ -72,14 +72,17 @@ pub fn cgroup_mount(roots: &HostRoots) -> Result<PathBuf, CgroupError> {
     mount_of(&mountinfo).map(|(_, mount)| mount).ok_or(CgroupError::NotMounted)
 }
 
-/// The folder of the cgroup that the run of this daemon is in, while there is one.
-pub fn current_run_folder(roots: &HostRoots) -> Option<PathBuf> {
+/// The runs of this daemon that have a cgroup now, by id, with its folder.
+pub fn run_folders(roots: &HostRoots) -> Vec<(String, PathBuf)> {
     let prefix = format!("{PREFIX}{}-", std::process::id());
-    let entries = fs::read_dir(own_folder(roots).ok()?).ok()?;
-    entries.flatten().map(|entry| entry.path()).find(|path| {
-        let name = path.file_name().and_then(|name| name.to_str());
-        name.and_then(|name| name.strip_prefix(&prefix)).is_some_and(|id| !id.starts_with(CHECK))
-    })
+    let entries = own_folder(roots).ok().and_then(|folder| fs::read_dir(folder).ok());
+    let run = |entry: fs::DirEntry| {
+        let id = entry.file_name().to_str()?.strip_prefix(&prefix)?.to_owned();
+        (!id.starts_with(CHECK)).then(|| (id, entry.path()))
+    };
+    let mut runs: Vec<_> = entries.into_iter().flatten().flatten().filter_map(run).collect();
+    runs.sort();
+    runs
 }
 
 /// Root and mount point of the first cgroup2 in a `mountinfo`: proc_pid_mountinfo(5).

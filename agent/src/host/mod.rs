@@ -10,8 +10,8 @@ mod room;
 mod roots;
 
 pub use cgroup::{
-    CgroupError, End as CgroupEnd, RunCgroup, cgroup_mount, current_run_folder, end as end_cgroup,
-    own_folder, run_folder, sweep,
+    CgroupError, End as CgroupEnd, RunCgroup, cgroup_mount, end as end_cgroup, own_folder, run_folder,
+    run_folders, sweep,
 };
 pub use check::{check, is_complete};
 pub use delegated::make_room;

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicU64, Ordering},
 };
 
 use ssts_agent_ebpf::histogram::Layout;
@@ -13,27 +13,27 @@ use super::{
     schema::{Column, HistogramColumn, Schema},
     source::Source,
 };
-use crate::{
-    burn::control::{ControlBlock, LATENCY, Slot},
-    guard::FULL_PPM,
-};
+use crate::burn::control::{ControlBlock, LATENCY, Slot};
 
 /// Of frames, coarser than what results are made from, so that a frame stays small: an error of at most 6.25 %.
 const FRAME_LATENCY: Layout = Layout::new(4, 40);
 
-/// The burners that are there now. The supervisor changes it, the tick reads it.
+/// The burners that are there now, of all runs. Supervisors change it, the tick reads it.
 #[derive(Debug, Default)]
 pub struct BurnerBoard {
+    /// Held for moments only: the tick looks at it.
     burners: Mutex<Vec<BoardEntry>>,
+    /// The same, for whoever makes a new list of it.
+    changing: Mutex<Vec<BoardEntry>>,
     generation: AtomicU64,
-    /// What guards took of the load, in parts of a million.
-    withheld_ppm: AtomicU32,
 }
 
 /// One burner on the board.
 #[derive(Debug, Clone)]
 pub struct BoardEntry {
-    /// `<phase>.<burner>`, by their places in the scenario.
+    /// The run that it belongs to.
+    pub run: Arc<str>,
+    /// `<phase>.<burner>`, by their places in the scenario: unique in its run.
     pub id: String,
     /// `cpu`, `disk`.
     pub kind: &'static str,
@@ -46,18 +46,17 @@ pub struct BoardEntry {
 }
 
 impl BurnerBoard {
-    /// Replaces all.
-    pub fn set(&self, burners: Vec<BoardEntry>) {
-        let load_ppm = FULL_PPM - self.withheld_ppm.load(Ordering::Relaxed);
-        burners.iter().for_each(|entry| entry.block.derate(load_ppm));
-        *self.lock() = burners;
+    /// Replaces those of one run.
+    pub fn set(&self, run: &str, burners: Vec<BoardEntry>) {
+        let mut all = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|entry| &*entry.run != run);
+        all.extend(burners);
+        // Nothing is allocated or freed while the tick may wait.
+        let new = all.clone();
+        let old = std::mem::replace(&mut *self.lock(), new);
         self.generation.fetch_add(1, Ordering::Release);
-    }
-
-    /// Has those that are there, and those that come, burn so much of their load, in parts of a million.
-    pub fn derate(&self, load_ppm: u32) {
-        self.withheld_ppm.store(FULL_PPM.saturating_sub(load_ppm), Ordering::Relaxed);
-        self.for_each_block(|block| block.derate(load_ppm));
+        drop(all);
+        drop(old);
     }
 
     /// Calls `each` with every burner's control block.
@@ -65,9 +64,33 @@ impl BurnerBoard {
         self.lock().iter().for_each(|entry| each(&entry.block));
     }
 
+    /// Calls `each` with the control block of every burner of one run.
+    pub fn for_each_block_of(&self, run: &str, mut each: impl FnMut(&ControlBlock)) {
+        self.lock().iter().filter(|entry| &*entry.run == run).for_each(|entry| each(&entry.block));
+    }
+
+    /// The burners of one run.
+    pub fn of(&self, run: &str) -> Vec<BoardEntry> {
+        let all = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter(|entry| &*entry.run == run).cloned().collect()
+    }
+
+    /// Whether another run has burners here, too.
+    pub fn is_shared(&self, run: &str) -> bool {
+        self.lock().iter().any(|entry| &*entry.run != run)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<BoardEntry>> {
         // A list of handles can't be left half-changed.
         self.burners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl BoardEntry {
+    /// Its phase and its place there.
+    pub fn place(&self) -> Option<(usize, usize)> {
+        let (phase, burner) = self.id.split_once('.')?;
+        Some((phase.parse().ok()?, burner.parse().ok()?))
     }
 }
 
@@ -118,11 +141,13 @@ impl Source for Burners {
         self.generation = self.board.generation.load(Ordering::Acquire);
         let old = std::mem::take(&mut self.burners);
         for entry in self.board.lock().iter() {
-            let labels = [entry.id.as_str(), entry.kind];
+            let labels = [&*entry.run, entry.id.as_str(), entry.kind];
             let prepared = schema.column(&metrics::BURNER_PREPARED, &labels);
             let mut by_worker = |metric| -> Vec<Column> {
                 (0..entry.block.workers())
-                    .map(|worker| schema.column(metric, &[labels[0], labels[1], &worker.to_string()]))
+                    .map(|worker| {
+                        schema.column(metric, &[labels[0], labels[1], labels[2], &worker.to_string()])
+                    })
                     .collect()
             };
             let targets = if entry.has_target { by_worker(&metrics::BURNER_TARGET) } else { Vec::new() };
@@ -132,7 +157,7 @@ impl Source for Burners {
             let mut latency = |(operation, name): (usize, &&str)| Latency {
                 column: schema.histogram(
                     &metrics::BURNER_LATENCY,
-                    &[labels[0], labels[1], name],
+                    &[labels[0], labels[1], labels[2], name],
                     FRAME_LATENCY,
                 ),
                 before: known.map_or_else(
@@ -214,13 +239,14 @@ mod tests {
         let block = Arc::new(ControlBlock::create(2, 2, Duration::from_secs(1)).unwrap());
         let board = Arc::new(BurnerBoard::default());
         let entry = BoardEntry {
+            run: "a".into(),
             id: "0.0".into(),
             kind: "disk",
             has_target: false,
             latencies: &["read", "write"],
             block: block.clone(),
         };
-        board.set(vec![entry]);
+        board.set("a", vec![entry]);
         let mut source = Burners::new(board);
         assert!(source.changed());
         let mut schema = Schema::new(1);

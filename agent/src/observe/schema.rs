@@ -120,7 +120,23 @@ impl From<&Schema> for v1::Schema {
     }
 }
 
+/// The label that says which run a column belongs to. Empty: none.
+const RUN: &str = "run";
+
 impl ColumnDescription {
+    /// The run that it belongs to; nothing for what is the host's.
+    pub fn run(&self) -> Option<&str> {
+        let of = self.metric.labels.iter().position(|label| *label == RUN)?;
+        self.labels.get(of).map(String::as_str).filter(|run| !run.is_empty())
+    }
+
+    /// The labels beside that of the run, as the protocol carries them.
+    pub fn labels_in_run(&self) -> Vec<v1::Label> {
+        let mut labels = self.v1_labels();
+        labels.retain(|label| label.name != RUN);
+        labels
+    }
+
     /// The labels as the protocol carries them.
     pub fn v1_labels(&self) -> Vec<v1::Label> {
         self.metric

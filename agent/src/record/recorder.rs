@@ -54,7 +54,7 @@ pub struct RecordSettings {
 #[derive(Debug)]
 enum Order {
     Record(Arc<ActiveRun>),
-    Freeze(String),
+    Freeze { run_id: String, reason: String },
     End,
 }
 
@@ -81,9 +81,9 @@ impl Herald for Recording {
 }
 
 impl Recording {
-    /// Puts the latest minute at full rate into the record of the run that is on, or does nothing where none is.
-    pub fn freeze(&self, reason: impl Into<String>) {
-        let _gone = self.orders.send(Order::Freeze(reason.into()));
+    /// Puts the latest minute at full rate into the record of a run that is on, or does nothing where it is not.
+    pub fn freeze(&self, run_id: &str, reason: impl Into<String>) {
+        let _gone = self.orders.send(Order::Freeze { run_id: run_id.to_owned(), reason: reason.into() });
     }
 
     /// Frames that the records of all runs lack, since the agent began.
@@ -107,7 +107,7 @@ impl Recorder {
         let lost_frames = Arc::new(AtomicU64::new(0));
         let recording = Recording { orders: orders.clone(), lost_frames: lost_frames.clone() };
         let thread = thread::Builder::new().name("recorder".into()).spawn(move || {
-            // The record of the run that is on ends there; the next one's is kept.
+            // The records of the runs that are on end there; the next one's is kept.
             while panic::catch_unwind(AssertUnwindSafe(|| {
                 Thread {
                     settings,
@@ -120,7 +120,7 @@ impl Recorder {
                     schema: None,
                     began: Duration::ZERO,
                     ended: Duration::ZERO,
-                    run: None,
+                    runs: Vec::new(),
                     lost_frames: lost_frames.clone(),
                 }
                 .run(&taken);
@@ -157,43 +157,47 @@ struct Thread {
     schema: Option<(Arc<Schema>, Arc<[u8]>)>,
     began: Duration,
     ended: Duration,
-    run: Option<RunRecord>,
+    runs: Vec<RunRecord>,
     lost_frames: Arc<AtomicU64>,
 }
 
 impl Thread {
     fn run(mut self, orders: &mpsc::Receiver<Order>) {
+        let mut next_look = clock::monotonic() + LOOK;
         loop {
-            match orders.recv_timeout(LOOK) {
+            match orders.recv_timeout(next_look.saturating_sub(clock::monotonic())) {
                 Ok(Order::Record(run)) => {
-                    // What came before it is none of its record.
+                    // What came before it is none of its record, and what is over needs none of what comes.
                     self.take_frames();
                     self.cut();
-                    self.close();
+                    self.follow_runs();
                     self.open(run);
                 }
-                Ok(Order::Freeze(reason)) => {
+                Ok(Order::Freeze { run_id, reason }) => {
                     self.take_frames();
                     self.cut();
-                    self.freeze(&reason);
+                    self.freeze(&run_id, &reason);
                 }
                 Ok(Order::End) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    self.take_frames();
-                    self.follow_run();
-                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+            }
+            // Also where orders come one after the other.
+            if clock::monotonic() >= next_look {
+                self.take_frames();
+                self.follow_runs();
+                next_look = clock::monotonic() + LOOK;
             }
         }
         self.take_frames();
         self.cut();
-        self.close();
+        self.runs.drain(..).for_each(RunRecord::close);
     }
 
     fn take_frames(&mut self) {
         while let Some((schema, lost)) = self.ring.read_after(self.read, &mut self.frame) {
             self.read += lost + 1;
             if self.schema.as_ref().is_none_or(|(known, _)| known.id != schema.id) {
-                self.run.iter_mut().for_each(RunRecord::thin_rest);
+                self.runs.iter_mut().for_each(RunRecord::thin_rest);
                 self.cut();
                 let mut item = Vec::new();
                 append(Item::Schema((&*schema).into()), &mut item);
@@ -201,7 +205,7 @@ impl Thread {
             }
             if lost > 0 {
                 self.cut();
-                if let Some(run) = &mut self.run {
+                for run in &mut self.runs {
                     run.lose(lost, "the recorder could not follow");
                 }
             }
@@ -212,23 +216,21 @@ impl Thread {
             let gains =
                 self.frame.gains().iter().map(|gain| (gain.column.index() as u32, gain.bucket, gain.count));
             self.builder.push(&header(&self.frame), self.frame.readings().iter().copied(), gains);
-            if let Some(run) = &mut self.run {
-                run.thin(&self.frame);
-            }
+            self.runs.iter_mut().for_each(|run| run.thin(&self.frame));
             if self.ended.saturating_sub(self.began) >= CUT {
                 self.cut();
             }
         }
     }
 
-    /// Packs what was gathered: for the flight recorder, and for the run's record.
+    /// Packs what was gathered: for the flight recorder, and for the records of runs.
     fn cut(&mut self) {
         let frames = self.builder.frames();
         let Some((_, schema)) = self.schema.clone().filter(|_| frames > 0) else { return };
         let mut block = Vec::new();
         append(Item::Block(self.builder.finish()), &mut block);
         let block = FlightBlock { begin: self.began, end: self.ended, schema, block: block.into() };
-        if let Some(run) = &mut self.run {
+        for run in &mut self.runs {
             run.write(&block, frames as u64, &self.shelf);
         }
         self.flight.push(block);
@@ -239,46 +241,50 @@ impl Thread {
         match self.shelf.create(&run.id) {
             Ok(file) => {
                 let lost = self.lost_frames.clone();
-                self.run = Some(RunRecord::begin(run, file, self.settings.max_run_bytes, lost));
+                self.runs.push(RunRecord::begin(run, file, self.settings.max_run_bytes, lost));
             }
             Err(error) => error!(%error, run = run.id, "the telemetry of a run can't be kept"),
         }
     }
 
-    /// Writes what happened; closes the record of a run that is over.
-    fn follow_run(&mut self) {
-        let Some(run) = &mut self.run else { return };
-        // Read before the events: none comes after it.
-        let is_over = run.run.state() == RunState::Finished;
-        if let Some(reason) = run.take_events() {
-            self.cut();
-            self.freeze(&reason);
-        }
-        let Some(run) = self.run.as_mut().filter(|_| is_over) else { return };
+    /// Writes what happened; closes the records of runs that are over.
+    fn follow_runs(&mut self) {
+        let mut reasons = Vec::new();
+        let mut ended = Vec::new();
         let now = clock::monotonic();
-        let aftermath = if run.is_troubled { AFTERMATH } else { Duration::ZERO };
-        if now >= *run.close_at.get_or_insert(now + aftermath) {
-            run.thin_rest();
-            self.cut();
-            self.close();
+        for run in &mut self.runs {
+            // Read before the events: none comes after it.
+            let is_over = run.run.state() == RunState::Finished;
+            reasons.extend(run.take_events().map(|reason| (run.run.id.clone(), reason)));
+            let aftermath = if run.is_troubled { AFTERMATH } else { Duration::ZERO };
+            if is_over && now >= *run.close_at.get_or_insert(now + aftermath) {
+                ended.push(run.run.id.clone());
+            }
         }
+        if !reasons.is_empty() {
+            self.cut();
+        }
+        for (run_id, reason) in reasons {
+            self.freeze(&run_id, &reason);
+        }
+        if ended.is_empty() {
+            return;
+        }
+        let is_ended = |run: &RunRecord| ended.contains(&run.run.id);
+        self.runs.iter_mut().filter(|run| is_ended(run)).for_each(RunRecord::thin_rest);
+        self.cut();
+        self.runs.extract_if(.., |run| is_ended(run)).for_each(RunRecord::close);
     }
 
-    fn freeze(&mut self, reason: &str) {
-        let Some(run) = &mut self.run else { return };
+    fn freeze(&mut self, run_id: &str, reason: &str) {
         let from = clock::monotonic().saturating_sub(self.settings.frozen_before.min(FLIGHT));
-        run.freeze(reason, &self.flight.since(from));
-    }
-
-    fn close(&mut self) {
-        if let Some(mut run) = self.run.take() {
-            let _told_already = run.take_events();
-            run.close();
+        if let Some(run) = self.runs.iter_mut().find(|run| run.run.id == run_id) {
+            run.freeze(reason, &self.flight.since(from));
         }
     }
 }
 
-/// The record of the run that is on.
+/// The record of a run that is on.
 #[derive(Debug)]
 struct RunRecord {
     run: Arc<ActiveRun>,
@@ -497,7 +503,8 @@ impl RunRecord {
         }
     }
 
-    fn close(&mut self) {
+    fn close(mut self) {
+        let _told_already = self.take_events();
         let mut items = Vec::new();
         append(Item::Tail(RecordTail { frames: self.frames, lost_frames: self.lost_frames }), &mut items);
         let _told = self.append(&items, 0);

@@ -2,7 +2,10 @@
 
 mod drill;
 mod listen;
+mod peer;
+mod policy;
 mod record;
+mod rights;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
@@ -12,11 +15,15 @@ use ssts_proto::{
     v1::{self, RunState, agent_server::Agent},
     validate,
 };
-use tonic::{Request, Response, Status, transport::server::UdsConnectInfo};
+use tonic::{Request, Response, Status};
 use tracing::info;
 
 pub use listen::{Address, ListenError, Listener};
+pub use peer::Accepted;
+pub use policy::Allowed;
 use record::RecordStream;
+use rights::Caller;
+pub use rights::Rights;
 use watch::WatchStream;
 
 use crate::{
@@ -69,6 +76,8 @@ pub struct AgentService {
     pub recording: Recording,
     /// The host.
     pub inventory: Inventory,
+    /// What the configuration allows, to be told.
+    pub allowed: Allowed,
     /// How often frames come.
     pub tick: Duration,
 }
@@ -77,9 +86,10 @@ pub struct AgentService {
 impl Agent for AgentService {
     async fn describe(
         &self,
-        _request: Request<v1::DescribeRequest>,
+        request: Request<v1::DescribeRequest>,
     ) -> Result<Response<v1::DescribeResponse>, Status> {
         let Self { engine, inventory, tick, .. } = self.clone();
+        let policy = self.allowed.message(Caller::of(&request).role_name());
         blocking(move || {
             let probes = inventory.probes();
             let limits = engine.limits();
@@ -95,6 +105,7 @@ impl Agent for AgentService {
                 tick_rate_hz: 1.0 / tick.as_secs_f64(),
                 halt: engine.halt_state(),
                 unclean: engine.unclean(),
+                policy: Some(policy),
                 drill: engine.drill().read().ok().flatten(),
                 burner_deadline_ms: u64::try_from(engine.burners().deadline.as_millis()).unwrap_or(u64::MAX),
                 stale_after_ms: u64::try_from(limits.stale_after.as_millis()).unwrap_or(u64::MAX),
@@ -191,9 +202,11 @@ impl Agent for AgentService {
 
     async fn halt(&self, request: Request<v1::HaltRequest>) -> Result<Response<v1::HaltResponse>, Status> {
         let received = clock::boottime();
-        let caller = caller(&request);
+        let rights = Caller::of(&request);
+        let caller = rights.to_string();
         let v1::HaltRequest { reason, clear } = request.into_inner();
         if clear {
+            rights.lift_halt()?;
             info!(%caller, "asked to lift the halt");
             let engine = self.engine.clone();
             return blocking(move || {
@@ -207,14 +220,12 @@ impl Agent for AgentService {
         }
         let reason = if reason.is_empty() { "no reason given".into() } else { reason };
         let (by, why) = (caller.clone(), reason.clone());
-        let run = self.engine.halt(HaltWay::Request, by, why);
+        let halted = self.engine.halt(HaltWay::Request, by, why);
         // Afterwards: whoever reads the log may take his time.
         tracing::warn!(%caller, reason, "asked to halt");
-        let mut quiet_after_ns = None;
-        if let Some(run) = run {
-            wait_until_finished(&run).await;
-            quiet_after_ns = quiet_after(&run, received);
-        }
+        let runs = self.engine.with_latecomers(halted);
+        wait_until_all_finished(&runs).await;
+        let quiet_after_ns = runs.iter().filter_map(|run| quiet_after(run, received)).max();
         let engine = self.engine.clone();
         blocking(move || {
             engine.persist_halt()?;
@@ -331,7 +342,7 @@ impl Agent for AgentService {
             return Err(EngineError::Over(run_id).into());
         }
         let words = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-        self.recording.freeze(format!("asked for by {caller}{words}"));
+        self.recording.freeze(&run_id, format!("asked for by {caller}{words}"));
         Ok(Response::new(v1::FreezeRecordResponse { run: Some(run.summary()) }))
     }
 
@@ -365,13 +376,20 @@ pub async fn wait_until_finished(run: &ActiveRun) {
     }
 }
 
+/// The same of several.
+pub async fn wait_until_all_finished(runs: &[Arc<ActiveRun>]) {
+    for run in runs {
+        wait_until_finished(run).await;
+    }
+}
+
 impl From<EngineError> for Status {
     fn from(error: EngineError) -> Self {
         let message = error.to_string();
         match error {
             EngineError::Refused(violations) => refusal::to_status(violations),
             EngineError::Closed => Self::unavailable(message),
-            EngineError::Busy(_)
+            EngineError::Busy { .. }
             | EngineError::Halted(_)
             | EngineError::Unclean(_)
             | EngineError::Held { .. }
@@ -386,19 +404,17 @@ impl From<EngineError> for Status {
 }
 
 fn violation(field: &str, message: String, mend: &str) -> Status {
-    refusal::to_status(vec![v1::Violation { field: field.into(), message, mend: mend.into() }])
+    refusal::to_status(vec![v1::Violation {
+        field: field.into(),
+        message,
+        mend: mend.into(),
+        ..v1::Violation::default()
+    }])
 }
 
 /// Who is at the other end of the socket.
 fn caller<T>(request: &Request<T>) -> String {
-    let credentials = request.extensions().get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
-    credentials.map_or_else(
-        || "unknown".into(),
-        |peer| match peer.pid() {
-            Some(pid) => format!("uid {} (pid {pid})", peer.uid()),
-            None => format!("uid {}", peer.uid()),
-        },
-    )
+    Caller::of(request).to_string()
 }
 
 /// Runs what touches files on a thread where that may take its time.

@@ -12,7 +12,7 @@ use crate::{
     observe::{
         frame::{Frame, hold},
         ring::FrameRing,
-        schema::Schema,
+        schema::{ColumnDescription, Schema},
     },
     run::{ActiveRun, Engine},
 };
@@ -201,7 +201,8 @@ impl Watch {
                 let message = self.view.message(&self.previous);
                 self.send(Item::Frame(message)).await?;
             }
-            if let Some(message) = self.view.follow(&schema, &self.wants.prefixes) {
+            let run = self.run.as_ref().map(|run| run.id.as_str());
+            if let Some(message) = self.view.follow(&schema, run, &self.wants.prefixes) {
                 self.send(Item::Schema(message)).await?;
             }
             self.view.gather(&frame);
@@ -234,25 +235,31 @@ struct View {
 }
 
 impl View {
-    /// The filtered schema, when it is another than before.
-    fn follow(&mut self, schema: &Schema, prefixes: &[String]) -> Option<v1::Schema> {
+    /// The filtered schema, when it is another than before. Who watches one run does not see what is of others.
+    fn follow(&mut self, schema: &Schema, run: Option<&str>, prefixes: &[String]) -> Option<v1::Schema> {
         if self.schema_id == Some(schema.id) {
             return None;
         }
         self.schema_id = Some(schema.id);
         self.gained.clear();
-        let wanted =
-            |name: &str| prefixes.is_empty() || prefixes.iter().any(|prefix| name.starts_with(prefix));
-        let mut message = v1::Schema::from(schema);
-        self.columns = message.columns.iter().map(|column| wanted(&column.metric)).collect();
-        message.columns.retain(|column| wanted(&column.metric));
+        let wanted = |column: &ColumnDescription| {
+            let name = column.metric.name;
+            let is_named = prefixes.is_empty() || prefixes.iter().any(|prefix| name.starts_with(prefix));
+            let is_anothers = run.is_some_and(|own| column.run().is_some_and(|run| run != own));
+            is_named && !is_anothers
+        };
+        self.columns = schema.columns.iter().map(wanted).collect();
         let mut next = 0..;
-        self.histograms = message
+        self.histograms = schema
             .histograms
             .iter()
-            .map(|column| wanted(&column.metric).then(|| next.next()).flatten())
+            .map(|histogram| wanted(&histogram.column).then(|| next.next()).flatten())
             .collect();
-        message.histograms.retain(|column| wanted(&column.metric));
+        let mut message = v1::Schema::from(schema);
+        let mut seen = self.columns.iter();
+        message.columns.retain(|_| seen.next().is_some_and(|seen| *seen));
+        let mut seen = self.histograms.iter();
+        message.histograms.retain(|_| seen.next().is_some_and(Option::is_some));
         Some(message)
     }
 
@@ -310,9 +317,9 @@ mod tests {
         let hidden = schema.histogram(&metrics::RUNQUEUE_LATENCY, &["0"], layout);
         let shown = schema.histogram(&metrics::BLOCK_LATENCY, &["vda", "read"], layout);
         let mut view = View::default();
-        let message = view.follow(&schema, &["host.memory".into(), "block".into()]).unwrap();
+        let message = view.follow(&schema, None, &["host.memory".into(), "block".into()]).unwrap();
         assert_eq!((message.columns.len(), message.histograms.len()), (2, 1));
-        assert!(view.follow(&schema, &[]).is_none());
+        assert!(view.follow(&schema, None, &[]).is_none());
         let mut frame = Frame::default();
         for _ in 0..2 {
             frame.reset(&schema, 1);
@@ -346,7 +353,7 @@ mod tests {
             frame.hold(column, Ok(1.0), Duration::from_nanos(read_ns));
         }
         let mut view = View::default();
-        view.follow(&schema, &[]).unwrap();
+        view.follow(&schema, None, &[]).unwrap();
         let held: Vec<_> = view
             .message(&frame)
             .held

@@ -1,8 +1,11 @@
-//! The run that is on: what the rpc, the tick and the supervisor share of it.
+//! A run that is on: what the rpc, the tick and the supervisor share of it.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,7 +17,7 @@ use tracing::{info, warn};
 use super::{
     admit::Admitted,
     ending::Ending,
-    engine::EngineError,
+    error::EngineError,
     guarded::{HaltWanted, RunBoard, RunGuards},
     hardware_errors::HardwareErrors,
     lease::Lease,
@@ -32,7 +35,7 @@ use crate::{
 /// Events that a run keeps; a run that causes more is ill, and its first ones tell why.
 const MAX_EVENTS: usize = 10_000;
 
-/// The run that is on.
+/// A run that is on.
 #[derive(Debug)]
 pub struct ActiveRun {
     /// Its id.
@@ -44,6 +47,8 @@ pub struct ActiveRun {
     started_at_unix_ns: i64,
     lease: Option<Lease>,
     board: Arc<BurnerBoard>,
+    /// What guards took of the load, in parts of a million.
+    withheld_ppm: AtomicU32,
     progress: Mutex<Progress>,
     /// Tells of `Progress::recorded`.
     recorded: Condvar,
@@ -105,9 +110,8 @@ impl ActiveRun {
     ) -> nix::Result<Self> {
         let lease = lease_ttl.map(Lease::new);
         let guards = RunGuards::new(admitted.bounds, admitted.guards.clone(), clock::monotonic());
-        // What guards of an earlier run left of its load is not this one's.
-        board.derate(FULL_PPM);
         let run = Self {
+            telemetry: Mutex::new(Telemetry::of(&id)),
             id,
             admitted,
             started: clock::boottime(),
@@ -133,7 +137,7 @@ impl ActiveRun {
             changes: watch::Sender::new(0),
             guard_board: guards.board(),
             guarded: Mutex::new(Guarded { guards, errors: HardwareErrors::default() }),
-            telemetry: Mutex::default(),
+            withheld_ppm: AtomicU32::new(0),
         };
         run.tell(
             EventKind::RunStarted,
@@ -205,7 +209,7 @@ impl ActiveRun {
             let next = state::next(progress.state, Step::Stop);
             let (None, Ok(next)) = (&progress.ending, next) else { return };
             let now = clock::boottime();
-            self.board.for_each_block(|block| block.set_command(Command::Stop));
+            self.board.for_each_block_of(&self.id, |block| block.set_command(Command::Stop));
             // Whoever sees the state also sees the reason.
             let message = words();
             progress.state = next;
@@ -261,7 +265,7 @@ impl ActiveRun {
     pub(super) fn hold(&self, guard: &str) {
         lock(&self.progress).held_by.push(guard.to_owned());
         if self.step(Step::Pause).is_ok() {
-            self.board.for_each_block(|block| block.set_command(Command::Pause));
+            self.board.for_each_block_of(&self.id, |block| block.set_command(Command::Pause));
         }
         self.wake_supervisor();
         self.tell(EventKind::RunPaused, format!("paused by guard {guard}"), [("guard", guard.to_owned())]);
@@ -283,7 +287,15 @@ impl ActiveRun {
 
     /// Has the burners of now and of later phases burn so much of their load, in parts of a million.
     pub(super) fn derate(&self, load_ppm: u32) {
-        self.board.derate(load_ppm);
+        self.withheld_ppm.store(FULL_PPM.saturating_sub(load_ppm), Ordering::Relaxed);
+        self.keep_derated();
+    }
+
+    /// Tells the burners of now what guards left of their load: some may be there that were not when it was decided.
+    pub(super) fn keep_derated(&self) {
+        // Read while the board is held: whoever comes last has the latest.
+        let left_ppm = || FULL_PPM - self.withheld_ppm.load(Ordering::Relaxed);
+        self.board.for_each_block_of(&self.id, |block| block.derate(left_ppm()));
     }
 
     /// How the guards of this run stand; `host`: those of its host.
@@ -485,6 +497,11 @@ impl ActiveRun {
 
     pub(super) fn with_telemetry<T>(&self, look: impl FnOnce(&Telemetry) -> T) -> T {
         look(&lock(&self.telemetry))
+    }
+
+    /// Lets go of what its telemetry took: it is summed up.
+    pub(super) fn forget_telemetry(&self) {
+        drop(std::mem::take(&mut *lock(&self.telemetry)));
     }
 
     fn wake_supervisor(&self) {

@@ -1,11 +1,10 @@
-//! The runs of this host: admits, starts, stops, halts, remembers. One at a time for now.
+//! The runs of this host: admits, starts, stops, halts, remembers.
 
 use std::{
     fs, io,
-    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -14,97 +13,37 @@ use std::{
 
 use ipnet::IpNet;
 use ssts_proto::v1::{
-    Cause, EventKind, Guard, GuardStatus, HaltState, Host, ProbeStatus, Run, RunReceipt, RunState,
-    RunSummary, Scenario, Verdict, Violation, Waiver,
+    Cause, Guard, GuardStatus, HaltState, Host, ProbeStatus, Run, RunReceipt, RunSummary, Scenario, Waiver,
 };
 use tracing::{error, warn};
 
 use super::{
     active::{ActiveRun, Recording},
-    admit::Offer,
-    busiest::Busiest,
+    admit::{Offer, Others},
     drilled::DrillNote,
     ending::Ending,
+    error::EngineError,
     found::FoundKernels,
     guarded::HaltWanted,
     guarding::HostGuards,
     halt::{HaltLatch, HaltWay},
-    receipt::Witness,
-    remains::{self, Remains},
-    state::Illegal,
+    on::{Runs, is_on},
+    remains::Remains,
     store::{Store, StoreError},
-    supervisor::{Settings, Supervisor},
     undo::UndoJournal,
 };
 use crate::{
     burn::control::{Command, ControlBlock},
-    config::{BurnersConfig, HttpConfig, LimitsConfig},
+    config::{BurnersConfig, HttpConfig, LimitsConfig, PolicyConfig},
     guard::{Bounds, GuardSpec, Standing},
     host::{HostRoots, cpuset},
     observe::{
         burners::BurnerBoard, file_systems::Folders, frame::Frame, probes::BurnerWatch, schema::Schema,
     },
-    realtime,
 };
 
-/// Why a command can't be carried out.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// It can never be carried out on this host.
-    #[error("the scenario is refused")]
-    Refused(Vec<Violation>),
-    /// Another run is on.
-    #[error("run {0} is on, and one run at a time is possible; wait for it or stop it (`sstsctl stop {0}`)")]
-    Busy(String),
-    /// The host is halted.
-    #[error("this host is halted by {}: {}; clear it first (`sstsctl halt --clear`)", .0.by, .0.reason)]
-    Halted(HaltState),
-    /// A run was not seen to be gone.
-    #[error("{0}; look at it again (`sstsctl recover`) before anything starts")]
-    Unclean(String),
-    /// The daemon ends.
-    #[error("sstsd is about to end; start the run when it is back")]
-    Closed,
-    /// The id is taken.
-    #[error("a run {0} is known already; choose another id")]
-    Known(String),
-    /// No such run.
-    #[error("no run {0} is known; `sstsctl runs` lists those that are")]
-    Unknown(String),
-    /// Not in this state.
-    #[error(transparent)]
-    Illegal(#[from] Illegal),
-    /// A guard keeps it paused.
-    #[error("guard {guard} keeps run {run} paused until it is clear; the run goes on by itself then")]
-    Held {
-        /// The run.
-        run: String,
-        /// The guard's name.
-        guard: String,
-    },
-    /// A guard would end it as soon as it began.
-    #[error("guard {guard} has tripped on this host: {message}; start the run when that is over")]
-    Guarded {
-        /// The guard's name.
-        guard: String,
-        /// Why it tripped.
-        message: String,
-    },
-    /// It is over.
-    #[error("run {0} is over")]
-    Over(String),
-    /// Records can't be read or written.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The kernel refused.
-    #[error("{what}: {source}")]
-    Kernel {
-        /// What was tried.
-        what: &'static str,
-        /// Its reason.
-        source: io::Error,
-    },
-}
+/// Why runs end that are on when the daemon does.
+pub const AGENT_STOPPED: &str = "sstsd was told to stop";
 
 /// What the engine asks of others about this host, when a record is made.
 pub trait Describe: Send + Sync + std::fmt::Debug {
@@ -123,35 +62,37 @@ pub trait Herald: Send + Sync + std::fmt::Debug {
 /// The runs of this host.
 #[derive(Debug)]
 pub struct Engine {
-    roots: HostRoots,
+    pub(super) roots: HostRoots,
     limits: LimitsConfig,
-    burners: BurnersConfig,
+    policy: PolicyConfig,
+    pub(super) burners: BurnersConfig,
     cores: Vec<u32>,
     /// Networks that network burners may load.
     allowed_peers: Vec<IpNet>,
     /// Services that HTTP burners may load.
     http: HttpConfig,
-    describe: Box<dyn Describe>,
-    guards: HostGuards,
-    store: Arc<Store>,
-    halt: HaltLatch,
+    pub(super) describe: Box<dyn Describe>,
+    pub(super) guards: HostGuards,
+    /// Held by whoever tells the guards of the runs that are on.
+    owning: Mutex<()>,
+    pub(super) store: Arc<Store>,
+    pub(super) halt: HaltLatch,
     /// Whose making halts.
     halt_file: Option<PathBuf>,
-    remains: Arc<Remains>,
+    pub(super) remains: Arc<Remains>,
     drill: DrillNote,
-    board: Arc<BurnerBoard>,
-    /// Held for moments only: the tick asks for the run that is on.
-    active: Mutex<Option<Arc<ActiveRun>>>,
+    pub(super) board: Arc<BurnerBoard>,
+    runs: Runs,
     /// Held by a start from its beginning to its end.
     starting: Mutex<()>,
     closed: AtomicBool,
     /// The sink that is there now: held like a burner.
     sink: Mutex<Option<Arc<ControlBlock>>>,
-    watch: Arc<BurnerWatch>,
+    pub(super) watch: Arc<BurnerWatch>,
     heralds: Vec<Box<dyn Herald>>,
-    found: FoundKernels,
+    pub(super) found: FoundKernels,
     /// As of the end of the latest run: looking takes milliseconds, and a start is to take few.
-    host: Mutex<Host>,
+    pub(super) host: Mutex<Host>,
 }
 
 impl Engine {
@@ -182,6 +123,7 @@ impl Engine {
         Ok(Self {
             roots,
             limits,
+            policy: PolicyConfig::default(),
             burners,
             cores,
             allowed_peers,
@@ -193,8 +135,9 @@ impl Engine {
             halt_file: None,
             remains,
             drill,
+            owning: Mutex::default(),
             board: Arc::default(),
-            active: Mutex::default(),
+            runs: Runs::default(),
             starting: Mutex::default(),
             closed: AtomicBool::new(false),
             sink: Mutex::default(),
@@ -230,6 +173,14 @@ impl Engine {
     #[must_use]
     pub fn with_http(mut self, http: HttpConfig) -> Self {
         self.http = http;
+        self
+    }
+
+    /// With what the host's administrator allows.
+    #[must_use]
+    pub fn with_policy(mut self, policy: PolicyConfig) -> Self {
+        self.cores.retain(|core| !policy.never_cores.contains(core));
+        self.policy = policy;
         self
     }
 
@@ -305,9 +256,13 @@ impl Engine {
         if let Some((guard, message)) = self.guards.tripped() {
             return Err(EngineError::Guarded { guard, message });
         }
+        let others = self.others();
         let offer = Offer {
             roots: &self.roots,
             limits: &self.limits,
+            policy: &self.policy,
+            others: &others,
+            shared_cores: scenario.shared_cores,
             cores: &self.cores,
             allowed_peers: &self.allowed_peers,
             http: &self.http,
@@ -326,19 +281,24 @@ impl Engine {
         self.remains.undo().begin(&run.id);
         let run = Arc::new(run);
         let first_record = self.record(&run, Vec::new());
-        // It looks at files: not while anybody waits for the lock below.
-        self.guards.own(&self.roots, std::iter::once(&run.admitted));
-        let (engine, supervised) = (self.clone(), run.clone());
-        let mut active = self.lock();
         // A halt may have come meanwhile.
-        self.still_open(&active)?;
-        thread::Builder::new()
-            .name("run".into())
-            .spawn(move || engine.supervise_to_the_end(&supervised))
-            .map_err(|source| EngineError::Kernel { what: "the supervisor could not be started", source })?;
-        *active = Some(run.clone());
+        self.runs.add(run.clone(), |runs| self.still_open(runs))?;
+        let (engine, supervised) = (self.clone(), run.clone());
+        let spawned =
+            thread::Builder::new().name("run".into()).spawn(move || engine.supervise_to_the_end(&supervised));
+        if let Err(source) = spawned {
+            // Whoever stops it already waits for its end.
+            run.stop(Ending::new(Cause::AgentStopped, "its supervisor could not be started"));
+            run.finish();
+            self.runs.remove(&run.id);
+            return Err(EngineError::Kernel { what: "the supervisor could not be started", source });
+        }
+        // One that came while it was being added did not see it, and does not wait.
+        if let Some(ending) = self.shut() {
+            run.stop(ending);
+        }
+        self.tell_guards(None);
         self.heralds.iter().for_each(|herald| herald.run_started(&run));
-        drop(active);
         // While its burners make ready, and before anything burns: a run that a crash cut off must be known afterwards.
         let recording = Recording(&run);
         let written = self.store.write(first_record);
@@ -352,52 +312,53 @@ impl Engine {
         Ok(run)
     }
 
+    /// What the runs that are on hold.
+    fn others(&self) -> Others {
+        let mut others = Others::default();
+        for run in self.on() {
+            others.add(&run.id, &run.admitted, &self.board.of(&run.id));
+        }
+        others
+    }
+
     /// No run starts from now on: the daemon is about to end.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        // Whoever holds the lock may have looked before: wait until that run is known.
-        drop(self.lock());
+        // Whoever adds one may have looked before: wait until that run is known.
+        self.runs.settle();
     }
 
     fn may_start(&self, id: &str) -> Result<(), EngineError> {
-        let active = self.lock();
-        if self.store.contains(id) || active.as_ref().is_some_and(|run| run.id == id) {
+        if self.knows(id) {
             return Err(EngineError::Known(id.into()));
         }
-        self.still_open(&active)
+        self.still_open(&self.runs.all())
     }
 
-    fn still_open(&self, active: &Option<Arc<ActiveRun>>) -> Result<(), EngineError> {
+    fn still_open(&self, runs: &[Arc<ActiveRun>]) -> Result<(), EngineError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(EngineError::Closed);
         }
         if let Some(halt) = self.halt.state() {
             return Err(EngineError::Halted(halt));
         }
-        match active.as_ref().filter(|run| run.state() != RunState::Finished) {
-            Some(run) => Err(EngineError::Busy(run.id.clone())),
-            None => Ok(()),
-        }
-    }
-
-    fn keep(&self, record: Run) {
-        if let Err(error) = self.store.write(record) {
-            error!(%error, "the record of a run could not be written; it is kept in memory");
-        }
+        let on: Vec<_> = runs.iter().filter(|run| is_on(run)).map(|run| run.id.clone()).collect();
+        let max = self.policy.max_runs;
+        if on.len() < max { Ok(()) } else { Err(EngineError::Busy { on, max }) }
     }
 
     /// Whether a run of that id is on or was.
     pub fn knows(&self, id: &str) -> bool {
-        self.store.contains(id) || self.lock().as_ref().is_some_and(|run| run.id == id)
+        self.store.contains(id) || self.runs.find(id).is_some()
     }
 
-    /// A run that is on, or the last one that was.
+    /// A run that is on, or one of the few that ended last.
     ///
     /// # Errors
     /// [`EngineError::Over`], [`EngineError::Unknown`].
     pub fn active(&self, id: &str) -> Result<Arc<ActiveRun>, EngineError> {
-        if let Some(run) = self.lock().as_ref().filter(|run| run.id == id) {
-            return Ok(run.clone());
+        if let Some(run) = self.runs.find(id) {
+            return Ok(run);
         }
         if self.store.contains(id) {
             Err(EngineError::Over(id.into()))
@@ -406,27 +367,65 @@ impl Engine {
         }
     }
 
-    /// The run that is on.
-    pub fn current(&self) -> Option<Arc<ActiveRun>> {
-        self.lock().clone().filter(|run| run.state() != RunState::Finished)
+    /// The runs that are on, in the order of their starts.
+    pub fn on(&self) -> Vec<Arc<ActiveRun>> {
+        self.runs.on()
     }
 
-    /// Halts: stops what is on at once, and lets nothing start. Gives the run that has to be waited for. The latch has yet
+    /// Halts: stops what is on at once, and lets nothing start. Gives the runs that have to be waited for. The latch has yet
     /// to be written, by [`Engine::persist_halt`]: the disk must not hold up a halt.
-    pub fn halt(&self, way: HaltWay, by: String, reason: String) -> Option<Arc<ActiveRun>> {
-        let words = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-        let message = format!("halted by {by}{words}");
+    pub fn halt(&self, way: HaltWay, by: String, reason: String) -> Vec<Arc<ActiveRun>> {
+        let message = halt_words(&by, &reason);
         self.halt.latch(way, by, reason);
         if let Some(sink) = &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
             sink.set_command(Command::Pause);
         }
-        let run = self.current();
-        if let Some(run) = &run {
-            run.stop_saying(Cause::Halted, || message.clone());
-        }
+        let runs = self.stop_all(Cause::Halted, &message);
         // After the reaction: the log may wait.
         warn!(way = way.name(), "{message}");
-        run
+        runs
+    }
+
+    /// Ends all runs that are known. Nothing can start any more: who is just starting one ends it. Waits for nobody.
+    pub fn stop_all(&self, cause: Cause, message: &str) -> Vec<Arc<ActiveRun>> {
+        let runs = self.runs.all();
+        // Burners first: the list is made afterwards. Far fewer runs than bits are at hand.
+        let mut stopped = 0u64;
+        for (index, run) in runs.iter().enumerate().filter(|(_, run)| is_on(run)) {
+            run.stop_saying(cause, || message.to_owned());
+            stopped |= 1 << index;
+        }
+        let was_on =
+            |(index, run): (usize, &Arc<ActiveRun>)| (stopped >> index & 1 == 1).then(|| run.clone());
+        runs.iter().enumerate().filter_map(was_on).collect()
+    }
+
+    /// Those that were stopped, and such as were just being started meanwhile, once they are known.
+    pub fn with_latecomers(&self, mut stopped: Vec<Arc<ActiveRun>>) -> Vec<Arc<ActiveRun>> {
+        self.runs.settle();
+        for run in self.on() {
+            if !stopped.iter().any(|known| Arc::ptr_eq(known, &run)) {
+                stopped.push(run);
+            }
+        }
+        stopped
+    }
+
+    /// Why no run may be on, if none may.
+    fn shut(&self) -> Option<Ending> {
+        if self.closed.load(Ordering::Acquire) {
+            return Some(Ending::new(Cause::AgentStopped, AGENT_STOPPED));
+        }
+        let HaltState { by, reason, .. } = self.halt.state()?;
+        Some(Ending::new(Cause::Halted, halt_words(&by, &reason)))
+    }
+
+    /// Tells the guards of the runs that are on, but for one that is about to be over.
+    pub(super) fn tell_guards(&self, over: Option<&str>) {
+        let _one_at_a_time = self.owning.lock().unwrap_or_else(PoisonError::into_inner);
+        let runs = self.on();
+        let others = runs.iter().filter(|run| over != Some(run.id.as_str()));
+        self.guards.own(&self.roots, others.map(|run| &run.admitted));
     }
 
     /// Who called for the latest halt of that way and why, where that is known only afterwards.
@@ -478,13 +477,11 @@ impl Engine {
 
     /// All runs, newest first.
     pub fn summaries(&self) -> Vec<RunSummary> {
-        let current = self.current().map(|run| run.summary());
+        let on: Vec<RunSummary> = self.on().iter().rev().map(|run| run.summary()).collect();
         let mut summaries = self.store.summaries();
-        if let Some(current) = current {
-            // The store has it as it began.
-            summaries.retain(|summary| summary.run_id != current.run_id);
-            summaries.insert(0, current);
-        }
+        // The store has them as they began.
+        summaries.retain(|summary| !on.iter().any(|on| on.run_id == summary.run_id));
+        summaries.splice(0..0, on);
         summaries
     }
 
@@ -493,7 +490,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Unknown`], [`EngineError::Store`].
     pub fn get(&self, id: &str) -> Result<Run, EngineError> {
-        if let Some(run) = self.current().filter(|run| run.id == id) {
+        if let Some(run) = self.runs.find(id).filter(is_on) {
             return Ok(self.record(&run, Vec::new()));
         }
         self.store.read(id)?.ok_or_else(|| EngineError::Unknown(id.into()))
@@ -518,10 +515,10 @@ impl Engine {
 
     /// To be called at every tick with its frame.
     pub fn watch(self: &Arc<Self>, schema: &Arc<Schema>, frame: &Frame) {
-        let runs = self.current();
+        let runs = self.runs.all();
         let halt = self.guards.look(schema, frame, |host| {
             let mut halt = None;
-            for run in &runs {
+            for run in runs.iter() {
                 halt = run.watch(schema, frame, host).or(halt);
             }
             halt
@@ -544,88 +541,9 @@ impl Engine {
             error!(%error, "no thread to write the halt: it holds until sstsd ends");
         }
     }
+}
 
-    /// A bug in the supervisor ends its run, not the daemon.
-    fn supervise_to_the_end(&self, run: &Arc<ActiveRun>) {
-        // What a panic unwinds through kills its burners; what it leaves behind is settled here.
-        // At ordinary priority, unlike the tick: this thread reaps children, and there the kernel spins until a preempted reader
-        // of their /proc has gone on (release_task, shrink_dcache_parent). A real-time thread would keep it from that.
-        let busiest = Busiest::start(&self.roots);
-        realtime::wake_soon();
-        let burners = panic::catch_unwind(AssertUnwindSafe(|| {
-            let settings = Settings {
-                config: self.burners.clone(),
-                watch: self.watch.clone(),
-                found: &self.found,
-                remains: &self.remains,
-            };
-            Supervisor::new(run.clone(), self.board.clone(), settings, &self.roots).carry_out()
-        }));
-        let burners = burners.unwrap_or_else(|_| {
-            self.board.set(Vec::new());
-            run.stop(Ending::new(Cause::Unspecified, "a bug in the supervisor, see the agent's log"));
-            Vec::new()
-        });
-        if run.receipt().is_none() {
-            let receipt = self.remains.close(run, &Witness::default());
-            run.tell(EventKind::Receipt, remains::words(&receipt), []);
-            run.set_receipt(receipt);
-        }
-        if let Some(after) =
-            run.quiet_after().filter(|_| run.ending().is_some_and(|end| end.cause == Cause::Halted))
-        {
-            self.halt.note_quiet(after);
-            if let Err(error) = self.halt.persist() {
-                error!(%error, "how long the halt took is known until sstsd ends, and no longer");
-            }
-        }
-        run.wait_for_record();
-        let recorded = panic::catch_unwind(AssertUnwindSafe(|| {
-            *self.host.lock().unwrap_or_else(PoisonError::into_inner) = self.describe.host();
-            let left_out = run.with_telemetry(super::telemetry::Telemetry::left_out);
-            if left_out > 0 {
-                let message = format!(
-                    "{left_out} series of telemetry are too many for the result; the run's record has them"
-                );
-                run.tell(EventKind::Notice, message, []);
-            }
-            let mut record = self.record(run, burners);
-            record.processes = busiest.finish();
-            record.telemetry = run.with_telemetry(super::telemetry::Telemetry::summaries);
-            if let Some(summary) = &mut record.summary {
-                summary.set_state(RunState::Finished);
-                summary.set_verdict(run.ending().map_or(Verdict::Error, |ending| ending.verdict()));
-            }
-            // Before anybody is told that it is over: then the record is there to be read.
-            self.keep(record);
-        }));
-        if recorded.is_err() {
-            error!(run = run.id, "a bug: the run's record could not be made");
-        }
-        self.guards.own(&self.roots, std::iter::empty());
-        // Whatever happened: a run that never finishes would keep every other from starting.
-        run.finish();
-    }
-
-    fn record(&self, run: &ActiveRun, burners: Vec<ssts_proto::v1::BurnerResult>) -> Run {
-        Run {
-            summary: Some(run.summary()),
-            scenario: Some(run.admitted.scenario.clone()),
-            limits: Some((&run.admitted.bounds).into()),
-            host: Some(self.host.lock().unwrap_or_else(PoisonError::into_inner).clone()),
-            burners,
-            // Once it is over: summing up takes longer than a tick may wait.
-            telemetry: Vec::new(),
-            events: run.events_from(0),
-            probes: self.describe.probes(),
-            processes: Vec::new(),
-            receipt: run.receipt(),
-            trail: Some(run.trail()),
-            guards: run.guard_statuses(self.guards.statuses()),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<ActiveRun>>> {
-        self.active.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn halt_words(by: &str, reason: &str) -> String {
+    let colon = if reason.is_empty() { "" } else { ": " };
+    format!("halted by {by}{colon}{reason}")
 }

@@ -135,6 +135,7 @@ impl HostGuards {
                 field: format!("{field}.metric"),
                 message: format!("this host has no {name}, so the guard {} would guard nothing", spec.name()),
                 mend: "leave it out, or mend what `sstsd check` says of it".into(),
+                ..Violation::default()
             });
         }
         let mut named: Vec<_> = of_metric.iter().map(|column| column.labels.join(", ")).collect();
@@ -146,6 +147,7 @@ impl HostGuards {
             field: format!("{field}.labels"),
             message: format!("no {name} of this host has these labels"),
             mend: format!("choose among those that there are ({labels}): {}{more}", named.join("; ")),
+            ..Violation::default()
         })
     }
 }

@@ -1,6 +1,9 @@
 //! Makes what the kernel logs during a run events of that run.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use ssts_proto::v1::EventKind;
 
@@ -12,12 +15,12 @@ const MAX_EVENTS: u32 = 1_000;
 /// The kernel lets nobody write longer lines, but drivers.
 const MAX_MESSAGE_CHARS: usize = 500;
 
-/// Tells the run that is on.
+/// Tells the runs that are on.
 #[derive(Debug)]
 pub struct KernelMessages {
     engine: Arc<Engine>,
-    /// How many events the latest run was given.
-    told: Mutex<(String, u32)>,
+    /// How many events each run that is on was given.
+    told: Mutex<HashMap<String, u32>>,
 }
 
 impl KernelMessages {
@@ -26,15 +29,16 @@ impl KernelMessages {
         Self { engine, told: Mutex::default() }
     }
 
-    fn tell<const N: usize>(&self, message: String, fields: [(&str, String); N]) {
-        let Some(run) = self.engine.current() else { return };
+    fn tell<const N: usize>(&self, message: &str, fields: &[(&'static str, String); N]) {
+        let runs = self.engine.on();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.0 != run.id {
-            *told = (run.id.clone(), 0);
-        }
-        if told.1 < MAX_EVENTS {
-            told.1 += 1;
-            run.tell(EventKind::KernelLog, message, fields);
+        told.retain(|id, _| runs.iter().any(|run| run.id == *id));
+        for run in runs {
+            let count = told.entry(run.id.clone()).or_default();
+            if *count < MAX_EVENTS {
+                *count += 1;
+                run.tell(EventKind::KernelLog, message, fields.clone());
+            }
         }
     }
 }
@@ -45,21 +49,21 @@ impl Listener for KernelMessages {
         let level = ("level", record.level_name().to_owned());
         let sequence = ("sequence", record.sequence.to_string());
         match record.kind_name() {
-            Some(kind) => self.tell(message, [level, sequence, ("kind", kind.to_owned())]),
-            None => self.tell(message, [level, sequence]),
+            Some(kind) => self.tell(&message, &[level, sequence, ("kind", kind.to_owned())]),
+            None => self.tell(&message, &[level, sequence]),
         }
     }
 
     fn hear_of_more(&self, records: u64) {
         self.tell(
-            format!("{records} more messages of the kernel in one second"),
-            [("withheld", records.to_string())],
+            &format!("{records} more messages of the kernel in one second"),
+            &[("withheld", records.to_string())],
         );
     }
 
     fn hear_of_lost(&self, records: u64) {
         let message =
             format!("{records} messages of the kernel's log were overwritten before they were read");
-        self.tell(message, [("lost", records.to_string())]);
+        self.tell(&message, &[("lost", records.to_string())]);
     }
 }

@@ -149,9 +149,13 @@ impl<'a> Supervisor<'a> {
         let mut marks = Vec::with_capacity(phase.plans.len());
         let preempted = self.settings.watch.preemptions();
         let oom_kills = self.settings.watch.oom_kills();
-        self.settings.watch.begin_slowest();
+        let has_disks = phase.plans.iter().any(|plan| matches!(plan.load, Load::Disk(_)));
+        if has_disks {
+            self.settings.watch.begin_slowest();
+        }
         let started = self.start(phase, &mut burners, &mut marks);
-        self.board.set(entries(index, &burners));
+        self.board.set(&self.run.id, entries(&self.run.id, index, &burners));
+        self.run.keep_derated();
         let mut culprits = Culprits::default();
         if let Some(ending) = started.err().or_else(|| self.burn(index, phase, &mut burners, &mut culprits)) {
             self.run.stop(self.oom.explain(ending, &burners));
@@ -166,7 +170,7 @@ impl<'a> Supervisor<'a> {
         for victim in self.settings.watch.oom_victims_after(oom_kills) {
             self.run.tell(EventKind::Notice, victim.to_string(), []);
         }
-        if phase.plans.iter().any(|plan| matches!(plan.load, Load::Disk(_))) {
+        if has_disks {
             for request in self.settings.watch.slowest_requests() {
                 self.run.tell(EventKind::Notice, request.to_string(), []);
             }
@@ -185,7 +189,7 @@ impl<'a> Supervisor<'a> {
             self.run.tell(EventKind::BurnerEnded, message, [("ended", result.ended.clone())]);
             self.results.push(result);
         }
-        self.board.set(Vec::new());
+        self.board.set(&self.run.id, Vec::new());
         self.run.end_phase();
         if self.run.ending().is_none() {
             let fields = [("phase", phase.name.clone())];
@@ -265,7 +269,9 @@ impl<'a> Supervisor<'a> {
             }
         }
         // What was found while other burners made ready beside it may be their doing.
-        if let [BurnerProcess { plan, found: Some(found), .. }] = burners {
+        if let [BurnerProcess { plan, found: Some(found), .. }] = burners
+            && !self.board.is_shared(&self.run.id)
+        {
             self.settings.found.keep(plan, *found);
         }
         let fields = [("phase", phase.name.clone()), ("index", index.to_string())];
@@ -466,8 +472,10 @@ fn command(burners: &[BurnerProcess], command: Command) {
     }
 }
 
-fn entries(phase: usize, burners: &[BurnerProcess]) -> Vec<BoardEntry> {
+fn entries(run: &str, phase: usize, burners: &[BurnerProcess]) -> Vec<BoardEntry> {
+    let run: Arc<str> = run.into();
     let entry = |(index, burner): (usize, &BurnerProcess)| BoardEntry {
+        run: run.clone(),
         id: format!("{phase}.{index}"),
         kind: burner.plan.load.kind(),
         has_target: burner.plan.load.has_target(),

@@ -29,6 +29,8 @@ const NOWHERE: usize = usize::MAX;
 /// Sums up the frames of one run.
 #[derive(Debug, Default)]
 pub(super) struct Telemetry {
+    /// The run's id: what belongs to others is passed over.
+    run: String,
     series: Vec<Series>,
     histograms: Vec<HistogramSeries>,
     places: HashMap<Key, usize>,
@@ -41,6 +43,11 @@ pub(super) struct Telemetry {
 }
 
 impl Telemetry {
+    /// Of the run of that id.
+    pub(super) fn of(run: &str) -> Self {
+        Self { run: run.to_owned(), ..Self::default() }
+    }
+
     /// Takes in one frame.
     pub(super) fn add(&mut self, schema: &Arc<Schema>, frame: &Frame) {
         if self.schema_id != Some(schema.id) {
@@ -88,6 +95,7 @@ impl Telemetry {
         self.schema_id = Some(schema.id);
         let columns: Vec<_> = schema.columns.iter().collect();
         let histograms: Vec<_> = schema.histograms.iter().map(|histogram| &histogram.column).collect();
+        let of_others = columns.iter().chain(&histograms).filter(|column| self.is_anothers(column)).count();
         let admitted = self.admit(&columns, MAX_SERIES - self.series.len());
         self.columns = places(&mut self.places, &columns, &admitted, |index| {
             self.series.push(Series::new(columns[index]));
@@ -100,7 +108,11 @@ impl Telemetry {
             self.histograms.len() - 1
         });
         let all = self.columns.iter().chain(&self.histogram_columns);
-        self.left_out = all.filter(|place| **place == NOWHERE).count();
+        self.left_out = all.filter(|place| **place == NOWHERE).count() - of_others;
+    }
+
+    fn is_anothers(&self, column: &ColumnDescription) -> bool {
+        column.run().is_some_and(|run| run != self.run)
     }
 
     /// Which columns have a series or get one of the `room` that is left. Where not all can, metrics with few columns go
@@ -108,7 +120,8 @@ impl Telemetry {
     fn admit(&self, columns: &[&ColumnDescription], room: usize) -> Vec<bool> {
         let known = |column: &ColumnDescription| self.places.contains_key(&key(column));
         let mut admitted: Vec<bool> = columns.iter().map(|column| known(column)).collect();
-        let mut new: Vec<usize> = (0..columns.len()).filter(|index| !admitted[*index]).collect();
+        let is_new = |index: &usize| !admitted[*index] && !self.is_anothers(columns[*index]);
+        let mut new: Vec<usize> = (0..columns.len()).filter(is_new).collect();
         if new.len() > room {
             let mut counts: HashMap<&str, usize> = HashMap::new();
             columns.iter().for_each(|column| *counts.entry(column.metric.name).or_default() += 1);
@@ -155,7 +168,8 @@ mod tests {
     use ssts_agent_ebpf::histogram::Layout;
     use ssts_proto::{
         catalogue::{
-            BLOCK_LATENCY, HOST_CPU_FORKS, HOST_CPU_TIME, HOST_MEMORY_FREE, Metric, TCP_CONNECT_LATENCY,
+            BLOCK_LATENCY, BURNER_OPERATIONS, BURNER_PREPARED, HOST_CPU_FORKS, HOST_CPU_TIME,
+            HOST_MEMORY_FREE, Metric, TCP_CONNECT_LATENCY,
         },
         v1::AbsenceReason,
     };
@@ -334,6 +348,26 @@ mod tests {
         assert_eq!(telemetry.left_out(), 0);
         let of = |name: &str| summaries.iter().filter(|summary| summary.metric == name).count();
         assert_eq!((of("host.cpu.time"), of("host.memory.free")), (CORES * 8, 1));
+    }
+
+    #[test]
+    fn what_another_runs_burners_do_is_none_of_it() {
+        let mut telemetry = Telemetry::of("mine");
+        let mut schema = Schema::new(1);
+        for run in ["mine", "yours"] {
+            schema.column(&BURNER_OPERATIONS, &[run, "0.0", "cpu"]);
+        }
+        followed(&mut telemetry, schema);
+        assert_eq!((telemetry.series.len(), telemetry.left_out()), (1, 0));
+        let mut schema = Schema::new(2);
+        let column = schema.column(&BURNER_PREPARED, &["mine", "0.0", "cpu"]);
+        let schema = Arc::new(schema);
+        let mut frame = Frame::default();
+        frame.reset(&schema, 1);
+        frame.set(column, Ok(1.0));
+        telemetry.add(&schema, &frame);
+        let names: Vec<_> = telemetry.summaries()[0].labels.iter().map(|label| label.name.clone()).collect();
+        assert_eq!(names, ["burner", "kind"], "of whose run it is goes without saying");
     }
 
     #[test]

@@ -36,15 +36,16 @@ pub async fn narrate(notify: Notify, ring: Arc<FrameRing>, engine: Arc<Engine>, 
 }
 
 fn line(engine: &Engine, probes: &[ProbeStatus]) -> String {
-    let does = match (engine.halt_state(), engine.current()) {
+    let does = match (engine.halt_state(), &engine.on()[..]) {
         (Some(halt), _) => format!("halted by {}: {}", halt.by, halt.reason),
-        (None, Some(run)) => {
+        (None, [run]) => {
             let summary = run.summary();
             let state = RunState::try_from(summary.state).unwrap_or_default().as_str_name();
             let state = state.trim_start_matches("RUN_STATE_").to_ascii_lowercase();
             format!("run {} of scenario {}: {state}", summary.run_id, summary.scenario)
         }
-        (None, None) => "idle".into(),
+        (None, []) => "idle".into(),
+        (None, several) => format!("{} runs", several.len()),
     };
     format!("{does}; {}", watching(probes))
 }

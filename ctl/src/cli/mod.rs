@@ -298,6 +298,9 @@ pub(crate) struct RunOptions {
     /// Begin to burn at this instant: +30s, or 2026-01-31T08:00:00Z. What has to be made ready is made ready before.
     #[arg(long, value_name = "TIME", value_parser = instant)]
     pub(crate) start_at: Option<i64>,
+    /// Let its workers be on cores that other runs use, if they say so, too. Otherwise a core is one run's.
+    #[arg(long)]
+    pub(crate) share_cores: bool,
     /// Return at once; the run ends by itself.
     #[arg(long, conflicts_with = "report")]
     pub(crate) detach: bool,

@@ -5,7 +5,7 @@ use ssts_proto::v1::{
     StopResponse,
 };
 
-use super::follow::current_run;
+use super::follow::the_run;
 use crate::{
     connect::Agent,
     error::Failure,
@@ -113,13 +113,13 @@ pub(super) fn halt(
     }
 }
 
-/// The run that was named, or the current one.
+/// The run that was named, or the only one.
 async fn chosen(run: Option<String>, agent: &mut Agent) -> Result<String, Failure> {
     if let Some(run_id) = run {
         return Ok(run_id);
     }
-    match current_run(&mut agent.client).await? {
-        Some(run) => Ok(run.run_id),
+    match the_run(&mut agent.client).await? {
+        Some(run_id) => Ok(run_id),
         None => Err(Failure::usage("no run goes on", "name one: `sstsctl runs` lists them")),
     }
 }

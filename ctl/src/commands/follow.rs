@@ -213,9 +213,28 @@ async fn ended(call: &mut Option<JoinHandle<Result<(), Status>>>) -> Result<(), 
     result
 }
 
-/// The run that goes on now, if one does.
-pub(super) async fn current_run(client: &mut Client) -> Result<Option<RunSummary>, Failure> {
+/// The one run that goes on now, if one does.
+///
+/// # Errors
+/// Several do.
+pub(super) async fn the_run(client: &mut Client) -> Result<Option<String>, Failure> {
+    match &current_runs(client).await?[..] {
+        [] => Ok(None),
+        [run] => Ok(Some(run.run_id.clone())),
+        several => {
+            let name = |run: &RunSummary| format!("{} ({})", run.run_id, run.scenario);
+            let names: Vec<_> = several.iter().map(name).collect();
+            Err(Failure::usage(
+                format!("{} runs go on: {}", several.len(), names.join(", ")),
+                "name the one that is meant",
+            ))
+        }
+    }
+}
+
+/// The runs that go on now, the latest first.
+pub(super) async fn current_runs(client: &mut Client) -> Result<Vec<RunSummary>, Failure> {
     let request = ssts_proto::v1::ListRunsRequest { limit: None };
     let runs = client.list_runs(request).await.map_err(|status| status::failure(&status))?.into_inner().runs;
-    Ok(runs.into_iter().find(|run| run.state() != RunState::Finished))
+    Ok(runs.into_iter().filter(|run| run.state() != RunState::Finished).collect())
 }

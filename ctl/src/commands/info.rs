@@ -4,7 +4,7 @@ use ssts_proto::v1::{
     DescribeRequest, DescribeResponse, GetRunRequest, GuardOrigin, GuardState, GuardStatus, ListRunsRequest,
 };
 
-use super::follow::current_run;
+use super::follow::current_runs;
 use crate::{
     connect::Agent,
     error::Failure,
@@ -28,8 +28,9 @@ pub(super) async fn info(agent: &mut Agent, output: &mut Output, format: Format)
 /// `status`.
 pub(super) async fn status(agent: &mut Agent, output: &mut Output, format: Format) -> Result<(), Failure> {
     let DescribeResponse { host, halt, unclean, mut guards, .. } = describe(agent).await?;
-    let run = current_run(&mut agent.client).await?;
-    if let Some(run) = &run {
+    let runs = current_runs(&mut agent.client).await?;
+    // Of several runs each has guards of its own: their reports have them.
+    if let [run] = &runs[..] {
         // It may be over by now.
         let found = agent.client.get_run(GetRunRequest { run_id: run.run_id.clone() }).await;
         let of_run = found.ok().and_then(|found| found.into_inner().run).map(|run| run.guards);
@@ -43,17 +44,19 @@ pub(super) async fn status(agent: &mut Agent, output: &mut Output, format: Forma
             agent_version: host.agent_version,
             halted: halt.is_some(),
             halt: halt.as_ref().map(HaltOut::from),
-            run: run.as_ref().map(Into::into),
+            run: runs.first().map(Into::into),
+            runs: runs.iter().map(Into::into).collect(),
             unclean: unclean.iter().map(Into::into).collect(),
             guards: guards.iter().map(Into::into).collect(),
         });
     }
     let mut document = Document::default();
-    let (state, tone) = match (&halt, &run) {
+    let (state, tone) = match (&halt, &runs[..]) {
         (Some(_), _) => ("halted".to_owned(), Tone::Bad),
-        (None, Some(run)) => (json::state_name(run.state()), Tone::Good),
-        (None, None) if !unclean.is_empty() => ("not clean".to_owned(), Tone::Bad),
-        (None, None) => ("idle".to_owned(), Tone::Plain),
+        (None, [run]) => (json::state_name(run.state()), Tone::Good),
+        (None, [_, ..]) => (format!("{} runs", runs.len()), Tone::Good),
+        (None, []) if !unclean.is_empty() => ("not clean".to_owned(), Tone::Bad),
+        (None, []) => ("idle".to_owned(), Tone::Plain),
     };
     document.title(&format!("{} {state}", host.hostname), tone);
     document.fact("agent", format!("sstsd {} on {}", host.agent_version, agent.host));
@@ -72,9 +75,13 @@ pub(super) async fn status(agent: &mut Agent, output: &mut Output, format: Forma
     if !unclean.is_empty() {
         document.fact("mend", "nothing starts until it was looked at again: `sstsctl recover`");
     }
-    if let Some(run) = &run {
+    let is_one = runs.len() == 1;
+    for run in &runs {
         document.fact("run", &run.run_id);
         document.fact("scenario", &run.scenario);
+        if !is_one {
+            document.fact("state", json::state_name(run.state()));
+        }
         document.fact("since", text::duration(run.duration_ns / 1_000_000));
         document.fact("phase", run.phase_index.map(|index| (index + 1).to_string()).unwrap_or_default());
     }

@@ -1,39 +1,82 @@
-//! The lease on a run: renewed while sstsctl lives, so that the run ends soon after it does.
+//! The lease on a run: renewed while sstsctl lives, so that the run ends soon after it does. On a connection and a thread of its
+//! own: neither a terminal that holds up our output nor megabytes of telemetry on the other connection end the run.
 
-use std::time::Duration;
+use std::{
+    io,
+    path::{Path, PathBuf},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use ssts_proto::v1::RenewLeaseRequest;
-use tokio::{task::JoinHandle, time::MissedTickBehavior};
+use tokio::{
+    sync::oneshot,
+    time::{MissedTickBehavior, timeout},
+};
+use tonic::Code;
 
-use crate::connect::Client;
+use crate::connect::{Client, dial};
 
 /// After this long without a sign of life the agent stops the run.
 pub(super) const TTL_MS: u64 = 10_000;
 const RENEW_EVERY: Duration = Duration::from_secs(1);
+/// A renewal that takes longer is given up, and tried again on a new connection.
+const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Renews a lease until it is dropped. On a thread of its own beside the main one: a terminal that holds up our output
-/// does not end the run.
+/// Renews a lease until it is dropped.
 #[derive(Debug)]
-pub(super) struct Lease(JoinHandle<()>);
+pub(super) struct Lease {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
 
 impl Lease {
-    pub(super) fn keep(client: Client, run_id: String) -> Self {
-        Self(tokio::spawn(renew(client, run_id)))
+    /// On the run of that id, of the agent at that socket.
+    ///
+    /// # Errors
+    /// The kernel's, when it has no thread left.
+    pub(super) fn keep(socket: PathBuf, run_id: String) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = oneshot::channel();
+        let renewing = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = renew(&socket, &run_id) => {}
+                    _ = stopped => {}
+                }
+            });
+        };
+        let thread = thread::Builder::new().name("lease".into()).spawn(renewing)?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.0.abort();
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _it_panicked = thread.join();
+        }
     }
 }
 
 /// A failed renewal is tried again; whether the run is over, and why, its watch tells.
-async fn renew(mut client: Client, run_id: String) {
+async fn renew(socket: &Path, run_id: &str) {
     let mut ticks = tokio::time::interval(RENEW_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut client: Option<Client> = None;
     loop {
         ticks.tick().await;
-        let _ = client.renew_lease(RenewLeaseRequest { run_id: run_id.clone() }).await;
+        if client.is_none() {
+            client = timeout(PATIENCE, dial(socket)).await.ok().and_then(Result::ok);
+        }
+        let Some(connected) = &mut client else { continue };
+        let request = RenewLeaseRequest { run_id: run_id.to_owned() };
+        match timeout(PATIENCE, connected.renew_lease(request)).await {
+            Ok(Ok(_)) => {}
+            // The agent answered: it has no lease to renew any more.
+            Ok(Err(status)) if matches!(status.code(), Code::NotFound | Code::FailedPrecondition) => return,
+            Ok(Err(_)) | Err(_) => client = None,
+        }
     }
 }

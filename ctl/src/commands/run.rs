@@ -65,7 +65,13 @@ async fn on_agent(
         return detached(&started, &run_id, session);
     }
 
-    let lease = Lease::keep(agent.client.clone(), run_id.clone());
+    let lease = Lease::keep(agent.host.socket.clone(), run_id.clone()).map_err(|error| {
+        Failure::new(
+            Exit::Internal,
+            format!("the lease of run {run_id} can't be renewed: {error}"),
+            "the run stops by itself in a few seconds; start it anew when the system has a thread to spare",
+        )
+    })?;
     let ended = follow(plan, started, session, agent).await?;
     drop(lease);
     if ended == Ended::Halted {

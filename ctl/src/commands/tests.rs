@@ -91,6 +91,7 @@ impl Agent for FakeAgent {
                     field: "scenario.phases[0].burners[0].cores".into(),
                     message: "core 99 does not exist".into(),
                     mend: "use 0-1".into(),
+                    ..Violation::default()
                 };
                 return Err(ssts_proto::refusal::to_status(vec![violation]));
             }

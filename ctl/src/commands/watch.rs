@@ -4,7 +4,7 @@ use ssts_proto::v1::{Run, RunSummary, Scenario, WatchRequest, watch_response::It
 
 use super::{
     Session,
-    follow::{Ended, Follower, Role, current_run},
+    follow::{Ended, Follower, Role, the_run},
     report::{fetch, print},
     run::progress_wish,
 };
@@ -28,7 +28,7 @@ pub(super) async fn watch(run: Option<String>, session: &mut Session) -> Result<
 async fn on_agent(run: Option<String>, session: &mut Session, agent: &mut Agent) -> Result<Exit, Failure> {
     let run = match run {
         Some(run) => Some(run),
-        None => current_run(&mut agent.client).await?.map(|run| run.run_id),
+        None => the_run(&mut agent.client).await?,
     };
     match run {
         Some(run_id) => watch_run(&run_id, session, agent).await,

@@ -198,18 +198,18 @@ mod tests {
         now.scenario.phases = phases;
         now.summary.phase_index = Some(1);
         now.summary.phase_elapsed_ns = Some(2_000_000_000);
-        let workers = [["1.0", "cpu", "0"], ["1.0", "cpu", "1"]];
+        let workers = [["r", "1.0", "cpu", "0"], ["r", "1.0", "cpu", "1"]];
         let mut columns: Vec<_> =
             workers.iter().map(|labels| column(&catalogue::BURNER_TARGET, labels)).collect();
         columns.extend(workers.iter().map(|labels| column(&catalogue::BURNER_ON_CPU_TIME, labels)));
-        columns.push(column(&catalogue::BURNER_FLOPS, &["1.0", "cpu"]));
-        columns.push(column(&catalogue::BURNER_OPERATIONS, &["1.1", "disk"]));
+        columns.push(column(&catalogue::BURNER_FLOPS, &["r", "1.0", "cpu"]));
+        columns.push(column(&catalogue::BURNER_OPERATIONS, &["r", "1.1", "disk"]));
         columns.push(column(&catalogue::HOST_CPU_TIME, &["0", "user"]));
         columns.push(column(&catalogue::HOST_CPU_TIME, &["0", "idle"]));
         now.telemetry.accept_schema(Schema {
             id: 1,
             columns,
-            histograms: vec![histogram(&catalogue::BURNER_LATENCY, &["1.1", "disk", "read"])],
+            histograms: vec![histogram(&catalogue::BURNER_LATENCY, &["r", "1.1", "disk", "read"])],
             layouts: vec![HistogramLayout { upper_bounds: vec![1_000, 2_000] }],
         });
         for (end_ns, values) in [
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn a_burner_that_makes_ready_shows_how_far_it_is() {
         let mut telemetry = Telemetry::default();
-        let columns = vec![column(&catalogue::BURNER_PREPARED, &["0.0", "disk"])];
+        let columns = vec![column(&catalogue::BURNER_PREPARED, &["r", "0.0", "disk"])];
         telemetry.accept_schema(Schema { id: 1, columns, ..Schema::default() });
         let frame = |value| Frame { schema_id: 1, values: vec![value], ..Frame::default() };
         telemetry.accept_frame(&frame(0.45)).unwrap();

@@ -6,7 +6,7 @@ use ssts_proto::v1::{
     Cache, Capability, Core, DescribeResponse, Disk, Nic, NumaNode, ProbeCost, ProbeStatus, Sensor,
 };
 
-use super::{GuardOut, HaltOut, known, plain, present, run::LimitsOut};
+use super::{GuardOut, HaltOut, known, plain, policy::PolicyOut, present, run::LimitsOut};
 
 /// Of `info`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -36,6 +36,9 @@ pub(crate) struct InfoOut {
     /// The agent's own; a run may only tighten them.
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<LimitsOut>,
+    /// All that the agent's configuration allows, the limits included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<PolicyOut>,
     /// As they stand now.
     guards: Vec<GuardOut>,
     tick_rate_hz: f64,
@@ -209,6 +212,7 @@ impl From<&DescribeResponse> for InfoOut {
             capabilities: description.capabilities.iter().map(CapabilityOut::from).collect(),
             probes: description.probes.iter().map(ProbeOut::from).collect(),
             limits: description.limits.as_ref().map(LimitsOut::from),
+            policy: description.policy.as_ref().map(PolicyOut::from),
             guards: description.guards.iter().map(GuardOut::from).collect(),
             tick_rate_hz: description.tick_rate_hz,
             halt: description.halt.as_ref().map(HaltOut::from),

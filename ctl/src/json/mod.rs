@@ -7,6 +7,7 @@ mod drill;
 mod guard;
 mod host;
 mod mismatch;
+mod policy;
 mod process;
 mod receipt;
 mod run;
@@ -136,9 +137,11 @@ pub(crate) struct StatusOut {
     pub(crate) halted: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) halt: Option<HaltOut>,
-    /// The current run.
+    /// The run that is on; of several, the latest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) run: Option<RunOut>,
+    /// All that are on, the latest first.
+    pub(crate) runs: Vec<RunOut>,
     /// Runs that were not seen to be clean, and keep others from starting.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) unclean: Vec<RunReceiptOut>,

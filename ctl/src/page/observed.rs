@@ -93,6 +93,8 @@ const WANTED: [Wanted; 10] = [
 #[derive(Debug, Default)]
 pub(crate) struct Observed {
     telemetry: Telemetry,
+    /// Whose record it is. What other runs did meanwhile is in it, and not shown.
+    run_id: String,
     /// Unix time of 0 s, ns.
     origin_ns: Option<i64>,
     end_s: f64,
@@ -116,7 +118,10 @@ impl Observed {
             Item::Frozen(window) => self.in_frozen_window = !window.reason.is_empty(),
             // They repeat what the record has, or were before the run.
             _ if self.in_frozen_window => {}
-            Item::Head(head) => self.origin_ns = Some(head.started_at_unix_ns),
+            Item::Head(head) => {
+                self.origin_ns = Some(head.started_at_unix_ns);
+                self.run_id = head.run_id;
+            }
             Item::Schema(schema) => self.telemetry.accept_schema(schema),
             Item::Block(block) => {
                 let malformed = |error: &dyn std::fmt::Display| {
@@ -158,8 +163,16 @@ impl Observed {
         self.end_s = self.end_s.max(second);
         let mut loads: BTreeMap<String, [Values; 2]> = BTreeMap::new();
         let mut idle: BTreeMap<u32, f64> = BTreeMap::new();
+        let run_id = &self.run_id;
+        let of_another = |labels: &Labels| {
+            let run = labels.get("run");
+            !run.is_empty() && run != run_id
+        };
         for reading in self.telemetry.readings() {
             let (labels, value) = (reading.labels, reading.value);
+            if of_another(labels) {
+                continue;
+            }
             match reading.metric {
                 "burner.target" => loads.entry(burner(labels)).or_default()[0].add(value * 100.0),
                 "burner.on_cpu_time" => loads.entry(burner(labels)).or_default()[1].add(value * 100.0),
@@ -194,6 +207,9 @@ impl Observed {
             }
         }
         for (metric, _, labels, counts) in self.telemetry.histograms() {
+            if of_another(labels) {
+                continue;
+            }
             let title = match metric {
                 "block.latency" => {
                     format!("{}, {}: from issue to completion", labels.get("device"), labels.get("operation"))

@@ -1,6 +1,6 @@
 //! What a host is and what the agent can do on it.
 
-use ssts_proto::v1::{CapabilityState, DescribeResponse, Host, Limits};
+use ssts_proto::v1::{CapabilityState, DescribeResponse, Host, Limits, Policy};
 
 use super::{
     document::{Align, Document, Table, Tone},
@@ -30,6 +30,10 @@ pub(crate) fn host_document(description: &DescribeResponse) -> Document {
     let (available, total) = (host.memory_available_bytes as f64, host.memory_total_bytes as f64);
     document.fact("memory", format!("{} available of {}", text::bytes(available), text::bytes(total)));
     document.fact("limits", limits(description.limits.as_ref()));
+    if let Some(allowed) = &description.policy {
+        document.fact("policy", policy(allowed));
+        document.fact("you are", &allowed.your_role);
+    }
     devices(&host, &mut document);
     capabilities(description, &mut document);
     document.section("Probes", probes(&description.probes));
@@ -57,6 +61,35 @@ fn processors(host: &Host, document: &mut Document) {
         format!("{}: cores {}, {}", node.node, node.cpus, text::bytes(node.memory_total_bytes as f64))
     });
     document.fact("NUMA nodes", nodes.collect::<Vec<_>>().join("; "));
+}
+
+/// What is narrower than all there is.
+fn policy(policy: &Policy) -> String {
+    let listed = |what: &str, items: &[String]| format!("{what} {}", items.join(", "));
+    let mut parts = vec![format!("at most {} runs at once", policy.max_runs)];
+    if policy.max_load_percent < 100.0 {
+        parts.push(format!("a load of at most {} %", text::trimmed(policy.max_load_percent, 1)));
+    }
+    if !policy.never_cores.is_empty() {
+        parts.push(format!("never cores {}", text::core_list(&policy.never_cores)));
+    }
+    parts.push(format!("{} of disks kept free", text::bytes(policy.disk_reserve_bytes as f64)));
+    parts.push(listed("files below", &policy.paths));
+    parts.push(listed("hours", &policy.hours));
+    if !policy.peers.is_empty() {
+        parts.push(listed("peers", &policy.peers));
+    }
+    if !policy.urls.is_empty() {
+        parts.push(listed("services", &policy.urls));
+    }
+    let devices = [&policy.expendable_devices[..], &policy.mountable_devices[..]].concat();
+    if !devices.is_empty() {
+        parts.push(listed("devices", &devices));
+    }
+    if !policy.users.is_empty() {
+        parts.push(format!("{} rules for users", policy.users.len()));
+    }
+    text::printable(&parts.join(", ")).into_owned()
 }
 
 fn limits(limits: Option<&Limits>) -> String {

@@ -8,7 +8,7 @@ use toml::de::DeValue;
 use super::{
     Plan,
     flags::single,
-    keys::{Findings, Keys, number, string, whole, wrong_type},
+    keys::{Findings, Keys, boolean, number, string, whole},
     values::{cores, duration, one_of, size},
 };
 use crate::{
@@ -125,10 +125,6 @@ fn block_sizes(value: &DeValue<'_>) -> Result<Vec<BlockShare>, Problem> {
 /// A number whose bounds the contract checks.
 fn small(value: &DeValue<'_>) -> Result<u32, Problem> {
     Ok(u32::try_from(whole(value)?).unwrap_or(u32::MAX))
-}
-
-fn boolean(value: &DeValue<'_>) -> Result<bool, Problem> {
-    value.as_bool().ok_or_else(|| wrong_type(value, "true or false"))
 }
 
 fn access(value: &DeValue<'_>) -> Result<DiskAccess, Problem> {

@@ -170,6 +170,11 @@ pub(super) fn number(value: &DeValue<'_>) -> Result<f64, Problem> {
     parsed.ok_or_else(|| wrong_type(value, "a number"))
 }
 
+/// `true` or `false`.
+pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, Problem> {
+    value.as_bool().ok_or_else(|| wrong_type(value, "true or false"))
+}
+
 pub(super) fn wrong_type(value: &DeValue<'_>, wanted: &str) -> Problem {
     Problem::new(format!("{} stands here", described(value)), format!("write {wanted}"))
 }

@@ -85,7 +85,9 @@ impl Plan {
 
     /// Takes over what the command line says beside the scenario.
     pub(crate) fn apply(&mut self, options: &RunOptions) -> Result<(), Failure> {
-        let RunOptions { max_temperature, min_available_memory, max_duration, seed, .. } = options;
+        let RunOptions { max_temperature, min_available_memory, max_duration, seed, share_cores, .. } =
+            options;
+        self.scenario.shared_cores |= share_cores;
         if max_temperature.is_some() || min_available_memory.is_some() || max_duration.is_some() {
             let limits = self.scenario.limits.get_or_insert_with(Limits::default);
             if let Some(celsius) = *max_temperature {
@@ -219,6 +221,7 @@ mod tests {
             field: "limits.max_temperature_celsius".into(),
             message: "the host has no sensor".into(),
             mend: "leave it out".into(),
+            ..Violation::default()
         };
         let failure = plan.refusal(&[violation]);
         assert_eq!(failure.problems[0].message, "--max-temperature: the host has no sensor");

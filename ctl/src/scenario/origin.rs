@@ -53,7 +53,7 @@ impl Origin {
 
     /// The violation at the place where the user wrote its cause.
     pub(super) fn problem(&self, violation: &Violation) -> Problem {
-        let Violation { field, message, mend } = violation;
+        let Violation { field, message, mend, .. } = violation;
         // Agents name fields as the scenario has them, or as the request does.
         match self.find(field.strip_prefix("scenario.").unwrap_or(field)) {
             Some(Place::Flag(flag)) => Problem::new(format!("{flag}: {message}"), mend),
@@ -125,7 +125,12 @@ mod tests {
     use super::*;
 
     fn violation(field: &str) -> Violation {
-        Violation { field: field.into(), message: "bad".into(), mend: "mend it".into() }
+        Violation {
+            field: field.into(),
+            message: "bad".into(),
+            mend: "mend it".into(),
+            ..Violation::default()
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     Plan, cpu, disk, guard, http,
-    keys::{Findings, Keys, Value, number, string, whole, wrong_type},
+    keys::{Findings, Keys, Value, boolean, number, string, whole, wrong_type},
     memory, network,
     origin::Origin,
     values::{duration, size},
@@ -51,6 +51,7 @@ fn scenario(keys: &mut Keys<'_, '_>, found: &mut Findings) -> (Scenario, bool) {
     let name = keys.need("name", "name", found, string, "\"my-scenario\"").unwrap_or_default();
     let description = keys.read("description", "description", found, string).unwrap_or_default();
     let seed = keys.read("seed", "seed", found, whole);
+    let shared_cores = keys.read("shared_cores", "shared_cores", found, boolean).unwrap_or_default();
     let limits = keys
         .value("limits", "limits", found)
         .and_then(|value| table("the limits", "limits", value, found))
@@ -63,7 +64,8 @@ fn scenario(keys: &mut Keys<'_, '_>, found: &mut Findings) -> (Scenario, bool) {
         .into_iter()
         .map(|keys| guard::from_keys(keys, found))
         .collect();
-    let scenario = Scenario { name, description, phases, limits, seed: seed.unwrap_or_default(), guards };
+    let seed_or_none = seed.unwrap_or_default();
+    let scenario = Scenario { name, description, phases, limits, seed: seed_or_none, shared_cores, guards };
     (scenario, seed.is_some())
 }
 

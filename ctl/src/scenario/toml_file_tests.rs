@@ -11,6 +11,7 @@ const FULL: &str = r#"
 name = "full"
 description = "every key"
 seed = 42
+shared_cores = true
 
 [limits]
 max_duration = "1m"
@@ -57,7 +58,8 @@ fn with_burner(lines: &str) -> String {
 #[test]
 fn every_key_reaches_the_contract() {
     let plan = parse("s.toml", FULL).unwrap();
-    let Scenario { name, description, phases, limits, seed, guards } = plan.scenario;
+    let Scenario { name, description, phases, limits, seed, shared_cores, guards } = plan.scenario;
+    assert!(shared_cores);
     assert_eq!(guards, []);
     assert_eq!((name.as_str(), description.as_str(), seed), ("full", "every key", 42));
     let expected = Limits {

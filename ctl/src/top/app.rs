@@ -181,7 +181,13 @@ impl App {
         &self.heat
     }
 
-    /// The run that goes, or went, on at the instant that is shown.
+    /// The runs that go, or went, on at the instant that is shown, the latest first.
+    pub(super) fn current_runs(&self) -> Vec<&RunTrack> {
+        let Some(shown) = self.shown() else { return Vec::new() };
+        self.runs.iter().rev().filter(|run| run.spans(shown.at_unix_ns)).collect()
+    }
+
+    /// The latest of them.
     pub(super) fn current_run(&self) -> Option<&RunTrack> {
         let at = self.shown()?.at_unix_ns;
         self.runs.iter().rev().find(|run| run.spans(at))

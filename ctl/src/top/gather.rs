@@ -228,15 +228,24 @@ pub(super) fn sensors(telemetry: &Telemetry) -> Vec<(String, Reading)> {
 }
 
 pub(super) fn burners(telemetry: &Telemetry) -> Vec<BurnerShown> {
-    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    let mut kinds: BTreeMap<[String; 2], String> = BTreeMap::new();
     for (labels, _) in telemetry.latest(&metrics::BURNER_PREPARED) {
-        names.insert(labels.get("burner").to_owned(), labels.get("kind").to_owned());
+        let place = ["run", "burner"].map(|label| labels.get(label).to_owned());
+        kinds.insert(place, labels.get("kind").to_owned());
     }
-    names.into_iter().map(|(name, kind)| burner(telemetry, name, kind)).collect()
+    let several = kinds.keys().any(|[run, _]| kinds.keys().any(|[other, _]| other != run));
+    let shown = |(place, kind)| burner(telemetry, &place, kind, several);
+    kinds.into_iter().map(shown).collect()
 }
 
-fn burner(telemetry: &Telemetry, name: String, kind: String) -> BurnerShown {
-    let is_it = |labels: &Labels| labels.get("burner") == name;
+/// What tells runs apart where there is little room: the end of a run's id, which the clock has no part in.
+pub(super) fn short_id(run_id: &str) -> &str {
+    let from = run_id.char_indices().rev().nth(3).map_or(0, |(index, _)| index);
+    &run_id[from..]
+}
+
+fn burner(telemetry: &Telemetry, [run, burner]: &[String; 2], kind: String, several: bool) -> BurnerShown {
+    let is_it = |labels: &Labels| labels.get("run") == run && labels.get("burner") == burner;
     let of = |metric: &'static Metric| telemetry.latest(metric).filter(|(labels, _)| is_it(labels));
     let mean = |metric| {
         let workers = of(metric).filter(|(_, reading)| reading.is_ok()).count();
@@ -259,6 +268,6 @@ fn burner(telemetry: &Telemetry, name: String, kind: String) -> BurnerShown {
             })
             .collect(),
         kind,
-        name,
+        name: if several { format!("{}:{burner}", short_id(run)) } else { burner.clone() },
     }
 }

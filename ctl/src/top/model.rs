@@ -143,7 +143,7 @@ pub(super) struct PressureShown {
 /// One burner.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct BurnerShown {
-    /// `<phase>.<burner>`, by their places in the scenario.
+    /// `<phase>.<burner>`, by their places in the scenario; after the end of the run's id where there are several runs.
     pub(super) name: String,
     pub(super) kind: String,
     /// Shares of a core, mean over workers.

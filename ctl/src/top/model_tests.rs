@@ -62,10 +62,10 @@ impl Sample {
         sample.column(&metrics::HOST_NETWORK_RECEIVE_ERRORS, &["eth0"], 2.0);
         sample.column(&metrics::HOST_PRESSURE_STALLED, &["cpu", "some"], 0.25);
         sample.column(&metrics::HOST_PRESSURE_STALLED, &["cpu", "full"], 0.0);
-        sample.column(&metrics::BURNER_PREPARED, &["0.0", "cpu"], 1.0);
-        sample.column(&metrics::BURNER_TARGET, &["0.0", "cpu", "0"], 0.5);
-        sample.column(&metrics::BURNER_ON_CPU_TIME, &["0.0", "cpu", "0"], 0.5);
-        sample.column(&metrics::BURNER_OPERATIONS, &["0.0", "cpu"], 1_000_000.0);
+        sample.column(&metrics::BURNER_PREPARED, &["r", "0.0", "cpu"], 1.0);
+        sample.column(&metrics::BURNER_TARGET, &["r", "0.0", "cpu", "0"], 0.5);
+        sample.column(&metrics::BURNER_ON_CPU_TIME, &["r", "0.0", "cpu", "0"], 0.5);
+        sample.column(&metrics::BURNER_OPERATIONS, &["r", "0.0", "cpu"], 1_000_000.0);
         sample.absent(
             &metrics::HOST_TEMPERATURE,
             &["hwmon0/temp1", "Core 0", "0", "0"],

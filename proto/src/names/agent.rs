@@ -24,10 +24,10 @@ macro_rules! own {
 
 own! {
     BUILD = "ssts_build", "", Info, ["version"], "Which sstsd answers.";
-    RUN = "ssts_run", "", Info, ["run_id", "scenario"], "The run that is on; no series while none is.";
+    RUN = "ssts_run", "", Info, ["run_id", "scenario"], "The runs that are on; no series while none is.";
     RUN_STATE = "ssts_run_state", "", Gauge, ["state"],
-        "1 for the state that the host is in, 0 for the others: idle, pending, running, paused, stopping.";
-    RUN_PHASE = "ssts_run_phase", "", Gauge, [], "The phase that is on, counted from 0.";
+        "How many runs are pending, running, paused, stopping; idle is 1 while none is on.";
+    RUN_PHASE = "ssts_run_phase", "", Gauge, [], "The phase that the latest run is in, counted from 0.";
     RUNS_STARTED = "ssts_runs_started", "", Counter, [], "Runs since the agent began.";
     RUNS_FINISHED = "ssts_runs_finished", "", Counter, ["verdict"],
         "Runs that ended since the agent began, by verdict: pass, fail, aborted, error.";
@@ -47,11 +47,11 @@ own! {
     RUNS_GUARDED = "ssts_runs_guarded", "", Counter, ["guard"],
         "Trips that runs were told of, by the guards of the host; `requested` for all that runs brought themselves.";
     LIMIT_DURATION = "ssts_limit_duration_seconds", "seconds", Gauge, ["of"],
-        "The longest that a run may last: of the host, and of the run that is on.";
+        "The longest that a run may last: of the host, and of the tightest of the runs that are on.";
     LIMIT_MEMORY = "ssts_limit_memory_available_bytes", "bytes", Gauge, ["of"],
-        "The least that the available memory may fall to: of the host, and of the run that is on.";
+        "The least that the available memory may fall to: of the host, and of the tightest of the runs that are on.";
     LIMIT_TEMPERATURE = "ssts_limit_temperature_celsius", "celsius", Gauge, ["of"],
-        "The hottest that a sensor may get: of the host, and of the run that is on.";
+        "The hottest that a sensor may get: of the host, and of the tightest of the runs that are on.";
     FRAMES = "ssts_frames", "", Counter, [], "Ticks whose frames were published since the agent began.";
     RECORD_LOST_FRAMES = "ssts_record_lost_frames", "", Counter, [],
         "Frames that the records of runs lack: a full record, a disk that did not take them, a recorder that was late.";

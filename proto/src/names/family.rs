@@ -68,7 +68,7 @@ static RATIOS: [&Metric; 4] = [
 
 /// Labels that every run and every worker brings new values of: a series each, for ever, is more than a time series database
 /// should be asked to keep. A run's own record has them.
-static UNBOUNDED: [&str; 2] = ["burner", "worker"];
+static UNBOUNDED: [&str; 3] = ["run", "burner", "worker"];
 
 impl Family {
     /// The family of a metric; nothing for one that is not exposed.

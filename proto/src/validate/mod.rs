@@ -49,7 +49,32 @@ pub struct Violations(Vec<Violation>);
 impl Violations {
     /// Notes one.
     pub fn add(&mut self, field: impl Into<String>, message: impl Into<String>, mend: impl Into<String>) {
-        self.0.push(Violation { field: field.into(), message: message.into(), mend: mend.into() });
+        let (field, message, mend) = (field.into(), message.into(), mend.into());
+        self.0.push(Violation { field, message, mend, ..Violation::default() });
+    }
+
+    /// Says of the one that was noted last which key of the agent's configuration it breaks, with both values.
+    #[expect(clippy::needless_pass_by_value, reason = "values are named where they are made")]
+    pub fn name_rule(&mut self, rule: &str, asked: impl ToString, allowed: impl ToString) {
+        if let Some(last) = self.0.last_mut() {
+            last.rule = rule.into();
+            (last.asked, last.allowed) = (asked.to_string(), allowed.to_string());
+        }
+    }
+
+    /// Notes one that breaks a rule of the agent's configuration.
+    #[expect(clippy::needless_pass_by_value, reason = "values are named where they are made")]
+    pub fn break_rule(
+        &mut self,
+        field: impl Into<String>,
+        rule: &str,
+        asked: impl ToString,
+        allowed: impl ToString,
+        mend: impl Into<String>,
+    ) {
+        let (asked, allowed) = (asked.to_string(), allowed.to_string());
+        self.add(field, format!("{asked}: the agent's configuration has {rule} = {allowed}"), mend);
+        self.name_rule(rule, asked, allowed);
     }
 
     /// All that were noted, in order.

@@ -235,14 +235,15 @@ fn check_memory(
     let Ok(meminfo) = procfs::Meminfo::from_read(text) else { return Some(()) };
     let available = meminfo.mem_available.unwrap_or(meminfo.mem_free);
     let reserve = offer.limits.min_available_memory_bytes;
-    if asked <= available.saturating_sub(reserve) {
+    let promised = offer.others.promised_memory();
+    if asked <= available.saturating_sub(reserve).saturating_sub(promised.bytes) {
         return Some(());
     }
     let part = if load.recipe.kernel == KernelName::Cache { "level" } else { "memory_percent" };
     found.add(
         format!("{field}.{part}"),
         format!(
-            "the kernel keeps {asked} bytes: {available} bytes are available, {reserve} of them are kept in reserve"
+            "the kernel keeps {asked} bytes: {available} bytes are available, {reserve} of them are kept in reserve{promised}"
         ),
         "choose a nearer level, fewer workers, or a memory share of 0",
     );
@@ -273,6 +274,9 @@ mod tests {
         let offer = Offer {
             roots: &roots,
             limits: &limits,
+            policy: &crate::config::PolicyConfig::default(),
+            others: &super::super::Others::default(),
+            shared_cores: false,
             cores: &[0, 1, 4],
             allowed_peers: &[],
             http: &crate::config::HttpConfig::default(),

@@ -13,7 +13,7 @@ use ssts_proto::{
     validate::{self, Violations},
 };
 
-use super::{Offer, file_system, space};
+use super::{Offer, file_system, others::Claim, space};
 use crate::burn::{
     disk::{self, DiskLoad, EngineChoice, Place, Rate, Room, Task},
     plan::Load,
@@ -27,9 +27,14 @@ pub(super) fn plan(
     phase: Duration,
     found: &mut Violations,
 ) -> Option<(Vec<u32>, Load)> {
-    let path: PathBuf = disk.path.clone().into();
+    let mut path: PathBuf = disk.path.clone().into();
     let cores = cores(offer, field, disk, found)?;
     let is_device = fs::metadata(&path).is_ok_and(|metadata| metadata.file_type().is_block_device());
+    if is_device {
+        check_claim(offer, field, &path, found)?;
+    } else {
+        path = offer.allowed_folder(field, &path, found)?;
+    }
     if disk.access() == DiskAccess::Fill {
         space::check_folder(&format!("{field}.path"), &path, found)?;
         return Some((cores, Load::Disk(fill(offer, field, path, disk, found)?)));
@@ -71,8 +76,7 @@ fn cores(offer: &Offer<'_>, field: &str, disk: &mut DiskBurner, found: &mut Viol
     let jobs = disk.jobs.unwrap_or((disk.cores.len() as u32).max(1));
     let among = if disk.cores.is_empty() {
         // The last cores: interrupts and housekeeping crowd the first ones.
-        let unused = offer.cores.len().saturating_sub(jobs as usize);
-        offer.cores[unused..].to_vec()
+        offer.last_cores(field, jobs as usize, found)?
     } else {
         offer.choose_cores(field, &disk.cores, found)?
     };
@@ -160,6 +164,19 @@ fn fill(
         depth: 0,
         ..io(path, Place::Folder, &mut disk.clone())
     })
+}
+
+/// Whether no other run has the device, or the file system on it.
+fn check_claim(offer: &Offer<'_>, field: &str, path: &Path, found: &mut Violations) -> Option<()> {
+    let Some(run) = Claim::on(path).and_then(|claim| offer.others.claimant_of(claim)) else {
+        return Some(());
+    };
+    found.add(
+        format!("{field}.path"),
+        format!("{} is in use by run {run}", path.display()),
+        "choose another device, or wait for that run",
+    );
+    None
 }
 
 /// Whether the device is given away, free, and large enough for all jobs.

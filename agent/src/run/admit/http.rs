@@ -42,7 +42,7 @@ pub(super) fn plan(
     }
     if http.cores.is_empty() {
         // As network burners.
-        http.cores.push(*offer.cores.last()?);
+        http.cores = offer.last_cores(field, 1, found)?;
     }
     http.cores = offer.choose_cores(field, &http.cores, found)?;
     let addresses = addresses.filter(|_| found.len() == before)?;

@@ -1,6 +1,7 @@
 //! Turns a scenario into plans that this host can carry out, or says everything that speaks against it. Nothing is started
 //! and nothing is left behind.
 
+mod cores;
 mod cpu;
 mod disk;
 mod drilled;
@@ -9,6 +10,8 @@ mod guards;
 mod http;
 mod memory;
 mod network;
+mod others;
+mod policy;
 mod space;
 
 use std::{fs, time::Duration};
@@ -19,14 +22,14 @@ use ssts_proto::{
     validate::{self, Violations},
 };
 
-use super::Drilled;
-use super::guarding::HostGuards;
+pub(super) use self::others::Others;
+use super::{Drilled, guarding::HostGuards};
 use crate::{
     burn::plan::Plan,
     clock,
-    config::{HttpConfig, LimitsConfig},
+    config::{HttpConfig, LimitsConfig, PolicyConfig},
     guard::{Bounds, GuardSpec},
-    host::{HostRoots, cpuset},
+    host::HostRoots,
     observe::sysfs::sensors,
 };
 
@@ -63,6 +66,12 @@ pub(super) struct Offer<'a> {
     pub roots: &'a HostRoots,
     /// The daemon's own limits.
     pub limits: &'a LimitsConfig,
+    /// What the host's administrator allows.
+    pub policy: &'a PolicyConfig,
+    /// What the runs that are on hold.
+    pub others: &'a Others,
+    /// The scenario shares its cores with others that do.
+    pub shared_cores: bool,
     /// Cores that burners may use.
     pub cores: &'a [u32],
     /// Networks that network burners may load.
@@ -96,19 +105,25 @@ impl Offer<'_> {
         for (phase_index, phase) in resolved.phases.iter_mut().enumerate() {
             phase.burners.iter_mut().for_each(|burner| fill_in_seed(burner, scenario.seed));
             let duration = Duration::from_millis(phase.duration_ms);
-            let mut plans = Vec::new();
+            let mut planned = Vec::new();
             for (burner_index, burner) in phase.burners.iter_mut().enumerate() {
                 let field = format!("phases[{phase_index}].burners[{burner_index}]");
                 let place = (phase_index as u64) << 32 | (burner_index as u64) << 16;
                 let seed = scenario.seed.wrapping_add(place);
-                plans.extend(self.plan(&field, burner, duration, seed, &mut found));
+                self.keep_load(&field, burner, &mut found);
+                planned.extend(
+                    self.plan(&field, burner, duration, seed, &mut found).map(|plan| (burner_index, plan)),
+                );
             }
-            memory::keep_floor(&mut plans, bounds.min_available_memory_bytes);
             let place = format!("phases[{phase_index}]");
+            self.keep_load_of_cores(&place, &phase.burners, &planned, &mut found);
+            let mut plans: Vec<Plan> = planned.into_iter().map(|(_, plan)| plan).collect();
+            memory::keep_floor(&mut plans, bounds.min_available_memory_bytes);
             http::keep_limits(&place, &mut plans, self.http, &mut found);
             file_system::check_shared(&place, &plans, &mut found);
-            space::check_disks(&place, &plans, self.limits.disk_reserve_bytes, &mut found);
-            space::check_memory(&place, &plans, bounds.min_available_memory_bytes, self.roots, &mut found);
+            space::check_disks(&place, &plans, self.limits.disk_reserve_bytes, self.others, &mut found);
+            let reserve_bytes = bounds.min_available_memory_bytes;
+            space::check_memory(&place, &plans, reserve_bytes, self.roots, self.others, &mut found);
             phases.push(PlannedPhase { name: phase.name.clone(), duration, plans });
         }
         if found.is_empty() {
@@ -127,6 +142,7 @@ impl Offer<'_> {
             field: "start_at_unix_ns".into(),
             message,
             mend: mend.into(),
+            ..Violation::default()
         };
         let Some(ahead) = instant.checked_sub(clock::realtime()) else {
             let late = clock::realtime().saturating_sub(instant);
@@ -159,6 +175,7 @@ impl Offer<'_> {
                 format!("{asked:?} is longer than the agent's limit of {:?}", own.max_duration),
                 "ask for less, or change limits.max_duration in the agent's configuration",
             );
+            found.name_rule("limits.max_duration", humantime(asked), humantime(own.max_duration));
         }
         let max_duration = asked_duration.unwrap_or(own.max_duration).min(own.max_duration);
         let whole_ms = scenario.phases.iter().fold(0u64, |sum, phase| sum.saturating_add(phase.duration_ms));
@@ -169,7 +186,9 @@ impl Offer<'_> {
                 format!("the phases last {whole:?} together, the limit for the whole run is {max_duration:?}"),
                 "shorten the phases, leaving time for preparation and pauses, or raise the limit that applies",
             );
+            found.name_rule("limits.max_duration", humantime(whole), humantime(max_duration));
         }
+        let max_duration = self.open_for(max_duration, whole, found);
         let memory = asked.min_available_memory_bytes;
         if let Some(asked) = memory.filter(|asked| *asked < own.min_available_memory_bytes) {
             found.add(
@@ -180,6 +199,7 @@ impl Offer<'_> {
                 ),
                 "ask for more, or change limits.min_available_memory_bytes in the agent's configuration",
             );
+            found.name_rule("limits.min_available_memory_bytes", asked, own.min_available_memory_bytes);
         }
         let celsius = asked.max_temperature_celsius;
         if let Some(asked) = celsius.filter(|asked| *asked > own.max_temperature_celsius) {
@@ -188,6 +208,7 @@ impl Offer<'_> {
                 format!("{asked} °C is hotter than the agent's limit of {} °C", own.max_temperature_celsius),
                 "ask for less, or change limits.max_temperature_celsius in the agent's configuration",
             );
+            found.name_rule("limits.max_temperature_celsius", asked, own.max_temperature_celsius);
         }
         if celsius.is_some() && !self.has_readable_sensor() {
             found.add(
@@ -211,27 +232,6 @@ impl Offer<'_> {
             .any(|sensor| fs::read(&sensor.input).is_ok_and(|text| sensors::celsius(&text).is_some()))
     }
 
-    /// The cores that were asked for, or all of the cpuset where none were.
-    fn choose_cores(&self, field: &str, asked: &[u32], found: &mut Violations) -> Option<Vec<u32>> {
-        if asked.is_empty() {
-            return Some(self.cores.to_vec());
-        }
-        let outside: Vec<u32> = asked.iter().copied().filter(|core| !self.cores.contains(core)).collect();
-        if outside.is_empty() {
-            return Some(asked.to_vec());
-        }
-        found.add(
-            format!("{field}.cores"),
-            format!(
-                "cores {} are not among those that the agent may use: {}",
-                cpuset::list(&outside),
-                cpuset::list(self.cores)
-            ),
-            "choose among those",
-        );
-        None
-    }
-
     /// A plan for one burner, and its defaults filled in.
     fn plan(
         &self,
@@ -252,6 +252,10 @@ impl Offer<'_> {
     }
 }
 
+fn humantime(duration: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(duration)
+}
+
 /// A random walk without a seed of its own begins with the scenario's.
 fn fill_in_seed(burner: &mut Burner, seed: u64) {
     let profile = match &mut burner.kind {
@@ -266,20 +270,35 @@ fn fill_in_seed(burner: &mut Burner, seed: u64) {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{
+        path::Path,
+        sync::{Arc, atomic::Ordering},
+    };
 
     use ssts_proto::{
         http_url::HttpUrl,
         v1::{
-            CpuBurner, CpuIsa, DiskAccess, DiskBurner, HttpBurner, HttpHeader, HttpMethod, Limits,
-            NetworkBurner, Phase,
+            Constant, CpuBurner, CpuIsa, DiskAccess, DiskBurner, HttpBurner, HttpHeader, HttpMethod, Limits,
+            MemoryBurner, NetworkBurner, Phase, Profile, memory_burner::Size,
         },
     };
 
     use super::*;
-    use crate::{burn::plan::Load, config::AllowedUrl};
+    use crate::{
+        burn::{control::ControlBlock, plan::Load},
+        config::AllowedUrl,
+        observe::burners::BoardEntry,
+    };
 
     fn admit(kind: burner::Kind, limits: Limits) -> Result<Admitted, Vec<Violation>> {
+        admit_with(kind, limits, &PolicyConfig::default())
+    }
+
+    fn admit_with(
+        kind: burner::Kind,
+        limits: Limits,
+        policy: &PolicyConfig,
+    ) -> Result<Admitted, Vec<Violation>> {
         let phase =
             Phase { name: "one".into(), duration_ms: 5_000, burners: vec![Burner { kind: Some(kind) }] };
         let scenario = Scenario {
@@ -305,6 +324,9 @@ mod tests {
         let offer = Offer {
             roots: &tree.roots(),
             limits: &limits,
+            policy,
+            others: &Others::default(),
+            shared_cores: false,
             cores: &[0, 1, 4],
             allowed_peers: &allowed_peers,
             http: &http,
@@ -460,5 +482,58 @@ mod tests {
         assert!(field.ends_with("size_bytes") && message.contains(&(1u64 << 60).to_string()), "{message}");
         admit(disk(dir.path(), 4_096), Limits::default()).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_run_has_taken_is_no_longer_promised() {
+        const MIB: u64 = 1 << 20;
+        let memory = |bytes| {
+            let size = Some(Size::SizeBytes(bytes));
+            burner::Kind::Memory(MemoryBurner { cores: vec![0, 1], size, ..MemoryBurner::default() })
+        };
+        let admitted = admit(memory(100 * MIB), Limits::default()).unwrap();
+        let promised = |burning: &[BoardEntry]| {
+            let mut others = Others::default();
+            others.add("a", &admitted, burning);
+            others.promised_memory().bytes / MIB
+        };
+        assert_eq!(promised(&[]), 100);
+        let block = Arc::new(ControlBlock::create(2, 0, Duration::from_secs(1)).unwrap());
+        let entry = BoardEntry {
+            run: "a".into(),
+            id: "0.0".into(),
+            kind: "memory",
+            has_target: false,
+            latencies: &[],
+            block: block.clone(),
+        };
+        let is_done = |ppm: [u32; 2]| {
+            for (worker, ppm) in ppm.into_iter().enumerate() {
+                block.slot(worker).prepared_ppm.store(ppm, Ordering::Relaxed);
+            }
+            promised(std::slice::from_ref(&entry))
+        };
+        assert_eq!([is_done([0, 0]), is_done([500_000, 0]), is_done([1_000_000; 2])], [100, 75, 0]);
+    }
+
+    #[test]
+    fn a_load_is_filled_in_or_refused_by_the_policy() {
+        let policy = PolicyConfig { max_load_percent: 40.0, never_cores: vec![9], ..PolicyConfig::default() };
+        let try_it = |load_percent: Option<f64>, cores: &[u32]| {
+            let shape = load_percent.map(|load_percent| profile::Shape::Constant(Constant { load_percent }));
+            let load = shape.map(|shape| Profile { shape: Some(shape), ..Profile::default() });
+            let cpu = CpuBurner { cores: cores.to_vec(), load, ..CpuBurner::default() };
+            admit_with(burner::Kind::Cpu(cpu), Limits::default(), &policy)
+        };
+        let admitted = try_it(None, &[0]).unwrap();
+        let Some(burner::Kind::Cpu(cpu)) = &admitted.scenario.phases[0].burners[0].kind else { panic!() };
+        let shape = cpu.load.as_ref().and_then(|load| load.shape.clone());
+        assert_eq!(shape, Some(profile::Shape::Constant(Constant { load_percent: 40.0 })));
+        assert!(try_it(Some(40.0), &[0]).is_ok());
+        let violation = try_it(Some(41.0), &[0]).unwrap_err().remove(0);
+        let told = [violation.rule, violation.asked, violation.allowed];
+        assert_eq!(told, ["policy.max_load_percent", "a load of 41 %", "40"]);
+        let violation = try_it(None, &[9]).unwrap_err().remove(0);
+        assert_eq!([violation.rule, violation.allowed], ["policy.never_cores", "9"]);
     }
 }

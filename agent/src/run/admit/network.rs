@@ -46,7 +46,7 @@ pub(super) fn plan(
     check_congestion(offer, field, &network.congestion, found)?;
     if network.cores.is_empty() {
         // As disk burners: interrupts and housekeeping crowd the first ones.
-        network.cores.push(*offer.cores.last()?);
+        network.cores = offer.last_cores(field, 1, found)?;
     }
     network.cores = offer.choose_cores(field, &network.cores, found)?;
     let rate = match protocol {

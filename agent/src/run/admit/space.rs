@@ -8,6 +8,7 @@ use nix::sys::{
 };
 use ssts_proto::validate::Violations;
 
+use super::others::Others;
 use crate::{
     burn::{
         disk::{DiskLoad, Place},
@@ -26,7 +27,13 @@ fn disks(plans: &[Plan]) -> impl Iterator<Item = (usize, &DiskLoad, u64)> {
 }
 
 /// All files of a phase together must fit, with the reserve, on each file system. `phase` is its place in the message.
-pub(super) fn check_disks(phase: &str, plans: &[Plan], reserve_bytes: u64, found: &mut Violations) {
+pub(super) fn check_disks(
+    phase: &str,
+    plans: &[Plan],
+    reserve_bytes: u64,
+    others: &Others,
+    found: &mut Violations,
+) {
     let mut asked: Vec<(u64, u64)> = Vec::new();
     for (index, load, jobs) in disks(plans).filter(|(_, load, _)| load.place == Place::Folder) {
         let (Ok(metadata), Ok(space)) = (fs::metadata(&load.path), statvfs(&load.path)) else { continue };
@@ -38,16 +45,19 @@ pub(super) fn check_disks(phase: &str, plans: &[Plan], reserve_bytes: u64, found
         asked[before].1 = bytes;
         let unit = space.fragment_size();
         let (whole, free) = (space.blocks() * unit, space.blocks_available() * unit);
-        if bytes > free.saturating_sub(reserve_bytes) {
+        let promised = others.promised_room(metadata.dev());
+        if bytes > free.saturating_sub(reserve_bytes).saturating_sub(promised.bytes) {
             found.add(
                 format!("{phase}.burners[{index}].size_bytes"),
                 format!(
                     "{bytes} bytes are more than the file system of {} can give: {free} of {whole} bytes are free, \
-                     {reserve_bytes} of them are kept in reserve",
+                     {reserve_bytes} of them are kept in reserve{promised}",
                     load.path.display()
                 ),
                 "choose a smaller size, free some space, or choose another folder",
             );
+            let left = free.saturating_sub(promised.bytes);
+            found.name_rule("limits.disk_reserve_bytes", left.saturating_sub(bytes), reserve_bytes);
         }
     }
 }
@@ -59,8 +69,10 @@ pub(super) fn check_memory(
     plans: &[Plan],
     reserve_bytes: u64,
     roots: &HostRoots,
+    others: &Others,
     found: &mut Violations,
 ) {
+    let promised = others.promised_memory();
     let Some(left) = MemoryRoom::new(roots, None).tightest(reserve_bytes) else { return };
     let mut asked = 0u64;
     let mut pool_bytes = free_pool_bytes(roots);
@@ -70,12 +82,14 @@ pub(super) fn check_memory(
         pool_bytes -= pooled;
         want.bytes = want.bytes.saturating_sub(pooled);
         asked = asked.saturating_add(want.bytes);
-        if asked > left.usable_bytes() {
+        if asked > left.usable_bytes().saturating_sub(promised.bytes) {
             found.add(
                 format!("{phase}.burners[{index}].{}", want.field),
-                format!("{} are more than the memory can hold: {left}", want.what),
+                format!("{} are more than the memory can hold: {left}{promised}", want.what),
                 want.mend,
             );
+            let rest = left.available_bytes.saturating_sub(promised.bytes).saturating_sub(asked);
+            found.name_rule("limits.min_available_memory_bytes", rest, reserve_bytes);
         }
     }
 }
@@ -101,6 +115,14 @@ fn from_pool(plan: &Plan, mut pool_bytes: u64) -> u64 {
         pool_bytes = pool_bytes.checked_sub(part).unwrap_or(pool_bytes);
     }
     before - pool_bytes
+}
+
+/// Bytes that a burner takes of the host's memory.
+pub(super) fn memory_bytes(plan: &Plan) -> u64 {
+    match &plan.load {
+        Load::Cpu(load) => load.memory_bytes(plan.cores.len() as u64),
+        _ => Want::of(plan).map_or(0, |want| want.bytes),
+    }
 }
 
 /// What a burner needs of the host's memory.
@@ -215,7 +237,7 @@ mod tests {
             let load = Load::Memory(load);
             let plan = Plan { cores: vec![0, 1], phase: Duration::from_secs(1), seed: 1, load };
             let mut found = Violations::default();
-            check_memory("p", &[plan], 0, &tree.roots(), &mut found);
+            check_memory("p", &[plan], 0, &tree.roots(), &Others::default(), &mut found);
             !found.into_vec().is_empty()
         };
         assert!(!refused(Pages::Small, 40) && refused(Pages::Small, 41));

@@ -39,7 +39,7 @@ impl Series {
     pub(super) fn new(column: &ColumnDescription) -> Self {
         Self {
             metric: column.metric,
-            labels: column.v1_labels(),
+            labels: column.labels_in_run(),
             previous: None,
             gained: None,
             latest: None,
@@ -142,7 +142,7 @@ pub(super) struct HistogramSeries {
 
 impl HistogramSeries {
     pub(super) fn new(column: &ColumnDescription, layout: Layout) -> Self {
-        let labels = column.v1_labels();
+        let labels = column.labels_in_run();
         let is_burners = labels.iter().any(|label| label.name == "who" && label.value == "burner");
         Self { metric: column.metric, labels, layout, counts: vec![0; layout.buckets()], is_burners }
     }

@@ -15,7 +15,9 @@ use crate::{
     text,
     top::{
         app::App,
+        gather::short_id,
         model::{BurnerShown, Reading, Why},
+        run::RunTrack,
     },
 };
 
@@ -60,7 +62,11 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
             missing.into_iter().map(|words| Line::raw(format!("  {}", fitting(&words, area.width - 2)))),
         );
     }
-    if let Some(run) = app.current_run().or(app.runs.last()) {
+    let mut runs = app.current_runs();
+    if runs.is_empty() {
+        runs.extend(app.runs.last());
+    }
+    for run in runs {
         lines.push(Line::styled(format!("phases of {}", run.summary.run_id), TITLE));
         let current = run.at(shown.at_unix_ns).phase.map(|(index, ..)| index);
         lines.extend(run.scenario.phases.iter().enumerate().map(|(index, phase)| {
@@ -114,6 +120,10 @@ pub(super) fn line(app: &App) -> Line<'static> {
         );
         return Line::styled(words, DIM);
     };
+    let runs = app.current_runs();
+    if runs.len() > 1 {
+        return several(&runs, shown.at_unix_ns);
+    }
     let moment = run.at(shown.at_unix_ns);
     let mut spans = vec![
         "run ".into(),
@@ -136,6 +146,19 @@ pub(super) fn line(app: &App) -> Line<'static> {
             )
             .into(),
         );
+    }
+    Line::from(spans)
+}
+
+/// Several runs in one line.
+fn several(runs: &[&RunTrack], at_unix_ns: i64) -> Line<'static> {
+    let mut spans = vec![format!("{} runs", runs.len()).into()];
+    for run in runs {
+        let moment = run.at(at_unix_ns);
+        spans.push("  ".into());
+        spans.push(Span::styled(text::printable(&run.summary.scenario).into_owned(), BOLD));
+        let id = text::printable(short_id(&run.summary.run_id)).into_owned();
+        spans.push(format!(" {id} {} {}", moment.state_name(), text::clock(moment.elapsed_ms)).into());
     }
     Line::from(spans)
 }
