@@ -3,15 +3,26 @@
 use std::{
     collections::BTreeMap,
     io::{self, IsTerminal as _, Write as _},
+    path::Path,
     process::ExitCode,
+    sync::Arc,
 };
 
 use serde::Serialize;
 use ssts_agent::{
+    config::Config,
     exposition,
+    guard::{self, shipped},
     host::{self, HostRoots},
     locked,
-    observe::probes,
+    observe::{
+        file_systems::{self, Folders},
+        kernel_log::{KernelLog, Listener, Record},
+        probes, procfs,
+        source::Source,
+        sysfs,
+        wall_clock::WallClock,
+    },
     rpc::Allowed,
 };
 use ssts_proto::v1::{Capability, CapabilityState};
@@ -49,6 +60,7 @@ pub(crate) fn check(args: &Check) -> Result<ExitCode, Failure> {
     let probes = probes::load(&roots, &serve::probe_settings(&config));
     let mut capabilities = host::check(&roots, &state_dir, &probes.statuses.snapshot(), &locked::lock());
     capabilities.extend(exposition::check(&config.metrics));
+    capabilities.push(guards(&config, &roots, &state_dir, probes.sources));
     let allowed = Allowed::by(&config);
     let policy = allowed.lines();
     let complete = host::is_complete(&capabilities);
@@ -71,6 +83,30 @@ pub(crate) fn check(args: &Check) -> Result<ExitCode, Failure> {
         _ if complete => Ok(ExitCode::SUCCESS),
         _ => Ok(ExitCode::FAILURE),
     }
+}
+
+/// What every source shows that guards look at, but those of burners.
+fn guards(config: &Config, roots: &HostRoots, state_dir: &Path, probes: Vec<Box<dyn Source>>) -> Capability {
+    let folders = Arc::new(Folders::default());
+    folders.set(vec![state_dir.to_owned()]);
+    let mut sources = procfs::sources(roots, &config.observe.cgroups);
+    sources.extend(sysfs::sources(roots, config.tick(), config.limits.stale_after).into_iter().flatten());
+    sources.extend(file_systems::source(folders));
+    sources.push(Box::new(WallClock::default()));
+    sources.push(Box::new(KernelLog::start(roots, Box::new(Deaf))));
+    sources.extend(probes);
+    let specs = shipped::of_host(&config.limits, &serve::guards(config));
+    guard::check(sources, specs, config.limits.stale_after)
+}
+
+/// Counts are enough.
+#[derive(Debug)]
+struct Deaf;
+
+impl Listener for Deaf {
+    fn hear(&self, _: &Record<'_>) {}
+    fn hear_of_more(&self, _: u64) {}
+    fn hear_of_lost(&self, _: u64) {}
 }
 
 fn line(capability: &Capability) -> Line<'_> {

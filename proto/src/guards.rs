@@ -99,10 +99,12 @@ fn trimmed(value: f64) -> String {
 }
 
 fn bytes(value: f64) -> String {
-    for (size, name) in [(1u64 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
+    // Whole numbers of the next smaller unit are more exact than tenths of a large one.
+    for (size, name, least) in
+        [(1u64 << 40, "TiB", 100.0), (1 << 30, "GiB", 100.0), (1 << 20, "MiB", 10.0), (1 << 10, "KiB", 1.0)]
+    {
         let scaled = value / size as f64;
-        // Whole numbers of the next smaller unit are more exact than tenths of a large one.
-        if scaled.abs() >= 100.0 || (scaled.abs() >= 1.0 && name == "KiB") {
+        if scaled.abs() >= least {
             return format!("{:.0} {name}", scaled.trunc());
         }
     }

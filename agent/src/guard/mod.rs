@@ -3,6 +3,7 @@
 //!
 //! [`GuardSpec`] is what is asked for, [`GuardSet`] looks at frames, [`Reaction`] is what one guard does to one run.
 
+mod check;
 mod level;
 mod look;
 mod past;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use ssts_proto::v1;
 
 pub use self::{
+    check::check,
     reaction::{FULL_PPM, Order, Reaction},
     set::{GuardBoard, GuardSet, Owned, Standing, Watching},
     spec::GuardSpec,

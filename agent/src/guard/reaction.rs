@@ -93,7 +93,6 @@ impl Reaction {
             return std::mem::take(&mut self.is_pausing).then_some(Order::Resume);
         }
         match reaction {
-            GuardReaction::Unspecified | GuardReaction::Warn => None,
             GuardReaction::Throttle if is_burning => self.step(burned),
             GuardReaction::Pause if self.is_pausing => None,
             GuardReaction::Pause if self.pauses >= self.plan.max_pauses => {
@@ -104,7 +103,10 @@ impl Reaction {
                 self.is_pausing = true;
                 Some(Order::Pause)
             }
-            GuardReaction::Throttle | GuardReaction::Pause => None,
+            GuardReaction::Unspecified
+            | GuardReaction::Warn
+            | GuardReaction::Throttle
+            | GuardReaction::Pause => None,
             GuardReaction::Stop => Some(Order::Stop { after_pauses: None }),
             GuardReaction::Halt => Some(Order::Halt),
         }

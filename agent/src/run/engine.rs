@@ -1,7 +1,8 @@
 //! The runs of this host: admits, starts, stops, halts, remembers.
 
 use std::{
-    path::Path,
+    fs, io,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -11,8 +12,10 @@ use std::{
 };
 
 use ipnet::IpNet;
-use ssts_proto::v1::{Cause, Guard, GuardStatus, HaltState, Host, ProbeStatus, Run, RunSummary, Scenario};
-use tracing::error;
+use ssts_proto::v1::{
+    Cause, Guard, GuardStatus, HaltState, Host, ProbeStatus, Run, RunReceipt, RunSummary, Scenario, Waiver,
+};
+use tracing::{error, warn};
 
 use super::{
     active::{ActiveRun, Recording},
@@ -23,14 +26,14 @@ use super::{
     found::FoundKernels,
     guarded::HaltWanted,
     guarding::HostGuards,
-    halt::HaltLatch,
+    halt::{HaltLatch, HaltWay},
     on::{Runs, is_on},
-    store::Store,
+    remains::Remains,
+    store::{Store, StoreError},
     undo::UndoJournal,
 };
 use crate::{
     burn::control::{Command, ControlBlock},
-    clock,
     config::{BurnersConfig, HttpConfig, LimitsConfig, PolicyConfig},
     guard::{Bounds, GuardSpec, Standing},
     host::{HostRoots, cpuset},
@@ -72,9 +75,11 @@ pub struct Engine {
     pub(super) guards: HostGuards,
     /// Held by whoever tells the guards of the runs that are on.
     owning: Mutex<()>,
-    pub(super) store: Store,
-    halt: HaltLatch,
-    pub(super) undo: UndoJournal,
+    pub(super) store: Arc<Store>,
+    pub(super) halt: HaltLatch,
+    /// Whose making halts.
+    halt_file: Option<PathBuf>,
+    pub(super) remains: Arc<Remains>,
     drill: DrillNote,
     pub(super) board: Arc<BurnerBoard>,
     runs: Runs,
@@ -107,11 +112,13 @@ impl Engine {
             what: "the cores could not be listed",
             source: errno.into(),
         })?;
-        let store = Store::open(state_dir)?;
+        let store = Arc::new(Store::open(state_dir)?);
         let guards = HostGuards::new(&limits, &[], state_dir);
         let host = Mutex::new(describe.host());
         let halt = HaltLatch::open(state_dir)?;
-        let undo = UndoJournal::open(state_dir)?;
+        let undo = Arc::new(UndoJournal::open(state_dir, &roots)?);
+        let remains = Arc::new(Remains::open(state_dir, &roots, store.clone(), undo)?);
+        remains.look_after_the_last();
         let drill = DrillNote::open(state_dir);
         Ok(Self {
             roots,
@@ -125,7 +132,8 @@ impl Engine {
             guards,
             store,
             halt,
-            undo,
+            halt_file: None,
+            remains,
             drill,
             owning: Mutex::default(),
             board: Arc::default(),
@@ -151,6 +159,13 @@ impl Engine {
     #[must_use]
     pub fn with_herald(mut self, herald: Box<dyn Herald>) -> Self {
         self.heralds.push(herald);
+        self
+    }
+
+    /// With the file whose making halts.
+    #[must_use]
+    pub fn with_halt_file(mut self, path: Option<PathBuf>) -> Self {
+        self.halt_file = path;
         self
     }
 
@@ -235,6 +250,9 @@ impl Engine {
         // Only one at a time looks at files and waits for the disk; nobody else waits with it.
         let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
         self.may_start(&id)?;
+        if let Some(trouble) = self.remains.block() {
+            return Err(EngineError::Unclean(trouble));
+        }
         if let Some((guard, message)) = self.guards.tripped() {
             return Err(EngineError::Guarded { guard, message });
         }
@@ -256,9 +274,11 @@ impl Engine {
             .map(|instant| offer.start_at(instant, &admitted))
             .transpose()
             .map_err(|violation| EngineError::Refused(vec![violation]))?;
-        let run = ActiveRun::new(id, admitted, lease_ttl, self.board.clone()).map_err(|errno| {
+        let trail = self.remains.trail(&id, &admitted);
+        let run = ActiveRun::new(id, admitted, lease_ttl, self.board.clone(), trail).map_err(|errno| {
             EngineError::Kernel { what: "the run could not be set up", source: errno.into() }
         })?;
+        self.remains.undo().begin(&run.id);
         let run = Arc::new(run);
         let first_record = self.record(&run, Vec::new());
         // A halt may have come meanwhile.
@@ -354,13 +374,17 @@ impl Engine {
 
     /// Halts: stops what is on at once, and lets nothing start. Gives the runs that have to be waited for. The latch has yet
     /// to be written, by [`Engine::persist_halt`]: the disk must not hold up a halt.
-    pub fn halt(&self, by: String, reason: String) -> Vec<Arc<ActiveRun>> {
-        let words = format!("halted by {by}: {reason}");
-        self.halt.latch(clock::unix_ns(), by, reason);
+    pub fn halt(&self, way: HaltWay, by: String, reason: String) -> Vec<Arc<ActiveRun>> {
+        let words = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        let message = format!("halted by {by}{words}");
+        self.halt.latch(way, by, reason);
         if let Some(sink) = &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
             sink.set_command(Command::Pause);
         }
-        self.stop_all(Cause::Halted, &words)
+        let runs = self.stop_all(Cause::Halted, &message);
+        // After the reaction: the log may wait.
+        warn!(way = way.name(), "{message}");
+        runs
     }
 
     /// Ends all runs that are known. Nothing can start any more: who is just starting one ends it. Waits for nobody.
@@ -405,6 +429,26 @@ impl Engine {
         self.guards.own(&self.roots, others.map(|run| &run.admitted));
     }
 
+    /// Who called for the latest halt of that way and why, where that is known only afterwards.
+    pub fn explain_halt(&self, way: HaltWay, by: String, reason: String) {
+        self.halt.explain(way, by, reason);
+    }
+
+    /// Halts since the daemon began, by [`HaltWay::ALL`], and what the latest one took that had something to stop.
+    pub fn halts(&self) -> ([u64; HaltWay::ALL.len()], Option<Duration>) {
+        (self.halt.counts(), self.halt.quiet_after())
+    }
+
+    /// Runs that were not seen to be clean, and keep others from starting.
+    pub fn unclean(&self) -> Vec<RunReceipt> {
+        self.remains.unclean()
+    }
+
+    /// Looks again at those, and undoes what can be undone; with a waiver they no longer keep others from starting.
+    pub fn recover(&self, waiver: Option<&Waiver>) -> Vec<RunReceipt> {
+        self.remains.recover(waiver)
+    }
+
     /// Makes a halt outlive the daemon.
     ///
     /// # Errors
@@ -413,11 +457,17 @@ impl Engine {
         Ok(self.halt.persist()?)
     }
 
-    /// Lifts the halt.
+    /// Lifts the halt, and removes the file that halts: it would do so again at the next start.
     ///
     /// # Errors
-    /// [`EngineError::Store`] when the latch could not be removed.
+    /// [`EngineError::Store`] when one of them could not be removed.
     pub fn clear_halt(&self) -> Result<(), EngineError> {
+        if let Some(path) = &self.halt_file
+            && let Err(source) = fs::remove_file(path)
+            && source.kind() != io::ErrorKind::NotFound
+        {
+            return Err(StoreError::Remove { path: path.clone(), source }.into());
+        }
         Ok(self.halt.clear()?)
     }
 
@@ -468,8 +518,11 @@ impl Engine {
     pub fn watch(self: &Arc<Self>, schema: &Arc<Schema>, frame: &Frame) {
         let runs = self.runs.all();
         let halt = self.guards.look(schema, frame, |host| {
-            // Every run is looked at, whatever another one brings.
-            runs.iter().filter_map(|run| run.watch(schema, frame, host)).last()
+            let mut halt = None;
+            for run in runs.iter() {
+                halt = run.watch(schema, frame, host).or(halt);
+            }
+            halt
         });
         if let Some(HaltWanted { guard, message }) = halt {
             self.halt_for(&guard, message);
@@ -478,7 +531,7 @@ impl Engine {
 
     /// Halts for a guard. The disk is not waited for.
     fn halt_for(self: &Arc<Self>, guard: &str, message: String) {
-        self.halt(format!("guard {guard}"), message);
+        self.halt(HaltWay::Guard, format!("guard {guard}"), message);
         let engine = self.clone();
         let written = thread::Builder::new().name("halt".into()).spawn(move || {
             if let Err(error) = engine.persist_halt() {

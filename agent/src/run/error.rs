@@ -24,6 +24,9 @@ pub enum EngineError {
     /// The host is halted.
     #[error("this host is halted by {}: {}; clear it first (`sstsctl halt --clear`)", .0.by, .0.reason)]
     Halted(HaltState),
+    /// A run was not seen to be gone.
+    #[error("{0}; look at it again (`sstsctl recover`) before anything starts")]
+    Unclean(String),
     /// The daemon ends.
     #[error("sstsd is about to end; start the run when it is back")]
     Closed,

@@ -13,6 +13,8 @@ use super::{
     busiest::Busiest,
     ending::Ending,
     engine::Engine,
+    receipt::Witness,
+    remains,
     supervisor::{Settings, Supervisor},
     telemetry::Telemetry,
 };
@@ -31,7 +33,7 @@ impl Engine {
                 config: self.burners.clone(),
                 watch: self.watch.clone(),
                 found: &self.found,
-                undo: &self.undo,
+                remains: &self.remains,
             };
             Supervisor::new(run.clone(), self.board.clone(), settings, &self.roots).carry_out()
         }));
@@ -40,7 +42,18 @@ impl Engine {
             run.stop(Ending::new(Cause::Unspecified, "a bug in the supervisor, see the agent's log"));
             Vec::new()
         });
-        self.undo.settle_rest(|| self.on().into_iter().filter(|other| other.id != run.id).collect());
+        if run.receipt().is_none() {
+            let receipt = self.remains.close(run, &Witness::default());
+            run.tell(EventKind::Receipt, remains::words(&receipt), []);
+            run.set_receipt(receipt);
+        }
+        let is_halted = run.ending().is_some_and(|end| end.cause == Cause::Halted);
+        if let Some(after) = run.quiet_after().filter(|_| is_halted) {
+            self.halt.note_quiet(after);
+            if let Err(error) = self.halt.persist() {
+                error!(%error, "how long the halt took is known until sstsd ends, and no longer");
+            }
+        }
         run.wait_for_record();
         let recorded = panic::catch_unwind(AssertUnwindSafe(|| {
             *self.host.lock().unwrap_or_else(PoisonError::into_inner) = self.describe.host();
@@ -83,6 +96,8 @@ impl Engine {
             events: run.events_from(0),
             probes: self.describe.probes(),
             processes: Vec::new(),
+            receipt: run.receipt(),
+            trail: Some(run.trail()),
             guards: run.guard_statuses(self.guards.statuses()),
         }
     }

@@ -74,7 +74,8 @@ pub fn guard(field: &str, guard: &Guard, found: &mut Violations) {
             found.add(at(part), format!("{ms} ms"), "use at most an hour, and more than 0 for a window");
         }
     }
-    if !(guard.value.is_finite() && guard.hysteresis.is_finite() && guard.hysteresis >= 0.0) {
+    let are_numbers = guard.value.is_finite() && guard.hysteresis.is_finite();
+    if !are_numbers || guard.hysteresis < 0.0 {
         found.add(
             at("value"),
             format!("a value of {} with a hysteresis of {}", guard.value, guard.hysteresis),
