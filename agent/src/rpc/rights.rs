@@ -20,7 +20,7 @@ use super::peer::Peer;
 use crate::config::{Role, Rule, Subject};
 
 /// What each call asks for. One that is not here asks for the greatest role.
-static NEEDED: [(&str, Role); 13] = [
+static NEEDED: [(&str, Role); 14] = [
     ("Describe", Role::Viewer),
     ("ListRuns", Role::Viewer),
     ("GetRun", Role::Viewer),
@@ -35,6 +35,7 @@ static NEEDED: [(&str, Role); 13] = [
     ("RenewLease", Role::Operator),
     ("FreezeRecord", Role::Operator),
     ("NoteDrill", Role::Operator),
+    ("Recover", Role::Admin),
 ];
 
 /// The rules of the configuration.

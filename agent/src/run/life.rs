@@ -47,9 +47,8 @@ impl Engine {
             run.tell(EventKind::Receipt, remains::words(&receipt), []);
             run.set_receipt(receipt);
         }
-        if let Some(after) =
-            run.quiet_after().filter(|_| run.ending().is_some_and(|end| end.cause == Cause::Halted))
-        {
+        let is_halted = run.ending().is_some_and(|end| end.cause == Cause::Halted);
+        if let Some(after) = run.quiet_after().filter(|_| is_halted) {
             self.halt.note_quiet(after);
             if let Err(error) = self.halt.persist() {
                 error!(%error, "how long the halt took is known until sstsd ends, and no longer");
