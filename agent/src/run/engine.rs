@@ -467,14 +467,10 @@ impl Engine {
 
     /// To be called at every tick with its frame.
     pub fn watch(self: &Arc<Self>, schema: &Arc<Schema>, frame: &Frame) {
-        let runs = self.current();
-        let halt = self.guards.look(schema, frame, |host| {
-            let mut halt = None;
-            for run in &runs {
-                halt = run.watch(schema, frame, host).or(halt);
-            }
-            halt
-        });
+        let run = self.current();
+        let halt = self
+            .guards
+            .look(schema, frame, |host| run.as_ref().and_then(|run| run.watch(schema, frame, host)));
         if let Some(HaltWanted { guard, message }) = halt {
             self.halt_for(&guard, message);
         }
