@@ -18,13 +18,20 @@ pub(crate) enum Command {
     /// Run as a daemon
     #[command(
         after_help = "Examples:\n  sstsd serve\n  sstsd serve --listen unix:/tmp/s.sock --state-dir /tmp/ssts --log-format json\n\n\
-        Stops its runs and itself on SIGTERM and SIGINT. Keys of the configuration file can also be set by the \
+        Stops its runs and itself on SIGTERM and SIGINT, halts on SIGUSR1. Keys of the configuration file can also be set by the \
         environment: SSTSD_OBSERVE__RATE_HZ=20."
     )]
     Serve(Serve),
     /// Tell what works on this host and what doesn't, found out by trying, and the mend for each
     #[command(after_help = "Exit status: 0 when the main job can run in full, 1 when it can't.")]
     Check(Check),
+    /// End, undo and look at what an sstsd that is gone has left, without starting one
+    #[command(
+        after_help = "For the service manager, after the service has ended (ExecStopPost=), and for whoever finds a host after a crash. \
+        What is not clean keeps the next sstsd from starting runs, until `sstsctl recover`.\n\n\
+        Exit status: 0 when the host was seen to be clean, 1 when it was not or sstsd runs."
+    )]
+    Recover(Common),
     /// The process of one burner; started by the daemon
     #[command(hide = true)]
     Burn {

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod exposition;
 pub mod guard;
+pub mod halt;
 pub mod heap;
 pub mod host;
 pub mod locked;

@@ -6,9 +6,10 @@
 use std::{fs, hint::black_box, io, path::Path};
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use rustix::thread::CapabilitySet;
 
-/// CAP_IPC_LOCK, by linux/capability.h.
-const CAP_IPC_LOCK: u32 = 14;
+use crate::privileges;
+
 /// What the tick's thread uses of its stack at most, several times over.
 const STACK_BYTES: usize = 128 << 10;
 const PAGE_BYTES: usize = 4_096;
@@ -87,15 +88,8 @@ fn code<'a>(maps: &'a str, program: &'a Path) -> impl Iterator<Item = (usize, us
 }
 
 fn is_unlimited() -> bool {
-    has_capability(CAP_IPC_LOCK)
+    privileges::at_start().contains(CapabilitySet::IPC_LOCK)
         || getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(soft, _)| soft == RLIM_INFINITY)
-}
-
-fn has_capability(bit: u32) -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = effective.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    effective.is_some_and(|mask| mask & (1 << bit) != 0)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod check;
 mod cli;
+mod recover;
 mod serve;
 
 use std::{
@@ -17,7 +18,7 @@ use ssts_agent::{
     config::{Config, ConfigError},
     exposition::ExpositionError,
     rpc::ListenError,
-    run::EngineError,
+    run::{EngineError, StoreError},
     sink::{self, KeeperError},
     systemd::InheritError,
 };
@@ -35,6 +36,8 @@ enum Failure {
     Inherit(#[from] InheritError),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error(transparent)]
     Sink(#[from] KeeperError),
     #[error("metrics can't be exposed: {0}")]
@@ -58,6 +61,7 @@ impl Failure {
             Self::Listen(_)
             | Self::Inherit(_)
             | Self::Engine(_)
+            | Self::Store(_)
             | Self::Sink(_)
             | Self::Exposition(_)
             | Self::Io { .. }
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         Command::Sink { daemon } => return sink::main(daemon),
         Command::Serve(args) => serve::serve(args),
         Command::Check(args) => check::check(&args),
+        Command::Recover(args) => recover::recover(&args),
     };
     outcome.unwrap_or_else(|failure| {
         let _nobody_reads = writeln!(io::stderr(), "error: {failure}");

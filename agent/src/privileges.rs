@@ -30,6 +30,10 @@ const FILES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_READ_SEARCH)
     .union(CapabilitySet::FOWNER);
 
+/// What whoever waits for the end keeps. All threads keep CAP_IPC_LOCK: without it what they allocate counts against
+/// RLIMIT_MEMLOCK once the process is locked, and is refused (`mlock_future_ok` of mm/mmap.c).
+const WAITING: CapabilitySet = FILES.union(CapabilitySet::IPC_LOCK);
+
 /// What every burner keeps: the files of others, as above, and memory that is locked beyond a limit.
 const BURNING: CapabilitySet = FILES.union(CapabilitySet::IPC_LOCK).union(CapabilitySet::SYS_RESOURCE);
 
@@ -65,8 +69,8 @@ pub fn settle(duty: Duty, mounts: bool) -> io::Result<()> {
         Duty::Answer if mounts => keep(ANSWERING.union(admin), ANSWERING.union(admin)),
         Duty::Answer => keep(ANSWERING, ANSWERING.union(admin)),
         Duty::Tick => keep(TICKING, TICKING),
-        // It removes its socket at the end.
-        Duty::Wait => keep(FILES, FILES),
+        // It removes its socket at the end, and what it allocates until then is locked.
+        Duty::Wait => keep(WAITING, WAITING),
     }
 }
 

@@ -1,7 +1,10 @@
 //! `sstsd serve`: puts the parts together and runs until it is told to stop.
 
 use std::{
+    fs,
     io::{self, IsTerminal as _},
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -14,6 +17,7 @@ use nix::{
 use ssts_agent::{
     config::{Config, LogConfig, LogFormat},
     exposition::{Exposed, Exposition, Tally},
+    halt::{self, HaltLook, HaltSignal},
     heap,
     host::{self, HostRoots},
     locked::{self, LockedMemory},
@@ -72,8 +76,12 @@ pub(crate) fn serve(args: Serve) -> Result<ExitCode, Failure> {
         config.metrics.listen.clear();
         config.metrics.otlp.endpoint = None;
     }
+    // Before there are other threads, each of which would have to block it.
+    let no_signal = |source| Failure::Io { what: "SIGUSR1 can't be listened for", source };
+    let halt_signal = HaltSignal::take_over().map_err(no_signal)?;
     let lines = log(&config.log)?;
     privileges::remember();
+    be_the_last_to_go();
     // While there is no other thread: what says so leaves the environment.
     let told = Told::by_the_environment()?;
     let addresses = addresses(&config, told.sockets.is_empty())?;
@@ -88,7 +96,7 @@ pub(crate) fn serve(args: Serve) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .map_err(|source| Failure::Io { what: "the runtime could not be started", source })?;
-    let ended = runtime.block_on(daemon(config, &addresses, told));
+    let ended = runtime.block_on(daemon(config, &addresses, told, halt_signal));
     lines.flush();
     ended?;
     Ok(ExitCode::SUCCESS)
@@ -120,7 +128,12 @@ fn lock_memory() -> LockedMemory {
     locked
 }
 
-async fn daemon(config: Config, addresses: &[Address], told: Told) -> Result<(), Failure> {
+async fn daemon(
+    config: Config,
+    addresses: &[Address],
+    told: Told,
+    halt_signal: HaltSignal,
+) -> Result<(), Failure> {
     let Told { sockets, notify } = told;
     let roots = HostRoots::from(config.roots.clone());
     host::make_room(&roots);
@@ -142,6 +155,7 @@ async fn daemon(config: Config, addresses: &[Address], told: Told) -> Result<(),
         Recorder::start(config.record.settings(), ring.clone(), shelf.clone(), flight.clone())
             .map_err(|source| Failure::Io { what: "the recorder could not be started", source })?;
     let tally = Arc::new(Tally::default());
+    let halt_file = halt_file(&config, addresses);
     let engine = Engine::open(
         roots.clone(),
         config.limits.clone(),
@@ -152,6 +166,7 @@ async fn daemon(config: Config, addresses: &[Address], told: Told) -> Result<(),
     )?
     .with_guards(&guards(&config), &state_dir)
     .with_burner_watch(watch)
+    .with_halt_file(halt_file.clone())
     .with_http(config.http.clone())
     .with_herald(Box::new(recording.clone()))
     .with_herald(Box::new(tally.clone()));
@@ -161,7 +176,9 @@ async fn daemon(config: Config, addresses: &[Address], told: Told) -> Result<(),
     let plan = config.network.sink.plan();
     let sink = plan.map(|plan| Keeper::start(plan, config.burners.deadline, engine.clone())).transpose()?;
     let watchdog = Watchdog::from_environment(&notify);
-    let tick = start_tick(&config, &roots, engine.clone(), ring.clone(), probe_sources, watchdog)?;
+    let (halts, halt_watch) = halt::watch(&engine, halt_file, halt_signal)
+        .map_err(|source| Failure::Io { what: "halts can't be watched for", source })?;
+    let tick = start_tick(&config, &roots, engine.clone(), ring.clone(), probe_sources, (watchdog, halts))?;
     let exposed = Exposed {
         ring: ring.clone(),
         engine: engine.clone(),
@@ -209,9 +226,33 @@ async fn daemon(config: Config, addresses: &[Address], told: Told) -> Result<(),
     drop(exposition);
     drop(sink);
     drop(tick);
+    drop(halt_watch);
     drop(recorder);
     info!("stopped");
     Ok(())
+}
+
+/// As configured, else beside the first socket. In a folder where everybody may make files it would be everybody's to halt.
+fn halt_file(config: &Config, addresses: &[Address]) -> Option<PathBuf> {
+    if let Some(path) = &config.halt_file {
+        return Some(path.clone()).filter(|path| !path.as_os_str().is_empty());
+    }
+    let default = Address::default_of_user();
+    // A socket that was handed over has no address here.
+    let folder = addresses.first().unwrap_or(&default).folder()?;
+    let is_everybodys = fs::metadata(folder).is_ok_and(|folder| folder.permissions().mode() & 0o002 != 0);
+    if is_everybodys {
+        info!(folder = %folder.display(), "no file halts this host: everybody may write to the socket's folder");
+        return None;
+    }
+    Some(folder.join("halt"))
+}
+
+/// Should memory run out, burners and others go before the daemon: proc_pid_oom_score_adj(5). It takes CAP_SYS_RESOURCE.
+fn be_the_last_to_go() {
+    if let Err(error) = fs::write("/proc/self/oom_score_adj", "-900") {
+        info!(%error, "the OOM killer is not kept from sstsd");
+    }
 }
 
 /// Those of the configuration, which was checked when it was read.
@@ -225,7 +266,7 @@ fn start_tick(
     engine: Arc<Engine>,
     ring: Arc<FrameRing>,
     probe_sources: Vec<Box<dyn Source>>,
-    watchdog: Option<Watchdog>,
+    (watchdog, halts): (Option<Watchdog>, HaltLook),
 ) -> Result<TickThread, Failure> {
     let cost = Arc::new(TickCost::default());
     let no_tick = |source| Failure::Io { what: "the tick could not be started", source };
@@ -238,7 +279,7 @@ fn start_tick(
     sources.extend(probe_sources);
     sources.push(Box::new(Burners::new(engine.board())));
     sources.push(Box::new(Own::new(cost.clone())));
-    Tick { period: config.tick(), sources, engine, ring, cost, watchdog }.start().map_err(no_tick)
+    Tick { period: config.tick(), sources, engine, ring, cost, watchdog, halts }.start().map_err(no_tick)
 }
 
 /// Answers on one socket until told to stop.

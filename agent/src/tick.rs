@@ -20,7 +20,9 @@ use nix::{
 use tracing::{error, warn};
 
 use crate::{
-    clock, locked,
+    clock,
+    halt::HaltLook,
+    locked,
     observe::{frame::Frame, own::TickCost, ring::FrameRing, schema::Schema, source::Source},
     privileges,
     realtime::{self, Duty},
@@ -41,6 +43,8 @@ pub struct Tick {
     pub ring: Arc<FrameRing>,
     /// What it costs.
     pub cost: Arc<TickCost>,
+    /// Who calls for a halt.
+    pub halts: HaltLook,
     /// Whom it tells that it lives.
     pub watchdog: Option<Watchdog>,
 }
@@ -86,6 +90,7 @@ impl Tick {
         let mut next = clock::monotonic();
         while !stop.load(Ordering::Relaxed) {
             let began = clock::monotonic();
+            self.halts.look();
             self.engine.push_deadlines();
             if self.sources.iter().any(|source| source.changed()) {
                 schema = Arc::new(self.describe(schema.id + 1));

@@ -35,10 +35,19 @@ impl Section {
 /// The sections of a script that came to its end; it knows the programs as `$SSTSD` and `$SSTSCTL`. A machine whose emulated
 /// processor stalled proves nothing about what runs in it, and is booted once more.
 pub fn carry_out(script: &str) -> HashMap<String, Section> {
-    let (mut stdout, mut stderr, mut status) = boot(script);
+    in_machine(script, false)
+}
+
+/// The same as a service of a real systemd, which is the machine's first process.
+pub fn carry_out_under_systemd(script: &str) -> HashMap<String, Section> {
+    in_machine(script, true)
+}
+
+fn in_machine(script: &str, systemd: bool) -> HashMap<String, Section> {
+    let (mut stdout, mut stderr, mut status) = boot(script, systemd);
     if status == Some(124) && stderr.contains("detected stall") {
         note(format_args!("the emulated processor stalled, booting once more: {stderr}"));
-        (stdout, stderr, status) = boot(script);
+        (stdout, stderr, status) = boot(script, systemd);
     }
     note(format_args!("{stderr}"));
     assert_eq!(status, Some(0), "{stdout}\n{stderr}");
@@ -46,7 +55,7 @@ pub fn carry_out(script: &str) -> HashMap<String, Section> {
 }
 
 /// What the script said on standard output and error, and the status of the laboratory.
-fn boot(script: &str) -> (String, String, Option<i32>) {
+fn boot(script: &str, systemd: bool) -> (String, String, Option<i32>) {
     let programs = Programs::built();
     // The machine has an environment of its own: what the script is to know stands in it.
     // An emulated probe costs a hundred times what a real one does: there is no budget for that.
@@ -59,6 +68,7 @@ fn boot(script: &str) -> (String, String, Option<i32>) {
     let output = Command::new(Programs::repository().join("tests/lab/vm"))
         .arg(known + SECTION + script)
         .env("LAB_SECONDS", "240")
+        .env("LAB_SYSTEMD", if systemd { "1" } else { "" })
         .current_dir(Programs::repository())
         .stdin(Stdio::null())
         .output()

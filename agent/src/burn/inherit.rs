@@ -12,6 +12,8 @@ pub(super) const CONTROL_FD: RawFd = 3;
 pub(super) const PLAN_FD: RawFd = 4;
 /// Where it finds the scheduler probe's count of core time, if there is one.
 pub(super) const CORE_BUSY_FD: RawFd = 5;
+/// What it holds for as long as it lives, so that others see whether it does. It does nothing with it.
+pub(super) const ALIVE_FD: RawFd = 6;
 
 /// What a burner process is started with.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub struct Inheritance<Fd> {
     pub plan: Fd,
     /// The scheduler probe's count of core time.
     pub core_busy: Option<Fd>,
+    /// The lock of its daemon's burners.
+    pub alive: Option<Fd>,
 }
 
 /// Takes over what [`launch`](super::launch::launch) arranged. To be called once, first thing in a burner process.
@@ -38,5 +42,10 @@ pub fn take_over() -> io::Result<Inheritance<OwnedFd>> {
         // is the one that the daemon left there and has no other owner.
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     };
-    Ok(Inheritance { control: take(CONTROL_FD)?, plan: take(PLAN_FD)?, core_busy: take(CORE_BUSY_FD).ok() })
+    Ok(Inheritance {
+        control: take(CONTROL_FD)?,
+        plan: take(PLAN_FD)?,
+        core_busy: take(CORE_BUSY_FD).ok(),
+        alive: take(ALIVE_FD).ok(),
+    })
 }

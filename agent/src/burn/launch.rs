@@ -26,7 +26,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::inherit::{CONTROL_FD, CORE_BUSY_FD, Inheritance, PLAN_FD};
+use super::inherit::{ALIVE_FD, CONTROL_FD, CORE_BUSY_FD, Inheritance, PLAN_FD};
 
 /// Said on standard output by a child that could not become the program.
 const NOT_EXECUTED: &[u8] = b"{\"failed\":\"its program could not be executed\"}\n";
@@ -95,15 +95,17 @@ pub fn launch(
 ) -> io::Result<Launched> {
     let (reports, output) = io::pipe()?;
     let nothing = File::open("/dev/null")?;
-    let Inheritance { control, plan, core_busy } = *inheritance;
+    let Inheritance { control, plan, core_busy, alive } = *inheritance;
     let mut handed = vec![
         (above(nothing.as_fd())?, 0),
         (above(output.as_fd())?, 1),
         (above(control)?, CONTROL_FD),
         (above(plan)?, PLAN_FD),
     ];
-    if let Some(core_busy) = core_busy {
-        handed.push((above(core_busy)?, CORE_BUSY_FD));
+    for (fd, number) in [(core_busy, CORE_BUSY_FD), (alive, ALIVE_FD)] {
+        if let Some(fd) = fd {
+            handed.push((above(fd)?, number));
+        }
     }
     let procs = cgroup.map(|cgroup| above(cgroup.procs)).transpose()?;
     let name = c"/proc/self/exe";
@@ -133,7 +135,7 @@ pub fn launch(
 
 /// A copy above the fixed numbers, so that `dup2` never overwrites one that is still needed.
 fn above(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let copy = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(CORE_BUSY_FD + 1))?;
+    let copy = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(ALIVE_FD + 1))?;
     // SAFETY: `fcntl` just made this descriptor, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
@@ -186,13 +188,14 @@ unsafe fn become_program(
                 return;
             }
         }
-        // What whoever started the daemon left open is none of the child's. On Linux before 5.11 only the number that
-        // would be mistaken is closed.
-        let handed_over = handed.iter().map(|(_, to)| *to).max().unwrap_or(0);
-        if handed_over < CORE_BUSY_FD {
-            libc::close(CORE_BUSY_FD);
+        // What whoever started the daemon left open is none of the child's. On Linux before 5.11 only the numbers that
+        // would be mistaken are closed.
+        for number in [CORE_BUSY_FD, ALIVE_FD] {
+            if !handed.iter().any(|(_, to)| *to == number) {
+                libc::close(number);
+            }
         }
-        libc::syscall(libc::SYS_close_range, handed_over + 1, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        libc::syscall(libc::SYS_close_range, ALIVE_FD + 1, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
         libc::setpgid(0, 0);
         // "0" moves the writing process: cgroups(7).
         if let Some(procs) = move_by

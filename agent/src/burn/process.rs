@@ -80,11 +80,13 @@ pub fn main(daemon: i32) -> ExitCode {
 fn run(daemon: i32) -> Result<ExitCode, BurnError> {
     follow(daemon)?;
     leave_stopping_to_the_daemon();
-    be_the_first_to_go();
+    be_the_first_to_go()?;
     // What its workers tell must not wait behind them.
     realtime::wake_soon();
     let instructions = |error: io::Error| BurnError::Instructions(error.to_string());
-    let inherit::Inheritance { control, plan, core_busy } = inherit::take_over().map_err(instructions)?;
+    // Held, and closed by the kernel with the process.
+    let inherit::Inheritance { control, plan, core_busy, alive: _alive } =
+        inherit::take_over().map_err(instructions)?;
     let block = Arc::new(ControlBlock::open(control).map_err(instructions)?);
     let plan: Arc<Plan> = Arc::new(read_plan(plan.into()).map_err(instructions)?);
     give_up_privileges(&plan).map_err(instructions)?;
@@ -127,9 +129,15 @@ fn give_up_privileges(plan: &Plan) -> io::Result<()> {
 }
 
 /// Should memory run out, the burner goes before anything else: proc_pid_oom_score_adj(5). Raising one's own is always
-/// permitted; where /proc is not there the daemon's guard still is.
-fn be_the_first_to_go() {
-    let _best_effort = std::fs::write("/proc/self/oom_score_adj", "1000");
+/// permitted; where /proc is not there the daemon's guard still is. One that would go last, as its daemon does, must not burn.
+fn be_the_first_to_go() -> Result<(), BurnError> {
+    const PATH: &str = "/proc/self/oom_score_adj";
+    let Err(error) = std::fs::write(PATH, "1000") else { return Ok(()) };
+    let score = std::fs::read_to_string(PATH).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    if score.is_some_and(|score| score < 0) {
+        return Err(BurnError::Instructions(format!("{PATH}: {error}: the OOM killer would spare it")));
+    }
+    Ok(())
 }
 
 fn read_plan(mut file: File) -> io::Result<Plan> {

@@ -90,6 +90,8 @@ pub struct Config {
     pub listen: Vec<String>,
     /// Where records are kept. Unset: the default folder of the user.
     pub state_dir: Option<PathBuf>,
+    /// Whose making halts the host. Unset: `halt` beside the first socket; empty: none.
+    pub halt_file: Option<PathBuf>,
     /// What is logged, and how.
     pub log: LogConfig,
     /// How the host is sampled.
@@ -392,10 +394,11 @@ mod tests {
         let mut config = load(&uncommented, &[]).unwrap();
         assert_eq!(config.listen, ["unix:/run/ssts/sstsd.sock"]);
         assert_eq!(config.state_dir, Some("/var/lib/ssts".into()));
-        (config.listen, config.state_dir) = (Vec::new(), None);
+        assert_eq!(config.halt_file, Some("/run/ssts/halt".into()));
+        (config.listen, config.state_dir, config.halt_file) = (Vec::new(), None, None);
         assert_eq!(config, Config::default());
         assert_eq!(load(EXAMPLE, &[]).unwrap(), Config::default());
-        let keys = "listen state_dir filter format rate_hz probes hooks \
+        let keys = "listen state_dir halt_file filter format rate_hz probes hooks \
                     probe_budget_core_percent probe_budget_host_percent max_duration \
                     min_available_memory_bytes max_temperature_celsius stale_after disk_reserve_bytes guards_off \
                     expendable_devices mountable_devices drill_within drill_for_runs_over deadline stop_grace \

@@ -20,7 +20,10 @@ use super::{
     ledger::Ledger,
     tally::{Counted, VERDICTS},
 };
-use crate::guard::{Bounds, GuardSpec, Standing, shipped::MAX_DURATION};
+use crate::{
+    guard::{Bounds, GuardSpec, Standing, shipped::MAX_DURATION},
+    run::{Engine, HaltWay},
+};
 
 const GUARD_STATES: [(&str, GuardState); 4] = [
     ("unguarded", GuardState::Unguarded),
@@ -57,6 +60,7 @@ pub(super) fn add<'a>(shared: &Shared, ledger: &Ledger, gathered: &mut Gathered<
     guards(&standings, gathered);
     tally(&exposed.tally.counted(), &standings, gathered);
     gathered.add_one(&agent::HALTED, f64::from(u8::from(exposed.engine.halt_state().is_some())));
+    halts(&exposed.engine, gathered);
     limits(&exposed.engine.bounds(), run.as_ref().map(|run| &run.admitted.bounds), gathered);
     gathered.add_one(&agent::FRAMES, ledger.frames() as f64);
     gathered.add_one(&agent::RECORD_LOST_FRAMES, exposed.recording.lost_frames() as f64);
@@ -78,6 +82,17 @@ pub(super) fn add<'a>(shared: &Shared, ledger: &Ledger, gathered: &mut Gathered<
         gathered.add_one(&agent::ENCODE_TIME, encode_ns as f64 / 1e9);
     }
     gathered.add_one(&agent::LOST_FRAMES, ledger.lost_frames as f64);
+}
+
+fn halts(engine: &Engine, gathered: &mut Gathered<'_>) {
+    let (counts, quiet_after) = engine.halts();
+    let by_way = HaltWay::ALL.into_iter().zip(counts);
+    let by_way = by_way.map(|(way, count)| Series::labelled(way.name(), count as f64));
+    gathered.add(&agent::HALTS, by_way.collect());
+    if let Some(after) = quiet_after {
+        gathered.add_one(&agent::HALT_QUIET, after.as_secs_f64());
+    }
+    gathered.add_one(&agent::UNCLEAN_RUNS, engine.unclean().len() as f64);
 }
 
 type Guards = [(Arc<GuardSpec>, Standing)];

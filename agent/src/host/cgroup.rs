@@ -5,8 +5,10 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::fd::AsFd as _,
+    os::{fd::AsFd as _, unix::fs::FileExt as _},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::{HostRoots, delegated::folder_of_runs};
@@ -17,6 +19,9 @@ const PREFIX: &str = "ssts-";
 
 /// What a check of the host calls the one that it tries to make: no run can have such an id.
 pub(super) const CHECK: &str = "check_";
+
+/// How long the kernel may take to let a cgroup go whose last process was killed.
+const EMPTY_WITHIN: Duration = Duration::from_millis(200);
 
 /// Why there is no cgroup for a run. The other ways to stop a burner remain.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +99,12 @@ fn own_path(cgroup: &str) -> Option<String> {
     cgroup.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
 }
 
-/// Removes what daemons that no longer live have left.
+/// The folder that the cgroup of a run of this daemon has. Nothing where there can be none.
+pub fn run_folder(roots: &HostRoots, run_id: &str) -> Option<PathBuf> {
+    own_folder(roots).ok().map(|own| own.join(format!("{PREFIX}{}-{run_id}", std::process::id())))
+}
+
+/// Kills and removes what daemons that no longer live have left.
 pub fn sweep(roots: &HostRoots) {
     let Ok(folder) = own_folder(roots) else { return };
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -104,10 +114,67 @@ pub fn sweep(roots: &HostRoots) {
         // Of one that has died but was not reaped the link is gone already.
         let lives = |pid: u32| fs::read_link(roots.proc(pid.to_string()).join("exe")).is_ok();
         if daemon.is_some_and(|pid| !lives(pid)) {
-            // Fails while something lives in it, and then it must stay.
-            let _best_effort = fs::remove_dir(entry.path());
+            // What hangs in the kernel keeps it; whoever looks after that run tells.
+            let _told_there = end(&entry.path());
         }
     }
+}
+
+/// What was seen of a cgroup that is to be gone.
+#[derive(Debug)]
+pub enum End {
+    /// There is none of that name.
+    Gone,
+    /// These processes live in it, killed as they are.
+    Populated(Vec<i32>),
+    /// The kernel did not say, or did not let it go.
+    Unknown(io::Error),
+}
+
+/// Kills what lives in the cgroup of a run, removes it, and looks what came of that.
+pub fn end(folder: &Path) -> End {
+    let give_up = Instant::now() + EMPTY_WITHIN;
+    loop {
+        match fs::symlink_metadata(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return End::Gone,
+            Err(error) => return End::Unknown(error),
+            Ok(_) => {}
+        }
+        let late = Instant::now() >= give_up;
+        match populated(folder) {
+            Ok(true) => {
+                // A frozen process is killed all the same: cgroup-v2.rst, cgroup.freeze.
+                if let Err(error) = fs::write(folder.join("cgroup.kill"), "1") {
+                    return End::Unknown(error);
+                }
+                if late {
+                    return members(folder).map_or_else(End::Unknown, End::Populated);
+                }
+            }
+            Ok(false) => match fs::remove_dir(folder) {
+                Err(error) if late => return End::Unknown(error),
+                _ => {}
+            },
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return End::Unknown(error),
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The processes that are in a cgroup.
+fn members(folder: &Path) -> io::Result<Vec<i32>> {
+    let text = fs::read_to_string(folder.join("cgroup.procs"))?;
+    Ok(text.lines().filter_map(|pid| pid.parse().ok()).collect())
+}
+
+fn populated(folder: &Path) -> io::Result<bool> {
+    Ok(!fs::read_to_string(folder.join("cgroup.events"))?.contains("populated 0"))
+}
+
+/// What reading a file of a cgroup says that was removed meanwhile.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
 }
 
 /// A cgroup of one run. Removed when dropped, once nothing lives in it.
@@ -116,6 +183,9 @@ pub struct RunCgroup {
     folder: PathBuf,
     opened: File,
     procs: File,
+    /// Open from the beginning: an end must not fail for want of a descriptor.
+    kill: File,
+    events: File,
 }
 
 impl RunCgroup {
@@ -127,22 +197,26 @@ impl RunCgroup {
         let folder = own_folder(roots)?.join(format!("{PREFIX}{}-{run_id}", std::process::id()));
         let refused = |path: &Path, source| CgroupError::Refused { path: path.to_owned(), source };
         fs::create_dir(&folder).map_err(|source| refused(&folder, source))?;
-        let kill = folder.join("cgroup.kill");
-        let path = folder.join("cgroup.procs");
-        let open = || {
-            let opened = File::open(&folder).map_err(|source| refused(&folder, source))?;
-            let procs =
-                OpenOptions::new().write(true).open(&path).map_err(|source| refused(&path, source))?;
-            Ok((opened, procs))
+        let open = |name: &str, write: bool| {
+            let path = folder.join(name);
+            let opened = OpenOptions::new().read(!write).write(write).open(&path);
+            opened.map_err(|source| match name {
+                "cgroup.kill" if source.kind() == io::ErrorKind::NotFound => CgroupError::NoKill(path),
+                _ => refused(&path, source),
+            })
         };
-        let usable = if kill.exists() { open() } else { Err(CgroupError::NoKill(kill)) };
-        match usable {
-            Ok((opened, procs)) => Ok(Self { folder, opened, procs }),
-            Err(error) => {
-                let _best_effort = fs::remove_dir(&folder);
-                Err(error)
-            }
-        }
+        let opened = || {
+            Ok(Self {
+                kill: open("cgroup.kill", true)?,
+                events: open("cgroup.events", false)?,
+                procs: open("cgroup.procs", true)?,
+                opened: File::open(&folder).map_err(|source| refused(&folder, source))?,
+                folder: folder.clone(),
+            })
+        };
+        opened().inspect_err(|_| {
+            let _best_effort = fs::remove_dir(&folder);
+        })
     }
 
     /// For processes that are to live here.
@@ -155,17 +229,44 @@ impl RunCgroup {
     /// # Errors
     /// The kernel's.
     pub fn kill(&self) -> io::Result<()> {
-        fs::write(self.folder.join("cgroup.kill"), "1")
+        self.kill.write_all_at(b"1", 0)
     }
 
     /// Whether anything lives in it. Unknown counts as yes; but one that is gone was empty, for the kernel lets no other go.
     pub fn is_populated(&self) -> bool {
-        match fs::read_to_string(self.folder.join("cgroup.events")) {
-            Ok(events) => !events.contains("populated 0"),
-            Err(error) => {
-                error.kind() != io::ErrorKind::NotFound && error.raw_os_error() != Some(libc::ENODEV)
-            }
+        let mut text = [0; 256];
+        match self.events.read_at(&mut text, 0) {
+            Ok(read) => !String::from_utf8_lossy(&text[..read]).contains("populated 0"),
+            Err(error) => !is_gone(&error),
         }
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Takes its processes off the cores, or lets them go on. The kernel does so a moment later.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_frozen(&self, frozen: bool) -> io::Result<()> {
+        fs::write(self.folder.join("cgroup.freeze"), if frozen { "1" } else { "0" })
+    }
+
+    /// Lets its processes have so much memory, and when they want more, lets the kernel end all of them and nobody else.
+    /// False where the memory controller is not given to the daemon's cgroup.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn limit_memory(&self, bytes: u64) -> io::Result<bool> {
+        let max = self.folder.join("memory.max");
+        if !max.exists() {
+            return Ok(false);
+        }
+        fs::write(max, bytes.to_string())?;
+        // Linux 4.19.
+        fs::write(self.folder.join("memory.oom.group"), "1").map(|()| true)
     }
 }
 

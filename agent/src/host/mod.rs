@@ -9,7 +9,10 @@ pub(crate) mod listing;
 mod room;
 mod roots;
 
-pub use cgroup::{CgroupError, RunCgroup, cgroup_mount, current_run_folder, own_folder, sweep};
+pub use cgroup::{
+    CgroupError, End as CgroupEnd, RunCgroup, cgroup_mount, current_run_folder, end as end_cgroup,
+    own_folder, run_folder, sweep,
+};
 pub use check::{check, is_complete};
 pub use delegated::make_room;
 pub use describe::{caches, describe};

@@ -71,6 +71,13 @@ impl Address {
     }
 }
 
+impl Address {
+    /// The folder of its socket.
+    pub fn folder(&self) -> Option<&Path> {
+        self.0.parent()
+    }
+}
+
 impl FromStr for Address {
     type Err = ListenError;
 

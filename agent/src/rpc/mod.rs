@@ -25,7 +25,7 @@ use crate::{
     locked::LockedMemory,
     observe::{probes::StatusBoard, ring::FrameRing},
     record::{Flight, Recording, Shelf},
-    run::{ActiveRun, Describe, Ending, Engine, EngineError},
+    run::{ActiveRun, Describe, Ending, Engine, EngineError, HaltWay},
 };
 
 /// Of the reason that a halt or a stop is given: it is part of many later answers.
@@ -94,6 +94,7 @@ impl Agent for AgentService {
                 }),
                 tick_rate_hz: 1.0 / tick.as_secs_f64(),
                 halt: engine.halt_state(),
+                unclean: engine.unclean(),
                 drill: engine.drill().read().ok().flatten(),
                 burner_deadline_ms: u64::try_from(engine.burners().deadline.as_millis()).unwrap_or(u64::MAX),
                 stale_after_ms: u64::try_from(limits.stale_after.as_millis()).unwrap_or(u64::MAX),
@@ -155,7 +156,8 @@ impl Agent for AgentService {
             Err(EngineError::Over(_)) => {
                 let engine = self.engine.clone();
                 return blocking(move || {
-                    Ok(v1::StopResponse { run: engine.get(&run_id)?.summary, quiet_after_ns: None })
+                    let v1::Run { summary, receipt, .. } = engine.get(&run_id)?;
+                    Ok(v1::StopResponse { run: summary, quiet_after_ns: None, receipt })
                 })
                 .await;
             }
@@ -166,7 +168,8 @@ impl Agent for AgentService {
         run.stop(Ending::new(v1::Cause::StoppedByUser, format!("stopped by {caller}{words}")));
         wait_until_finished(&run).await;
         let quiet_after_ns = quiet_after(&run, received).filter(|_| !was_over);
-        Ok(Response::new(v1::StopResponse { run: Some(run.summary()), quiet_after_ns }))
+        let receipt = run.receipt();
+        Ok(Response::new(v1::StopResponse { run: Some(run.summary()), quiet_after_ns, receipt }))
     }
 
     async fn pause(&self, request: Request<v1::PauseRequest>) -> Result<Response<v1::PauseResponse>, Status> {
@@ -204,7 +207,7 @@ impl Agent for AgentService {
         }
         let reason = if reason.is_empty() { "no reason given".into() } else { reason };
         let (by, why) = (caller.clone(), reason.clone());
-        let run = self.engine.halt(by, why);
+        let run = self.engine.halt(HaltWay::Request, by, why);
         // Afterwards: whoever reads the log may take his time.
         tracing::warn!(%caller, reason, "asked to halt");
         let mut quiet_after_ns = None;
@@ -216,6 +219,28 @@ impl Agent for AgentService {
         blocking(move || {
             engine.persist_halt()?;
             Ok(v1::HaltResponse { halt: engine.halt_state(), quiet_after_ns })
+        })
+        .await
+    }
+
+    async fn recover(
+        &self,
+        request: Request<v1::RecoverRequest>,
+    ) -> Result<Response<v1::RecoverResponse>, Status> {
+        let by = caller(&request);
+        let v1::RecoverRequest { force, reason } = request.into_inner();
+        if reason.len() > MAX_REASON_BYTES {
+            return Err(violation("reason", format!("{} bytes", reason.len()), "use at most 1,024 bytes"));
+        }
+        if force && reason.trim().is_empty() {
+            return Err(violation("reason", "no reason is given".into(), "say why it may be passed over"));
+        }
+        info!(caller = %by, force, reason, "asked to recover");
+        let waiver = force.then(|| v1::Waiver { at_unix_ns: clock::unix_ns(), by, reason });
+        let engine = self.engine.clone();
+        blocking(move || {
+            let receipts = engine.recover(waiver.as_ref());
+            Ok(v1::RecoverResponse { receipts, blocked: !engine.unclean().is_empty() })
         })
         .await
     }
@@ -348,6 +373,7 @@ impl From<EngineError> for Status {
             EngineError::Closed => Self::unavailable(message),
             EngineError::Busy(_)
             | EngineError::Halted(_)
+            | EngineError::Unclean(_)
             | EngineError::Held { .. }
             | EngineError::Guarded { .. }
             | EngineError::Illegal(_)

@@ -7,7 +7,7 @@ use std::{
 };
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use ssts_proto::v1::{Cause, Event, EventKind, GuardStatus, RunState, RunSummary};
+use ssts_proto::v1::{Cause, Event, EventKind, GuardStatus, Receipt, RunState, RunSummary, Trail};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -18,6 +18,7 @@ use super::{
     guarded::{HaltWanted, RunBoard, RunGuards},
     hardware_errors::HardwareErrors,
     lease::Lease,
+    receipt,
     state::{self, Illegal, Step},
     telemetry::Telemetry,
 };
@@ -62,8 +63,14 @@ struct Progress {
     phase: Option<PhaseClock>,
     /// Its first record was written, or could not be.
     recorded: bool,
+    /// When it was told to end before its time, CLOCK_BOOTTIME.
+    stopped: Option<Duration>,
     /// When the last burner was seen to be gone, CLOCK_BOOTTIME.
     quiet: Option<Duration>,
+    /// Where to look for what it leaves.
+    trail: Trail,
+    /// What was seen of that.
+    receipt: Option<Receipt>,
     finished: Option<Duration>,
     events: Vec<Event>,
     /// Somebody asked for the pause.
@@ -94,6 +101,7 @@ impl ActiveRun {
         admitted: Admitted,
         lease_ttl: Option<Duration>,
         board: Arc<BurnerBoard>,
+        trail: Trail,
     ) -> nix::Result<Self> {
         let lease = lease_ttl.map(Lease::new);
         let guards = RunGuards::new(admitted.bounds, admitted.guards.clone(), clock::monotonic());
@@ -111,7 +119,10 @@ impl ActiveRun {
                 ending: None,
                 phase: None,
                 recorded: false,
+                stopped: None,
                 quiet: None,
+                trail,
+                receipt: None,
                 finished: None,
                 events: Vec::new(),
                 is_paused_by_user: false,
@@ -159,6 +170,9 @@ impl ActiveRun {
                 summary.set_verdict(ending.verdict());
             }
         }
+        if let Some(receipt) = &progress.receipt {
+            summary.set_receipt(receipt.state());
+        }
         summary
     }
 
@@ -190,10 +204,12 @@ impl ActiveRun {
             let mut progress = lock(&self.progress);
             let next = state::next(progress.state, Step::Stop);
             let (None, Ok(next)) = (&progress.ending, next) else { return };
+            let now = clock::boottime();
             self.board.for_each_block(|block| block.set_command(Command::Stop));
             // Whoever sees the state also sees the reason.
             let message = words();
             progress.state = next;
+            progress.stopped = (progress.phase.is_some() || progress.quiet.is_none()).then_some(now);
             progress.ending = Some(Ending::new(cause, message.clone()));
             message
         };
@@ -401,9 +417,41 @@ impl ActiveRun {
         lock(&self.progress).quiet
     }
 
-    /// Notes that no burner is left, and none will be started.
-    pub(super) fn note_quiet(&self) {
-        lock(&self.progress).quiet = Some(clock::boottime());
+    /// From the order to end to the proof that nothing burned; nothing where it came to its end by itself, or where there is no
+    /// such proof.
+    pub fn quiet_after(&self) -> Option<Duration> {
+        let progress = lock(&self.progress);
+        Some(progress.quiet?.saturating_sub(progress.stopped?))
+    }
+
+    /// Notes whether no burner is left.
+    pub(super) fn note_quiet(&self, is_quiet: bool) {
+        lock(&self.progress).quiet = is_quiet.then(clock::boottime);
+    }
+
+    /// Where to look for what it leaves.
+    pub(super) fn trail(&self) -> Trail {
+        lock(&self.progress).trail.clone()
+    }
+
+    /// Notes that its processes are in no cgroup of its own.
+    pub(super) fn has_no_cgroup(&self) {
+        lock(&self.progress).trail.cgroup.clear();
+    }
+
+    /// Notes a process that was killed and does not end.
+    pub(super) fn has_hanging(&self, pid: i32, kind: &str) {
+        let process = receipt::traced(pid, kind);
+        lock(&self.progress).trail.processes.push(process);
+    }
+
+    /// What was seen of the host afterwards.
+    pub fn receipt(&self) -> Option<Receipt> {
+        lock(&self.progress).receipt.clone()
+    }
+
+    pub(super) fn set_receipt(&self, receipt: Receipt) {
+        lock(&self.progress).receipt = Some(receipt);
     }
 
     /// Notes that its first record was written, or could not be.

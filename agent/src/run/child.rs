@@ -9,7 +9,7 @@ use std::{
         unix::process::ExitStatusExt as _,
     },
     process::ExitStatus,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Duration,
 };
 
@@ -64,6 +64,8 @@ pub(super) struct BurnerProcess {
     silent: bool,
     /// This daemon has killed it.
     killed: bool,
+    /// It was killed and does not end.
+    hangs: bool,
     child: Launched,
     unread: Vec<u8>,
 }
@@ -75,11 +77,13 @@ impl BurnerProcess {
         deadline: Duration,
         cgroup: Option<&RunCgroup>,
         core_busy: Option<BorrowedFd<'_>>,
+        alive: BorrowedFd<'_>,
     ) -> io::Result<Self> {
         let block = Arc::new(ControlBlock::create(plan.cores.len(), plan.load.latencies().len(), deadline)?);
         let plan_file = plan_file(&plan)?;
         let arguments = [c"burn".into(), c"--daemon".into(), CString::new(std::process::id().to_string())?];
-        let inheritance = Inheritance { control: block.fd(), plan: plan_file.as_fd(), core_busy };
+        let inheritance =
+            Inheritance { control: block.fd(), plan: plan_file.as_fd(), core_busy, alive: Some(alive) };
         let child = launch(&arguments, &inheritance, cgroup.map(RunCgroup::place))?;
         if let Err(errno) = fcntl(&child.reports, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)) {
             child.kill();
@@ -98,6 +102,7 @@ impl BurnerProcess {
             ended: None,
             silent: false,
             killed: false,
+            hangs: false,
             child,
             unread: Vec::new(),
         })
@@ -142,6 +147,16 @@ impl BurnerProcess {
         self.child.kill();
     }
 
+    /// Waits for it no longer, since a kill has not ended it: whoever looks after its run does.
+    pub(super) fn give_up(&mut self) {
+        self.hangs = true;
+    }
+
+    /// Whether a kill has not ended it.
+    pub(super) fn hangs(&self) -> bool {
+        self.hangs
+    }
+
     /// The kernel's number of it.
     pub(super) fn pid(&self) -> i32 {
         self.child.pid().as_raw()
@@ -154,23 +169,12 @@ impl BurnerProcess {
 
     /// How it ended, in words.
     pub(super) fn ending(&self) -> String {
-        self.ended.map_or_else(|| "still there".into(), describe)
+        self.ended.map_or_else(|| "killed, and still there".into(), describe)
     }
 
     /// Whether it ended with a signal or a status of failure.
     pub(super) fn has_failed(&self) -> bool {
         self.ended.is_some_and(|status| !status.success()) && !(self.killed && self.ended_by_sigkill())
-    }
-
-    /// Whether it ended by itself, with success.
-    pub(super) fn ended_well(&self) -> bool {
-        self.ended.is_some_and(|status| status.success())
-    }
-
-    /// Whether one of its workers began to burn.
-    pub(super) fn has_burned(&self) -> bool {
-        let began = |worker: usize| self.block.slot(worker).first_burn_ns.load(Ordering::Relaxed) > 0;
-        (0..self.block.workers()).any(began)
     }
 
     /// Whether SIGKILL ended it, and it was not this daemon's.
@@ -223,7 +227,7 @@ impl BurnerProcess {
 
 impl Drop for BurnerProcess {
     fn drop(&mut self) {
-        if self.ended.is_none() {
+        if self.ended.is_none() && !self.hangs {
             self.kill();
             let _reaped = self.child.wait();
         }

@@ -33,6 +33,7 @@ impl Ending {
             | Cause::PeerLost
             | Cause::AgentLost
             | Cause::DiskFull
+            | Cause::LeftBehind
             | Cause::NothingDone
             | Cause::MemoryShort
             | Cause::OutOfMemory => Verdict::Error,

@@ -1,8 +1,9 @@
 //! The runs of this host: admits, starts, stops, halts, remembers. One at a time for now.
 
 use std::{
+    fs, io,
     panic::{self, AssertUnwindSafe},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -13,10 +14,10 @@ use std::{
 
 use ipnet::IpNet;
 use ssts_proto::v1::{
-    Cause, EventKind, Guard, GuardStatus, HaltState, Host, ProbeStatus, Run, RunState, RunSummary, Scenario,
-    Verdict, Violation,
+    Cause, EventKind, Guard, GuardStatus, HaltState, Host, ProbeStatus, Run, RunReceipt, RunState,
+    RunSummary, Scenario, Verdict, Violation, Waiver,
 };
-use tracing::error;
+use tracing::{error, warn};
 
 use super::{
     active::{ActiveRun, Recording},
@@ -27,7 +28,9 @@ use super::{
     found::FoundKernels,
     guarded::HaltWanted,
     guarding::HostGuards,
-    halt::HaltLatch,
+    halt::{HaltLatch, HaltWay},
+    receipt::Witness,
+    remains::{self, Remains},
     state::Illegal,
     store::{Store, StoreError},
     supervisor::{Settings, Supervisor},
@@ -35,7 +38,6 @@ use super::{
 };
 use crate::{
     burn::control::{Command, ControlBlock},
-    clock,
     config::{BurnersConfig, HttpConfig, LimitsConfig},
     guard::{Bounds, GuardSpec, Standing},
     host::{HostRoots, cpuset},
@@ -57,6 +59,9 @@ pub enum EngineError {
     /// The host is halted.
     #[error("this host is halted by {}: {}; clear it first (`sstsctl halt --clear`)", .0.by, .0.reason)]
     Halted(HaltState),
+    /// A run was not seen to be gone.
+    #[error("{0}; look at it again (`sstsctl recover`) before anything starts")]
+    Unclean(String),
     /// The daemon ends.
     #[error("sstsd is about to end; start the run when it is back")]
     Closed,
@@ -97,7 +102,7 @@ pub enum EngineError {
         /// What was tried.
         what: &'static str,
         /// Its reason.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
@@ -128,9 +133,11 @@ pub struct Engine {
     http: HttpConfig,
     describe: Box<dyn Describe>,
     guards: HostGuards,
-    store: Store,
+    store: Arc<Store>,
     halt: HaltLatch,
-    undo: UndoJournal,
+    /// Whose making halts.
+    halt_file: Option<PathBuf>,
+    remains: Arc<Remains>,
     drill: DrillNote,
     board: Arc<BurnerBoard>,
     /// Held for moments only: the tick asks for the run that is on.
@@ -164,11 +171,13 @@ impl Engine {
             what: "the cores could not be listed",
             source: errno.into(),
         })?;
-        let store = Store::open(state_dir)?;
+        let store = Arc::new(Store::open(state_dir)?);
         let guards = HostGuards::new(&limits, &[], state_dir);
         let host = Mutex::new(describe.host());
         let halt = HaltLatch::open(state_dir)?;
-        let undo = UndoJournal::open(state_dir)?;
+        let undo = Arc::new(UndoJournal::open(state_dir, &roots)?);
+        let remains = Arc::new(Remains::open(state_dir, &roots, store.clone(), undo)?);
+        remains.look_after_the_last();
         let drill = DrillNote::open(state_dir);
         Ok(Self {
             roots,
@@ -181,7 +190,8 @@ impl Engine {
             guards,
             store,
             halt,
-            undo,
+            halt_file: None,
+            remains,
             drill,
             board: Arc::default(),
             active: Mutex::default(),
@@ -206,6 +216,13 @@ impl Engine {
     #[must_use]
     pub fn with_herald(mut self, herald: Box<dyn Herald>) -> Self {
         self.heralds.push(herald);
+        self
+    }
+
+    /// With the file whose making halts.
+    #[must_use]
+    pub fn with_halt_file(mut self, path: Option<PathBuf>) -> Self {
+        self.halt_file = path;
         self
     }
 
@@ -282,6 +299,9 @@ impl Engine {
         // Only one at a time looks at files and waits for the disk; nobody else waits with it.
         let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
         self.may_start(&id)?;
+        if let Some(trouble) = self.remains.block() {
+            return Err(EngineError::Unclean(trouble));
+        }
         if let Some((guard, message)) = self.guards.tripped() {
             return Err(EngineError::Guarded { guard, message });
         }
@@ -299,9 +319,11 @@ impl Engine {
             .map(|instant| offer.start_at(instant, &admitted))
             .transpose()
             .map_err(|violation| EngineError::Refused(vec![violation]))?;
-        let run = ActiveRun::new(id, admitted, lease_ttl, self.board.clone()).map_err(|errno| {
+        let trail = self.remains.trail(&id, &admitted);
+        let run = ActiveRun::new(id, admitted, lease_ttl, self.board.clone(), trail).map_err(|errno| {
             EngineError::Kernel { what: "the run could not be set up", source: errno.into() }
         })?;
+        self.remains.undo().begin(&run.id);
         let run = Arc::new(run);
         let first_record = self.record(&run, Vec::new());
         // It looks at files: not while anybody waits for the lock below.
@@ -391,17 +413,40 @@ impl Engine {
 
     /// Halts: stops what is on at once, and lets nothing start. Gives the run that has to be waited for. The latch has yet
     /// to be written, by [`Engine::persist_halt`]: the disk must not hold up a halt.
-    pub fn halt(&self, by: String, reason: String) -> Option<Arc<ActiveRun>> {
-        let words = format!("halted by {by}: {reason}");
-        self.halt.latch(clock::unix_ns(), by, reason);
+    pub fn halt(&self, way: HaltWay, by: String, reason: String) -> Option<Arc<ActiveRun>> {
+        let words = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        let message = format!("halted by {by}{words}");
+        self.halt.latch(way, by, reason);
         if let Some(sink) = &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
             sink.set_command(Command::Pause);
         }
         let run = self.current();
         if let Some(run) = &run {
-            run.stop_saying(Cause::Halted, || words);
+            run.stop_saying(Cause::Halted, || message.clone());
         }
+        // After the reaction: the log may wait.
+        warn!(way = way.name(), "{message}");
         run
+    }
+
+    /// Who called for the latest halt of that way and why, where that is known only afterwards.
+    pub fn explain_halt(&self, way: HaltWay, by: String, reason: String) {
+        self.halt.explain(way, by, reason);
+    }
+
+    /// Halts since the daemon began, by [`HaltWay::ALL`], and what the latest one took that had something to stop.
+    pub fn halts(&self) -> ([u64; HaltWay::ALL.len()], Option<Duration>) {
+        (self.halt.counts(), self.halt.quiet_after())
+    }
+
+    /// Runs that were not seen to be clean, and keep others from starting.
+    pub fn unclean(&self) -> Vec<RunReceipt> {
+        self.remains.unclean()
+    }
+
+    /// Looks again at those, and undoes what can be undone; with a waiver they no longer keep others from starting.
+    pub fn recover(&self, waiver: Option<&Waiver>) -> Vec<RunReceipt> {
+        self.remains.recover(waiver)
     }
 
     /// Makes a halt outlive the daemon.
@@ -412,11 +457,17 @@ impl Engine {
         Ok(self.halt.persist()?)
     }
 
-    /// Lifts the halt.
+    /// Lifts the halt, and removes the file that halts: it would do so again at the next start.
     ///
     /// # Errors
-    /// [`EngineError::Store`] when the latch could not be removed.
+    /// [`EngineError::Store`] when one of them could not be removed.
     pub fn clear_halt(&self) -> Result<(), EngineError> {
+        if let Some(path) = &self.halt_file
+            && let Err(source) = fs::remove_file(path)
+            && source.kind() != io::ErrorKind::NotFound
+        {
+            return Err(StoreError::Remove { path: path.clone(), source }.into());
+        }
         Ok(self.halt.clear()?)
     }
 
@@ -478,7 +529,7 @@ impl Engine {
 
     /// Halts for a guard. The disk is not waited for.
     fn halt_for(self: &Arc<Self>, guard: &str, message: String) {
-        self.halt(format!("guard {guard}"), message);
+        self.halt(HaltWay::Guard, format!("guard {guard}"), message);
         let engine = self.clone();
         let written = thread::Builder::new().name("halt".into()).spawn(move || {
             if let Err(error) = engine.persist_halt() {
@@ -502,7 +553,7 @@ impl Engine {
                 config: self.burners.clone(),
                 watch: self.watch.clone(),
                 found: &self.found,
-                undo: &self.undo,
+                remains: &self.remains,
             };
             Supervisor::new(run.clone(), self.board.clone(), settings, &self.roots).carry_out()
         }));
@@ -511,7 +562,19 @@ impl Engine {
             run.stop(Ending::new(Cause::Unspecified, "a bug in the supervisor, see the agent's log"));
             Vec::new()
         });
-        self.undo.settle_rest();
+        if run.receipt().is_none() {
+            let receipt = self.remains.close(run, &Witness::default());
+            run.tell(EventKind::Receipt, remains::words(&receipt), []);
+            run.set_receipt(receipt);
+        }
+        if let Some(after) =
+            run.quiet_after().filter(|_| run.ending().is_some_and(|end| end.cause == Cause::Halted))
+        {
+            self.halt.note_quiet(after);
+            if let Err(error) = self.halt.persist() {
+                error!(%error, "how long the halt took is known until sstsd ends, and no longer");
+            }
+        }
         run.wait_for_record();
         let recorded = panic::catch_unwind(AssertUnwindSafe(|| {
             *self.host.lock().unwrap_or_else(PoisonError::into_inner) = self.describe.host();
@@ -552,6 +615,8 @@ impl Engine {
             events: run.events_from(0),
             probes: self.describe.probes(),
             processes: Vec::new(),
+            receipt: run.receipt(),
+            trail: Some(run.trail()),
             guards: run.guard_statuses(self.guards.statuses()),
         }
     }

@@ -22,7 +22,10 @@ pub(super) fn judge(
     culprits: &Culprits,
     derated_by: &[String],
 ) {
-    let (outcome, reason) = if result.verify_errors > 0 {
+    let (outcome, reason) = if burner.hangs() {
+        let reason = "it was killed and is still there: it hangs in the kernel";
+        (BurnerOutcome::Failed, reason.to_owned())
+    } else if result.verify_errors > 0 {
         let words = &burner.wrong_words;
         let told = burner.failure.clone().unwrap_or_default();
         (BurnerOutcome::WrongData, if words.is_empty() { told } else { wrong_words(words) })

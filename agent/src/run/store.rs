@@ -10,7 +10,7 @@ use std::{
 
 use nix::fcntl::{Flock, FlockArg};
 use prost::Message as _;
-use ssts_proto::v1::{Cause, Run, RunState, RunSummary, Verdict};
+use ssts_proto::v1::{Cause, ReceiptState, Run, RunState, RunSummary, Verdict};
 use tracing::warn;
 
 /// Runs that are remembered; the oldest go first.
@@ -48,6 +48,14 @@ pub enum StoreError {
         /// The kernel's reason.
         source: io::Error,
     },
+    /// A file can't be removed.
+    #[error("{} can't be removed: {source}; remove it by hand, then try again", path.display())]
+    Remove {
+        /// The file.
+        path: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
     /// A record can't be read.
     #[error("the record {} can't be read: {message}", path.display())]
     Read {
@@ -62,8 +70,10 @@ pub enum StoreError {
 #[derive(Debug, Default)]
 struct Known {
     summaries: BTreeMap<String, RunSummary>,
-    /// Records that the disk did not take.
+    /// Records that the disk did not take, or that somebody is about to complete.
     unwritten: BTreeMap<String, Run>,
+    /// Runs of earlier daemons after which the host was not seen to be clean.
+    doubtful: Vec<Run>,
 }
 
 /// The records of one daemon.
@@ -145,21 +155,32 @@ impl Store {
         summaries
     }
 
+    /// Runs of earlier daemons after which the host was not seen to be clean, once. Those that such a daemon did not end are
+    /// ended, and yet to be written: on disk they stay as they are until somebody has looked.
+    pub(super) fn take_doubtful(&self) -> Vec<Run> {
+        std::mem::take(&mut self.lock().doubtful)
+    }
+
     /// Takes in a record that was there at the start.
     fn adopt(&self, mut run: Run) {
         let Some(summary) = &mut run.summary else { return };
+        let mut known = self.lock();
         if summary.state() == RunState::Finished {
-            self.lock().summaries.insert(summary.run_id.clone(), summary.clone());
+            known.summaries.insert(summary.run_id.clone(), summary.clone());
+            let waived = run.receipt.as_ref().is_some_and(|receipt| receipt.waiver.is_some());
+            if matches!(summary.receipt(), ReceiptState::Left | ReceiptState::Unknown) && !waived {
+                known.doubtful.push(run);
+            }
             return;
         }
         summary.set_state(RunState::Finished);
         summary.set_verdict(Verdict::Error);
         summary.set_cause(Cause::AgentLost);
-        summary.cause_message = "sstsd ended during the run; its burners ended with it".into();
+        summary.cause_message = "sstsd ended during the run".into();
         (summary.phase_index, summary.phase_elapsed_ns) = (None, None);
-        if let Err(error) = self.write(run) {
-            warn!(%error, "the record of a lost run is ended in memory only");
-        }
+        known.summaries.insert(summary.run_id.clone(), summary.clone());
+        known.unwritten.insert(summary.run_id.clone(), run.clone());
+        known.doubtful.push(run);
     }
 
     fn forget_oldest(&self, known: &mut Known) {
@@ -250,7 +271,24 @@ mod tests {
         assert_eq!(ids, ["b", "a"]);
         let lost = store.read("b").unwrap().unwrap().summary.unwrap();
         assert_eq!((lost.state(), lost.cause()), (RunState::Finished, Cause::AgentLost));
+        drop(store);
+        // Nobody has looked yet whether it left something, so the next one must.
+        let store = Store::open(dir.path()).unwrap();
+        let mut doubtful = store.take_doubtful();
+        assert_eq!(doubtful.len(), 1);
+        let mut run = doubtful.remove(0);
+        let mut written = |receipt| {
+            run.summary.as_mut().unwrap().set_receipt(receipt);
+            store.write(run.clone()).unwrap();
+        };
+        written(ReceiptState::Unknown);
+        assert_eq!(store.take_doubtful(), []);
+        written(ReceiptState::Clean);
+        drop(store);
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.take_doubtful(), []);
         assert_eq!(store.read("c").unwrap(), None);
+        assert_eq!(store.read("b").unwrap().unwrap().summary.unwrap().cause(), Cause::AgentLost);
     }
 
     #[test]

@@ -8,25 +8,29 @@ use std::{
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use ssts_proto::v1::{BurnerResult, Cause, EventKind, RunState};
+use ssts_proto::v1::{BurnerResult, Cause, EventKind, ReceiptState, RunState};
 use tracing::{error, warn};
 
 use super::{
     active::ActiveRun,
     admit::PlannedPhase,
     child::{BurnerProcess, until},
+    confine::{self, Freezer},
     culprits::Culprits,
     ending::Ending,
+    failure::{died, failure},
     found::FoundKernels,
     oom::OomKills,
-    outcome, result,
-    undo::UndoJournal,
+    outcome,
+    receipt::Witness,
+    remains::{self, Remains},
+    result,
 };
 use crate::{
-    burn::{control::Command, disk, memory::wrong_words, plan::Load},
+    burn::{control::Command, disk, plan::Load},
     clock,
     config::BurnersConfig,
-    host::{HostRoots, RunCgroup, cpuset},
+    host::{HostRoots, RunCgroup},
     observe::{
         burners::{BoardEntry, BurnerBoard},
         probes::{BurnerMark, BurnerWatch},
@@ -39,6 +43,9 @@ const OVERRUN: Duration = Duration::from_secs(1);
 const LAST_INSTANT: Duration = Duration::from_millis(20);
 /// How often the supervisor says that a burner does not go, once it has been killed.
 const COMPLAINT: Duration = Duration::from_secs(1);
+/// How long a burner may take to end that was killed, beyond what its memory takes: then the run ends without it, and what was
+/// seen of it is told. An I/O to a disk in trouble takes so long before its driver gives it up (30 s, /sys/block/X/device/timeout).
+const HANGS_AFTER: Duration = Duration::from_secs(10);
 
 /// How long before the instant of a start its workers are told, so that all are awake to meet it.
 const HEADS_UP: Duration = Duration::from_millis(50);
@@ -54,8 +61,8 @@ pub(super) struct Settings<'a> {
     pub watch: Arc<BurnerWatch>,
     /// The hottest kernels, as far as they are known.
     pub found: &'a FoundKernels,
-    /// What burners may leave behind.
-    pub undo: &'a UndoJournal,
+    /// What burners leave behind.
+    pub remains: &'a Remains,
 }
 
 /// Carries out one run.
@@ -65,7 +72,10 @@ pub(super) struct Supervisor<'a> {
     board: Arc<BurnerBoard>,
     settings: Settings<'a>,
     cgroup: Option<RunCgroup>,
+    freezer: Freezer,
     results: Vec<BurnerResult>,
+    /// Burner processes whose end was waited for.
+    waited_for: usize,
     oom: OomKills,
 }
 
@@ -78,13 +88,21 @@ impl<'a> Supervisor<'a> {
     ) -> Self {
         let cgroup = RunCgroup::create(roots, &run.id)
             .inspect_err(|error| {
+                run.has_no_cgroup();
                 let message =
                     format!("no cgroup for the run, its processes are followed one by one: {error}");
                 run.tell(EventKind::Notice, message, []);
             })
             .ok();
+        let limit = confine::memory_limit(&run.admitted.phases);
+        if let Some((cgroup, limit)) = cgroup.as_ref().zip(limit)
+            && let Err(error) = cgroup.limit_memory(limit)
+        {
+            run.tell(EventKind::Notice, format!("the run's memory is not limited: {error}"), []);
+        }
         let oom = OomKills::since_now(roots);
-        Self { run, board, settings, cgroup, results: Vec::new(), oom }
+        let freezer = Freezer::default();
+        Self { run, board, settings, cgroup, freezer, results: Vec::new(), waited_for: 0, oom }
     }
 
     /// To the end of the run. Returns when no burner is left, with what each did.
@@ -96,16 +114,29 @@ impl<'a> Supervisor<'a> {
                 break;
             }
         }
-        run.stop(self.completed());
+        let quiet_after = run.quiet_after();
+        if let Some(after) = quiet_after {
+            let fields = [("quiet_after_ns", clock::ns(after).to_string())];
+            run.tell(EventKind::Quiet, format!("nothing burns any more, {after:.1?} after the stop"), fields);
+        }
+        let receipt = self.settings.remains.close(&run, &Witness { waited_for: Some(self.waited_for) });
+        let clean = receipt.state() == ReceiptState::Clean;
+        run.tell(EventKind::Receipt, remains::words(&receipt), []);
+        run.set_receipt(receipt);
+        run.stop(self.completed(clean));
         let message = run.ending().map(|ending| ending.message).unwrap_or_default();
         run.tell(EventKind::RunFinished, message, []);
         self.results
     }
 
-    /// Every phase came to its end: did it do what was asked?
-    fn completed(&self) -> Ending {
+    /// Every phase came to its end: did it do what was asked, and leave the host as it was?
+    fn completed(&self, clean: bool) -> Ending {
         if let Some(ending) = self.results.iter().find_map(outcome::ending) {
             return ending;
+        }
+        if !clean {
+            let message = "all phases came to their end, but the host was not seen to be clean afterwards";
+            return Ending::new(Cause::LeftBehind, message);
         }
         Ending::new(Cause::Completed, "all phases came to their end")
     }
@@ -113,6 +144,7 @@ impl<'a> Supervisor<'a> {
     /// One phase, to its end or the run's.
     fn phase(&mut self, index: usize, phase: &PlannedPhase) {
         let asked = if index == 0 { self.run.started } else { clock::boottime() };
+        self.run.note_quiet(false);
         let mut burners = Vec::with_capacity(phase.plans.len());
         let mut marks = Vec::with_capacity(phase.plans.len());
         let preempted = self.settings.watch.preemptions();
@@ -124,11 +156,12 @@ impl<'a> Supervisor<'a> {
         if let Some(ending) = started.err().or_else(|| self.burn(index, phase, &mut burners, &mut culprits)) {
             self.run.stop(self.oom.explain(ending, &burners));
         }
-        self.end(&mut burners);
+        self.end(phase, &mut burners);
         drop(marks);
-        for burner in &burners {
-            // One that was stopped before it began to burn never came to remove what it had made.
-            self.settings.undo.settle(&burner.plan.load, burner.ended_well() && burner.has_burned());
+        self.waited_for += burners.iter().filter(|burner| burner.ended.is_some()).count();
+        if burners.iter().any(BurnerProcess::hangs) {
+            let message = "a burner was killed and did not end: it hangs in the kernel";
+            self.run.stop(Ending::new(Cause::BurnerFailed, message));
         }
         for victim in self.settings.watch.oom_victims_after(oom_kills) {
             self.run.tell(EventKind::Notice, victim.to_string(), []);
@@ -178,11 +211,13 @@ impl<'a> Supervisor<'a> {
             let mut plan = plan.clone();
             self.settings.found.recall(&mut plan);
             self.settings
-                .undo
-                .note(&plan.load)
+                .remains
+                .undo()
+                .note(&self.run.id, &plan.load)
                 .map_err(|error| Ending::new(Cause::BurnerFailed, error.to_string()))?;
-            let burner =
-                BurnerProcess::start(plan, self.settings.config.deadline, self.cgroup.as_ref(), core_busy);
+            let alive = self.settings.remains.alive().fd();
+            let deadline = self.settings.config.deadline;
+            let burner = BurnerProcess::start(plan, deadline, self.cgroup.as_ref(), core_busy, alive);
             burners.push(burner.map_err(|error| {
                 Ending::new(Cause::BurnerFailed, format!("a burner could not be started: {error}"))
             })?);
@@ -292,27 +327,37 @@ impl<'a> Supervisor<'a> {
                 return Some(ending);
             }
             match (burning, phase_clock.is_paused()) {
-                (true, true) => command(burners, Command::Pause),
+                (true, true) => {
+                    command(burners, Command::Pause);
+                    self.freezer.pause(now, phase);
+                }
                 // A pause and its end may both have come since the last look, and a guard freezes the burners itself.
-                (_, false) => burn_until(burners, phase_clock.end_of(phase.duration)),
+                (_, false) => {
+                    self.freezer.thaw(self.cgroup.as_ref());
+                    burn_until(burners, phase_clock.end_of(phase.duration));
+                }
                 (false, true) => {}
             }
             burning = !phase_clock.is_paused();
             self.oom.look_again(now);
             let look = culprits.look(now, burners);
-            self.wait(burners, burning.then(|| (now + left).min(look)));
+            self.freezer.freeze(now, self.cgroup.as_ref());
+            self.wait(burners, if burning { Some((now + left).min(look)) } else { self.freezer.due() });
             reap(burners);
         }
     }
 
-    /// Brings every burner to its end: asked first, killed after the grace. Returns when none is left.
-    fn end(&self, burners: &mut [BurnerProcess]) {
+    /// Brings every burner to its end: asked first, killed after the grace. Returns when none is left, or none but those that a
+    /// kill does not end.
+    fn end(&self, phase: &PlannedPhase, burners: &mut [BurnerProcess]) {
         command(burners, Command::Stop);
+        self.freezer.thaw(self.cgroup.as_ref());
         let grace = clock::boottime() + self.settings.config.stop_grace;
         while clock::boottime() < grace && !burners.iter().all(BurnerProcess::is_gone) {
             self.wait(burners, Some(grace));
         }
         let mut complain = Instant::now() + COMPLAINT;
+        let give_up = grace + HANGS_AFTER + overrun(phase);
         let mut pause = Duration::from_millis(1);
         while !burners.iter().all(BurnerProcess::is_gone) || self.is_populated() {
             if let Some(cgroup) = &self.cgroup
@@ -329,9 +374,27 @@ impl<'a> Supervisor<'a> {
                 error!(run = self.run.id, "a burner was killed and is still there: it hangs in the kernel");
                 complain += COMPLAINT;
             }
+            if clock::boottime() >= give_up {
+                self.give_up(burners);
+                break;
+            }
         }
-        self.run.note_quiet();
+        // What lives in the cgroup and is no burner of ours has not been seen to end either.
+        self.run.note_quiet(!self.is_populated() && !burners.iter().any(BurnerProcess::hangs));
         reap(burners);
+    }
+
+    /// The run ends without those that a kill does not end; whoever looks after it knows them.
+    fn give_up(&self, burners: &mut [BurnerProcess]) {
+        for burner in burners.iter_mut().filter(|burner| !burner.is_gone()) {
+            burner.give_up();
+            self.run.has_hanging(burner.pid(), burner.plan.load.kind());
+            error!(
+                run = self.run.id,
+                pid = burner.pid(),
+                "the run ends without a burner that hangs in the kernel"
+            );
+        }
     }
 
     fn is_populated(&self) -> bool {
@@ -401,55 +464,6 @@ fn command(burners: &[BurnerProcess], command: Command) {
     for burner in burners.iter().filter(|burner| burner.block.command() != command) {
         burner.block.set_command(command);
     }
-}
-
-/// What a burner said about why it can't go on.
-fn failure(burner: &BurnerProcess) -> Option<Ending> {
-    let kind = burner.plan.load.kind();
-    if !burner.wrong_words.is_empty() {
-        let message = format!("burner {kind}: {}", wrong_words(&burner.wrong_words));
-        return Some(Ending::new(Cause::WrongData, message));
-    }
-    let wrong = result::wrong_cores(burner);
-    if !wrong.is_empty() && burner.is_diagnosing() {
-        // The verdict is certain; what tells a bad core from a bad program is still coming, within half a second.
-        return None;
-    }
-    match &burner.failure {
-        Some(reason) => {
-            let cause = if !wrong.is_empty() {
-                Cause::WrongData
-            } else if burner.peer_lost {
-                Cause::PeerLost
-            } else if result::is_full(&result::io_error(&burner.block)) {
-                Cause::DiskFull
-            } else {
-                Cause::BurnerFailed
-            };
-            return Some(Ending::new(cause, format!("burner {kind}: {reason}")));
-        }
-        // A disk burner counts what is wrong a moment before it says what, and ends.
-        None if !wrong.is_empty() && matches!(burner.plan.load, Load::Disk(_)) && !burner.is_gone() => {
-            return None;
-        }
-        None if !wrong.is_empty() => {
-            let message = format!("burner {kind}: core {} computed a wrong result", cpuset::list(&wrong));
-            return Some(Ending::new(Cause::WrongData, message));
-        }
-        None => {}
-    }
-    if burner.missed_the_daemon() {
-        let message = format!("burner {kind} ended at its deadline: sstsd was stopped or starved");
-        return Some(Ending::new(Cause::AgentLost, message));
-    }
-    // Also in the last instant of its phase: what a crash leaves is no proof.
-    burner.has_failed().then(|| died(burner))
-}
-
-/// A burner that ended and was not told to.
-fn died(burner: &BurnerProcess) -> Ending {
-    let message = format!("burner {} died unasked: {}", burner.plan.load.kind(), burner.ending());
-    Ending::new(Cause::BurnerDied, message)
 }
 
 fn entries(phase: usize, burners: &[BurnerProcess]) -> Vec<BoardEntry> {

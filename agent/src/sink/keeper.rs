@@ -120,7 +120,7 @@ fn start(plan: &SinkPlan, deadline: Duration, halted: bool) -> io::Result<(Launc
     file.write_all(&serde_json::to_vec(plan)?)?;
     file.rewind()?;
     let arguments = [c"sink".into(), c"--daemon".into(), CString::new(std::process::id().to_string())?];
-    let inheritance = Inheritance { control: block.fd(), plan: file.as_fd(), core_busy: None };
+    let inheritance = Inheritance { control: block.fd(), plan: file.as_fd(), core_busy: None, alive: None };
     let child = launch(&arguments, &inheritance, None)?;
     // A thread of its own waits for what it says.
     fcntl(&child.reports, FcntlArg::F_SETFL(OFlag::empty()))?;

@@ -51,6 +51,14 @@ Examples:
   sstsctl halt --reason 'smoke in rack 7'
   sstsctl halt --clear";
 
+const RECOVER_EXAMPLES: &str = "\
+After a run the agent looks whether anything is left of it; where something is, or can't be seen, nothing starts until it was
+looked at again and seen to be clean. With --force it may stay, and the run's record says who let it.
+
+Examples:
+  sstsctl recover
+  sstsctl recover --force --reason 'the disk is out of the host'";
+
 const TELEMETRY_EXAMPLES: &str = "\
 One line for each reading: time in seconds since 1970, metric, labels, statistic, unit, value. Counters are given by their
 rate, histograms by count and percentiles. What could not be read is said once, with the reason and without a value.
@@ -188,6 +196,16 @@ pub(crate) enum Command {
         /// Lift the halt instead.
         #[arg(long)]
         clear: bool,
+    },
+    /// Look again at what runs have left or may have left on the host, and undo what can be undone.
+    #[command(after_help = RECOVER_EXAMPLES)]
+    Recover {
+        /// Let runs start again even if something is left or unknown.
+        #[arg(long, requires = "reason")]
+        force: bool,
+        /// Why, for the record.
+        #[arg(long, value_name = "TEXT", requires = "force")]
+        reason: Option<String>,
     },
     /// Print the result of a run.
     Report {
@@ -347,11 +365,13 @@ mod tests {
             http::EXAMPLES,
             RUN_EXAMPLES,
             HALT_EXAMPLES,
+            RECOVER_EXAMPLES,
             DRILL_EXAMPLES,
             TOP_EXAMPLES,
         ] {
             for line in help.lines().filter(|line| line.starts_with("  sstsctl ")) {
                 let line = line.split(" > ").next().unwrap_or_default().replace("'smoke in rack 7'", "smoke");
+                let line = line.replace("'the disk is out of the host'", "gone");
                 let parsed = Cli::try_parse_from(line.split_whitespace());
                 assert!(parsed.is_ok(), "{line}: {parsed:?}");
             }

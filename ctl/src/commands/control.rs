@@ -1,7 +1,8 @@
 //! `stop`, `pause`, `resume`, `freeze`, `halt`.
 
 use ssts_proto::v1::{
-    FreezeRecordRequest, HaltRequest, PauseRequest, ResumeRequest, RunSummary, StopRequest,
+    FreezeRecordRequest, HaltRequest, PauseRequest, ReceiptState, ResumeRequest, RunSummary, StopRequest,
+    StopResponse,
 };
 
 use super::follow::current_run;
@@ -10,7 +11,7 @@ use crate::{
     error::Failure,
     json::{CommandedOut, HaltOut, HaltedOut},
     output::{Format, Output},
-    report::verdict_line,
+    report::{receipt_words, verdict_line},
     status, text,
 };
 
@@ -21,10 +22,31 @@ pub(super) fn stop(
     async move |agent, output, format| {
         let run_id = chosen(run, agent).await?;
         let request = StopRequest { run_id, reason: "sstsctl stop".into() };
-        let response =
-            agent.client.stop(request).await.map_err(|status| status::failure(&status))?.into_inner();
-        print(&response.run.unwrap_or_default(), response.quiet_after_ns, output, format)
+        let response = agent.client.stop(request).await.map_err(|status| status::failure(&status))?;
+        stopped(&response.into_inner(), output, format)
     }
+}
+
+/// What a stop came to, and what it left.
+fn stopped(response: &StopResponse, output: &mut Output, format: Format) -> Result<(), Failure> {
+    let run = response.run.clone().unwrap_or_default();
+    if format == Format::Json {
+        return output.json(&CommandedOut {
+            quiet_after_s: response.quiet_after_ns.map(|ns| ns as f64 / 1e9),
+            receipt: response.receipt.as_ref().map(Into::into),
+            ..CommandedOut::new(&run)
+        });
+    }
+    let receipt = response.receipt.as_ref();
+    let clean = match receipt.map(|receipt| (receipt.state(), receipt_words(receipt))) {
+        None | Some((ReceiptState::Unspecified, _)) => String::new(),
+        Some((ReceiptState::Clean, _)) => ", and the host is clean".into(),
+        Some((_, words)) => {
+            format!(", but the host is not clean: {words}; `sstsctl report {}` says more", run.run_id)
+        }
+    };
+    let line = format!("run {} {}{}{clean}", run.run_id, verdict_line(&run), quiet(response.quiet_after_ns));
+    output.result(&format!("{}\n", text::printable(&line)))
 }
 
 /// `pause [RUN]`.
@@ -35,7 +57,7 @@ pub(super) fn pause(
         let run_id = chosen(run, agent).await?;
         let response =
             agent.client.pause(PauseRequest { run_id }).await.map_err(|status| status::failure(&status))?;
-        print(&response.into_inner().run.unwrap_or_default(), None, output, format)
+        print(&response.into_inner().run.unwrap_or_default(), output, format)
     }
 }
 
@@ -47,7 +69,7 @@ pub(super) fn resume(
         let run_id = chosen(run, agent).await?;
         let response =
             agent.client.resume(ResumeRequest { run_id }).await.map_err(|status| status::failure(&status))?;
-        print(&response.into_inner().run.unwrap_or_default(), None, output, format)
+        print(&response.into_inner().run.unwrap_or_default(), output, format)
     }
 }
 
@@ -61,7 +83,7 @@ pub(super) fn freeze(
         let request = FreezeRecordRequest { run_id, reason: reason.unwrap_or_default() };
         let response =
             agent.client.freeze_record(request).await.map_err(|status| status::failure(&status))?;
-        print(&response.into_inner().run.unwrap_or_default(), None, output, format)
+        print(&response.into_inner().run.unwrap_or_default(), output, format)
     }
 }
 
@@ -102,16 +124,11 @@ async fn chosen(run: Option<String>, agent: &mut Agent) -> Result<String, Failur
     }
 }
 
-fn print(
-    run: &RunSummary,
-    quiet_after_ns: Option<u64>,
-    output: &mut Output,
-    format: Format,
-) -> Result<(), Failure> {
+fn print(run: &RunSummary, output: &mut Output, format: Format) -> Result<(), Failure> {
     match format {
-        Format::Json => output.json(&CommandedOut::new(run, quiet_after_ns)),
+        Format::Json => output.json(&CommandedOut::new(run)),
         Format::Text => {
-            let line = format!("run {} {}{}", run.run_id, verdict_line(run), quiet(quiet_after_ns));
+            let line = format!("run {} {}", run.run_id, verdict_line(run));
             output.result(&format!("{}\n", text::printable(&line)))
         }
     }

@@ -10,7 +10,9 @@ use crate::{
     error::Failure,
     json::{self, HaltOut, InfoOut, RunsOut, StatusOut},
     output::{Format, Output},
-    report::{Align, Document, Table, Tone, guards_table, host_document, to_terminal, verdict_line},
+    report::{
+        Align, Document, Table, Tone, guards_table, host_document, receipt_words, to_terminal, verdict_line,
+    },
     status as grpc, text,
 };
 
@@ -25,7 +27,7 @@ pub(super) async fn info(agent: &mut Agent, output: &mut Output, format: Format)
 
 /// `status`.
 pub(super) async fn status(agent: &mut Agent, output: &mut Output, format: Format) -> Result<(), Failure> {
-    let DescribeResponse { host, halt, mut guards, .. } = describe(agent).await?;
+    let DescribeResponse { host, halt, unclean, mut guards, .. } = describe(agent).await?;
     let run = current_run(&mut agent.client).await?;
     if let Some(run) = &run {
         // It may be over by now.
@@ -42,6 +44,7 @@ pub(super) async fn status(agent: &mut Agent, output: &mut Output, format: Forma
             halted: halt.is_some(),
             halt: halt.as_ref().map(HaltOut::from),
             run: run.as_ref().map(Into::into),
+            unclean: unclean.iter().map(Into::into).collect(),
             guards: guards.iter().map(Into::into).collect(),
         });
     }
@@ -49,6 +52,7 @@ pub(super) async fn status(agent: &mut Agent, output: &mut Output, format: Forma
     let (state, tone) = match (&halt, &run) {
         (Some(_), _) => ("halted".to_owned(), Tone::Bad),
         (None, Some(run)) => (json::state_name(run.state()), Tone::Good),
+        (None, None) if !unclean.is_empty() => ("not clean".to_owned(), Tone::Bad),
         (None, None) => ("idle".to_owned(), Tone::Plain),
     };
     document.title(&format!("{} {state}", host.hostname), tone);
@@ -56,7 +60,17 @@ pub(super) async fn status(agent: &mut Agent, output: &mut Output, format: Forma
     if let Some(halt) = &halt {
         document.fact("halted", format!("since {} by {}", json::rfc3339(halt.since_unix_ns), halt.by));
         document.fact("reason", &halt.reason);
+        let quiet_after = halt.quiet_after_ns.map(|ns| text::nanoseconds(ns as f64));
+        document.fact("quiet after", quiet_after.unwrap_or_default());
         document.fact("mend", "when it is safe, lift it with `sstsctl halt --clear`");
+    }
+    for of_run in &unclean {
+        let receipt = of_run.receipt.clone().unwrap_or_default();
+        let whose = if of_run.run_id.is_empty() { "an earlier run" } else { &of_run.run_id };
+        document.fact("not clean", format!("{whose}: {}", receipt_words(&receipt)));
+    }
+    if !unclean.is_empty() {
+        document.fact("mend", "nothing starts until it was looked at again: `sstsctl recover`");
     }
     if let Some(run) = &run {
         document.fact("run", &run.run_id);

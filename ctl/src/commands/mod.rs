@@ -5,6 +5,7 @@ mod drill;
 mod follow;
 mod info;
 mod lease;
+mod recover;
 mod report;
 mod run;
 mod scenarios;
@@ -89,6 +90,7 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
         Command::Pause { run } => session.with_agent(Refuse, control::pause(run)).await,
         Command::Resume { run } => session.with_agent(Refuse, control::resume(run)).await,
         Command::Halt { reason, clear } => session.with_agent(Refuse, control::halt(reason, clear)).await,
+        Command::Recover { force, reason } => recover::recover(force, reason, session).await,
         Command::Report { run, format } => session.with_agent(Private, report::report(run, format)).await,
         Command::Scenarios { command } => scenarios::scenarios(command, session),
         Command::Telemetry { run, metric, follow } => {

@@ -109,7 +109,7 @@ pub(super) fn progress_wish(session: &Session) -> Wish {
 
 fn detached(run: &RunSummary, run_id: &str, session: &mut Session) -> Result<Exit, Failure> {
     if session.wants_json() {
-        session.output.json(&CommandedOut::new(run, None))?;
+        session.output.json(&CommandedOut::new(run))?;
     } else {
         session.output.result(&format!("{run_id}\n"))?;
         session.output.message(&format!(
@@ -154,6 +154,11 @@ async fn not_started(plan: &Plan, agent: &mut Agent, refusal: &Status) -> Failur
                 format!("when it is safe, lift the halt with `sstsctl{local} halt --clear`"),
             )
         }
+        // The message names it.
+        None if refusal.message().contains("sstsctl recover") => Failure::agent(
+            refusal.message(),
+            "`sstsctl recover` looks again; `sstsctl status` shows what it is about",
+        ),
         None => Failure::agent(
             refusal.message(),
             "wait for the current run, or end it with `sstsctl stop`; `sstsctl status` shows it",

@@ -76,6 +76,7 @@ impl Agent for FakeAgent {
             since_unix_ns: 1,
             by: "somebody".into(),
             reason: "smoke".into(),
+            ..HaltState::default()
         });
         let host = Host { hostname: "fake".into(), ..Host::default() };
         Ok(Response::new(DescribeResponse { host: Some(host), halt, ..DescribeResponse::default() }))
@@ -121,7 +122,8 @@ impl Agent for FakeAgent {
             std::future::pending::<()>().await;
         }
         let run = self.end(Verdict::Aborted, Cause::StoppedByUser);
-        Ok(Response::new(StopResponse { run: Some(run), quiet_after_ns: Some(3_000_000) }))
+        let receipt = Some(receipt(v1::ReceiptState::Clean));
+        Ok(Response::new(StopResponse { run: Some(run), quiet_after_ns: Some(3_000_000), receipt }))
     }
 
     async fn pause(&self, _: Request<v1::PauseRequest>) -> Answer<v1::PauseResponse> {
@@ -139,8 +141,19 @@ impl Agent for FakeAgent {
             return Ok(Response::new(HaltResponse::default()));
         }
         self.end(Verdict::Aborted, Cause::Halted);
-        let halt = HaltState { since_unix_ns: 1, by: "uid 0".into(), reason: "test".into() };
+        let halt =
+            HaltState { since_unix_ns: 1, by: "uid 0".into(), reason: "test".into(), ..HaltState::default() };
         Ok(Response::new(HaltResponse { halt: Some(halt), quiet_after_ns: Some(1) }))
+    }
+
+    /// Something is left until it is given up.
+    async fn recover(&self, request: Request<v1::RecoverRequest>) -> Answer<v1::RecoverResponse> {
+        self.called("recover");
+        let v1::RecoverRequest { force, reason } = request.into_inner();
+        let waiver = force.then(|| v1::Waiver { at_unix_ns: 1, by: "uid 0".into(), reason });
+        let receipt = v1::Receipt { waiver, ..receipt(v1::ReceiptState::Left) };
+        let receipts = vec![v1::RunReceipt { run_id: "r".into(), receipt: Some(receipt) }];
+        Ok(Response::new(v1::RecoverResponse { receipts, blocked: !force }))
     }
 
     async fn renew_lease(&self, _: Request<v1::RenewLeaseRequest>) -> Answer<RenewLeaseResponse> {
@@ -200,6 +213,17 @@ impl Agent for FakeAgent {
 
 type Pieces = Pin<Box<dyn Stream<Item = Result<v1::ReadRecordResponse, Status>> + Send>>;
 
+/// One that looked for processes alone.
+fn receipt(state: v1::ReceiptState) -> v1::Receipt {
+    let check = v1::ReceiptCheck {
+        what: "processes".into(),
+        state: state.into(),
+        detail: "some words".into(),
+        mend: if state == v1::ReceiptState::Clean { String::new() } else { "end it".into() },
+    };
+    v1::Receipt { state: state.into(), observed_at_unix_ns: 1, checks: vec![check], ..v1::Receipt::default() }
+}
+
 /// A record of some frames with one gauge.
 fn record() -> Vec<u8> {
     let metric = &ssts_proto::catalogue::HOST_MEMORY_FREE;
@@ -255,6 +279,7 @@ fn measured(summary: RunSummary) -> Run {
         telemetry: vec![metric],
         events: vec![event],
         probes: vec![v1::ProbeStatus { name: "block".into(), ..v1::ProbeStatus::default() }],
+        receipt: Some(receipt(v1::ReceiptState::Clean)),
         ..Run::default()
     }
 }
@@ -481,6 +506,23 @@ async fn runs_are_watched_controlled_and_reported_later() {
     assert_valid(&watched.results, "Result");
     let markdown = bed.carry_out(&format!("report {run_id} --format md"), 0).await;
     assert!(markdown.code == 0 && markdown.results.starts_with("# burn-cpu aborted"), "{markdown:?}");
+}
+
+#[tokio::test]
+async fn what_is_left_is_told_and_blocks_until_it_is_given_up() {
+    let bed = Bed::new(Behaviour::GoesOn);
+    let told = bed.carry_out("recover", 0).await;
+    assert_eq!(told.code, 5, "{told:?}");
+    assert!(
+        ["nothing starts", "processes", "some words", "end it"]
+            .iter()
+            .all(|part| told.results.contains(part))
+    );
+    let given_up = bed.carry_out("--output json recover --force --reason gone", 0).await;
+    assert_eq!(given_up.code, 0, "{given_up:?}");
+    assert_valid(&given_up.results, "Recovered");
+    assert!(given_up.results.contains("\"gone\""), "{given_up:?}");
+    assert_eq!(given_up.calls, ["recover", "recover"]);
 }
 
 #[tokio::test]

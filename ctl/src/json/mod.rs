@@ -8,6 +8,7 @@ mod guard;
 mod host;
 mod mismatch;
 mod process;
+mod receipt;
 mod run;
 mod wrong_word;
 
@@ -20,6 +21,7 @@ pub(crate) use self::{
     guard::GuardOut,
     host::{InfoOut, ProbeOut},
     process::ProcessOut,
+    receipt::{ReceiptOut, RecoveredOut, RunReceiptOut, receipt_state},
     run::{BurnerOut, ResultOut},
     wrong_word::WrongWordOut,
 };
@@ -87,6 +89,9 @@ pub(crate) struct RunOut {
     phase_index: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     phase_elapsed_s: Option<f64>,
+    /// Whether the host was seen to be clean afterwards: `clean`, `left` or `unknown`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<String>,
 }
 
 impl From<&RunSummary> for RunOut {
@@ -102,6 +107,7 @@ impl From<&RunSummary> for RunOut {
             duration_s: seconds(summary.duration_ns),
             phase_index: summary.phase_index,
             phase_elapsed_s: summary.phase_elapsed_ns.map(seconds),
+            receipt: receipt_state(summary.receipt()),
         }
     }
 }
@@ -133,6 +139,9 @@ pub(crate) struct StatusOut {
     /// The current run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) run: Option<RunOut>,
+    /// Runs that were not seen to be clean, and keep others from starting.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) unclean: Vec<RunReceiptOut>,
     /// Those of the host, and of the run that is on its own.
     pub(crate) guards: Vec<GuardOut>,
 }
@@ -146,11 +155,23 @@ pub(crate) struct HaltOut {
     by: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// By which way it came: `request`, `file`, `signal` or `guard`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    way: Option<String>,
+    /// From the halt to the proof that nothing burned. Absent where nothing did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quiet_after_s: Option<f64>,
 }
 
 impl From<&ssts_proto::v1::HaltState> for HaltOut {
     fn from(halt: &ssts_proto::v1::HaltState) -> Self {
-        Self { since: rfc3339(halt.since_unix_ns), by: halt.by.clone(), reason: present(&halt.reason) }
+        Self {
+            since: rfc3339(halt.since_unix_ns),
+            by: halt.by.clone(),
+            reason: present(&halt.reason),
+            way: present(&halt.way),
+            quiet_after_s: halt.quiet_after_ns.map(seconds),
+        }
     }
 }
 
@@ -174,11 +195,14 @@ pub(crate) struct CommandedOut {
     /// From the agent's receipt of the request to its proof that the last burner was gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) quiet_after_s: Option<f64>,
+    /// What was seen of the host afterwards. Only of `stop`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) receipt: Option<ReceiptOut>,
 }
 
 impl CommandedOut {
-    pub(crate) fn new(run: &RunSummary, quiet_after_ns: Option<u64>) -> Self {
-        Self { run: run.into(), quiet_after_s: quiet_after_ns.map(seconds) }
+    pub(crate) fn new(run: &RunSummary) -> Self {
+        Self { run: run.into(), quiet_after_s: None, receipt: None }
     }
 }
 
@@ -212,6 +236,7 @@ enum Printed {
     Status(StatusOut),
     Runs(RunsOut),
     Halted(HaltedOut),
+    Recovered(RecoveredOut),
     Commanded(CommandedOut),
     Scenarios(ScenariosOut),
     Scenario(ScenarioOut),

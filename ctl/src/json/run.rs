@@ -7,8 +7,8 @@ use serde::Serialize;
 use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run, WorkerLoad};
 
 use super::{
-    GuardOut, ProbeOut, ProcessOut, WrongWordOut, cause, known, mismatch::MismatchOut, plain, present,
-    rfc3339, seconds, verdict,
+    GuardOut, ProbeOut, ProcessOut, ReceiptOut, WrongWordOut, cause, known, mismatch::MismatchOut, plain,
+    present, rfc3339, seconds, verdict,
 };
 
 /// Of `burn`, `run`, `watch RUN` and `report`.
@@ -51,6 +51,9 @@ struct HostOut {
     telemetry: BTreeMap<String, Vec<SummaryOut>>,
     events: Vec<EventOut>,
     probes: Vec<ProbeOut>,
+    /// What was seen of the host afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<ReceiptOut>,
     /// Other processes that used the host: the busiest by CPU time first, then others by I/O.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     processes: Vec<ProcessOut>,
@@ -424,6 +427,7 @@ impl From<&Run> for ResultOut {
             telemetry,
             events: run.events.iter().map(EventOut::from).collect(),
             probes: run.probes.iter().map(ProbeOut::from).collect(),
+            receipt: run.receipt.as_ref().map(ReceiptOut::from),
             processes: run.processes.iter().map(ProcessOut::from).collect(),
             limits: run.limits.as_ref().map(LimitsOut::from),
             guards: run.guards.iter().map(GuardOut::from).collect(),

@@ -6,6 +6,7 @@ mod guards;
 mod host;
 mod markdown;
 mod mismatch;
+mod receipt;
 mod run;
 mod telemetry;
 mod terminal;
@@ -18,6 +19,7 @@ pub(crate) use self::{
     guards::table as guards_table,
     host::host_document,
     markdown::to_markdown,
+    receipt::{receipt_section, receipt_words},
     run::run_document,
     terminal::to_terminal,
 };
@@ -67,6 +69,7 @@ fn cause_words(cause: Cause) -> &'static str {
         Cause::AgentLost => "the agent died during the run",
         Cause::IoErrors => "I/O errors",
         Cause::DiskFull => "no room left on a file system",
+        Cause::LeftBehind => "the host was not seen to be clean afterwards",
         Cause::RequestsFailed => "too many requests failed",
         Cause::LoadMissed => "a load was not what was asked",
         Cause::NothingDone => "a burner did not do a single operation",

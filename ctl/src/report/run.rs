@@ -6,7 +6,9 @@ use ssts_proto::v1::{
 
 use super::{
     document::{Align, Document, Table, Tone},
-    guards, mismatch, telemetry, verdict_line,
+    guards, mismatch,
+    receipt::{receipt_section, receipt_words},
+    telemetry, verdict_line,
 };
 use crate::{json, text};
 
@@ -33,6 +35,9 @@ pub(crate) fn run_document(run: &Run) -> Document {
     if let Some(scenario) = &run.scenario {
         document.fact("seed", scenario.seed.to_string());
     }
+    if let Some(receipt) = &run.receipt {
+        document.fact("afterwards", receipt_words(receipt));
+    }
     if summary.state() != RunState::Finished {
         document.fact("state", json::state_name(summary.state()));
     }
@@ -44,6 +49,9 @@ pub(crate) fn run_document(run: &Run) -> Document {
         run.guards.iter().filter(|guard| guard.state() != GuardState::Unguarded).cloned().collect();
     document.section("Guards", guards::table(&looked));
     document.section("Probes", probes(&run.probes));
+    if let Some(receipt) = &run.receipt {
+        receipt_section("What was left", receipt, &mut document);
+    }
     events(run, &mut document);
     document
 }

@@ -32,6 +32,12 @@ own! {
     RUNS_FINISHED = "ssts_runs_finished", "", Counter, ["verdict"],
         "Runs that ended since the agent began, by verdict: pass, fail, aborted, error.";
     HALTED = "ssts_halted", "", Gauge, [], "1 while the host is halted and nothing may start, else 0.";
+    HALTS = "ssts_halts", "", Counter, ["way"],
+        "Halts since the agent began, by the way they came: request, file, signal, guard.";
+    HALT_QUIET = "ssts_halt_quiet_seconds", "seconds", Gauge, [],
+        "From the latest halt that had something to stop to the proof that nothing burned; no series before the first.";
+    UNCLEAN_RUNS = "ssts_unclean_runs", "", Gauge, [],
+        "Runs that were not seen to be clean afterwards, and keep others from starting.";
     GUARD_TRIPS = "ssts_guard_trips", "", Counter, ["guard"],
         "Times the host's guards tripped since the agent began, whether a run was on or not.";
     GUARD_STATE = "ssts_guard_state", "", Gauge, ["guard", "state"],

@@ -11,16 +11,16 @@ use std::{
 
 use nix::sys::{prctl, signal::Signal};
 use ssts_proto::v1::{
-    Burner, CpuBurner, DiskBurner, EventKind, GetRunRequest, HaltRequest, ListRunsRequest, MemoryBurner,
-    Phase, Run, RunState, Scenario, StartRequest, StopRequest, agent_client::AgentClient, burner,
-    memory_burner::Size,
+    Burner, CpuBurner, DiskAccess, DiskBurner, EventKind, GetRunRequest, HaltRequest, ListRunsRequest,
+    MemoryBurner, Phase, Run, RunState, Scenario, StartRequest, StopRequest, agent_client::AgentClient,
+    burner, memory_burner::Size,
 };
 use ssts_tests::{
     Daemon, Ground, Sysfs,
     outside::{self, Process},
 };
 use tokio::runtime::Runtime;
-use tonic::transport::Channel;
+use tonic::{Code, transport::Channel};
 
 use crate::{
     peer::{self, StressNg, is_installed},
@@ -37,6 +37,9 @@ const DEADLINE_SLACK_MS: f64 = 100.0;
 const GIB: u64 = 1 << 30;
 /// What is not gone by then is counted as this.
 const GIVE_UP: Duration = Duration::from_secs(5);
+
+/// For a guard to be clear again.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One measures what its name says.
 type Row = fn(&Ground, &mut Table, usize);
@@ -126,8 +129,18 @@ impl Client {
         let scenario = Scenario { name: "safety".into(), phases: vec![phase], ..Scenario::default() };
         let request =
             StartRequest { run_id: run_id.clone(), scenario: Some(scenario), ..StartRequest::default() };
-        let started = self.runtime.block_on(self.agent.start(request));
-        assert!(started.is_ok(), "{started:?}");
+        let begin = Instant::now();
+        loop {
+            let started = self.runtime.block_on(self.agent.start(request.clone()));
+            match started {
+                Ok(_) => break,
+                // A guard that has just tripped is not clear yet.
+                Err(status) if status.code() == Code::FailedPrecondition && begin.elapsed() < PATIENCE => {
+                    thread::sleep(Duration::from_millis(20));
+                }
+                Err(status) => panic!("{status:?}"),
+            }
+        }
         run_id
     }
 
@@ -156,7 +169,8 @@ fn cpu() -> burner::Kind {
 
 fn disk(ground: &Ground) -> burner::Kind {
     let path = ground.disk().display().to_string();
-    burner::Kind::Disk(DiskBurner { path, size_bytes: 16 << 20, ..DiskBurner::default() })
+    let access = DiskAccess::Randwrite.into();
+    burner::Kind::Disk(DiskBurner { path, size_bytes: 16 << 20, access, ..DiskBurner::default() })
 }
 
 fn memory(bytes: u64) -> burner::Kind {

@@ -418,7 +418,7 @@ mod tests {
                 return;
             }
             shown = Some(reading);
-            std::thread::sleep(Duration::from_millis(1));
+            thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(shown, Some(wanted), "{labels:?}");
     }

@@ -1,0 +1,180 @@
+//! The ways to halt a host that need no gRPC: a file, and a signal. A thread of real-time priority waits for both in poll(2), so
+//! that nothing stands between them and the halt; and the tick looks too, without ever waiting, so that a thread that is held up
+//! can't lose one.
+
+mod file;
+mod signal;
+
+use std::{
+    io,
+    os::fd::AsFd as _,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::eventfd::{EfdFlags, EventFd},
+};
+use tracing::{error, warn};
+
+use self::file::HaltFile;
+pub use self::signal::HaltSignal;
+use crate::{
+    privileges,
+    realtime::{self, Duty},
+    run::{Engine, HaltWay},
+};
+
+/// How often a folder is looked for that is not there, or was removed.
+const REARM: u16 = 1_000;
+/// How long whoever made the file may take to write its reason into it.
+const WRITTEN_WITHIN: Duration = Duration::from_millis(20);
+
+/// What both look at.
+#[derive(Debug)]
+struct Calls {
+    engine: Arc<Engine>,
+    signal: Arc<HaltSignal>,
+    file: Option<HaltFile>,
+}
+
+/// What the tick looks at, before it does anything else.
+#[derive(Debug)]
+pub struct HaltLook {
+    calls: Calls,
+    /// Wakes the thread, which has the disk to write to.
+    news: Arc<EventFd>,
+}
+
+/// The thread. It ends when this is dropped.
+#[derive(Debug)]
+pub struct HaltWatch {
+    news: Arc<EventFd>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Watches for a file at `path`, if one is named, and for the signal. A file that is there already halts at once.
+///
+/// # Errors
+/// The kernel's, when it has no descriptor or thread left.
+pub fn watch(
+    engine: &Arc<Engine>,
+    path: Option<PathBuf>,
+    signal: HaltSignal,
+) -> io::Result<(HaltLook, HaltWatch)> {
+    let signal = Arc::new(signal);
+    let calls = || {
+        let file = path.clone().map(HaltFile::new).transpose()?;
+        io::Result::Ok(Calls { engine: engine.clone(), signal: signal.clone(), file })
+    };
+    let news = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+    let stop = Arc::new(AtomicBool::new(false));
+    let look = HaltLook { calls: calls()?, news: news.clone() };
+    let mut watched = calls()?;
+    let (woken, stopped) = (news.clone(), stop.clone());
+    let body = move || {
+        if let Err(error) = realtime::enter(Duty::Guard) {
+            warn!(%error, "the watch for halts has no real-time priority: under full load it may be late");
+        }
+        if let Err(error) = privileges::settle(privileges::Duty::Answer, false) {
+            warn!(%error, "the watch for halts keeps capabilities that it doesn't need");
+        }
+        if watched.file.as_ref().is_some_and(HaltFile::exists) {
+            watched.halt_by_file();
+            watched.write_down();
+        }
+        while !stopped.load(Ordering::Acquire) {
+            watched.wait(&woken);
+        }
+    };
+    let thread = thread::Builder::new().name("halt".into()).spawn(body)?;
+    Ok((look, HaltWatch { news, stop, thread: Some(thread) }))
+}
+
+impl HaltLook {
+    /// Halts if somebody called for it. Two system calls where nobody did; never waits.
+    pub fn look(&mut self) {
+        if self.calls.take() {
+            let _awake = self.news.write(1);
+        }
+    }
+}
+
+impl Calls {
+    /// Whether there was a call; the halt has begun then.
+    fn take(&mut self) -> bool {
+        if let Some(sender) = self.signal.take() {
+            self.engine.halt(HaltWay::Signal, sender, "SIGUSR1".into());
+            return true;
+        }
+        if self.file.as_mut().is_some_and(HaltFile::take) {
+            self.halt_by_file();
+            return true;
+        }
+        false
+    }
+
+    /// First the halt, then a look at who and why.
+    fn halt_by_file(&self) {
+        let path = self.file.as_ref().map(|file| file.path().display().to_string()).unwrap_or_default();
+        self.engine.halt(HaltWay::File, format!("file {path}"), String::new());
+    }
+
+    /// For the thread alone: sleeps until there is something.
+    fn wait(&mut self, news: &EventFd) {
+        let mut polled = vec![PollFd::new(news.as_fd(), PollFlags::POLLIN)];
+        polled.push(PollFd::new((*self.signal).as_fd(), PollFlags::POLLIN));
+        polled.extend(self.file.as_ref().and_then(HaltFile::fd).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        let unarmed = self.file.as_ref().is_some_and(|file| !file.is_armed());
+        let timeout = if unarmed { PollTimeout::from(REARM) } else { PollTimeout::NONE };
+        let polled = poll(&mut polled, timeout);
+        let told = news.read().is_ok();
+        if polled.is_err() {
+            return;
+        }
+        let mut made = false;
+        if let Some(file) = self.file.as_mut().filter(|file| !file.is_armed()) {
+            file.arm();
+            // It may have come with its folder.
+            made = file.is_armed() && file.exists();
+        }
+        if made {
+            self.halt_by_file();
+        }
+        if self.take() || made || told {
+            self.write_down();
+        }
+    }
+
+    /// After the halt: who and why, if the file tells, and on disk.
+    fn write_down(&self) {
+        if self.engine.halt_state().is_none() {
+            return;
+        }
+        // Between its making and its writing a shell takes microseconds.
+        thread::sleep(WRITTEN_WITHIN);
+        if let Some((by, reason)) = self.file.as_ref().and_then(HaltFile::read) {
+            self.engine.explain_halt(HaltWay::File, by, reason);
+        }
+        if let Err(error) = self.engine.persist_halt() {
+            error!(%error, "the halt holds until sstsd ends, and no longer");
+        }
+    }
+}
+
+impl Drop for HaltWatch {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        let _awake = self.news.write(1);
+        if let Some(thread) = self.thread.take() {
+            let _it_panicked = thread.join();
+        }
+    }
+}

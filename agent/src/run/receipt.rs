@@ -1,0 +1,326 @@
+//! The receipt of a run: what is looked for on the host once its burners are to be gone, and what is seen. Nothing in it is
+//! taken from an order that was given: what can't be seen is unknown.
+
+use std::{fs, io, path::Path};
+
+use nix::{
+    sys::wait::{WaitPidFlag, waitpid},
+    unistd::Pid,
+};
+use ssts_proto::v1::{Receipt, ReceiptCheck, ReceiptState, TracedProcess, Trail};
+
+use super::{alive, undo::Undone};
+use crate::{
+    burn::disk::{CLAIM_LASTS_AT_MOST, open_claimed},
+    clock,
+    host::{CgroupEnd, HostRoots, end_cgroup, field_bytes},
+};
+
+use ReceiptState::{Clean, Left, Unknown};
+
+/// Each of ours is named so; a record that says otherwise must not get anything else killed.
+const CGROUP_PREFIX: &str = "ssts-";
+
+/// What whoever looks knows beside the trail.
+#[derive(Debug, Default)]
+pub(super) struct Witness {
+    /// Burner processes whose end this daemon waited for. None where it did not start them.
+    pub(super) waited_for: Option<usize>,
+}
+
+/// Looks for all that a run may have left.
+pub(super) fn look(trail: &Trail, undone: &[Undone], witness: &Witness, roots: &HostRoots) -> Receipt {
+    let processes = processes(trail, witness, roots);
+    let ended = processes.state() == Clean;
+    let mut checks = vec![processes];
+    checks.extend(cgroup(trail));
+    checks.push(memory(trail, ended, roots));
+    checks.extend(devices(trail, ended));
+    checks.push(changes("files", undone.iter().filter(|undone| !undone.is_setting), "no file had a name"));
+    checks.push(changes("settings", undone.iter().filter(|undone| undone.is_setting), "none was changed"));
+    of(checks)
+}
+
+/// Of what the undo journal has for a run of which nothing else is known.
+pub(super) fn of_changes(undone: &[Undone]) -> Receipt {
+    let (settings, files): (Vec<_>, Vec<_>) = undone.iter().partition(|undone| undone.is_setting);
+    let mut checks = Vec::new();
+    for (what, undone) in [("files", files), ("settings", settings)] {
+        if !undone.is_empty() {
+            checks.push(changes(what, undone.into_iter(), ""));
+        }
+    }
+    if checks.is_empty() {
+        checks.push(check("files", Clean, "nothing is left to be undone", ""));
+    }
+    of(checks)
+}
+
+/// As bad as the worst of its checks.
+pub(super) fn of(checks: Vec<ReceiptCheck>) -> Receipt {
+    let state = checks.iter().map(ReceiptCheck::state).max().unwrap_or(Unknown);
+    let mut receipt = Receipt { observed_at_unix_ns: clock::unix_ns(), checks, ..Receipt::default() };
+    receipt.set_state(state);
+    receipt
+}
+
+/// What is wrong, in words; empty where nothing is.
+pub(super) fn trouble(receipt: &Receipt) -> String {
+    let bad = receipt.checks.iter().filter(|check| check.state() != Clean);
+    bad.map(|check| format!("{}: {}", check.what, check.detail)).collect::<Vec<_>>().join("; ")
+}
+
+fn check(what: &str, state: ReceiptState, detail: impl Into<String>, mend: &str) -> ReceiptCheck {
+    ReceiptCheck { what: what.into(), state: state.into(), detail: detail.into(), mend: mend.into() }
+}
+
+fn processes(trail: &Trail, witness: &Witness, roots: &HostRoots) -> ReceiptCheck {
+    const WHAT: &str = "processes";
+    if boot_id(roots).is_some_and(|now| !trail.boot_id.is_empty() && now != trail.boot_id) {
+        return check(WHAT, Clean, "the host was booted since", "");
+    }
+    let mut seen: Vec<_> = trail.processes.iter().map(|process| (process, life(process))).collect();
+    seen.retain(|(_, life)| !matches!(life, Ok(None)));
+    let there: Vec<_> = seen
+        .iter()
+        .map(|(TracedProcess { pid, kind, .. }, life)| match life {
+            Ok(state) => format!(
+                "{kind} burner {pid} was killed and is still there, in state {}",
+                state.unwrap_or('?')
+            ),
+            Err(error) => format!("{kind} burner {pid} can't be seen: {error}"),
+        })
+        .collect();
+    if !there.is_empty() {
+        let state = if seen.iter().any(|(_, life)| life.is_err()) { Unknown } else { Left };
+        let mend = "it hangs in the kernel, mostly for a device: mend that, then `sstsctl recover`; else boot the host anew";
+        return check(WHAT, state, there.join("; "), mend);
+    }
+    if let Some(count) = witness.waited_for {
+        let mut detail = format!("{count} burner processes were waited for");
+        if trail.cgroup.is_empty() {
+            detail += ", one by one: there was no cgroup";
+        }
+        return check(WHAT, Clean, detail, "");
+    }
+    if trail.lock.is_empty() {
+        let mend =
+            "look for processes `sstsd burn` and end them, then `sstsctl recover --force --reason TEXT`";
+        return check(WHAT, Unknown, "nothing tells whether its burners have ended", mend);
+    }
+    match alive::is_free(Path::new(&trail.lock)) {
+        Ok(true) => check(WHAT, Clean, format!("none has a hold on {} any more", trail.lock), ""),
+        Ok(false) => {
+            let detail = format!("a burner of an sstsd that is gone still has a hold on {}", trail.lock);
+            check(
+                WHAT,
+                Left,
+                detail,
+                "`fuser` of that file names it; it hangs in the kernel, or is stopped: end it",
+            )
+        }
+        Err(error) => check(
+            WHAT,
+            Unknown,
+            format!("{}: {error}", trail.lock),
+            "make it readable, then `sstsctl recover`",
+        ),
+    }
+}
+
+/// The state of a process as the kernel has it; nothing once it is gone. One that has ended is taken from the kernel's books.
+fn life(process: &TracedProcess) -> io::Result<Option<char>> {
+    // Those of this daemon's own children, wherever the host's procfs is.
+    let path = format!("/proc/{}/stat", process.pid);
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => {
+            // A procfs that hides it would say the same.
+            return fs::read_to_string("/proc/self/stat").map(|_| None);
+        }
+        Err(error) => return Err(error),
+    };
+    let Some((state, start_ticks)) = state_and_start(&text) else {
+        return Err(io::Error::other("its stat is not understood"));
+    };
+    if start_ticks != process.start_ticks {
+        return Ok(None);
+    }
+    if !matches!(state, 'Z' | 'X') {
+        return Ok(Some(state));
+    }
+    // Its number is its own until it is waited for. It may be somebody else's child: then it is theirs to wait for.
+    let _not_ours = waitpid(Pid::from_raw(process.pid.cast_signed()), Some(WaitPidFlag::WNOHANG));
+    Ok(None)
+}
+
+/// What tells a process from a later one of its number.
+pub(super) fn traced(pid: i32, kind: &str) -> TracedProcess {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let start_ticks = state_and_start(&text).map_or(0, |(_, start_ticks)| start_ticks);
+    TracedProcess { pid: pid.cast_unsigned(), start_ticks, kind: kind.into() }
+}
+
+/// Fields 3 and 22 of /proc/PID/stat; the name before them may hold anything: proc_pid_stat(5).
+fn state_and_start(text: &str) -> Option<(char, u64)> {
+    let mut fields = text[text.rfind(')')? + 1..].split_whitespace();
+    Some((fields.next()?.chars().next()?, fields.nth(18)?.parse().ok()?))
+}
+
+fn cgroup(trail: &Trail) -> Option<ReceiptCheck> {
+    const WHAT: &str = "cgroup";
+    if trail.cgroup.is_empty() {
+        return None;
+    }
+    let folder = Path::new(&trail.cgroup);
+    let is_ours =
+        folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(CGROUP_PREFIX.as_bytes()));
+    if !is_ours {
+        return Some(check(
+            WHAT,
+            Unknown,
+            format!("{} is no cgroup of a run", trail.cgroup),
+            "see the run's record",
+        ));
+    }
+    Some(match end_cgroup(folder) {
+        CgroupEnd::Gone => check(WHAT, Clean, format!("{} is gone", trail.cgroup), ""),
+        CgroupEnd::Populated(pids) => {
+            let pids: Vec<_> = pids.iter().map(i32::to_string).collect();
+            let detail =
+                format!("{} still has processes that were killed: {}", trail.cgroup, pids.join(", "));
+            check(
+                WHAT,
+                Left,
+                detail,
+                "they hang in the kernel, mostly for a device: mend that, then `sstsctl recover`",
+            )
+        }
+        CgroupEnd::Unknown(error) => check(
+            WHAT,
+            Unknown,
+            format!("{}: {error}", trail.cgroup),
+            "remove it by rmdir, then `sstsctl recover`",
+        ),
+    })
+}
+
+/// A process gives its memory back before it can be waited for: `exit_mm` comes before `exit_notify` in kernel/exit.c.
+fn memory(trail: &Trail, ended: bool, roots: &HostRoots) -> ReceiptCheck {
+    let available = fs::read_to_string(roots.proc("meminfo")).ok();
+    let available = available.and_then(|text| field_bytes(&text, "MemAvailable:"));
+    let now = available.map_or_else(String::new, |bytes| format!("; {bytes} bytes are available now"));
+    if ended {
+        return check("memory", Clean, format!("the kernel has it back from processes that ended{now}"), "");
+    }
+    let detail = format!("up to {} bytes may still be held{now}", trail.memory_bytes);
+    check("memory", Unknown, detail, "it comes back with the end of the processes")
+}
+
+/// A device that burners overwrote or mounted is theirs alone while they have it: `O_EXCL` of open(2).
+fn devices(trail: &Trail, ended: bool) -> Option<ReceiptCheck> {
+    const WHAT: &str = "devices";
+    if trail.devices.is_empty() {
+        return None;
+    }
+    let names = trail.devices.join(", ");
+    if !ended {
+        // Who tries might hang with them.
+        return Some(check(WHAT, Unknown, format!("{names} may still be in use"), "see the processes"));
+    }
+    for device in &trail.devices {
+        match open_claimed(Path::new(device), CLAIM_LASTS_AT_MOST) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                let mend = "see who has it: `findmnt`, `lsblk`, `fuser`; then `sstsctl recover`";
+                return Some(check(WHAT, Left, format!("{device} is still in use"), mend));
+            }
+            // Nobody can have what is not there.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENXIO | libc::ENODEV)) => {
+            }
+            Err(error) => {
+                let mend = "make it usable, then `sstsctl recover`";
+                return Some(check(WHAT, Unknown, format!("{device} could not be tried: {error}"), mend));
+            }
+        }
+    }
+    Some(check(WHAT, Clean, format!("nobody has {names}"), ""))
+}
+
+fn changes<'a>(what: &str, undone: impl Iterator<Item = &'a Undone>, none: &str) -> ReceiptCheck {
+    let undone: Vec<_> = undone.collect();
+    let Some(worst) = undone.iter().max_by_key(|undone| undone.state) else {
+        return check(what, Clean, none, "");
+    };
+    let told: Vec<_> = undone.iter().map(|undone| undone.detail.as_str()).collect();
+    check(what, worst.state, told.join("; "), &worst.mend)
+}
+
+/// Which boot of the host this is.
+pub(super) fn boot_id(roots: &HostRoots) -> Option<String> {
+    let text = fs::read_to_string(roots.proc("sys/kernel/random/boot_id")).ok()?;
+    Some(text.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    fn stat_of(pid: u32) -> TracedProcess {
+        traced(pid.cast_signed(), "cpu")
+    }
+
+    #[test]
+    fn a_process_is_there_until_it_has_ended_and_its_number_says_nothing() {
+        let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
+        let process = stat_of(child.id());
+        assert!(process.start_ticks > 0);
+        assert!(life(&process).unwrap().is_some());
+        let other = TracedProcess { start_ticks: process.start_ticks + 1, ..process.clone() };
+        assert_eq!(life(&other).unwrap(), None);
+        child.kill().unwrap();
+        let begin = std::time::Instant::now();
+        while life(&process).unwrap().is_some() {
+            assert!(begin.elapsed().as_secs() < 10);
+        }
+        // It was waited for.
+        assert!(child.wait().is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_unknown_and_the_worst_counts() {
+        let roots = HostRoots::default();
+        let receipt = look(&Trail::default(), &[], &Witness::default(), &roots);
+        assert_eq!(receipt.state(), Unknown, "{receipt:?}");
+        assert!(trouble(&receipt).starts_with("processes: nothing tells"), "{receipt:?}");
+        let receipt = look(&Trail::default(), &[], &Witness { waited_for: Some(2) }, &roots);
+        assert_eq!((receipt.state(), trouble(&receipt)), (Clean, String::new()), "{receipt:?}");
+        let undone = |state| Undone {
+            run_id: "a".into(),
+            is_setting: true,
+            state,
+            detail: "x".into(),
+            mend: "y".into(),
+        };
+        let undone = [undone(Clean), undone(Left)];
+        let receipt = look(&Trail::default(), &undone, &Witness { waited_for: Some(2) }, &roots);
+        assert_eq!((receipt.state(), trouble(&receipt).as_str()), (Left, "settings: x; x"));
+        assert_eq!(of(Vec::new()).state(), Unknown);
+    }
+
+    #[test]
+    fn another_boot_has_taken_all_processes() {
+        let trail = Trail { boot_id: "another".into(), ..Trail::default() };
+        assert_eq!(look(&trail, &[], &Witness::default(), &HostRoots::default()).state(), Clean);
+    }
+
+    #[test]
+    fn a_record_gets_no_other_cgroup_killed() {
+        let trail = Trail { cgroup: "/sys/fs/cgroup/user.slice".into(), ..Trail::default() };
+        assert_eq!(cgroup(&trail).unwrap().state(), Unknown);
+        let trail = Trail { cgroup: "/sys/fs/cgroup/ssts-no-such".into(), ..Trail::default() };
+        assert_eq!(cgroup(&trail).unwrap().state(), Clean);
+    }
+}
