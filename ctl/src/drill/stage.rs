@@ -35,7 +35,9 @@ const PHASE: Duration = Duration::from_secs(60);
 /// Between two questions.
 const ASK: Duration = Duration::from_millis(20);
 /// Of the state folder that can be filled.
-const SMALL_STATE_BYTES: u64 = 1 << 20;
+const SMALL_STATE_BYTES: u64 = 32 << 20;
+/// What is to stay free there: the host's own reserve may be more than there is.
+const SMALL_RESERVE_BYTES: u64 = 8 << 20;
 
 /// What a burner does on one core.
 #[derive(Debug, Clone, Copy)]
@@ -344,6 +346,7 @@ fn spawn(
             .env("SSTSD_NETWORK__SINK__LISTEN", "[]")
             .env("SSTSD_OBSERVE__PROBES", "false");
         if small_state {
+            command.env("SSTSD_LIMITS__DISK_RESERVE_BYTES", SMALL_RESERVE_BYTES.to_string());
             let folder = CString::new(state.as_os_str().as_bytes());
             let made = folder.map_err(Into::into);
             unfit = made

@@ -1,6 +1,6 @@
-//! A full state disk: the private agent's state folder is a tmpfs of one MiB in a mount namespace of its own, which the drill
-//! fills. A run that is on must still stop, and its record must still be told; a new one must be refused, for nobody would
-//! know of it after a crash.
+//! A full state disk: the private agent's state folder is a tmpfs of 32 MiB in a mount namespace of its own, which the drill
+//! fills. A guard ends the run that is on, or it can still be stopped; its record must still be told; a new one must be
+//! refused, for nobody would know of it after a crash.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use std::{
 };
 
 use nix::unistd::geteuid;
-use ssts_proto::v1::{Cause, RunSummary, StopRequest};
+use ssts_proto::v1::{Cause, EventKind, RunSummary, StopRequest};
 
 use super::{
     Drilled, REACTION, Seen, process,
@@ -21,8 +21,10 @@ use crate::{
     status,
 };
 
-/// Until the refusal, and until the end of a stop whose record can't be written: it is tried first.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Room is looked at once a second.
+const LOOKED_AT: Duration = Duration::from_secs(3);
+/// What a refusal of the next run names: the guard, or the record that can't be written.
+const REFUSALS: [&str; 2] = ["disk_space", "can't be written"];
 
 pub(super) async fn fill(show_log: bool) -> Result<Drilled, Failure> {
     if !geteuid().is_root() {
@@ -45,50 +47,56 @@ pub(super) async fn fill(show_log: bool) -> Result<Drilled, Failure> {
 
 async fn see(stage: &mut Stage) -> Result<Seen, Failure> {
     let burning = stage.burn(Load::default(), None).await?;
-    let mut seen = Seen::new(
-        "a tmpfs of the private agent's own was filled during a run; noticed: from the next start to its refusal, quiet: \
-         from the stop",
-    );
+    let mut seen = Seen::new("a tmpfs of the private agent's own was filled during a run");
     let state = format!("/proc/{}/root{}", stage.pid(), stage.state_dir().display());
+    let moment = Moment::now();
     take_all(Path::new(&state))
         .map_err(|error| Failure::new(Exit::Internal, format!("{state} could not be filled: {error}"), ""))?;
 
-    let moment = Moment::now();
-    let request = StopRequest { run_id: burning.run_id.clone(), reason: "a drill".into() };
-    let mut client = stage.client.clone();
-    let (answer, ()) =
-        tokio::join!(async move { client.stop(request).await }, stage.see_quiet(&burning, moment, &mut seen));
-    answer.map_err(|status| status::failure(&status))?;
+    let gone = || !burning.burners.iter().any(process::Process::is_alive);
+    let wanted = if process::within(LOOKED_AT, gone).await.is_some() {
+        seen.quiet = Some(moment.elapsed());
+        Cause::GuardTripped
+    } else {
+        seen.how += "; no guard ended it, quiet is from a stop";
+        let moment = Moment::now();
+        let request = StopRequest { run_id: burning.run_id.clone(), reason: "a drill".into() };
+        let mut client = stage.client.clone();
+        let (answer, ()) = tokio::join!(
+            async move { client.stop(request).await },
+            stage.see_quiet(&burning, moment, &mut seen)
+        );
+        answer.map_err(|status| status::failure(&status))?;
+        Cause::StoppedByUser
+    };
     let run = stage.record(&burning.run_id).await?;
     stage.see_the_rest(&burning, &run, &mut seen);
-    seen.must_be_quiet_within(REACTION);
+    seen.noticed = moment.until_event(&run, &[EventKind::GuardTripped]);
+    seen.must_be_quiet_within(if wanted == Cause::GuardTripped { LOOKED_AT } else { REACTION });
     let cause = run.summary.as_ref().map_or(Cause::Unspecified, RunSummary::cause);
-    seen.must_have_cause(cause, &[Cause::StoppedByUser]);
+    seen.must_have_cause(cause, &[wanted]);
 
-    let moment = Moment::now();
     match stage.start(Load::default(), None).await {
         Ok(_) => seen.complain("a run started that could not be put on record"),
         Err(refusal) => {
-            seen.noticed = Some(moment.elapsed());
             let words: Vec<_> = refusal.problems.iter().map(|problem| problem.message.clone()).collect();
             let words = words.join("; ");
-            if !words.contains("can't be written") {
-                seen.complain(format!("the refusal does not say why: {words}"));
+            if !REFUSALS.iter().any(|reason| words.contains(reason)) {
+                seen.complain(format!("the refusal of the next run does not say why: {words}"));
             }
             let pid = stage.pid();
-            if process::within(PATIENCE, || process::children(pid).is_empty()).await.is_none() {
+            if process::within(LOOKED_AT, || process::children(pid).is_empty()).await.is_none() {
                 seen.complain("a burner of the refused run is there");
             }
         }
     }
-    seen.must_be_noticed_within(PATIENCE);
     Ok(seen)
 }
 
 /// Writes until there is no room.
 fn take_all(folder: &Path) -> io::Result<()> {
     let mut file = fs::File::create(folder.join("drill-ballast"))?;
-    let chunk = [0; 4_096];
+    let chunk = vec![0; 1 << 16];
     loop {
         match file.write_all(&chunk) {
             Ok(()) => {}
