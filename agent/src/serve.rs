@@ -178,7 +178,7 @@ async fn daemon(
     let plan = config.sink_plan(&host::cpuset::allowed_cores().unwrap_or_default());
     let sink = plan.map(|plan| Keeper::start(plan, config.burners.deadline, engine.clone())).transpose()?;
     let watchdog = Watchdog::from_environment(&notify);
-    let (halts, halt_watch) = halt::watch(&engine, halt_file, halt_signal)
+    let (halts, halt_watch) = halt::watch(&engine, halt_file.as_deref(), halt_signal)
         .map_err(|source| Failure::Io { what: "halts can't be watched for", source })?;
     let tick = start_tick(&config, &roots, engine.clone(), ring.clone(), probe_sources, (watchdog, halts))?;
     let exposed = Exposed {

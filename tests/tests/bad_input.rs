@@ -391,7 +391,7 @@ fn a_second_run_is_refused_and_told_of_the_first() {
         .to_owned();
     let burners = daemon.burning(1);
     let second = Ctl::new(&ground).words("burn cpu --load 10 --duration 1s").run();
-    second.assert_status(5).assert_tells(&[&id, "mend:", "sstsctl stop"]);
+    second.assert_status(2).assert_tells(&[&id, "mend:", "--share-cores"]);
     assert_eq!(daemon.burners(), burners, "the first one goes on alone");
     Ctl::new(&ground).args(["stop", &id]).run().assert_status(0);
     let over = Ctl::new(&ground).args(["pause", &id]).run();

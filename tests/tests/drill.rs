@@ -28,7 +28,7 @@ fn drill(ground: &Ground, words: &str) -> Outcome {
 
 fn fault<'a>(drill: &'a Value, name: &str) -> &'a Value {
     let faults = drill["faults"].as_array().expect("faults are a list");
-    faults.iter().find(|fault| fault["fault"] == name).unwrap_or_else(|| panic!("no {name}: {drill:#}"))
+    faults.iter().find(|fault| fault["fault"] == name).expect("every fault is told")
 }
 
 /// What `sstsd check` says of drills.

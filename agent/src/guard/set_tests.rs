@@ -49,6 +49,7 @@ impl Host {
             frame.set(*column, *reading);
         }
         self.set.look(&self.schema, &frame, &Owned::default());
+        self.set.say();
         self.set.guards()[0].is_tripped()
     }
 

@@ -8,7 +8,7 @@ mod signal;
 use std::{
     io,
     os::fd::AsFd as _,
-    path::PathBuf,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -66,12 +66,12 @@ pub struct HaltWatch {
 /// The kernel's, when it has no descriptor or thread left.
 pub fn watch(
     engine: &Arc<Engine>,
-    path: Option<PathBuf>,
+    path: Option<&Path>,
     signal: HaltSignal,
 ) -> io::Result<(HaltLook, HaltWatch)> {
     let signal = Arc::new(signal);
     let calls = || {
-        let file = path.clone().map(HaltFile::new).transpose()?;
+        let file = path.map(Path::to_owned).map(HaltFile::new).transpose()?;
         io::Result::Ok(Calls { engine: engine.clone(), signal: signal.clone(), file })
     };
     let news = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);

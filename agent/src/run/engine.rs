@@ -253,9 +253,6 @@ impl Engine {
         if let Some(trouble) = self.remains.block() {
             return Err(EngineError::Unclean(trouble));
         }
-        if let Some((guard, message)) = self.guards.tripped() {
-            return Err(EngineError::Guarded { guard, message });
-        }
         let others = self.others();
         let offer = Offer {
             roots: &self.roots,
@@ -273,16 +270,20 @@ impl Engine {
         admitted.start_at = start_at
             .map(|instant| offer.start_at(instant, &admitted))
             .transpose()
-            .map_err(|violation| EngineError::Refused(vec![violation]))?;
+            .map_err(|violation| EngineError::Refused(vec![*violation]))?;
+        // After what can never be: that is to be told whatever the host is like now.
+        if let Some((guard, message)) = self.guards.tripped() {
+            return Err(EngineError::Guarded { guard, message });
+        }
         let trail = self.remains.trail(&id, &admitted);
         let run = ActiveRun::new(id, admitted, lease_ttl, self.board.clone(), trail).map_err(|errno| {
             EngineError::Kernel { what: "the run could not be set up", source: errno.into() }
         })?;
-        self.remains.undo().begin(&run.id);
         let run = Arc::new(run);
         let first_record = self.record(&run, Vec::new());
         // A halt may have come meanwhile.
         self.runs.add(run.clone(), |runs| self.still_open(runs))?;
+        self.remains.undo().begin(&run.id);
         let (engine, supervised) = (self.clone(), run.clone());
         let spawned =
             thread::Builder::new().name("run".into()).spawn(move || engine.supervise_to_the_end(&supervised));

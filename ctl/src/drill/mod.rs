@@ -233,7 +233,7 @@ mod tests {
         seen.must_have_cause(Cause::Completed, &[Cause::GuardTripped]);
         let told = told(Fault::StaleSensor, Ok(Drilled::Seen(Box::new(seen))));
         assert_eq!((told.name.as_str(), told.outcome()), ("stale-sensor", DrillOutcome::Fail));
-        for part in ["quiet after 2 s, promised is 50 ms", "not noticed", "the record says completed"] {
+        for part in ["quiet after 2.00 s, promised is 50.0 ms", "not noticed", "the record says completed"] {
             assert!(told.reason.contains(part), "{}", told.reason);
         }
     }

@@ -28,8 +28,11 @@ use crate::{
 /// How often a unit that isn't there is looked for.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// A number by its name in a file, the metric that it is, and how many of the metric's unit are in it.
+type Told = (&'static [u8], &'static Metric, f64);
+
 /// Files of named numbers, and what of them is told.
-const TABLES: [(&str, &[(&[u8], &Metric, f64)]); 3] = [
+const TABLES: [(&str, &[Told]); 3] = [
     (
         "memory.stat",
         &[

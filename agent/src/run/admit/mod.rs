@@ -137,12 +137,14 @@ impl Offer<'_> {
     ///
     /// # Errors
     /// It is past, or so far ahead that the run could not come to its end within its limit.
-    pub(super) fn start_at(&self, instant: Duration, admitted: &Admitted) -> Result<Duration, Violation> {
-        let violation = |message: String, mend: &str| Violation {
-            field: "start_at_unix_ns".into(),
-            message,
-            mend: mend.into(),
-            ..Violation::default()
+    pub(super) fn start_at(
+        &self,
+        instant: Duration,
+        admitted: &Admitted,
+    ) -> Result<Duration, Box<Violation>> {
+        let violation = |message: String, mend: &str| {
+            let field = "start_at_unix_ns".into();
+            Box::new(Violation { field, message, mend: mend.into(), ..Violation::default() })
         };
         let Some(ahead) = instant.checked_sub(clock::realtime()) else {
             let late = clock::realtime().saturating_sub(instant);

@@ -36,7 +36,7 @@ impl Setting {
                     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
                     !part.is_empty() && *part != "." && *part != ".." && part.chars().all(plain)
                 };
-                if !parts.iter().all(|part| good(&part)) {
+                if !parts.iter().all(good) {
                     let message = format!("'{name}' is no name of a sysctl");
                     return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
                 }
