@@ -25,8 +25,8 @@ fn on(ground: &Ground) -> Vec<String> {
 
 fn summary(ground: &Ground, id: &str) -> Value {
     let runs = Ctl::new(ground).words("runs").json();
-    let all = runs["runs"].as_array().expect("it is a list").iter();
-    all.filter(|run| run["run_id"] == id).cloned().next().unwrap_or_default()
+    let mut all = runs["runs"].as_array().expect("it is a list").iter();
+    all.find(|run| run["run_id"] == id).cloned().unwrap_or_default()
 }
 
 fn finished(ground: &Ground, id: &str) -> Value {
@@ -97,7 +97,7 @@ fn a_stop_ends_one_and_a_halt_ends_all() {
     Ctl::new(&ground).args(["resume", &second]).run().assert_status(0);
     Ctl::new(&ground).args(["stop", &first]).run().assert_status(0);
     assert_eq!(burners.iter().filter(|burner| burner.is_alive()).count(), 1);
-    assert_eq!(on(&ground), [second.clone()]);
+    assert_eq!(on(&ground), std::slice::from_ref(&second));
     // Now there is one that can be meant; and the core is free again.
     let third = detached(&ground, "burn cpu --cores 0 --load 5 --duration 1m");
     daemon.burning(2);
