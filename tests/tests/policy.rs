@@ -108,11 +108,12 @@ fn a_symbolic_link_leads_nowhere_that_its_target_is_not_allowed() {
 #[test]
 fn a_run_ends_inside_the_hours_or_does_not_start() {
     let ground = Ground::new();
-    ground.configure(&format!("[policy]\nhours = [\"Mon-Sun {}-{}\"]\n", clock(-5), clock(5)));
+    let end = clock(5);
+    ground.configure(&format!("[policy]\nhours = [\"Mon-Sun {}-{end}\"]\n", clock(-5)));
     let _daemon = Daemon::start_with(&ground, utc);
     Ctl::new(&ground).words("burn cpu --load 5 --duration 100ms").run().assert_status(0);
     let outcome = Ctl::new(&ground).words("burn cpu --load 5 --duration 10m").run();
-    outcome.assert_status(2).assert_tells(&["a run that ends on", "policy.hours", &clock(5)]);
+    outcome.assert_status(2).assert_tells(&["a run that ends on", "policy.hours", &end]);
 }
 
 #[test]
