@@ -38,6 +38,13 @@ impl Daemon {
         Self::start_with(ground, |_| {})
     }
 
+    /// A daemon whose state disk never has the room that its guard asks for.
+    pub fn start_on_a_small_disk(ground: &Ground) -> Self {
+        Self::start_with(ground, |command| {
+            command.env("SSTSD_LIMITS__GUARDS_OFF", format!("disk_space,{NEIGHBOURS}"));
+        })
+    }
+
     /// With changes to its command.
     pub fn start_with(ground: &Ground, change: impl FnOnce(&mut Command)) -> Self {
         Self::start_program(ground, &ground.programs().sstsd, change)

@@ -24,13 +24,6 @@ fn burn(ground: &Ground) -> String {
     started.assert_status(0).stdout.trim().to_owned()
 }
 
-/// A daemon whose state disk never had the room that its guard asks for.
-fn on_a_small_disk(ground: &Ground) -> Daemon {
-    Daemon::start_with(ground, |command| {
-        command.env("SSTSD_LIMITS__GUARDS_OFF", "disk_space,memory_pressure,swapping,oom_kill,kernel_stalls");
-    })
-}
-
 fn passes(ground: &Ground) {
     Ctl::new(ground).words("burn cpu --load 20 --tolerance 100 --duration 2s").run().assert_status(0);
 }
@@ -88,7 +81,7 @@ fn a_full_state_disk_stops_no_stop_and_no_halt() {
     }
     let ground = Ground::new();
     let state = Mount::tmpfs(ground.state(), 4 << 20);
-    let mut daemon = on_a_small_disk(&ground);
+    let mut daemon = Daemon::start_on_a_small_disk(&ground);
     let id = burn(&ground);
     let burners = daemon.burning(1);
     let filler = state.path().join("filler");
@@ -112,7 +105,7 @@ fn a_full_state_disk_stops_no_stop_and_no_halt() {
     Ctl::new(&ground).words("halt --clear").run().assert_status(0);
     daemon.signal(Signal::SIGKILL);
     daemon.wait(Duration::from_secs(5)).expect("it was killed");
-    let _next = on_a_small_disk(&ground);
+    let _next = Daemon::start_on_a_small_disk(&ground);
     passes(&ground);
     let run = report(&ground, &id);
     assert_eq!(
@@ -128,7 +121,7 @@ fn a_read_only_state_disk_stops_no_stop_and_starts_nothing() {
     }
     let ground = Ground::new();
     let state = Mount::tmpfs(ground.state(), 4 << 20);
-    let daemon = on_a_small_disk(&ground);
+    let daemon = Daemon::start_on_a_small_disk(&ground);
     let id = burn(&ground);
     let burners = daemon.burning(1);
     let none = None::<&str>;

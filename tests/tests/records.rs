@@ -161,7 +161,7 @@ fn a_full_disk_makes_a_gap_that_is_told_and_the_run_goes_on() {
     }
     let ground = Ground::new();
     let state = Mount::tmpfs(ground.state(), 8 << 20);
-    let daemon = Daemon::start(&ground);
+    let daemon = Daemon::start_on_a_small_disk(&ground);
     let run = &start(&ground);
     until(&ground, run, Duration::from_secs(30), |record| record.frames.len() > 10);
     let ballast = state.path().join("ballast");
