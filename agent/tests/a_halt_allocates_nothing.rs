@@ -241,6 +241,6 @@ fn nothing_is_allocated_between_a_reading_and_the_stop() {
     tick.until("the end", |engine| engine.on().is_empty());
     let Run { summary, events, .. } = engine.get("halt").expect("it is recorded");
     let message = summary.expect("it has a summary").cause_message;
-    assert!(message.contains("hwmon0/temp1 is at 90.0"), "{message}");
+    assert!(message.contains("hwmon0/temp1 is 90.0"), "{message}");
     assert!(events.iter().any(|event| event.kind() == EventKind::GuardTripped));
 }
