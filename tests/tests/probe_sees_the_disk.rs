@@ -14,6 +14,9 @@ use ssts_tests::{Ctl, Daemon, Ground, note, possible, privileged};
 const BLOCK: usize = 4_096;
 const BLOCKS: u64 = 4_096;
 const READS: u64 = 2_000;
+/// The kernel runs no program where one runs on the core already, and on virtual machines a core was seen to run none for
+/// milliseconds: what a probe counts is a little less than what there was.
+const SEEN: u64 = READS * 99 / 100;
 
 /// Memory that O_DIRECT takes: open(2).
 #[repr(align(4096))]
@@ -101,7 +104,7 @@ fn the_reads_of_this_test_are_counted_and_timed() {
         took[took.len() / 2],
         took[took.len() * 9 / 10]
     ));
-    assert!(reads["samples"].as_u64() >= Some(READS), "{READS} reads were issued: {reads:#}");
+    assert!(reads["samples"].as_u64() >= Some(SEEN), "{READS} reads were issued: {reads:#}");
     assert_eq!(reads["unit"], "ns");
     // The way through the kernel is in our figure, not in the probe's; and others may read, too.
     let p50 = reads["p50"].as_f64().expect("it is a number");

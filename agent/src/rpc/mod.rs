@@ -149,7 +149,9 @@ impl Agent for AgentService {
             })
             .transpose()?;
         blocking(move || {
-            let run = engine.start(run_id, &scenario, ttl, start_at)?;
+            let run = engine
+                .start(run_id.clone(), &scenario, ttl, start_at)
+                .inspect_err(|error| info!(run = run_id, %error, "not started"))?;
             Ok(v1::StartResponse { run: Some(run.summary()) })
         })
         .await

@@ -8,7 +8,7 @@ use super::{state::Illegal, store::StoreError};
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// It can never be carried out on this host.
-    #[error("the scenario is refused")]
+    #[error("the scenario is refused: {}", listed(.0))]
     Refused(Vec<Violation>),
     /// As many runs are on as may be.
     #[error(
@@ -69,4 +69,9 @@ pub enum EngineError {
         /// Its reason.
         source: std::io::Error,
     },
+}
+
+fn listed(violations: &[Violation]) -> String {
+    let each = violations.iter().map(|violation| format!("{}: {}", violation.field, violation.message));
+    each.collect::<Vec<_>>().join("; ")
 }

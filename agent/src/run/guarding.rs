@@ -3,6 +3,8 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
 };
 
 use ssts_proto::v1::{GuardState, GuardStatus, Violation};
@@ -20,6 +22,12 @@ use crate::{
 /// Label values that a refusal names.
 const MOST_NAMED: usize = 5;
 
+/// How long after the daemon began the columns of slow readings may still be missing.
+const COLUMNS_KNOWN_AFTER: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether they are there.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
 /// The host's guards, and what they are told of its runs.
 #[derive(Debug)]
 pub(super) struct HostGuards {
@@ -31,11 +39,14 @@ pub(super) struct HostGuards {
     schema: Mutex<Option<Arc<Schema>>>,
     folders: Arc<Folders>,
     state_dir: PathBuf,
+    /// When it began, CLOCK_MONOTONIC.
+    began: Duration,
 }
 
 impl HostGuards {
     pub(super) fn new(limits: &LimitsConfig, configured: &[ssts_proto::v1::Guard], state_dir: &Path) -> Self {
-        let set = GuardSet::new(shipped::of_host(limits, configured), limits.stale_after, clock::monotonic());
+        let began = clock::monotonic();
+        let set = GuardSet::new(shipped::of_host(limits, configured), limits.stale_after, began);
         let folders = Arc::new(Folders::default());
         folders.set(vec![state_dir.to_owned()]);
         Self {
@@ -45,6 +56,7 @@ impl HostGuards {
             schema: Mutex::default(),
             folders,
             state_dir: state_dir.to_owned(),
+            began,
         }
     }
 
@@ -114,8 +126,19 @@ impl HostGuards {
         self.board.statuses()
     }
 
-    /// What is wrong with a guard that a run asks for: there is nothing on this host for it to look at.
+    /// What is wrong with a guard that a run asks for: there is nothing on this host for it to look at. A daemon that has only
+    /// just begun may not have read everything yet: it is waited for.
     pub(super) fn missing(&self, field: &str, spec: &GuardSpec) -> Option<Violation> {
+        loop {
+            let missing = self.missing_now(field, spec)?;
+            if clock::monotonic().saturating_sub(self.began) > COLUMNS_KNOWN_AFTER {
+                return Some(missing);
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    fn missing_now(&self, field: &str, spec: &GuardSpec) -> Option<Violation> {
         // Its columns come with its burners.
         if spec.metric.name.starts_with("burner.") || spec.metric.name.starts_with("cgroup.") {
             return None;
