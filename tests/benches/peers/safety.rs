@@ -65,7 +65,7 @@ pub(crate) fn rows(ground: &Ground, table: &mut Table) {
 }
 
 /// The share of `values` that is at most that, by nearest rank.
-fn percentile(values: &[f64], share: f64) -> f64 {
+pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let rank = (share * sorted.len() as f64).ceil() as usize;
