@@ -27,13 +27,18 @@ pub struct Process {
 impl Process {
     /// The one that has this id now.
     pub fn of(pid: i32) -> Option<Self> {
-        let (_, started) = stat(pid)?;
+        let (_, started) = stat(Path::new(&format!("/proc/{pid}/stat")))?;
         Some(Self { pid, started })
     }
 
-    /// Whether it may still run: a zombie doesn't.
+    /// Whether it may still run, or hold its memory: a zombie doesn't, once all of its threads have ended. Its first one is a
+    /// zombie before.
     pub fn is_alive(&self) -> bool {
-        stat(self.pid).is_some_and(|(state, started)| started == self.started && !matches!(state, 'Z' | 'X'))
+        let Some((state, started)) = stat(&self.path("stat")) else { return false };
+        let is_over = |state| matches!(state, 'Z' | 'X');
+        let of_thread = |tid: i32| stat(&self.path(format!("task/{tid}/stat"))).map(|(state, _)| state);
+        started == self.started
+            && (!is_over(state) || self.threads().into_iter().filter_map(of_thread).any(|state| !is_over(state)))
     }
 
     /// Its children: proc_pid_task_tid_children(5).
@@ -201,8 +206,9 @@ fn search(folder: &Path, prefix: &str, found: &mut Vec<String>) {
 }
 
 /// State and start time: fields 3 and 22 of /proc/PID/stat.
-fn stat(pid: i32) -> Option<(char, u64)> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+/// A process's or a thread's state, and when it began.
+fn stat(path: &Path) -> Option<(char, u64)> {
+    let text = fs::read_to_string(path).ok()?;
     // The name before may hold anything.
     let mut fields = text[text.rfind(')')? + 1..].split_whitespace();
     let state = fields.next()?.chars().next()?;
