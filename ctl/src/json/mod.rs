@@ -5,6 +5,7 @@
 
 mod drill;
 mod guard;
+mod history;
 mod host;
 mod mismatch;
 mod policy;
@@ -20,6 +21,9 @@ use ssts_proto::v1::{RunState, RunSummary, Verdict};
 pub(crate) use self::{
     drill::DrillOut,
     guard::GuardOut,
+    history::{
+        BaselinesOut, KeptRunOut, ListedRunOut, RemovedOut, RetentionOut, RunsOut, TaggedOut, TransferredOut,
+    },
     host::{InfoOut, ProbeOut},
     process::ProcessOut,
     receipt::{ReceiptOut, RecoveredOut, RunReceiptOut, receipt_state},
@@ -116,14 +120,6 @@ impl From<&RunSummary> for RunOut {
 /// `running`, `paused` ….
 pub(crate) fn state_name(state: RunState) -> String {
     plain(state.as_str_name(), "RUN_STATE_")
-}
-
-/// Of `runs`.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Runs")]
-pub(crate) struct RunsOut {
-    /// Newest first.
-    pub(crate) runs: Vec<RunOut>,
 }
 
 /// Of `status`.
@@ -242,6 +238,11 @@ enum Printed {
     Info(InfoOut),
     Status(StatusOut),
     Runs(RunsOut),
+    KeptRun(KeptRunOut),
+    Tagged(TaggedOut),
+    Baselines(BaselinesOut),
+    Removed(RemovedOut),
+    Transferred(TransferredOut),
     Halted(HaltedOut),
     Recovered(RecoveredOut),
     Commanded(CommandedOut),
