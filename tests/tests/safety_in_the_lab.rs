@@ -161,6 +161,49 @@ swapoff "$LOOP"
 kill "$DAEMON"
 wait "$DAEMON"
 section end ls -d /sys/fs/cgroup/ssts-*
+
+# ---- a suspend to memory: the machine's files are gone from then on, so what goes on is in memory ----
+ROOT=/tmp/root
+mkdir -p $ROOT/{bin,dev,proc,sys,tmp,run}
+cp "$SSTSD" "$SSTSCTL" "$(command -v busybox)" $ROOT/bin || exit 99
+for library in $(ldd "$SSTSD" "$SSTSCTL" | grep -o '/[^ ]*\.so[^ ]*' | sort -u); do
+  mkdir -p "$ROOT$(dirname "$library")" && cp -L "$library" "$ROOT$library" || exit 99
+done
+for folder in dev proc sys; do mount --rbind /$folder $ROOT/$folder; done
+cat >$ROOT/script <<'SH'
+export PATH=/bin HOME=/tmp
+busybox --install -s /bin
+sstsd serve --state-dir /tmp/state --listen unix:/run/s.sock 2>/tmp/log &
+daemon=$!
+ctl() { sstsctl --host unix:/run/s.sock --output json "$@"; }
+until ctl status >/dev/null 2>&1; do sleep 0.1; done
+ctl burn cpu --load 10 --tolerance 100 --duration 2m >/tmp/result &
+run=$!
+until ctl status | grep -q '"running"'; do sleep 0.1; done
+sleep 1
+echo +12 >/sys/class/rtc/rtc0/wakealarm
+echo '=== asleep'
+echo mem >/sys/power/state
+echo "=== $?"
+echo '=== suspended'
+wait $run
+status=$?
+cat /tmp/result
+echo "=== $status"
+echo '=== again'
+ctl burn cpu --load 10 --tolerance 100 --duration 1s
+echo "=== $?"
+kill $daemon
+wait $daemon
+echo '=== left'
+ls -d /sys/fs/cgroup/ssts-* 2>/dev/null
+echo '=== 0'
+sleep 1
+echo 0 >"$LAB_STATUS"
+sleep 1
+poweroff -nf
+SH
+exec chroot $ROOT /bin/busybox sh /script
 "#;
 
 struct Sections(HashMap<String, Section>);
@@ -211,7 +254,7 @@ fn assert_stopped_by(result: &Value, name: &str, metric: &str) {
 }
 
 #[test]
-fn heat_machine_checks_swapping_and_stalls_do_to_a_run_what_its_guards_say() {
+fn heat_machine_checks_swapping_stalls_and_a_suspend_do_to_a_run_what_the_documents_say() {
     if !tools(&TOOLS) {
         return;
     }
@@ -222,6 +265,7 @@ fn heat_machine_checks_swapping_and_stalls_do_to_a_run_what_its_guards_say() {
     assert_stopped_by(&sections.result("swaps", 4), "swaps", "host.vm.swapped_out");
     assert_stopped_by(&sections.result("stalls", 4), "stalls", "host.pressure.stalled");
     assert_eq!(sections.get("end").text, "", "something was left");
+    a_suspend_ends_the_run(&sections);
 }
 
 /// Rung by rung, on a sensor that is a sensor: the load is less, then frozen, then gone, by the kernel's books.
@@ -266,4 +310,16 @@ fn machine_checks_are_told(sections: &Sections) {
         sections.number("before") + 1,
         "the exception is the processor's own"
     );
+}
+
+/// The clock of deadlines goes on while the host sleeps: who wakes first ends the run, and it says why. Then all is as before.
+fn a_suspend_ends_the_run(sections: &Sections) {
+    sections.passed("asleep");
+    let result = sections.result("suspended", 5);
+    assert_eq!((&result["verdict"], &result["cause"]), (&"error".into(), &"agent_lost".into()), "{result:#}");
+    let message = result["cause_message"].as_str().expect("it is text");
+    assert!(message.contains("the host was suspended for"), "{message}");
+    assert_eq!(result["hosts"][0]["receipt"]["state"], "clean", "{result:#}");
+    sections.result("again", 0);
+    assert_eq!(sections.passed("left"), "", "something was left");
 }

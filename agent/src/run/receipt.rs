@@ -56,9 +56,15 @@ pub(super) fn of_changes(undone: &[Undone]) -> Receipt {
     of(checks)
 }
 
-/// As bad as the worst of its checks.
+/// As bad as the worst of its checks: what was seen to be left is worse than what could not be seen.
 pub(super) fn of(checks: Vec<ReceiptCheck>) -> Receipt {
-    let state = checks.iter().map(ReceiptCheck::state).max().unwrap_or(Unknown);
+    let any = |state| checks.iter().any(|check| check.state() == state);
+    let all_clean = !checks.is_empty() && checks.iter().all(|check| check.state() == Clean);
+    let state = match (any(Left), all_clean) {
+        (true, _) => Left,
+        (false, true) => Clean,
+        (false, false) => Unknown,
+    };
     let mut receipt = Receipt { observed_at_unix_ns: clock::unix_ns(), checks, ..Receipt::default() };
     receipt.set_state(state);
     receipt
@@ -246,6 +252,8 @@ mod tests {
         let receipt = look(&Trail::default(), &undone, &Witness { waited_for: Some(2) }, &roots);
         assert_eq!((receipt.state(), trouble(&receipt).as_str()), (Left, "settings: x; x"));
         assert_eq!(of(Vec::new()).state(), Unknown);
+        let both = [check("a", Left, "", ""), check("b", Unknown, "", ""), check("c", Clean, "", "")];
+        assert_eq!(of(both.to_vec()).state(), Left, "what is there is worse than what may be there");
     }
 
     #[test]

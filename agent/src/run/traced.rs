@@ -84,7 +84,7 @@ fn thread(folder: &Path) -> Option<String> {
         return None;
     }
     let tid = folder.file_name()?.to_string_lossy();
-    // The function that put it to sleep; "0" where it runs, or where nobody may know: proc_pid_wchan(5).
+    // The function that put it to sleep; "0" where it runs, and for whoever may not trace it: proc_pid_wchan(5).
     let wchan = fs::read_to_string(folder.join("wchan")).unwrap_or_default();
     let place = match wchan.trim() {
         "" | "0" => String::new(),
