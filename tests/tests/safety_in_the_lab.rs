@@ -222,7 +222,7 @@ struct Sections(HashMap<String, Section>);
 
 impl Sections {
     fn get(&self, name: &str) -> &Section {
-        self.0.get(name).unwrap_or_else(|| panic!("section {name} is missing"))
+        self.0.get(name).expect(name)
     }
 
     fn passed(&self, name: &str) -> &str {
@@ -232,8 +232,7 @@ impl Sections {
     }
 
     fn number(&self, name: &str) -> u64 {
-        let text = self.passed(name);
-        text.parse().unwrap_or_else(|_| panic!("{name}: no number: {text}"))
+        self.passed(name).parse().expect(name)
     }
 
     /// The result of a run that ended so.
