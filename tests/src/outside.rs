@@ -27,18 +27,24 @@ pub struct Process {
 impl Process {
     /// The one that has this id now.
     pub fn of(pid: i32) -> Option<Self> {
-        let (_, started) = stat(Path::new(&format!("/proc/{pid}/stat")))?;
+        let (_, started) = stat(&format!("/proc/{pid}/stat"))?;
         Some(Self { pid, started })
     }
 
-    /// Whether it may still run, or hold its memory: a zombie doesn't, once all of its threads have ended. Its first one is a
-    /// zombie before.
+    /// Whether it may still run: a zombie doesn't. Its state is that of its first thread, and others may outlive that.
     pub fn is_alive(&self) -> bool {
-        let Some((state, started)) = stat(&self.path("stat")) else { return false };
-        let is_over = |state| matches!(state, 'Z' | 'X');
-        let of_thread = |tid: i32| stat(&self.path(format!("task/{tid}/stat"))).map(|(state, _)| state);
-        started == self.started
-            && (!is_over(state) || self.threads().into_iter().filter_map(of_thread).any(|state| !is_over(state)))
+        let is_there = || Self::of(self.pid).is_some_and(|now| now.started == self.started);
+        is_there() && self.states().iter().any(|(_, state)| !matches!(state, 'Z' | 'X'))
+    }
+
+    /// Its threads that sleep in the kernel, where no signal wakes them.
+    pub fn uninterruptible(&self) -> Vec<i32> {
+        self.states().into_iter().filter_map(|(tid, state)| (state == 'D').then_some(tid)).collect()
+    }
+
+    fn states(&self) -> Vec<(i32, char)> {
+        let state = |tid: i32| Some((tid, stat(&format!("/proc/{}/task/{tid}/stat", self.pid))?.0));
+        self.threads().into_iter().filter_map(state).collect()
     }
 
     /// Its children: proc_pid_task_tid_children(5).
@@ -94,8 +100,13 @@ impl Process {
 
     /// Kills it, if it is still the same one.
     pub fn kill(&self) {
+        self.signal(Signal::SIGKILL);
+    }
+
+    /// Sends it a signal, if it is still the same one.
+    pub fn signal(&self, signal: Signal) {
         if self.is_alive() {
-            let _it_may_have_ended = kill(Pid::from_raw(self.pid), Signal::SIGKILL);
+            let _it_may_have_ended = kill(Pid::from_raw(self.pid), signal);
         }
     }
 
@@ -205,9 +216,8 @@ fn search(folder: &Path, prefix: &str, found: &mut Vec<String>) {
     }
 }
 
-/// State and start time: fields 3 and 22 of /proc/PID/stat.
-/// A process's or a thread's state, and when it began.
-fn stat(path: &Path) -> Option<(char, u64)> {
+/// State and start time: fields 3 and 22 of a process's or a thread's `stat`.
+fn stat(path: &str) -> Option<(char, u64)> {
     let text = fs::read_to_string(path).ok()?;
     // The name before may hold anything.
     let mut fields = text[text.rfind(')')? + 1..].split_whitespace();

@@ -3,9 +3,10 @@
 
 use std::{
     fs,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -55,6 +56,12 @@ fn a_daemon_without_descriptors_stops_its_burners() {
         assert!(limited.is_ok_and(|status| status.success()));
     };
     limit("3:1024");
+    // Somebody wants to be answered meanwhile: that must not cost a core.
+    let _waiting = UnixStream::connect(ground.socket()).expect("the kernel takes it");
+    let (begin, before) = (Instant::now(), daemon.process().cpu_time().expect("it is there"));
+    std::thread::sleep(Duration::from_secs(1));
+    let spent = daemon.process().cpu_time().expect("it is there") - before;
+    assert!(spent < begin.elapsed() / 2, "it spins: {spent:?} of {:?}", begin.elapsed());
     daemon.signal(Signal::SIGUSR1);
     gone(&burners);
     limit("1024:1024");

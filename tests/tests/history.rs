@@ -183,7 +183,9 @@ fn postgresql_is_reached_through_tls_with_a_password_that_nobody_sees() {
     let file = export(&ground, "one.ssts", &[made_up(1, "quick", "pass")]);
     let import = |url: &str| history(&ground, "runs import").args([&file, "--store", url]);
     let with = |name: &'static str, value: String| {
-        move |command: &mut std::process::Command| drop(command.env(name, value))
+        move |command: &mut std::process::Command| {
+            command.env(name, value);
+        }
     };
     import(&url).with(with("PGPASSWORD", PASSWORD.into())).run().assert_status(0);
     let passfile = ground.file("pgpass", "*:*:postgres:ssts:correct\\:horse\n");

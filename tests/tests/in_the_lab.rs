@@ -67,11 +67,11 @@ jump() {
 }
 section jump jump
 
-# A disk whose every read takes another time, up to 100 ms: what fio says of each, and what the probe says of all.
+# A disk whose every read takes another time, up to half a second: what fio says of each, and what the probe says of all.
 reads() {
   modprobe -d target/lab/kernel -a sd_mod scsi_debug || return 99
   local of_debug=/sys/bus/pseudo/drivers/scsi_debug
-  echo 1 >"$of_debug/random" && echo 100000000 >"$of_debug/ndelay" || return 99
+  echo 1 >"$of_debug/random" && echo 500000000 >"$of_debug/ndelay" || return 99
   local disk
   for ((i = 0; i < 300; i++)); do
     disk=$(compgen -G "$of_debug/adapter0/host*/target*/*/block/*") && [[ -b /dev/${disk##*/} ]] && break
@@ -84,7 +84,7 @@ reads() {
     sleep 0.1
   done
   sleep 2
-  fio --name=reads --filename="/dev/${disk##*/}" --direct=1 --rw=randread --bs=4k --ioengine=libaio --iodepth=8 \
+  fio --name=reads --filename="/dev/${disk##*/}" --direct=1 --rw=randread --bs=4k --ioengine=libaio --iodepth=32 \
     --time_based --runtime=6 --write_lat_log=/tmp/reads >/tmp/fio 2>&1 || { cat /tmp/fio >&2; return 98; }
   wait "$run"
 }
