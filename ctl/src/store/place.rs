@@ -13,7 +13,7 @@ pub(crate) enum Place {
     /// An SQLite file.
     File(PathBuf),
     /// A team's, in PostgreSQL.
-    Database(Database),
+    Database(Box<Database>),
 }
 
 impl Place {
@@ -24,7 +24,9 @@ impl Place {
             "none" => Ok(Self::Nowhere),
             _ => match text.split_once("://") {
                 None => Ok(Self::File(text.into())),
-                Some(("postgres" | "postgresql", _)) => Database::parse(text).map(Self::Database),
+                Some(("postgres" | "postgresql", _)) => {
+                    Database::parse(text).map(|database| Self::Database(Box::new(database)))
+                }
                 Some((scheme, _)) => {
                     Err(format!("no scheme '{scheme}' is known; name a file, or a postgres:// URL"))
                 }

@@ -76,7 +76,7 @@ impl Store {
     }
 
     /// What would go.
-    pub(crate) async fn to_prune(&mut self, retention: Retention) -> Result<Pruned, Failure> {
+    pub(crate) async fn prunable(&mut self, retention: Retention) -> Result<Pruned, Failure> {
         let sql = "SELECT key, run_id, bytes, (SELECT count(*) FROM baseline WHERE run_key = run.key)
                    FROM run ORDER BY key DESC";
         let oldest = retention.keep_for.map(|age| {
@@ -108,7 +108,7 @@ impl Store {
 
     /// Removes what has no room any more.
     pub(crate) async fn prune(&mut self, retention: Retention) -> Result<Pruned, Failure> {
-        let pruned = self.to_prune(retention).await?;
+        let pruned = self.prunable(retention).await?;
         if !pruned.keys.is_empty() {
             self.remove(&pruned.keys).await?;
         }

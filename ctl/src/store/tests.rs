@@ -198,7 +198,7 @@ async fn a_baseline_is_one_run_until_it_is_forgotten() {
     assert_eq!((baselines.len(), &baselines[0].run_id), (1, &id(2)));
     let second = fixture.store.find("golden").await.unwrap();
     assert_eq!(second.baselines, ["golden"]);
-    let failure = fixture.store.remove_runs(&[second.clone()]).await.unwrap_err();
+    let failure = fixture.store.remove_runs(std::slice::from_ref(&second)).await.unwrap_err();
     assert!(failure.to_string().contains("baseline 'golden'"), "{failure}");
     fixture.store.remove_baseline("golden").await.unwrap();
     assert!(fixture.store.remove_baseline("golden").await.is_err());
@@ -216,7 +216,7 @@ async fn the_oldest_make_room_and_baselines_stay() {
     fixture.store.set_baseline(&first, "golden").await.unwrap();
     let keep_bytes = Some(4 * first.bytes + 200);
     let wanted = Retention { keep_for: None, keep_bytes };
-    let pruned = fixture.store.to_prune(wanted).await.unwrap();
+    let pruned = fixture.store.prunable(wanted).await.unwrap();
     assert_eq!((pruned.run_ids.len(), pruned.kept_runs), (5, 5), "{pruned:?}");
     assert_eq!(fixture.ids(&RunFilter::default()).await.len(), 10, "it only looked");
     let pruned = fixture.store.prune(wanted).await.unwrap();
@@ -458,7 +458,7 @@ async fn ten_thousand_runs_are_listed_in_100_ms() {
     let of_run = FigureQuery { runs: RunFilter::run(&id(5_000)), ..FigureQuery::default() };
     println!("one run: {} figures in {:?}", store.figures(&of_run).await.unwrap().len(), began.elapsed());
     let began = Instant::now();
-    let kept = store.to_prune(Retention::default()).await.unwrap();
+    let kept = store.prunable(Retention::default()).await.unwrap();
     println!(
         "to prune: {:?}; {} bytes by our count, {} in the file",
         began.elapsed(),

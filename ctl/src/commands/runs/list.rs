@@ -22,7 +22,7 @@ const MOST_OF_AGENT: u32 = 1_000;
 
 /// One line of the list.
 enum Listed {
-    Kept(KeptRun),
+    Kept(Box<KeptRun>),
     OfAgent { summary: Box<RunSummary>, host: String },
 }
 
@@ -43,7 +43,7 @@ pub(super) async fn list(
         .filter(|summary| !known.contains(summary.run_id.as_str()))
         .map(|summary| Listed::OfAgent { summary: Box::new(summary), host: of_agent.1.clone() })
         .collect();
-    listed.extend(kept.into_iter().map(Listed::Kept));
+    listed.extend(kept.into_iter().map(|run| Listed::Kept(Box::new(run))));
     listed.sort_by_key(|run| std::cmp::Reverse(started_at_ns(run)));
     listed.truncate(limit as usize);
     print(&listed, asks_store, session)
@@ -114,7 +114,7 @@ fn print(runs: &[Listed], store_was_asked: bool, session: &mut Session) -> Resul
     let output = &mut session.output;
     if session.global.output == Format::Json {
         let runs = runs.iter().map(|run| match run {
-            Listed::Kept(run) => run.into(),
+            Listed::Kept(run) => run.as_ref().into(),
             Listed::OfAgent { summary, host } => {
                 ListedRunOut::of_agent(summary, host, store_was_asked.then_some(false))
             }

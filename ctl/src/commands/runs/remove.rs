@@ -89,7 +89,7 @@ pub(super) async fn prune(
     if save && !dry_run {
         store.set_retention(retention).await?;
     }
-    let pruned = if dry_run { store.to_prune(retention).await? } else { store.prune(retention).await? };
+    let pruned = if dry_run { store.prunable(retention).await? } else { store.prune(retention).await? };
     let out = RemovedOut {
         retention: Some(RetentionOut::new(retention, &pruned)),
         removed: pruned.run_ids,

@@ -46,7 +46,7 @@ pub(super) async fn export(file: &Path, which: &Which, session: &mut Session) ->
     })?;
     let plural = if runs == 1 { "" } else { "s" };
     let told = format!("{runs} run{plural} in {}, {}", file.display(), text::bytes(bytes.len() as f64));
-    tell_transferred(TransferredOut { file: file.display().to_string(), runs, added: None }, &told, session)
+    tell_transferred(&TransferredOut { file: file.display().to_string(), runs, added: None }, &told, session)
 }
 
 pub(super) async fn import(file: &Path, session: &mut Session) -> Result<Exit, Failure> {
@@ -67,12 +67,12 @@ pub(super) async fn import(file: &Path, session: &mut Session) -> Result<Exit, F
     let mut store = open(session, Access::Write).await?;
     let Imported { runs, added } = store.import(&name, &bytes).await?;
     let told = format!("{added} of {runs} runs added; the history had the others");
-    tell_transferred(TransferredOut { file: name, runs, added: Some(added) }, &told, session)
+    tell_transferred(&TransferredOut { file: name, runs, added: Some(added) }, &told, session)
 }
 
-fn tell_transferred(out: TransferredOut, told: &str, session: &mut Session) -> Result<Exit, Failure> {
+fn tell_transferred(out: &TransferredOut, told: &str, session: &mut Session) -> Result<Exit, Failure> {
     if session.wants_json() {
-        session.output.json(&out)?;
+        session.output.json(out)?;
     } else {
         session.output.result(&format!("{told}\n"))?;
     }
