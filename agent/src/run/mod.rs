@@ -23,6 +23,7 @@ mod life;
 mod on;
 mod oom;
 mod outcome;
+mod planned;
 mod receipt;
 mod recover;
 mod remains;
@@ -31,6 +32,7 @@ pub mod state;
 mod store;
 mod supervisor;
 mod telemetry;
+mod thresholds;
 pub mod undo;
 
 pub use active::ActiveRun;

@@ -7,10 +7,12 @@ mod drill;
 mod guard;
 mod host;
 mod mismatch;
+mod plan;
 mod policy;
 mod process;
 mod receipt;
 mod run;
+mod threshold;
 mod wrong_word;
 
 use schemars::{JsonSchema, generate::SchemaSettings};
@@ -21,9 +23,11 @@ pub(crate) use self::{
     drill::DrillOut,
     guard::GuardOut,
     host::{InfoOut, ProbeOut},
+    plan::{CheckedOut, ChecksOut, FindingOut, PlanOut, planned},
     process::ProcessOut,
     receipt::{ReceiptOut, RecoveredOut, RunReceiptOut, receipt_state},
-    run::{BurnerOut, ResultOut},
+    run::{BurnerOut, LimitsOut, ResultOut},
+    threshold::ThresholdOut,
     wrong_word::WrongWordOut,
 };
 
@@ -216,7 +220,7 @@ pub(crate) struct ScenariosOut {
     pub(crate) scenarios: Vec<ScenarioOut>,
 }
 
-/// Of `scenarios show` and `scenarios check`.
+/// Of `scenarios show`, and a file's of `scenarios check`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Scenario")]
 pub(crate) struct ScenarioOut {
@@ -247,6 +251,8 @@ enum Printed {
     Commanded(CommandedOut),
     Scenarios(ScenariosOut),
     Scenario(ScenarioOut),
+    Checks(ChecksOut),
+    Plan(PlanOut),
     Drill(DrillOut),
 }
 
