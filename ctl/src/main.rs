@@ -18,6 +18,7 @@ mod report;
 mod scenario;
 mod slices;
 mod status;
+mod store;
 mod telemetry;
 mod text;
 mod top;

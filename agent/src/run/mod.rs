@@ -31,8 +31,10 @@ mod result;
 pub mod state;
 mod store;
 mod supervisor;
+mod suspend;
 mod telemetry;
 mod thresholds;
+mod traced;
 pub mod undo;
 
 pub use active::ActiveRun;
@@ -44,3 +46,4 @@ pub use halt::HaltWay;
 pub use kernel_messages::KernelMessages;
 pub use recover::recover_after;
 pub use store::StoreError;
+pub use suspend::SuspendWatch;

@@ -3,12 +3,14 @@
 mod control;
 mod drill;
 mod follow;
+mod history;
 mod info;
 mod lease;
 mod plan;
 mod recover;
 mod report;
 mod run;
+mod runs;
 mod scenarios;
 mod shell;
 mod telemetry;
@@ -72,13 +74,7 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
     match command {
         Command::Info => session.with_agent(Private, info::info).await,
         Command::Status => session.with_agent(Refuse, info::status).await,
-        Command::Runs { limit } => {
-            session
-                .with_agent(Private, async |agent, output, format| {
-                    info::runs(agent, output, format, limit).await
-                })
-                .await
-        }
+        Command::Runs(asked) => runs::runs(asked, session).await,
         Command::Burn(Burn::Cpu(flags)) => run::run(burn_cpu(&flags), &flags.options, session).await,
         Command::Burn(Burn::Memory(flags)) => run::run(burn_memory(&flags), &flags.options, session).await,
         Command::Burn(Burn::Disk(flags)) => run::run(burn_disk(&flags)?, &flags.options, session).await,
@@ -97,7 +93,10 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
         Command::Resume { run } => session.with_agent(Refuse, control::resume(run)).await,
         Command::Halt { reason, clear } => session.with_agent(Refuse, control::halt(reason, clear)).await,
         Command::Recover { force, reason } => recover::recover(force, reason, session).await,
-        Command::Report { run, format } => session.with_agent(Private, report::report(run, format)).await,
+        Command::Report { run, format } => {
+            let store = session.global.store.clone();
+            session.with_agent(Private, report::report(run, format, store)).await
+        }
         Command::Scenarios { command } => scenarios::scenarios(command, session),
         Command::Telemetry { run, metric, follow } => {
             let fallback = if run.is_some() { Private } else { Refuse };

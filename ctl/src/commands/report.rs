@@ -2,6 +2,7 @@
 
 use ssts_proto::v1::{DescribeResponse, GetRunRequest, Run, RunState};
 
+use super::history;
 use crate::{
     cli::ReportFormat,
     connect::{Agent, Client},
@@ -12,15 +13,18 @@ use crate::{
     record::{Source, fetch as fetch_record},
     report::{host_document, run_document, to_markdown, to_terminal},
     status,
+    store::Place,
 };
 
 /// `report RUN`.
 pub(super) fn report(
     run_id: String,
     wanted: Option<ReportFormat>,
+    store: Option<Place>,
 ) -> impl AsyncFnOnce(&mut Agent, &mut Output, Format) -> Result<(), Failure> {
     async move |agent, output, format| {
         let run = fetch(&mut agent.client, &run_id).await?;
+        history::keep(&run, &[], store.as_ref(), output).await;
         match wanted {
             None => print(&run, format, output),
             Some(ReportFormat::Text) => print(&run, Format::Text, output),

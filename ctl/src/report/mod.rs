@@ -17,7 +17,7 @@ use ssts_proto::v1::{Cause, Run, RunSummary, Verdict};
 
 pub(crate) use self::{
     document::{Align, Block, Document, Table, Tone},
-    files::{prepare_folder, write_files},
+    files::{prepare_folder, replace_file, write_files},
     guards::table as guards_table,
     host::host_document,
     markdown::to_markdown,

@@ -15,7 +15,7 @@ use super::{
 pub(super) fn from_keys(mut keys: Keys<'_, '_>, phase: &str, found: &mut Findings) -> Threshold {
     let example = "\"disk.read.latency.p99 < 20ms\"";
     let that = keys.need("that", "that", found, string, example);
-    let place = keys.value("that", "that", found).map(|value| value.span());
+    let place = keys.value("that", "that", found).map(serde_spanned::Spanned::span);
     let read = that.as_deref().map(thresholds::parse);
     let mut threshold = match (read, place) {
         (Some(Ok(threshold)), _) => threshold,

@@ -177,13 +177,10 @@ impl<'t> Variables<'t> {
         if !text.contains("${") {
             return None;
         }
-        let parts = match parts(text) {
-            Ok(parts) => parts,
-            Err(_) => {
-                let mend = "close it: ${NAME}; for the characters themselves write $${";
-                found.last_word(span.clone(), "a name that begins with ${ and does not end", mend);
-                return None;
-            }
+        let Ok(parts) = parts(text) else {
+            let mend = "close it: ${NAME}; for the characters themselves write $${";
+            found.last_word(span.clone(), "a name that begins with ${ and does not end", mend);
+            return None;
         };
         let mut whole = String::new();
         let mut told = Vec::new();
