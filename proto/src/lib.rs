@@ -10,6 +10,7 @@ pub mod names;
 pub mod nearest;
 pub mod record;
 pub mod refusal;
+pub mod thresholds;
 pub mod validate;
 
 /// Messages, client and server of package `ssts.v1`.

@@ -192,6 +192,9 @@ fn percentiles_are_those_of_the_same_reads(result: &Value, log: &str) {
         let seen = reads[name].as_f64().expect("it is a number");
         note(format_args!("{name}: {exact} ns by fio, {seen} ns by the probe"));
         // A bucket is 6.25 % wide; its upper bound is what is said, and fio's own way to and from the kernel is in its figure.
-        assert!((seen / exact - 1.0).abs() <= 1.0 / 16.0, "{name}: {exact} ns by fio, {seen} ns by the probe");
+        assert!(
+            (seen / exact - 1.0).abs() <= 1.0 / 16.0,
+            "{name}: {exact} ns by fio, {seen} ns by the probe"
+        );
     }
 }

@@ -208,6 +208,13 @@ impl Watching {
         self.look.seen().value
     }
 
+    /// The labels of that value's column, that of the run left out; none where it is of several.
+    pub fn labels(&self) -> Vec<Label> {
+        let values = self.look.seen().labels.as_ref().map_or(&[][..], |labels| labels);
+        let pairs = self.spec.metric.labels.iter().zip(values).filter(|(name, _)| **name != "run");
+        pairs.map(|(name, value)| Label { name: (*name).into(), value: value.clone() }).collect()
+    }
+
     /// Whether there is, or was, anything for it to look at.
     pub fn has_source(&self) -> bool {
         self.look.seen().has_source

@@ -139,17 +139,7 @@ impl Agent for AgentService {
         info!(run = run_id, scenario = scenario.name, %caller, "asked to start");
         let engine = self.engine.clone();
         let ttl = lease_ttl_ms.map(Duration::from_millis);
-        let start_at = start_at_unix_ns
-            .map(|ns| {
-                u64::try_from(ns).map(Duration::from_nanos).map_err(|_| {
-                    violation(
-                        "start_at_unix_ns",
-                        format!("a start at {ns} ns"),
-                        "use an instant that is ahead",
-                    )
-                })
-            })
-            .transpose()?;
+        let start_at = start_at_unix_ns.map(instant).transpose()?;
         blocking(move || {
             let run = engine
                 .start(run_id.clone(), &scenario, ttl, start_at)
@@ -367,6 +357,15 @@ impl Agent for AgentService {
         })
         .await
     }
+
+    async fn plan(&self, request: Request<v1::PlanRequest>) -> Result<Response<v1::PlanResponse>, Status> {
+        let v1::PlanRequest { scenario, start_at_unix_ns } = request.into_inner();
+        let scenario =
+            scenario.ok_or_else(|| violation("scenario", "no scenario is given".into(), "give one"))?;
+        let start_at = start_at_unix_ns.map(instant).transpose()?;
+        let engine = self.engine.clone();
+        blocking(move || Ok(engine.plan(&scenario, start_at))).await
+    }
 }
 
 /// From the receipt of a request to the proof that no burner was left, ns.
@@ -409,6 +408,13 @@ impl From<EngineError> for Status {
             EngineError::Store(_) | EngineError::Kernel { .. } => Self::internal(message),
         }
     }
+}
+
+/// Unix time at which a run is to begin.
+fn instant(unix_ns: i64) -> Result<Duration, Status> {
+    u64::try_from(unix_ns).map(Duration::from_nanos).map_err(|_| {
+        violation("start_at_unix_ns", format!("a start at {unix_ns} ns"), "use an instant that is ahead")
+    })
 }
 
 fn violation(field: &str, message: String, mend: &str) -> Status {

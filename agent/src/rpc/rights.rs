@@ -20,7 +20,7 @@ use super::peer::Peer;
 use crate::config::{Role, Rule, Subject};
 
 /// What each call asks for. One that is not here asks for the greatest role.
-static NEEDED: [(&str, Role); 14] = [
+static NEEDED: [(&str, Role); 15] = [
     ("Describe", Role::Viewer),
     ("ListRuns", Role::Viewer),
     ("GetRun", Role::Viewer),
@@ -35,6 +35,8 @@ static NEEDED: [(&str, Role); 14] = [
     ("RenewLease", Role::Operator),
     ("FreezeRecord", Role::Operator),
     ("NoteDrill", Role::Operator),
+    // It tells what folders and devices there are, as a refused start does.
+    ("Plan", Role::Operator),
     ("Recover", Role::Admin),
 ];
 

@@ -10,7 +10,9 @@ use std::{
 };
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use ssts_proto::v1::{Cause, Event, EventKind, GuardStatus, Receipt, RunState, RunSummary, Trail};
+use ssts_proto::v1::{
+    BurnerResult, Cause, Event, EventKind, GuardStatus, Receipt, RunState, RunSummary, ThresholdResult, Trail,
+};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -23,6 +25,7 @@ use super::{
     lease::Lease,
     state::{self, Illegal, Step},
     telemetry::Telemetry,
+    thresholds::{self, Burning, Thresholds},
     traced::traced,
 };
 use crate::{
@@ -61,6 +64,9 @@ pub struct ActiveRun {
     guarded: Mutex<Guarded>,
     guard_board: Arc<RunBoard>,
     telemetry: Mutex<Telemetry>,
+    thresholds: Mutex<Thresholds>,
+    /// What came of them.
+    judged: Mutex<Vec<ThresholdResult>>,
 }
 
 #[derive(Debug)]
@@ -114,6 +120,8 @@ impl ActiveRun {
         let guards = RunGuards::new(admitted.bounds, admitted.guards.clone(), clock::monotonic());
         let run = Self {
             telemetry: Mutex::new(Telemetry::of(&id)),
+            thresholds: Mutex::new(Thresholds::new(&admitted.scenario.thresholds, &id)),
+            judged: Mutex::default(),
             id,
             admitted,
             started: clock::boottime(),
@@ -350,7 +358,51 @@ impl ActiveRun {
         } else {
             telemetry.add(schema, frame);
         }
+        drop(telemetry);
+        self.judge_frame(state, schema, frame);
         halt
+    }
+
+    /// Thresholds look at a frame; one that fails may end the run.
+    fn judge_frame(&self, state: RunState, schema: &Schema, frame: &Frame) {
+        let phase = (state == RunState::Running).then(|| self.phase_clock()).flatten();
+        let now = clock::boottime();
+        // The start of a phase may lie ahead.
+        let burning = phase.filter(|phase| now >= phase.started);
+        let burning =
+            burning.map(|phase| Burning { phase: phase.index as usize, elapsed: phase.elapsed(now) });
+        let failed = lock(&self.thresholds).look(schema, frame, &self.admitted.phases, burning);
+        for failed in failed {
+            if failed.aborts {
+                self.stop_saying(Cause::ThresholdFailed, || thresholds::words(&failed.result));
+            }
+            self.tell_failed(&failed.result);
+        }
+    }
+
+    fn tell_failed(&self, result: &ThresholdResult) {
+        let that = result.threshold.as_ref().map(|threshold| threshold.that.clone()).unwrap_or_default();
+        let value = result.value.map(|value| value.to_string()).unwrap_or_default();
+        let fields = [("threshold", that), ("value", value), ("unit", result.unit.clone())];
+        self.tell(EventKind::ThresholdFailed, thresholds::words(result), fields);
+    }
+
+    /// Judges the thresholds by what was measured and what burners counted: all phases are over that will be.
+    pub(super) fn judge(&self, results: &[BurnerResult]) -> Vec<ThresholdResult> {
+        let (all, untold) = lock(&self.thresholds).outcomes(results, &self.admitted.phases);
+        untold.iter().for_each(|result| self.tell_failed(result));
+        lock(&self.judged).clone_from(&all);
+        all
+    }
+
+    /// What came of the thresholds; none before the end.
+    pub(super) fn threshold_results(&self) -> Vec<ThresholdResult> {
+        lock(&self.judged).clone()
+    }
+
+    /// Notes that a phase came to its end.
+    pub(super) fn finish_phase(&self, index: usize) {
+        lock(&self.thresholds).finish_phase(index);
     }
 
     /// Notes an event.
@@ -365,6 +417,7 @@ impl ActiveRun {
             EventKind::GuardTripped
             | EventKind::GuardWarned
             | EventKind::LoadDerated
+            | EventKind::ThresholdFailed
             | EventKind::HardwareError => warn!(run = self.id, "{message}"),
             _ => info!(run = self.id, "{message}"),
         }

@@ -21,7 +21,12 @@ impl Ending {
     pub(super) fn verdict(&self) -> Verdict {
         match self.cause {
             Cause::Completed => Verdict::Pass,
-            Cause::WrongData | Cause::IoErrors | Cause::LoadMissed | Cause::RequestsFailed => Verdict::Fail,
+            Cause::WrongData
+            | Cause::IoErrors
+            | Cause::LoadMissed
+            | Cause::RequestsFailed
+            | Cause::ThresholdFailed
+            | Cause::ThresholdInconclusive => Verdict::Fail,
             Cause::StoppedByUser
             | Cause::Halted
             | Cause::GuardTripped

@@ -13,13 +13,14 @@ use std::{
 
 use ipnet::IpNet;
 use ssts_proto::v1::{
-    Cause, Guard, GuardStatus, HaltState, Host, ProbeStatus, Run, RunReceipt, RunSummary, Scenario, Waiver,
+    Cause, Guard, GuardStatus, HaltState, Host, ProbeStatus, Run, RunReceipt, RunSummary, Scenario,
+    Violation, Waiver,
 };
 use tracing::{error, warn};
 
 use super::{
     active::{ActiveRun, Recording},
-    admit::{Offer, Others},
+    admit::{Admitted, Offer, Others},
     drilled::DrillNote,
     ending::Ending,
     error::EngineError,
@@ -253,24 +254,7 @@ impl Engine {
         if let Some(trouble) = self.remains.block() {
             return Err(EngineError::Unclean(trouble));
         }
-        let others = self.others();
-        let offer = Offer {
-            roots: &self.roots,
-            limits: &self.limits,
-            policy: &self.policy,
-            others: &others,
-            shared_cores: scenario.shared_cores,
-            cores: &self.cores,
-            allowed_peers: &self.allowed_peers,
-            http: &self.http,
-            drilled: self.drill.latest(),
-            guards: &self.guards,
-        };
-        let mut admitted = offer.admit(scenario).map_err(EngineError::Refused)?;
-        admitted.start_at = start_at
-            .map(|instant| offer.start_at(instant, &admitted))
-            .transpose()
-            .map_err(|violation| EngineError::Refused(vec![*violation]))?;
+        let admitted = self.admit(scenario, start_at).map_err(EngineError::Refused)?;
         // After what can never be: that is to be told whatever the host is like now.
         if let Some((guard, message)) = self.guards.tripped() {
             return Err(EngineError::Guarded { guard, message });
@@ -311,6 +295,44 @@ impl Engine {
         drop(recording);
         written?;
         Ok(run)
+    }
+
+    /// What a scenario would be here, or all that speaks against it. Nothing is started and nothing is changed.
+    pub(super) fn admit(
+        &self,
+        scenario: &Scenario,
+        start_at: Option<Duration>,
+    ) -> Result<Admitted, Vec<Violation>> {
+        let others = self.others();
+        let offer = Offer {
+            roots: &self.roots,
+            limits: &self.limits,
+            policy: &self.policy,
+            others: &others,
+            shared_cores: scenario.shared_cores,
+            cores: &self.cores,
+            allowed_peers: &self.allowed_peers,
+            http: &self.http,
+            drilled: self.drill.latest(),
+            guards: &self.guards,
+        };
+        let mut admitted = offer.admit(scenario)?;
+        admitted.start_at = start_at
+            .map(|instant| offer.start_at(instant, &admitted))
+            .transpose()
+            .map_err(|violation| vec![*violation])?;
+        Ok(admitted)
+    }
+
+    /// What keeps every run from starting just now, in words.
+    pub(super) fn obstacles(&self) -> Vec<String> {
+        let mut obstacles = Vec::new();
+        obstacles.extend(self.still_open(&self.runs.all()).err().map(|error| error.to_string()));
+        obstacles.extend(self.remains.block().map(|trouble| EngineError::Unclean(trouble).to_string()));
+        if let Some((guard, message)) = self.guards.tripped() {
+            obstacles.push(EngineError::Guarded { guard, message }.to_string());
+        }
+        obstacles
     }
 
     /// What the runs that are on hold.

@@ -99,6 +99,7 @@ impl Engine {
             receipt: run.receipt(),
             trail: Some(run.trail()),
             guards: run.guard_statuses(self.guards.statuses()),
+            thresholds: run.threshold_results(),
         }
     }
 

@@ -23,6 +23,7 @@ mod life;
 mod on;
 mod oom;
 mod outcome;
+mod planned;
 mod receipt;
 mod recover;
 mod remains;
@@ -32,6 +33,7 @@ mod store;
 mod supervisor;
 mod suspend;
 mod telemetry;
+mod thresholds;
 mod traced;
 pub mod undo;
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use ssts_proto::v1::{BurnerResult, Cause, EventKind, ReceiptState, RunState};
+use ssts_proto::v1::{BurnerResult, Cause, EventKind, ReceiptState, RunState, ThresholdResult};
 use tracing::{error, warn};
 
 use super::{
@@ -24,7 +24,7 @@ use super::{
     outcome,
     receipt::Witness,
     remains::{self, Remains},
-    result, suspend,
+    result, suspend, thresholds,
     traced::whereabouts,
 };
 use crate::{
@@ -124,20 +124,24 @@ impl<'a> Supervisor<'a> {
         let clean = receipt.state() == ReceiptState::Clean;
         run.tell(EventKind::Receipt, remains::words(&receipt), []);
         run.set_receipt(receipt);
-        run.stop(self.completed(clean));
+        let judged = run.judge(&self.results);
+        run.stop(self.completed(clean, &judged));
         let message = run.ending().map(|ending| ending.message).unwrap_or_default();
         run.tell(EventKind::RunFinished, message, []);
         self.results
     }
 
     /// Every phase came to its end: did it do what was asked, and leave the host as it was?
-    fn completed(&self, clean: bool) -> Ending {
+    fn completed(&self, clean: bool, judged: &[ThresholdResult]) -> Ending {
         if let Some(ending) = self.results.iter().find_map(outcome::ending) {
             return ending;
         }
         if !clean {
             let message = "all phases came to their end, but the host was not seen to be clean afterwards";
             return Ending::new(Cause::LeftBehind, message);
+        }
+        if let Some(ending) = thresholds::ending(judged) {
+            return ending;
         }
         Ending::new(Cause::Completed, "all phases came to their end")
     }
@@ -192,6 +196,7 @@ impl<'a> Supervisor<'a> {
         self.board.set(&self.run.id, Vec::new());
         self.run.end_phase();
         if self.run.ending().is_none() {
+            self.run.finish_phase(index);
             let fields = [("phase", phase.name.clone())];
             self.run.tell(EventKind::PhaseFinished, format!("phase {} finished", phase.name), fields);
         }

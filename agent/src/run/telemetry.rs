@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 use ssts_proto::v1::MetricSummary;
 
 pub(super) use self::series::quantile;
-use self::series::{HistogramSeries, MOST_KEPT, Series};
+pub(super) use self::series::{HistogramSeries, MOST_KEPT, Series};
 use crate::observe::{
     frame::Frame,
     schema::{ColumnDescription, Schema},

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use self::values::{duration, frame_rate, host, instant, label, run_id, size, temperature};
+use self::values::{duration, frame_rate, host, instant, label, run_id, setting, size, temperature};
 pub(crate) use self::{
     cpu::BurnCpu,
     disk::BurnDisk,
@@ -28,6 +28,7 @@ pub(crate) use self::{
 use crate::{
     drill::Fault,
     output::{Color, Format},
+    scenario::Setting,
     store::Place,
 };
 
@@ -50,7 +51,17 @@ the agent.
 Examples:
   sstsctl run quick
   sstsctl run burn-in.toml --max-temperature 85 --report ./report
+  sstsctl run burn-in.toml --set soak=8h --set peak=90%
   sstsctl --output json run quick > result.json";
+
+const PLAN_EXAMPLES: &str = "\
+Asks the agent what a start would come to: cores, memory, files, limits, guards, and every rule that it would break, with the
+value asked and the value allowed. Exit status: 0 it would start, 2 it would be refused, 5 it could not start just now.
+
+Examples:
+  sstsctl plan burn-in.toml
+  sstsctl plan burn-in.toml --set soak=8h
+  sstsctl plan burn cpu --load 50 --duration 10s";
 
 const HALT_EXAMPLES: &str = "\
 A halted agent starts nothing until the halt is cleared, not even after a restart.
@@ -149,6 +160,21 @@ pub(crate) enum Command {
         /// A built-in scenario's name, or a TOML file.
         #[arg(value_name = "SCENARIO")]
         scenario: String,
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        options: RunOptions,
+    },
+    /// Say what a scenario or a burner would do on the host, and what speaks against it; nothing is started.
+    #[command(after_help = PLAN_EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    Plan {
+        #[command(subcommand)]
+        what: Option<Planned>,
+        /// A built-in scenario's name, or a TOML file.
+        #[arg(value_name = "SCENARIO", required = true)]
+        scenario: Option<String>,
+        #[command(flatten)]
+        settings: Settings,
         #[command(flatten)]
         options: RunOptions,
     },
@@ -292,6 +318,21 @@ pub(crate) enum Burn {
     Http(Box<BurnHttp>),
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Planned {
+    /// What one burner would do.
+    #[command(subcommand)]
+    Burn(Burn),
+}
+
+/// Values for the variables of a scenario.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Settings {
+    /// Give a variable of the scenario a value; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
+    pub(crate) set: Vec<Setting>,
+}
+
 /// What `burn` and `run` take alike. Limits can only be tighter than the agent's own.
 #[derive(Debug, Default, Args)]
 pub(crate) struct RunOptions {
@@ -328,15 +369,23 @@ pub(crate) struct RunOptions {
 pub(crate) enum Scenarios {
     /// List the built-in scenarios.
     List,
-    /// Print a built-in scenario's TOML, to start one's own from.
+    /// Print a scenario whole: what it includes put in, its variables filled in, its matrix carried out.
+    ///
+    /// Without --set a built-in scenario is printed as it is, to start one's own from.
     Show {
-        /// Its name.
-        name: String,
+        /// A built-in scenario's name, or a TOML file.
+        #[arg(value_name = "SCENARIO")]
+        scenario: String,
+        #[command(flatten)]
+        settings: Settings,
     },
-    /// Say everything that is wrong with a scenario file.
+    /// Say everything that is wrong with scenario files.
     Check {
-        /// The TOML file.
-        file: PathBuf,
+        /// The TOML files.
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        settings: Settings,
     },
 }
 
@@ -379,6 +428,7 @@ mod tests {
             network::EXAMPLES,
             http::EXAMPLES,
             RUN_EXAMPLES,
+            PLAN_EXAMPLES,
             HALT_EXAMPLES,
             RECOVER_EXAMPLES,
             DRILL_EXAMPLES,

@@ -11,7 +11,7 @@ use ssts_proto::{
     validate,
 };
 
-use crate::{error::Problem, load, quantity, store};
+use crate::{error::Problem, load, quantity, scenario::Setting, store};
 
 /// Where an agent listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,6 +155,16 @@ pub(super) fn temperature(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(celsius) if (1.0..=150.0).contains(&celsius) => Ok(celsius),
         _ => Err("use 1 to 150 °C".into()),
+    }
+}
+
+/// `NAME=VALUE`.
+pub(super) fn setting(text: &str) -> Result<Setting, String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok(Setting { name: name.trim().to_owned(), value: value.to_owned() })
+        }
+        _ => Err("write it as NAME=VALUE, such as --set size=4GiB".into()),
     }
 }
 

@@ -6,6 +6,7 @@ mod follow;
 mod history;
 mod info;
 mod lease;
+mod plan;
 mod recover;
 mod report;
 mod run;
@@ -79,7 +80,12 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
         Command::Burn(Burn::Disk(flags)) => run::run(burn_disk(&flags)?, &flags.options, session).await,
         Command::Burn(Burn::Network(flags)) => run::run(burn_network(&flags), &flags.options, session).await,
         Command::Burn(Burn::Http(flags)) => run::run(burn_http(&flags)?, &flags.options, session).await,
-        Command::Run { scenario, options } => run::run(Plan::find(&scenario)?, &options, session).await,
+        Command::Run { scenario, settings, options } => {
+            run::run(Plan::find(&scenario, &settings.set)?, &options, session).await
+        }
+        Command::Plan { what, scenario, settings, options } => {
+            plan::plan(what, scenario, &settings, options, session).await
+        }
         Command::Top { rate, once } => top::top(rate, once, session).await,
         Command::Watch { run } => watch::watch(run, session).await,
         Command::Stop { run } => session.with_agent(Refuse, control::stop(run)).await,

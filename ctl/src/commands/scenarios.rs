@@ -1,39 +1,77 @@
 //! `scenarios`: what is built in, and whether a file is good. No agent is asked.
 
+use std::path::PathBuf;
+
 use super::Session;
 use crate::{
-    cli::Scenarios,
+    cli::{Scenarios, Settings},
     error::{Exit, Failure},
-    json::{ScenarioOut, ScenariosOut},
+    json::{CheckedOut, FindingOut, ScenarioOut, ScenariosOut},
     output::Output,
     report::{Align, Document, Table, to_terminal},
-    scenario::{BUILT_IN, BuiltIn, Plan},
+    scenario::{self, BUILT_IN, BuiltIn, Plan},
     text,
 };
 
-/// `scenarios [list|show NAME|check FILE]`.
+/// `scenarios [list|show SCENARIO|check FILE...]`.
 pub(super) fn scenarios(command: Option<Scenarios>, session: &mut Session) -> Result<Exit, Failure> {
     let as_json = session.wants_json();
     let output = &mut session.output;
     match command {
-        None | Some(Scenarios::List) => list(as_json, output),
-        Some(Scenarios::Show { name }) => show(&name, as_json, output),
-        Some(Scenarios::Check { file }) => {
-            let plan = Plan::from_file(&file)?;
-            if as_json {
-                output.json(&described(&plan, None))
-            } else {
+        None | Some(Scenarios::List) => list(as_json, output)?,
+        Some(Scenarios::Show { scenario, settings }) => show(&scenario, &settings, as_json, output)?,
+        Some(Scenarios::Check { files, settings }) => return check(&files, &settings, as_json, output),
+    }
+    Ok(Exit::Pass)
+}
+
+/// Everything that is wrong with all of the files.
+fn check(
+    files: &[PathBuf],
+    settings: &Settings,
+    as_json: bool,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
+    let mut exit = Exit::Pass;
+    let mut checked = Vec::new();
+    for file in files {
+        let read = Plan::read_file(file, &settings.set);
+        if read.is_err() {
+            exit = Exit::Usage;
+        }
+        match read {
+            Ok(plan) if as_json => {
+                checked.push(CheckedOut {
+                    file: file.display().to_string(),
+                    valid: true,
+                    scenario: Some(described(&plan, None)),
+                    problems: Vec::new(),
+                });
+            }
+            Err(found) if as_json => {
+                checked.push(CheckedOut {
+                    file: file.display().to_string(),
+                    valid: false,
+                    scenario: None,
+                    problems: found.iter().map(FindingOut::from).collect(),
+                });
+            }
+            Ok(plan) => {
                 let ScenarioOut { name, phases, .. } = described(&plan, None);
                 let duration = text::duration(plan.duration_ms());
                 let plural = if phases == 1 { "" } else { "s" };
                 output.result(&format!(
                     "{}: '{name}' is valid: {phases} phase{plural}, {duration}\n",
                     file.display()
-                ))
+                ))?;
             }
+            Err(found) => output.failure(&scenario::failure(found)),
         }
-    }?;
-    Ok(Exit::Pass)
+    }
+    if as_json {
+        output.json(&crate::json::ChecksOut { files: checked })?;
+    }
+    Ok(exit)
 }
 
 fn list(as_json: bool, output: &mut Output) -> Result<(), Failure> {
@@ -57,19 +95,14 @@ fn list(as_json: bool, output: &mut Output) -> Result<(), Failure> {
     output.result(&to_terminal(&document, output.in_color()))
 }
 
-fn show(name: &str, as_json: bool, output: &mut Output) -> Result<(), Failure> {
-    let Some(built_in) = BUILT_IN.iter().find(|built_in| built_in.name == name) else {
-        let names: Vec<_> = BUILT_IN.iter().map(|built_in| built_in.name).collect();
-        return Err(Failure::usage(
-            format!("no scenario '{name}' is built in"),
-            format!("use one of these: {}", names.join(", ")),
-        ));
+fn show(name: &str, settings: &Settings, as_json: bool, output: &mut Output) -> Result<(), Failure> {
+    let built_in = BUILT_IN.iter().find(|built_in| built_in.name == name);
+    let plan = Plan::find(name, &settings.set)?;
+    let toml = match built_in {
+        Some(built_in) if settings.set.is_empty() => built_in.toml,
+        _ => &plan.toml,
     };
-    if as_json {
-        output.json(&described(&built_in.plan()?, Some(built_in.toml)))
-    } else {
-        output.result(built_in.toml)
-    }
+    if as_json { output.json(&described(&plan, Some(toml))) } else { output.result(toml) }
 }
 
 fn described(plan: &Plan, toml: Option<&str>) -> ScenarioOut {

@@ -210,6 +210,35 @@ impl Agent for FakeAgent {
         self.called("note");
         Ok(Response::new(v1::NoteDrillResponse { drill: request.into_inner().drill }))
     }
+
+    async fn plan(&self, request: Request<v1::PlanRequest>) -> Answer<v1::PlanResponse> {
+        self.called("plan");
+        let scenario = request.into_inner().scenario;
+        if self.behaviour == Behaviour::Refuses {
+            let violation = Violation {
+                field: "phases[0].burners[0].load".into(),
+                message: "a load of 50 %".into(),
+                mend: "ask for 10 % at most".into(),
+                rule: "policy.max_load_percent".into(),
+                asked: "a load of 50 %".into(),
+                allowed: "10".into(),
+            };
+            let obstacles = vec!["this host is halted".into()];
+            return Ok(Response::new(v1::PlanResponse {
+                violations: vec![violation],
+                obstacles,
+                ..Default::default()
+            }));
+        }
+        let burner = v1::PlannedBurner {
+            kind: "cpu".into(),
+            workers: 2,
+            cores: vec![0, 1],
+            memory_bytes: Some(1 << 20),
+            ..v1::PlannedBurner::default()
+        };
+        Ok(Response::new(v1::PlanResponse { scenario, burners: vec![burner], ..Default::default() }))
+    }
 }
 
 type Pieces = Pin<Box<dyn Stream<Item = Result<v1::ReadRecordResponse, Status>> + Send>>;
@@ -423,6 +452,7 @@ async fn every_other_command_prints_json_that_the_schema_describes() {
         ("scenarios show quick", "Scenario"),
         ("run quick --detach", "Commanded"),
         ("freeze some-run", "Commanded"),
+        ("plan quick", "Plan"),
     ] {
         let outcome = outcome(Behaviour::GoesOn, &format!("--output json {line}"), 0).await;
         assert_eq!(outcome.code, 0, "{line}: {outcome:?}");
@@ -430,6 +460,17 @@ async fn every_other_command_prints_json_that_the_schema_describes() {
     }
     let halted = outcome(Behaviour::IsHalted, "--output json status", 0).await;
     assert_valid(&halted.results, "Status");
+}
+
+#[tokio::test]
+async fn a_plan_that_would_be_refused_names_the_rule_and_starts_nothing() {
+    let refused = outcome(Behaviour::Refuses, "--output json plan quick", 0).await;
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert_valid(&refused.results, "Plan");
+    assert_eq!(refused.calls.iter().filter(|call| *call != "plan").count(), 0, "{refused:?}");
+    let told = outcome(Behaviour::Refuses, "plan quick", 0).await;
+    assert!(told.results.contains("policy.max_load_percent"), "{}", told.results);
+    assert!(told.messages.contains("built-in scenario quick:"), "{}", told.messages);
 }
 
 #[tokio::test]

@@ -8,10 +8,12 @@ mod guard;
 mod history;
 mod host;
 mod mismatch;
+mod plan;
 mod policy;
 mod process;
 mod receipt;
 mod run;
+mod threshold;
 mod wrong_word;
 
 use schemars::{JsonSchema, generate::SchemaSettings};
@@ -25,9 +27,11 @@ pub(crate) use self::{
         BaselinesOut, KeptRunOut, ListedRunOut, RemovedOut, RetentionOut, RunsOut, TaggedOut, TransferredOut,
     },
     host::{InfoOut, ProbeOut},
+    plan::{CheckedOut, ChecksOut, FindingOut, PlanOut, planned},
     process::ProcessOut,
     receipt::{ReceiptOut, RecoveredOut, RunReceiptOut, receipt_state},
-    run::{BurnerOut, ResultOut},
+    run::{BurnerOut, LimitsOut, ResultOut},
+    threshold::ThresholdOut,
     wrong_word::WrongWordOut,
 };
 
@@ -212,7 +216,7 @@ pub(crate) struct ScenariosOut {
     pub(crate) scenarios: Vec<ScenarioOut>,
 }
 
-/// Of `scenarios show` and `scenarios check`.
+/// Of `scenarios show`, and a file's of `scenarios check`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Scenario")]
 pub(crate) struct ScenarioOut {
@@ -248,6 +252,8 @@ enum Printed {
     Commanded(CommandedOut),
     Scenarios(ScenariosOut),
     Scenario(ScenarioOut),
+    Checks(ChecksOut),
+    Plan(PlanOut),
     Drill(DrillOut),
 }
 

@@ -7,8 +7,8 @@ use serde::Serialize;
 use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run, WorkerLoad};
 
 use super::{
-    GuardOut, ProbeOut, ProcessOut, ReceiptOut, WrongWordOut, cause, known, mismatch::MismatchOut, plain,
-    present, rfc3339, seconds, verdict,
+    GuardOut, ProbeOut, ProcessOut, ReceiptOut, ThresholdOut, WrongWordOut, cause, known,
+    mismatch::MismatchOut, plain, present, rfc3339, seconds, verdict,
 };
 
 /// Of `burn`, `run`, `watch RUN` and `report`.
@@ -399,16 +399,6 @@ impl From<&Limits> for LimitsOut {
     }
 }
 
-/// A condition on the result.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Threshold")]
-struct ThresholdOut {
-    expr: String,
-    passed: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<f64>,
-}
-
 impl From<&Run> for ResultOut {
     fn from(run: &Run) -> Self {
         let summary = run.summary.clone().unwrap_or_default();
@@ -442,7 +432,7 @@ impl From<&Run> for ResultOut {
             scenario: summary.scenario,
             seed: run.scenario.as_ref().map_or(0, |scenario| scenario.seed),
             hosts: vec![host],
-            thresholds: Vec::new(),
+            thresholds: run.thresholds.iter().map(ThresholdOut::from).collect(),
         }
     }
 }

@@ -6,10 +6,12 @@ mod guards;
 mod host;
 mod markdown;
 mod mismatch;
+mod plan;
 mod receipt;
 mod run;
 mod telemetry;
 mod terminal;
+mod thresholds;
 
 use ssts_proto::v1::{Cause, Run, RunSummary, Verdict};
 
@@ -19,6 +21,7 @@ pub(crate) use self::{
     guards::table as guards_table,
     host::host_document,
     markdown::to_markdown,
+    plan::{burner_words, plan_document},
     receipt::{receipt_section, receipt_words},
     run::run_document,
     terminal::to_terminal,
@@ -69,6 +72,8 @@ fn cause_words(cause: Cause) -> &'static str {
         Cause::AgentLost => "the agent died during the run",
         Cause::IoErrors => "I/O errors",
         Cause::DiskFull => "no room left on a file system",
+        Cause::ThresholdFailed => "what was measured is not what a threshold asks for",
+        Cause::ThresholdInconclusive => "a threshold could not be judged",
         Cause::LeftBehind => "the host was not seen to be clean afterwards",
         Cause::RequestsFailed => "too many requests failed",
         Cause::LoadMissed => "a load was not what was asked",

@@ -8,7 +8,7 @@ use super::{
     document::{Align, Document, Table, Tone},
     guards, mismatch,
     receipt::{receipt_section, receipt_words},
-    telemetry, verdict_line,
+    telemetry, thresholds, verdict_line,
 };
 use crate::{json, text};
 
@@ -41,6 +41,7 @@ pub(crate) fn run_document(run: &Run) -> Document {
     if summary.state() != RunState::Finished {
         document.fact("state", json::state_name(summary.state()));
     }
+    document.section("Thresholds", thresholds::table(&run.thresholds));
     burners(run, &mut document);
     mismatch::sections(&run.burners, &mut document);
     telemetry::host(&run.telemetry, &mut document);

@@ -1,6 +1,6 @@
 //! The scenarios that come with sstsctl: the TOML files of `scenarios/`, embedded.
 
-use super::Plan;
+use super::{Finding, Plan, Setting, failure, toml_file};
 use crate::error::Failure;
 
 /// One of them.
@@ -16,7 +16,12 @@ pub(crate) static ALL: [BuiltIn; 1] =
 
 impl BuiltIn {
     pub(crate) fn plan(&self) -> Result<Plan, Failure> {
-        Plan::from_toml(&format!("built-in scenario {}", self.name), self.toml)
+        self.read(&[]).map_err(failure)
+    }
+
+    /// With values for its variables.
+    pub(super) fn read(&self, settings: &[Setting]) -> Result<Plan, Vec<Finding>> {
+        toml_file::parse(&format!("built-in scenario {}", self.name), self.toml, settings)
     }
 }
 

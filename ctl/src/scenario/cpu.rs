@@ -8,7 +8,7 @@ use super::{
     flags::single,
     keys::{Findings, Keys, string, whole},
     load::profile,
-    values::{cores, one_of},
+    values::{cores, one_of, whole_percent},
 };
 use crate::{cli::BurnCpu, error::Problem, quantity};
 
@@ -47,7 +47,7 @@ pub(super) fn from_keys(keys: &mut Keys<'_, '_>, found: &mut Findings) -> CpuBur
         kernel: keys.read("kernel", "kernel", found, kernel).map_or(0, i32::from),
         isa: keys.read("isa", "isa", found, isa).map_or(0, i32::from),
         precision: keys.read("precision", "precision", found, precision).map_or(0, i32::from),
-        memory_percent: keys.read("memory_share", "memory_percent", found, percent),
+        memory_percent: keys.read("memory_share", "memory_percent", found, whole_percent),
         level: keys.read("level", "level", found, level).map_or(0, i32::from),
         inject_error: keys
             .read("inject_error", "inject_error", found, |value| quantity::injected_error(&string(value)?)),
@@ -86,10 +86,6 @@ fn level(value: &DeValue<'_>) -> Result<MemoryLevel, Problem> {
         ("dram", MemoryLevel::Dram),
     ];
     one_of(value, "level", &known)
-}
-
-fn percent(value: &DeValue<'_>) -> Result<u32, Problem> {
-    u32::try_from(whole(value)?).map_err(|_| Problem::new("a share this large", "use 0 to 100 (percent)"))
 }
 
 pub(super) fn isa(value: &DeValue<'_>) -> Result<CpuIsa, Problem> {

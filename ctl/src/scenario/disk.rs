@@ -8,8 +8,8 @@ use toml::de::DeValue;
 use super::{
     Plan,
     flags::single,
-    keys::{Findings, Keys, boolean, number, string, whole},
-    values::{cores, duration, one_of, size},
+    keys::{Findings, Keys, boolean, string, whole},
+    values::{cores, duration, one_of, percent, size, whole_percent},
 };
 use crate::{
     cli::BurnDisk,
@@ -88,7 +88,7 @@ pub(super) fn from_keys(keys: &mut Keys<'_, '_>, found: &mut Findings) -> DiskBu
     };
     // One key, which is one of two fields of the contract.
     let blocks = keys.read("block", "block_bytes", found, block_sizes);
-    found.origin.copy(&keys.part("block_bytes"), keys.part("blocks"));
+    found.origin.copy_place(&keys.part("block_bytes"), keys.part("blocks"));
     let (block_bytes, blocks) = sizes(blocks.unwrap_or_default());
     DiskBurner {
         path,
@@ -99,14 +99,14 @@ pub(super) fn from_keys(keys: &mut Keys<'_, '_>, found: &mut Findings) -> DiskBu
         depth: keys.read("depth", "depth", found, small),
         rate_per_s: keys.read("rate", "rate_per_s", found, whole),
         rate_bytes_per_s: keys.read("bandwidth", "rate_bytes_per_s", found, size),
-        read_percent: keys.read("reads", "read_percent", found, small),
+        read_percent: keys.read("reads", "read_percent", found, whole_percent),
         jobs: keys.read("jobs", "jobs", found, small),
         cores: keys.read("cores", "cores", found, cores).unwrap_or_default(),
         fsync_every: keys.read("fsync", "fsync_every", found, small),
         verify: keys.read("verify", "verify", found, boolean).unwrap_or_default(),
         inject_error: keys.read("inject_error", "inject_error", found, boolean).unwrap_or_default(),
         engine: keys.read("engine", "engine", found, engine).map_or(0, i32::from),
-        fill_percent: keys.read("fill", "fill_percent", found, number),
+        fill_percent: keys.read("fill", "fill_percent", found, percent),
         remount_every_ms: keys.read("remount", "remount_every_ms", found, duration),
     }
 }

@@ -75,7 +75,8 @@ fn derating(keys: &mut Keys<'_, '_>, found: &mut Findings) -> Option<Derating> {
     is_given.then(|| Derating { step_percent, hold_ms, floor_percent, then: then.map_or(0, Into::into) })
 }
 
-fn labels(value: &DeValue<'_>) -> Result<Vec<LabelMatch>, Problem> {
+/// Labels and the values that they have to have.
+pub(super) fn labels(value: &DeValue<'_>) -> Result<Vec<LabelMatch>, Problem> {
     let table =
         value.as_table().ok_or_else(|| wrong_type(value, "a table, such as { sensor = \"hwmon0/*\" }"))?;
     let label =

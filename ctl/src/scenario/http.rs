@@ -14,8 +14,8 @@ use toml::de::DeValue;
 use super::{
     Plan,
     flags::single,
-    keys::{Findings, Keys, number, string, whole, wrong_type},
-    values::{cores, duration, one_of, size},
+    keys::{Findings, Keys, string, whole, wrong_type},
+    values::{cores, duration, one_of, percent, size},
 };
 use crate::{
     cli::BurnHttp,
@@ -106,7 +106,7 @@ pub(super) fn from_keys(keys: &mut Keys<'_, '_>, found: &mut Findings) -> HttpBu
         retries: keys.read("retries", "retries", found, |value| narrow(whole(value)?)),
         expected_status: keys.read("expect", "expected_status", found, statuses).unwrap_or_default(),
         insecure: keys.read("insecure", "insecure", found, yes_or_no).unwrap_or_default(),
-        max_errors_percent: keys.read("max_errors", "max_errors_percent", found, number),
+        max_errors_percent: keys.read("max_errors", "max_errors_percent", found, percent),
         cores: keys.read("cores", "cores", found, cores).unwrap_or_default(),
     }
 }

@@ -1,51 +1,130 @@
 //! Reads the keys of a TOML table one by one, remembers where each value was, and collects everything that is wrong
 //! instead of giving up at the first.
 
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 
 use serde_spanned::Spanned;
-use ssts_proto::nearest::distance;
+use ssts_proto::{nearest::distance, v1::Violation};
 use toml::de::{DeTable, DeValue};
 
-use super::origin::{Origin, Place};
+use super::origin::{Found, Origin, Place};
 use crate::error::Problem;
 
 /// A value and its place in the file.
 pub(super) type Value<'t> = Spanned<DeValue<'t>>;
 
+/// Characters of a message.
+const MOST_SAID: usize = 600;
+/// Unknown names for which a known one is looked for: nobody mends more at once.
+const MOST_HINTS: usize = 500;
+
 /// Collects places and problems while tables are read.
 #[derive(Debug)]
 pub(super) struct Findings {
     pub(super) origin: Origin,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<Found>,
     /// Fields of the contract that a problem was found with, so that no second one is reported for what stands in.
-    broken: Vec<String>,
+    broken: HashSet<String>,
+    /// Where values begin that could not be had, and were told.
+    silent: HashSet<usize>,
 }
 
 impl Findings {
     pub(super) fn new(origin: Origin) -> Self {
-        Self { origin, problems: Vec::new(), broken: Vec::new() }
+        Self { origin, problems: Vec::new(), broken: HashSet::new(), silent: HashSet::new() }
     }
 
     /// Notes a problem with a field.
     pub(super) fn add(&mut self, field: &str, span: Range<usize>, message: &str, mend: &str) {
-        self.problems.push(self.origin.problem_at(span, message, mend));
-        self.broken.push(field.to_owned());
+        self.broken.insert(field.to_owned());
+        self.at(span, message, mend);
+    }
+
+    /// Notes a problem with what is no field of the contract.
+    pub(super) fn at(&mut self, span: Range<usize>, message: &str, mend: &str) {
+        if !self.silent.contains(&span.start) {
+            let (message, mend) = (bounded(message), mend.to_owned());
+            self.problems.push(Found { span: Some(span), message, mend });
+        }
+    }
+
+    /// Notes a problem with the command line.
+    pub(super) fn elsewhere(&mut self, message: String, mend: String) {
+        self.problems.push(Found { span: None, message, mend });
+    }
+
+    /// Notes a problem with a value that nothing more is to be said of.
+    pub(super) fn last_word(&mut self, span: Range<usize>, message: &str, mend: &str) {
+        self.at(span.clone(), message, mend);
+        self.silence(&span);
+    }
+
+    /// The same, told at a part of the value.
+    pub(super) fn last_word_at(
+        &mut self,
+        value: &Range<usize>,
+        part: Range<usize>,
+        message: &str,
+        mend: &str,
+    ) {
+        if !self.silent.contains(&value.start) {
+            self.at(part, message, mend);
+            self.silence(value);
+        }
+    }
+
+    /// Keeps problems with a value from being reported: its cause was.
+    pub(super) fn silence(&mut self, span: &Range<usize>) {
+        self.silent.insert(span.start);
+    }
+
+    /// Notes a bound that is broken, unless more was told of the field already.
+    pub(super) fn violation(&mut self, violation: &Violation) {
+        if !self.is_broken(&violation.field) {
+            let found = self.origin.found(violation);
+            if found.span.as_ref().is_none_or(|span| !self.silent.contains(&span.start)) {
+                self.problems.push(found);
+            }
+        }
     }
 
     /// Keeps further problems with a field from being reported: its cause was.
     pub(super) fn mark_broken(&mut self, field: &str) {
-        self.broken.push(field.to_owned());
+        self.broken.insert(field.to_owned());
     }
 
     /// Whether a problem was found with the field, or with what it is a part of.
     pub(super) fn is_broken(&self, field: &str) -> bool {
-        self.broken.iter().any(|broken| {
-            field
-                .strip_prefix(broken.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        })
+        let mut field = field;
+        loop {
+            if self.broken.contains(field) {
+                return true;
+            }
+            match field.rfind(['.', '[']) {
+                Some(end) => field = &field[..end],
+                None => return false,
+            }
+        }
     }
+
+    /// `did you mean 'load'? `, or nothing.
+    pub(super) fn hint<'n>(&self, name: &str, known: impl IntoIterator<Item = &'n str>) -> String {
+        if self.problems.len() > MOST_HINTS {
+            return String::new();
+        }
+        did_you_mean(name, known)
+    }
+}
+
+/// `did you mean 'load'? `, or nothing where no known name is near.
+pub(super) fn did_you_mean<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> String {
+    let near = known.into_iter().map(|known| (distance(known, name), known)).min();
+    // Two letters changed places are two changes: of a short name that must be near enough.
+    let near = near.filter(|(distance, known)| {
+        let length = known.chars().count().max(name.chars().count());
+        *distance <= 2.max(length / 3) && *distance < length
+    });
+    near.map_or_else(String::new, |(_, near)| format!("did you mean '{near}'? "))
 }
 
 /// A table whose keys are being read.
@@ -69,6 +148,22 @@ impl<'a, 't> Keys<'a, 't> {
         self.what = what;
     }
 
+    /// Keys that are read elsewhere.
+    pub(super) fn know(&mut self, keys: &[&'static str]) {
+        self.read.extend(keys);
+    }
+
+    /// Gives it another name in the contract.
+    pub(super) fn rename(&mut self, field: String, found: &mut Findings) {
+        found.origin.set(field.clone(), Place::Span(self.span.clone()));
+        self.field = field;
+    }
+
+    /// Its name in the contract.
+    pub(super) fn field(&self) -> String {
+        self.field.clone()
+    }
+
     /// The name in the contract of a part of this table.
     pub(super) fn part(&self, name: &str) -> String {
         if self.field.is_empty() { name.to_owned() } else { format!("{}.{name}", self.field) }
@@ -81,7 +176,9 @@ impl<'a, 't> Keys<'a, 't> {
         name: &str,
         found: &mut Findings,
     ) -> Option<&'a Value<'t>> {
-        self.read.push(key);
+        if !self.read.contains(&key) {
+            self.read.push(key);
+        }
         let value = self.table.get(key)?;
         found.origin.set(self.part(name), Place::Span(value.span()));
         Some(value)
@@ -135,14 +232,25 @@ impl<'a, 't> Keys<'a, 't> {
         unknown.sort_by_key(|key| key.span().start);
         for key in unknown {
             let name = key.get_ref();
-            let near = self.read.iter().min_by_key(|known| distance(known, name));
-            let near = near.filter(|known| distance(known, name) <= 2);
-            let hint = near.map_or_else(String::new, |known| format!("did you mean '{known}'? "));
-            let message = format!("{} has no key '{name}'", self.what);
+            let hint = found.hint(name, self.read.iter().copied());
+            let message = format!("{} has no key '{}'", self.what, shortened(name));
             let mend = format!("{hint}use {}", self.read.join(", "));
-            found.problems.push(found.origin.problem_at(key.span(), &message, &mend));
+            found.at(key.span(), &message, &mend);
         }
     }
+}
+
+/// A message of bearable length: it may quote a value that has none.
+fn bounded(message: &str) -> String {
+    match message.char_indices().nth(MOST_SAID) {
+        Some((end, _)) => format!("{}…", &message[..end]),
+        None => message.to_owned(),
+    }
+}
+
+/// As much of a text as a message shows.
+pub(super) fn shortened(text: &str) -> String {
+    text.chars().take(80).collect()
 }
 
 /// A string.
@@ -181,7 +289,7 @@ pub(super) fn wrong_type(value: &DeValue<'_>, wanted: &str) -> Problem {
 
 fn described(value: &DeValue<'_>) -> String {
     match value {
-        DeValue::String(text) => format!("the string '{}'", text.chars().take(80).collect::<String>()),
+        DeValue::String(text) => format!("the string '{}'", shortened(text)),
         DeValue::Integer(number) => format!("the number {}", number.as_str()),
         DeValue::Float(number) => format!("the number {}", number.as_str()),
         DeValue::Boolean(value) => format!("the boolean {value}"),

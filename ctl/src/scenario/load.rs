@@ -42,7 +42,7 @@ fn shape(field: &str, value: &Value<'_>, found: &mut Findings) -> Option<Shape> 
             let (from_percent, to_percent) = (from.unwrap_or_default(), to.unwrap_or_default());
             return Some(Shape::Ramp(Ramp { from_percent, to_percent }));
         }
-        DeValue::String(text) => load::shape(text, &found.origin.folder()),
+        DeValue::String(text) => load::shape(text, &found.origin.folder(&value.span())),
         other => number(other)
             .map(|load_percent| Shape::Constant(Constant { load_percent }))
             .map_err(|Problem { message, .. }| Problem::new(message, load::FORMS)),

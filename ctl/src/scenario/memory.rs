@@ -10,9 +10,9 @@ use super::{
     Plan,
     cpu::isa,
     flags::single,
-    keys::{Findings, Keys, number, whole, wrong_type},
+    keys::{Findings, Keys, whole, wrong_type},
     load::profile,
-    values::{cores, duration, one_of, size},
+    values::{cores, duration, one_of, percent, size},
 };
 use crate::{cli::BurnMemory, error::Problem, quantity};
 
@@ -62,7 +62,7 @@ pub(super) fn from_keys(keys: &mut Keys<'_, '_>, found: &mut Findings) -> Memory
         // The place where a violation of the other form would be.
         let _same = keys.value("size", "size_percent", found);
     }
-    let stalled = keys.read("stalled", "stalled_percent", found, number).map(Target::StalledPercent);
+    let stalled = keys.read("stalled", "stalled_percent", found, percent).map(Target::StalledPercent);
     let reclaimed =
         keys.read("reclaim", "reclaimed_bytes_per_s", found, size).map(Target::ReclaimedBytesPerS);
     MemoryBurner {

@@ -12,6 +12,10 @@ mod load;
 mod memory;
 mod network;
 mod origin;
+mod resolve;
+mod show;
+mod source;
+mod threshold;
 mod toml_file;
 mod values;
 
@@ -35,6 +39,8 @@ pub(crate) use self::{
     http::burn_http,
     memory::burn_memory,
     network::burn_network,
+    origin::Finding,
+    resolve::Setting,
 };
 use crate::{
     cli::RunOptions,
@@ -52,35 +58,49 @@ pub(crate) struct Plan {
     pub(crate) scenario: Scenario,
     origin: Origin,
     seed_is_given: bool,
+    /// The scenario file with all that it includes, its variables filled in and its matrix carried out. Empty of `burn`.
+    pub(crate) toml: String,
 }
 
 impl Plan {
-    /// A built-in scenario by its name, or a file by its path.
-    pub(crate) fn find(name_or_path: &str) -> Result<Self, Failure> {
+    /// A built-in scenario by its name, or a file by its path; with values for its variables.
+    pub(crate) fn find(name_or_path: &str, settings: &[Setting]) -> Result<Self, Failure> {
+        Self::findings(name_or_path, settings)?.map_err(failure)
+    }
+
+    /// The same, with everything that is wrong and its place.
+    pub(crate) fn findings(
+        name_or_path: &str,
+        settings: &[Setting],
+    ) -> Result<Result<Self, Vec<Finding>>, Failure> {
         if let Some(built_in) = builtin::find(name_or_path) {
-            return built_in.plan();
+            return Ok(built_in.read(settings));
         }
         let path = Path::new(name_or_path);
         let looks_like_a_path = name_or_path.contains('/') || name_or_path.ends_with(".toml");
         if !looks_like_a_path && !path.exists() {
             let names: Vec<_> = BUILT_IN.iter().map(|built_in| built_in.name).collect();
+            let hint = keys::did_you_mean(name_or_path, names.iter().copied());
             return Err(Failure::usage(
                 format!("no scenario '{name_or_path}' is built in, and no such file is here"),
-                format!("name a TOML file or a built-in scenario: {}", names.join(", ")),
+                format!("{hint}name a TOML file or a built-in scenario: {}", names.join(", ")),
             ));
         }
-        Self::from_file(path)
+        Ok(Self::read_file(path, settings))
     }
 
-    /// A TOML file.
-    pub(crate) fn from_file(path: &Path) -> Result<Self, Failure> {
+    /// What a TOML file holds, or everything that is wrong with it.
+    pub(crate) fn read_file(path: &Path, settings: &[Setting]) -> Result<Self, Vec<Finding>> {
         let name = path.display().to_string();
-        Self::from_toml(&name, &read(path)?)
+        let text = read_text(path)
+            .map_err(|Problem { message, mend }| vec![Finding { position: None, message, mend }])?;
+        toml_file::parse(&name, &text, settings)
     }
 
     /// TOML that came from `name`.
+    #[cfg(test)]
     fn from_toml(name: &str, text: &str) -> Result<Self, Failure> {
-        toml_file::parse(name, text).map_err(refused)
+        toml_file::parse(name, text, &[]).map_err(failure)
     }
 
     /// Takes over what the command line says beside the scenario.
@@ -128,6 +148,11 @@ impl Plan {
         refused(problems.collect())
     }
 
+    /// What is wrong with the scenario, each with its place.
+    pub(crate) fn refusals(&self, violations: &[Violation]) -> Vec<Finding> {
+        violations.iter().map(|violation| self.origin.finding(violation)).collect()
+    }
+
     /// The sum of the phases' durations.
     pub(crate) fn duration_ms(&self) -> u64 {
         duration_ms(&self.scenario)
@@ -152,6 +177,11 @@ pub(crate) fn burner_kind(burner: &ssts_proto::v1::Burner) -> &'static str {
     }
 }
 
+/// Everything that was found wrong.
+pub(crate) fn failure(found: Vec<Finding>) -> Failure {
+    Failure { exit: Exit::Usage, problems: found.into_iter().map(Finding::problem).collect() }
+}
+
 fn refused(mut problems: Vec<Problem>) -> Failure {
     let hidden = problems.len().saturating_sub(MAX_SHOWN);
     problems.truncate(MAX_SHOWN);
@@ -166,7 +196,8 @@ fn drawn_seed() -> u64 {
     Uuid::now_v7().as_u128() as u64 & 0xffff_ffff
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
+/// The text of a file, which may be any.
+fn read_text(path: &Path) -> Result<String, Problem> {
     let failed = |error: std::io::Error| {
         let mend = match error.kind() {
             ErrorKind::NotFound => "give the path of a TOML file, or a name of `sstsctl scenarios list`",
@@ -178,16 +209,14 @@ fn read(path: &Path) -> Result<String, Failure> {
             ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
             _ => error.to_string(),
         };
-        Failure::usage(format!("can't read the scenario {}: {why}", path.display()), mend)
+        Problem::new(format!("can't read the scenario {}: {why}", path.display()), mend)
     };
     let mut text = String::new();
     // One byte more than is allowed shows that there are too many, even in a pipe or a device.
     File::open(path).map_err(failed)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
     if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(Failure::usage(
-            format!("{} is larger than {} MiB", path.display(), MAX_FILE_BYTES >> 20),
-            "give a scenario's TOML file",
-        ));
+        let message = format!("{} is larger than {} MiB", path.display(), MAX_FILE_BYTES >> 20);
+        return Err(Problem::new(message, "give a scenario's TOML file"));
     }
     Ok(text)
 }
@@ -198,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_nothing_is_refused_with_the_names_there_are() {
-        let failure = Plan::find("quack").expect_err("it was found");
+        let failure = Plan::find("quack", &[]).expect_err("it was found");
         assert_eq!(failure.exit, Exit::Usage);
         assert!(failure.to_string().contains("quick"), "{failure}");
     }
@@ -206,14 +235,14 @@ mod tests {
     #[test]
     fn what_is_no_file_of_text_is_refused() {
         for path in ["/no/such/file.toml", "/tmp", "/dev/zero"] {
-            let failure = Plan::find(path).expect_err(path);
+            let failure = Plan::find(path, &[]).expect_err(path);
             assert_eq!(failure.exit, Exit::Usage, "{path}: {failure}");
         }
     }
 
     #[test]
     fn the_command_line_overrules_the_file_and_is_named_in_violations() {
-        let mut plan = Plan::find("quick").unwrap();
+        let mut plan = Plan::find("quick", &[]).unwrap();
         let options = RunOptions { max_temperature: Some(80.0), seed: Some(7), ..RunOptions::default() };
         plan.apply(&options).unwrap();
         assert_eq!(plan.scenario.seed, 7);
@@ -233,8 +262,14 @@ mod tests {
         let mut given = Plan::from_toml("x.toml", toml).unwrap();
         given.apply(&RunOptions::default()).unwrap();
         assert_eq!(given.scenario.seed, 5);
-        let mut drawn = Plan::find("quick").unwrap();
+        let mut drawn = Plan::find("quick", &[]).unwrap();
         drawn.apply(&RunOptions::default()).unwrap();
         assert!(drawn.scenario.seed < 1 << 32);
     }
 }
+
+#[cfg(test)]
+mod malformed_tests;
+
+#[cfg(test)]
+mod documented_tests;

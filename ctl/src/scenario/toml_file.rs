@@ -1,50 +1,66 @@
 //! The scenario file: which keys there are, and what each becomes in the contract. `docs/scenarios.md` describes it for
 //! users.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use ssts_proto::{
-    v1::{Burner, Limits, Phase, Scenario, burner},
+    v1::{Burner, Limits, Phase, Scenario, Threshold, burner},
     validate::{self, Violations},
 };
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 use super::{
     Plan, cpu, disk, guard, http,
-    keys::{Findings, Keys, Value, boolean, number, string, whole, wrong_type},
+    keys::{Findings, Keys, Value, boolean, did_you_mean, number, shortened, string, whole, wrong_type},
     memory, network,
-    origin::Origin,
+    origin::{Finding, Origin},
+    resolve::{self, Setting},
+    show, threshold,
     values::{duration, size},
 };
 use crate::error::Problem;
 
-/// Everything that is wrong with the file, or the scenario it holds.
-pub(super) fn parse(file_name: &str, text: &str) -> Result<Plan, Vec<Problem>> {
-    let origin = Origin::of_file(file_name, text);
-    let (document, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        let mend = "mend the TOML syntax (https://toml.io)";
-        let problem = |error: &toml::de::Error| {
-            origin.problem_at(error.span().unwrap_or(0..0), error.message().trim_end(), mend)
-        };
-        return Err(errors.iter().map(problem).collect());
-    }
-    let mut found = Findings::new(origin);
-    let mut keys =
-        Keys::new("a scenario", "", document.span().start..document.span().start, document.get_ref());
+/// Problems that are told at once: nobody mends more before the next look.
+const MAX_TOLD: usize = 100;
+
+/// Everything that is wrong with the file, with those that it includes, or with the scenario that they hold; the first so many
+/// of it, and how much more there is.
+pub(super) fn parse(file_name: &str, text: &str, settings: &[Setting]) -> Result<Plan, Vec<Finding>> {
+    let (sources, problems) = resolve::load(file_name, text.to_owned());
+    let is_there = problems.is_empty();
+    let sources = Arc::new(sources);
+    let mut found = Findings::new(Origin::of(sources.clone()));
+    found.problems = problems;
+    let whole = resolve::whole(&sources, settings, &mut found).filter(|_| is_there);
+    let Some(table) = whole else { return Err(told(found)) };
+    let mut keys = Keys::new("a scenario", "", 0..0, &table);
+    keys.know(&resolve::KEYS);
     let (scenario, seed_is_given) = scenario(&mut keys, &mut found);
     keys.finish(&mut found);
 
     let mut violations = Violations::default();
     validate::scenario(&scenario, &mut violations);
     for violation in violations.into_vec() {
-        if !found.is_broken(&violation.field) {
-            let problem = found.origin.problem(&violation);
-            found.problems.push(problem);
-        }
+        found.violation(&violation);
     }
+    if !found.problems.is_empty() {
+        return Err(told(found));
+    }
+    let toml = show::written(&table, &found.origin);
+    Ok(Plan { scenario, origin: found.origin, seed_is_given, toml })
+}
+
+/// In the order of the text, each once.
+fn told(found: Findings) -> Vec<Finding> {
     let Findings { origin, problems, .. } = found;
-    if problems.is_empty() { Ok(Plan { scenario, origin, seed_is_given }) } else { Err(problems) }
+    let problems = origin.sorted(problems);
+    let hidden = problems.len().saturating_sub(MAX_TOLD);
+    let mut told: Vec<_> = problems.iter().take(MAX_TOLD).map(|found| origin.told(found)).collect();
+    if hidden > 0 {
+        let message = format!("{hidden} more");
+        told.push(Finding { position: None, message, mend: "mend those above first".into() });
+    }
+    told
 }
 
 fn scenario(keys: &mut Keys<'_, '_>, found: &mut Findings) -> (Scenario, bool) {
@@ -56,16 +72,22 @@ fn scenario(keys: &mut Keys<'_, '_>, found: &mut Findings) -> (Scenario, bool) {
         .value("limits", "limits", found)
         .and_then(|value| table("the limits", "limits", value, found))
         .map(|keys| limits(keys, found));
+    let mut thresholds: Vec<Threshold> = Vec::new();
+    let of_run = tables("a threshold", "threshold", "thresholds", keys, found);
+    for keys in of_run {
+        thresholds.push(threshold::from_keys(keys, "", found));
+    }
     let phases = tables("a phase", "phase", "phases", keys, found)
         .into_iter()
-        .map(|keys| phase(keys, found))
+        .map(|keys| phase(keys, &mut thresholds, found))
         .collect();
     let guards = tables("a guard", "guards", "guards", keys, found)
         .into_iter()
         .map(|keys| guard::from_keys(keys, found))
         .collect();
     let seed_or_none = seed.unwrap_or_default();
-    let scenario = Scenario { name, description, phases, limits, seed: seed_or_none, shared_cores, guards };
+    let scenario =
+        Scenario { name, description, phases, limits, seed: seed_or_none, shared_cores, guards, thresholds };
     (scenario, seed.is_some())
 }
 
@@ -84,13 +106,18 @@ fn limits(mut keys: Keys<'_, '_>, found: &mut Findings) -> Limits {
     limits
 }
 
-fn phase(mut keys: Keys<'_, '_>, found: &mut Findings) -> Phase {
+/// One phase; its thresholds join those of the scenario.
+fn phase(mut keys: Keys<'_, '_>, thresholds: &mut Vec<Threshold>, found: &mut Findings) -> Phase {
     let name = keys.need("name", "name", found, string, "\"warm-up\"").unwrap_or_default();
     let duration_ms = keys.need("duration", "duration_ms", found, duration, "\"10s\"").unwrap_or_default();
     let burners = tables("a burner", "burner", "burners", &mut keys, found)
         .into_iter()
         .map(|keys| Burner { kind: burner(keys, found) })
         .collect();
+    for mut keys in tables("a threshold", "threshold", "thresholds", &mut keys, found) {
+        keys.rename(format!("thresholds[{}]", thresholds.len()), found);
+        thresholds.push(threshold::from_keys(keys, &name, found));
+    }
     keys.finish(found);
     Phase { name, duration_ms, burners }
 }
@@ -134,8 +161,10 @@ fn burner(mut keys: Keys<'_, '_>, found: &mut Findings) -> Option<burner::Kind> 
             if let Some(other) = other
                 && let Some(value) = keys.value("kind", "kind", found)
             {
-                let message = format!("there is no burner of kind '{other}'");
-                found.add(&field, value.span(), &message, "use cpu, memory, disk, network or http");
+                let message = format!("there is no burner of kind '{}'", shortened(other));
+                let hint = did_you_mean(other, ["cpu", "memory", "disk", "network", "http"]);
+                let mend = format!("{hint}use cpu, memory, disk, network or http");
+                found.add(&field, value.span(), &message, &mend);
             }
             // The fields of an unknown kind are unknown, too.
             found.mark_broken(field.trim_end_matches(".kind"));

@@ -46,8 +46,12 @@ duration = "0.5s"
 "#;
 
 fn problems(text: &str) -> Vec<String> {
-    let found = parse("s.toml", text).expect_err("it was accepted");
-    found.into_iter().map(|problem| format!("{}\n{}", problem.message, problem.mend)).collect()
+    let found = parse("s.toml", text, &[]).expect_err("it was accepted");
+    found
+        .into_iter()
+        .map(Finding::problem)
+        .map(|problem| format!("{}\n{}", problem.message, problem.mend))
+        .collect()
 }
 
 /// A scenario that is good but for the lines of its one burner.
@@ -57,8 +61,10 @@ fn with_burner(lines: &str) -> String {
 
 #[test]
 fn every_key_reaches_the_contract() {
-    let plan = parse("s.toml", FULL).unwrap();
-    let Scenario { name, description, phases, limits, seed, shared_cores, guards } = plan.scenario;
+    let plan = parse("s.toml", FULL, &[]).unwrap();
+    let Scenario { name, description, phases, limits, seed, shared_cores, guards, thresholds } =
+        plan.scenario;
+    assert_eq!(thresholds, []);
     assert!(shared_cores);
     assert_eq!(guards, []);
     assert_eq!((name.as_str(), description.as_str(), seed), ("full", "every key", 42));
@@ -97,7 +103,7 @@ fn every_key_reaches_the_contract() {
 #[test]
 fn kernels_have_settings_of_their_own() {
     let cpu = |keys: &str| {
-        let plan = parse("s.toml", &with_burner(&format!("kind = 'cpu'\n{keys}"))).unwrap();
+        let plan = parse("s.toml", &with_burner(&format!("kind = 'cpu'\n{keys}")), &[]).unwrap();
         let Some(burner::Kind::Cpu(cpu)) = plan.scenario.phases[0].burners[0].kind.clone() else { panic!() };
         cpu
     };
@@ -114,14 +120,14 @@ fn kernels_have_settings_of_their_own() {
         ("workers = 0", "0 workers"),
         ("workers = 5_000_000_000", "workers this many"),
     ] {
-        let problems = parse("s.toml", &with_burner(&format!("kind = 'cpu'\n{keys}"))).unwrap_err();
+        let problems = parse("s.toml", &with_burner(&format!("kind = 'cpu'\n{keys}")), &[]).unwrap_err();
         assert!(problems[0].message.contains(wrong), "{keys}: {problems:?}");
     }
 }
 
 #[test]
 fn what_is_left_out_is_left_to_the_agent() {
-    let plan = parse("s.toml", &with_burner("kind = 'disk'\npath = '/tmp'\nsize = '1MiB'")).unwrap();
+    let plan = parse("s.toml", &with_burner("kind = 'disk'\npath = '/tmp'\nsize = '1MiB'"), &[]).unwrap();
     let Some(burner::Kind::Disk(disk)) = &plan.scenario.phases[0].burners[0].kind else { panic!() };
     assert_eq!((disk.block_bytes, disk.depth, disk.rate_per_s), (None, None, None));
     assert_eq!(disk.access, i32::from(DiskAccess::Randread));

@@ -2,7 +2,7 @@
 
 use toml::de::DeValue;
 
-use super::keys::{Value, whole, wrong_type};
+use super::keys::{Value, did_you_mean, number, shortened, whole, wrong_type};
 use crate::{error::Problem, quantity};
 
 pub(super) fn duration(value: &DeValue<'_>) -> Result<u64, Problem> {
@@ -32,12 +32,32 @@ pub(super) fn cores(value: &DeValue<'_>) -> Result<Vec<u32>, Problem> {
     }
 }
 
+/// A share in percent: a number, or in quotes with its sign.
+pub(super) fn percent(value: &DeValue<'_>) -> Result<f64, Problem> {
+    match value.as_str().map(|text| text.trim().trim_end_matches('%').trim_end().parse()) {
+        None => number(value),
+        Some(Ok(percent)) => Ok(percent),
+        Some(Err(_)) => Err(wrong_type(value, "a number of percent, such as 50 or \"50%\"")),
+    }
+}
+
+/// A share in whole percent.
+pub(super) fn whole_percent(value: &DeValue<'_>) -> Result<u32, Problem> {
+    if value.as_str().is_none() {
+        return Ok(u32::try_from(whole(value)?).unwrap_or(u32::MAX));
+    }
+    let percent = percent(value)?;
+    if percent.fract() == 0.0 && (0.0..=1e6).contains(&percent) {
+        return Ok(percent as u32);
+    }
+    Err(Problem::new(format!("{percent} % is no whole number"), "use a whole number of percent"))
+}
+
 pub(super) fn one_of<T: Copy>(value: &DeValue<'_>, what: &str, known: &[(&str, T)]) -> Result<T, Problem> {
     let names = known.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     let text = value.as_str().ok_or_else(|| wrong_type(value, &format!("one of {names}, in quotes")))?;
-    known
-        .iter()
-        .find(|(name, _)| *name == text)
-        .map(|(_, value)| *value)
-        .ok_or_else(|| Problem::new(format!("there is no {what} '{text}'"), format!("use {names}")))
+    known.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
+        let hint = did_you_mean(text, known.iter().map(|(name, _)| *name));
+        Problem::new(format!("there is no {what} '{}'", shortened(text)), format!("{hint}use {names}"))
+    })
 }

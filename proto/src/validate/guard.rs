@@ -84,7 +84,7 @@ pub fn guard(field: &str, guard: &Guard, found: &mut Violations) {
     }
     derating(field, guard, found);
     let Some(metric) = metric(&at("metric"), &guard.metric, found) else { return };
-    labels(field, metric, &guard.labels, found);
+    labels(field, metric, &guard.labels, MAX_MATCHES, found);
     combination(field, metric, guard, found);
 }
 
@@ -99,15 +99,22 @@ fn metric(field: &str, name: &str, found: &mut Violations) -> Option<&'static Me
     known
 }
 
-fn labels(field: &str, metric: &Metric, labels: &[LabelMatch], found: &mut Violations) {
-    if labels.len() > MAX_MATCHES {
+/// Whether a metric has these labels, of which there may be so many.
+pub(super) fn labels(
+    field: &str,
+    metric: &Metric,
+    labels: &[LabelMatch],
+    most: usize,
+    found: &mut Violations,
+) {
+    if labels.len() > most {
         found.add(
             format!("{field}.labels"),
             format!("{} labels", labels.len()),
-            format!("use at most {MAX_MATCHES}"),
+            format!("use at most {most}"),
         );
     }
-    for label in labels.iter().take(MAX_MATCHES) {
+    for label in labels.iter().take(most) {
         if !metric.labels.contains(&label.name.as_str()) {
             let near = nearest(&label.name, metric.labels.iter().copied());
             let hint = near.map_or_else(String::new, |near| format!("did you mean '{near}'? "));

@@ -8,6 +8,7 @@ mod http;
 mod memory;
 mod network;
 mod profile;
+mod threshold;
 
 use std::collections::HashSet;
 
@@ -120,6 +121,7 @@ pub fn scenario(scenario: &Scenario, found: &mut Violations) {
         limits("limits", bounds, found);
     }
     guards("guards", &scenario.guards, found);
+    threshold::all(scenario, found);
 }
 
 /// Whether `id` can name a run: 1 to 64 characters of `[A-Za-z0-9-]`, the first no hyphen.

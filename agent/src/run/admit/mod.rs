@@ -13,6 +13,7 @@ mod network;
 mod others;
 mod policy;
 mod space;
+mod thresholds;
 
 use std::{fs, time::Duration};
 
@@ -99,6 +100,7 @@ impl Offer<'_> {
         let bounds = self.bounds(scenario, &mut found);
         drilled::check(self.limits, self.drilled, scenario, &mut found);
         let guards = guards::of(self, scenario, &bounds, &mut found);
+        thresholds::check(self, scenario, &mut found);
         let mut resolved = scenario.clone();
         resolved.limits = Some((&bounds).into());
         let mut phases = Vec::new();

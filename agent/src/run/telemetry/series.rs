@@ -5,18 +5,18 @@ use std::time::Duration;
 use ssts_agent_ebpf::histogram::Layout;
 use ssts_proto::{
     catalogue::{Kind, Metric},
-    v1::{Label, MetricSummary},
+    v1::{Label, MetricSummary, ThresholdStatistic},
 };
 
 use crate::observe::schema::ColumnDescription;
 
 /// Samples that a series keeps for its percentiles, at most. When it is full every second one goes, and from then on every
 /// second one is left out: up to 3 minutes at 10 Hz the percentiles are exact, beyond them they are those of an even sample.
-pub(super) const MOST_KEPT: usize = 2_048;
+pub(in crate::run) const MOST_KEPT: usize = 2_048;
 /// Readings of one column.
 #[derive(Debug)]
-pub(super) struct Series {
-    pub(super) metric: &'static Metric,
+pub(in crate::run) struct Series {
+    pub(in crate::run) metric: &'static Metric,
     labels: Vec<Label>,
     /// Of a counter: its value at the previous sample, and when.
     previous: Option<(f64, Duration)>,
@@ -36,7 +36,7 @@ pub(super) struct Series {
 }
 
 impl Series {
-    pub(super) fn new(column: &ColumnDescription) -> Self {
+    pub(in crate::run) fn new(column: &ColumnDescription) -> Self {
         Self {
             metric: column.metric,
             labels: column.labels_in_run(),
@@ -54,7 +54,7 @@ impl Series {
     }
 
     /// Takes in a reading, or that there was none, at `at` of CLOCK_MONOTONIC. `most_kept`: samples, a power of two.
-    pub(super) fn add(&mut self, reading: Option<f64>, at: Duration, most_kept: usize) {
+    pub(in crate::run) fn add(&mut self, reading: Option<f64>, at: Duration, most_kept: usize) {
         if reading.is_some() && self.latest.replace(at) == Some(at) {
             return;
         }
@@ -99,16 +99,65 @@ impl Series {
         self.last = value;
     }
 
-    /// Nothing where there was no sample.
-    pub(super) fn summary(&self) -> Option<MetricSummary> {
+    /// Takes in where a counter stands before what it gains counts.
+    pub(in crate::run) fn begin_with(&mut self, reading: Option<f64>, at: Duration) {
+        if self.metric.kind != Kind::Counter || self.latest == Some(at) {
+            return;
+        }
+        if let Some(value) = reading {
+            self.latest = Some(at);
+            self.previous = Some((value, at));
+            self.gained = Some((value, self.gained.map_or(0.0, |(_, gained)| gained)));
+        }
+    }
+
+    /// The labels, that of the run left out.
+    pub(in crate::run) fn labels(&self) -> &[Label] {
+        &self.labels
+    }
+
+    /// How many there were.
+    pub(in crate::run) fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// One number of all samples; nothing where there was none.
+    pub(in crate::run) fn statistic(&self, statistic: ThresholdStatistic) -> Option<f64> {
+        use ThresholdStatistic::{Last, Max, Mean, Min, P50, P90, P95, P99, P999, Total, Unspecified};
+        if statistic == Total {
+            // What it gained is known as soon as two of its readings are.
+            return self.gained.filter(|_| self.samples > 0).map(|(_, gained)| gained);
+        }
+        let percentile = |share| Some(percentile(&self.sorted(), share).clamp(self.min, self.max));
+        match statistic {
+            _ if self.samples == 0 => None,
+            Min => Some(self.min),
+            Max => Some(self.max),
+            Mean => Some(self.sum / self.samples as f64),
+            Last => Some(self.last),
+            P50 => percentile(0.5),
+            P90 => percentile(0.9),
+            P95 => percentile(0.95),
+            P99 => percentile(0.99),
+            P999 => percentile(0.999),
+            Total | Unspecified => None,
+        }
+    }
+
+    fn sorted(&self) -> Vec<f32> {
         let mut sorted = self.kept.clone();
         sorted.sort_unstable_by(f32::total_cmp);
-        // Nearest rank, between the exact extremes.
-        let percentile = |share: f64| {
-            let rank = (share * sorted.len() as f64).ceil() as usize;
-            f64::from(sorted[rank.clamp(1, sorted.len()) - 1]).clamp(self.min, self.max)
-        };
-        (self.samples > 0).then(|| MetricSummary {
+        sorted
+    }
+
+    /// Nothing where there was no sample.
+    pub(in crate::run) fn summary(&self) -> Option<MetricSummary> {
+        if self.samples == 0 {
+            return None;
+        }
+        let sorted = self.sorted();
+        let percentile = |share| percentile(&sorted, share).clamp(self.min, self.max);
+        Some(MetricSummary {
             metric: self.metric.name.into(),
             labels: self.labels.clone(),
             unit: if self.metric.kind == Kind::Counter {
@@ -129,26 +178,59 @@ impl Series {
     }
 }
 
+/// Nearest rank, of at least one.
+fn percentile(sorted: &[f32], share: f64) -> f64 {
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).map_or(f64::NAN, |value| f64::from(*value))
+}
+
 /// Counts of one histogram column.
 #[derive(Debug)]
-pub(super) struct HistogramSeries {
+pub(in crate::run) struct HistogramSeries {
     metric: &'static Metric,
     labels: Vec<Label>,
     layout: Layout,
-    pub(super) counts: Vec<u64>,
+    pub(in crate::run) counts: Vec<u64>,
     /// It counts what burners do and nobody else.
-    pub(super) is_burners: bool,
+    pub(in crate::run) is_burners: bool,
 }
 
 impl HistogramSeries {
-    pub(super) fn new(column: &ColumnDescription, layout: Layout) -> Self {
+    pub(in crate::run) fn new(column: &ColumnDescription, layout: Layout) -> Self {
         let labels = column.labels_in_run();
         let is_burners = labels.iter().any(|label| label.name == "who" && label.value == "burner");
         Self { metric: column.metric, labels, layout, counts: vec![0; layout.buckets()], is_burners }
     }
 
+    /// The labels, that of the run left out.
+    pub(in crate::run) fn labels(&self) -> &[Label] {
+        &self.labels
+    }
+
+    /// How many values there were.
+    pub(in crate::run) fn samples(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// One number of all values; nothing where there was none.
+    pub(in crate::run) fn statistic(&self, statistic: ThresholdStatistic) -> Option<f64> {
+        use ThresholdStatistic::{Last, Max, Mean, Min, P50, P90, P95, P99, P999, Total, Unspecified};
+        let quantile = |share| quantile(self.layout, &self.counts, share).map(|value| value as f64);
+        match statistic {
+            P50 => quantile(0.5),
+            P90 => quantile(0.9),
+            P95 => quantile(0.95),
+            P99 => quantile(0.99),
+            P999 => quantile(0.999),
+            Min => self.summary().map(|summary| summary.min),
+            Max => self.summary().map(|summary| summary.max),
+            Mean => self.summary().map(|summary| summary.mean),
+            Last | Total | Unspecified => None,
+        }
+    }
+
     /// Nothing where there was no sample.
-    pub(super) fn summary(&self) -> Option<MetricSummary> {
+    pub(in crate::run) fn summary(&self) -> Option<MetricSummary> {
         let samples: u64 = self.counts.iter().sum();
         let used =
             || self.counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(bucket, _)| bucket);
