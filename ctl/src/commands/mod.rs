@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod compare;
 mod control;
 mod drill;
 mod follow;
@@ -12,6 +13,7 @@ mod scenarios;
 mod shell;
 mod telemetry;
 mod top;
+mod trend;
 mod watch;
 
 #[cfg(test)]
@@ -92,6 +94,8 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
         Command::Halt { reason, clear } => session.with_agent(Refuse, control::halt(reason, clear)).await,
         Command::Recover { force, reason } => recover::recover(force, reason, session).await,
         Command::Report { run, format } => session.with_agent(Private, report::report(run, format)).await,
+        Command::Compare(flags) => compare::compare(*flags, session).await,
+        Command::Trend(flags) => trend::trend(*flags, session).await,
         Command::Scenarios { command } => scenarios::scenarios(command, session),
         Command::Telemetry { run, metric, follow } => {
             let fallback = if run.is_some() { Private } else { Refuse };
