@@ -14,6 +14,20 @@ pub fn boottime() -> Duration {
     read(ClockId::CLOCK_BOOTTIME)
 }
 
+/// How long the host has been suspended since it was booted: by so much CLOCK_BOOTTIME is ahead of CLOCK_MONOTONIC. Exact to
+/// what passes between two readings, some 50 ns; nothing where the thread loses its core in between again and again.
+pub fn suspended() -> Option<Duration> {
+    (0..4).find_map(|_| {
+        let before = monotonic();
+        let boottime = boottime();
+        let after = monotonic();
+        (after.saturating_sub(before) < SAME_INSTANT).then(|| boottime.saturating_sub(after))
+    })
+}
+
+/// Far less than any suspend lasts.
+const SAME_INSTANT: Duration = Duration::from_millis(1);
+
 thread_local! {
     /// See [`count_partner`].
     static PARTNER: Cell<Option<ClockId>> = const { Cell::new(None) };

@@ -1,5 +1,6 @@
 //! The parts of `sstsd`, the daemon that loads, watches and guards one host.
 
+mod apart;
 pub mod burn;
 pub mod clock;
 pub mod config;

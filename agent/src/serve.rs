@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -37,7 +37,7 @@ use ssts_agent::{
     privileges::{self, Duty},
     realtime,
     record::{FLIGHT, Flight, Recorder, Shelf},
-    rpc::{self, Accepted, Address, AgentService, Allowed, Inventory, Listener, Rights},
+    rpc::{self, Address, AgentService, Allowed, Incoming, Inventory, Listener, Rights},
     run::{AGENT_STOPPED, Engine, KernelMessages},
     sink::Keeper,
     systemd::{self, Inherited, Notify, Watchdog},
@@ -48,7 +48,6 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
-use tokio_stream::{StreamExt as _, wrappers::UnixListenerStream};
 use tonic::transport::Server;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
@@ -57,6 +56,8 @@ use crate::{Failure, cli::Serve, configuration};
 
 /// How long callers have to go once the service is told to stop.
 const GOODBYE: Duration = Duration::from_millis(500);
+/// A second signal before that is taken for the first one's echo.
+const INSISTS_AFTER: Duration = Duration::from_secs(1);
 /// A scenario of a thousand phases is some 100 KiB.
 const MAX_MESSAGE_BYTES: usize = 4 << 20;
 
@@ -200,12 +201,13 @@ async fn daemon(
         tick: config.tick(),
     };
     let rights = Rights::new(config.policy.rules()?);
+    // Before anything can be started: a signal that nobody listens for ends the process as it is.
+    let mut signals = Signals::listen()?;
     let (stop, stopped) = watch::channel(false);
     let serving: Vec<_> = listeners
         .into_iter()
         .map(|listener| tokio::spawn(answer(service.clone(), rights.clone(), listener, stopped.clone())))
         .collect();
-    let mut signals = Signals::listen()?;
     let narration = tokio::spawn(systemd::narrate(notify.clone(), ring, engine.clone(), statuses));
     settle(Duty::Wait, false);
     signals.next().await;
@@ -218,7 +220,7 @@ async fn daemon(
         tokio::select! {
             () = rpc::wait_until_all_finished(&stopped_runs) => {}
             // A burner hangs in the kernel and somebody insists: the kernel ends it with this process.
-            () = signals.next() => warn!("told to stop again: not waiting for the end of what is on"),
+            () = signals.insisted() => warn!("told to stop again: not waiting for the end of what is on"),
         }
     }
     let _all_gone = stop.send(true);
@@ -312,8 +314,7 @@ async fn answer(
     let told_to_stop = async move {
         let _sender_gone = stopped.wait_for(|stopped| *stopped).await;
     };
-    let accepted = UnixListenerStream::new(socket).map(|stream| stream.map(Accepted::from));
-    server.serve_with_incoming_shutdown(accepted, told_to_stop).await
+    server.serve_with_incoming_shutdown(Incoming::new(socket), told_to_stop).await
 }
 
 /// What the service manager tells by the environment.
@@ -341,6 +342,18 @@ impl Signals {
             signal(kind).map_err(|source| Failure::Io { what: "signals can't be listened for", source })
         };
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    /// Told again, and not by the same cause: the kernel tells a parent's death once for each of the parent's threads
+    /// (`forget_original_parent` of kernel/exit.c), one after another.
+    async fn insisted(&mut self) {
+        let first = Instant::now();
+        loop {
+            self.next().await;
+            if first.elapsed() >= INSISTS_AFTER {
+                return;
+            }
+        }
     }
 
     async fn next(&mut self) {

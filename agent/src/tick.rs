@@ -26,7 +26,7 @@ use crate::{
     observe::{frame::Frame, own::TickCost, ring::FrameRing, schema::Schema, source::Source},
     privileges,
     realtime::{self, Duty},
-    run::Engine,
+    run::{Engine, SuspendWatch},
     systemd::Watchdog,
 };
 
@@ -88,9 +88,14 @@ impl Tick {
         let mut frame = Frame::default();
         let mut sequence = 0;
         let mut next = clock::monotonic();
+        let mut suspends = SuspendWatch::default();
         while !stop.load(Ordering::Relaxed) {
             let began = clock::monotonic();
             self.halts.look();
+            // Before the deadlines: those of burners that slept through theirs are not pushed any more.
+            if let Some(slept) = suspends.look() {
+                self.engine.note_suspend(slept);
+            }
             self.engine.push_deadlines();
             if self.sources.iter().any(|source| source.changed()) {
                 schema = Arc::new(self.describe(schema.id + 1));

@@ -20,6 +20,7 @@ mod scenario;
 mod slices;
 mod stats;
 mod status;
+mod store;
 mod telemetry;
 mod text;
 mod top;

@@ -304,10 +304,10 @@ catalogue! {
     PROBE_EVENTS = "probe.events", "1", Counter, ["probe"], "Times a probe's programs ran, while measured.";
     PROBE_TIME = "probe.time", "s", Counter, ["probe"], "Time a probe's programs ran, while measured.";
     PROBE_EVENT_COST = "probe.event_cost", "ns", Gauge, ["probe"],
-        "Mean run time of a probe's programs at one event, in the latest measurement.", worse when Rising;
+        "Mean run time of a probe's programs at one event, in the latest measurement.";
     PROBE_EVENT_RATE = "probe.event_rate", "1/s", Gauge, ["probe"], "Events a second in the latest measurement.";
     PROBE_CORE_SHARE = "probe.core_share", "1", Gauge, ["probe"],
-        "What a probe's programs took of one core in the latest measurement: 0.01 is 1 %.", worse when Rising;
+        "What a probe's programs took of one core in the latest measurement: 0.01 is 1 %.";
     PROBE_LOST = "probe.lost", "1", Counter, ["probe"], "Events that a probe saw and had no room to note.";
 
     BURNER_PREPARED = "burner.prepared", "1", Gauge, ["run", "burner", "kind"],

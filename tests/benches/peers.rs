@@ -43,6 +43,8 @@ mod safety;
 mod table;
 #[path = "peers/times.rs"]
 mod times;
+#[path = "peers/watch.rs"]
+mod watch;
 
 use std::time::Duration;
 
@@ -57,7 +59,7 @@ const BURNS: Duration = Duration::from_millis(1);
 /// Measures one subject.
 type Rows = fn(&Ground, &mut Table);
 /// All subjects, by the names that `make bench BENCH=...` takes.
-const SUBJECTS: [(&str, Rows); 12] = [
+const SUBJECTS: [(&str, Rows); 13] = [
     ("load", load::rows),
     ("times", times::rows),
     ("idle", idle::rows),
@@ -69,6 +71,7 @@ const SUBJECTS: [(&str, Rows); 12] = [
     ("record", record::rows),
     ("probes", probes::rows),
     ("metrics", metrics::rows),
+    ("watch", watch::rows),
     ("safety", safety::rows),
 ];
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
 };
 
@@ -58,6 +58,22 @@ impl Ground {
     /// What the daemon is configured with, as TOML.
     pub fn configure(&self, toml: &str) {
         fs::write(self.config(), toml).expect("the folder is ours");
+    }
+
+    /// Makes a procfs that shows everything but where cgroups are mounted; gives the configuration that makes the daemon look there.
+    pub fn procfs_without_cgroups(&self) -> String {
+        let proc = self.path("proc");
+        fs::create_dir_all(proc.join("self")).expect("the folder is new");
+        for (from, to) in [("/proc", proc.clone()), ("/proc/self", proc.join("self"))] {
+            for entry in fs::read_dir(from).expect("it is there").flatten() {
+                let name = entry.file_name();
+                let text = name.to_string_lossy();
+                if text != "self" && text != "mountinfo" && !text.starts_with(|c: char| c.is_ascii_digit()) {
+                    symlink(Path::new(from).join(&name), to.join(&name)).expect("the name is new");
+                }
+            }
+        }
+        format!("[roots]\nproc = \"{}\"\n", proc.display())
     }
 
     /// The programs under test.

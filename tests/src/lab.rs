@@ -67,7 +67,7 @@ fn boot(script: &str, systemd: bool) -> (String, String, Option<i32>) {
     );
     let output = Command::new(Programs::repository().join("tests/lab/vm"))
         .arg(known + SECTION + script)
-        .env("LAB_SECONDS", "240")
+        .env("LAB_SECONDS", "420")
         .env("LAB_SYSTEMD", if systemd { "1" } else { "" })
         .current_dir(Programs::repository())
         .stdin(Stdio::null())

@@ -27,13 +27,24 @@ pub struct Process {
 impl Process {
     /// The one that has this id now.
     pub fn of(pid: i32) -> Option<Self> {
-        let (_, started) = stat(pid)?;
+        let (_, started) = stat(&format!("/proc/{pid}/stat"))?;
         Some(Self { pid, started })
     }
 
-    /// Whether it may still run: a zombie doesn't.
+    /// Whether it may still run: a zombie doesn't. Its state is that of its first thread, and others may outlive that.
     pub fn is_alive(&self) -> bool {
-        stat(self.pid).is_some_and(|(state, started)| started == self.started && !matches!(state, 'Z' | 'X'))
+        let is_there = || Self::of(self.pid).is_some_and(|now| now.started == self.started);
+        is_there() && self.states().iter().any(|(_, state)| !matches!(state, 'Z' | 'X'))
+    }
+
+    /// Its threads that sleep in the kernel, where no signal wakes them.
+    pub fn uninterruptible(&self) -> Vec<i32> {
+        self.states().into_iter().filter_map(|(tid, state)| (state == 'D').then_some(tid)).collect()
+    }
+
+    fn states(&self) -> Vec<(i32, char)> {
+        let state = |tid: i32| Some((tid, stat(&format!("/proc/{}/task/{tid}/stat", self.pid))?.0));
+        self.threads().into_iter().filter_map(state).collect()
     }
 
     /// Its children: proc_pid_task_tid_children(5).
@@ -89,8 +100,13 @@ impl Process {
 
     /// Kills it, if it is still the same one.
     pub fn kill(&self) {
+        self.signal(Signal::SIGKILL);
+    }
+
+    /// Sends it a signal, if it is still the same one.
+    pub fn signal(&self, signal: Signal) {
         if self.is_alive() {
-            let _it_may_have_ended = kill(Pid::from_raw(self.pid), Signal::SIGKILL);
+            let _it_may_have_ended = kill(Pid::from_raw(self.pid), signal);
         }
     }
 
@@ -200,9 +216,9 @@ fn search(folder: &Path, prefix: &str, found: &mut Vec<String>) {
     }
 }
 
-/// State and start time: fields 3 and 22 of /proc/PID/stat.
-fn stat(pid: i32) -> Option<(char, u64)> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+/// State and start time: fields 3 and 22 of a process's or a thread's `stat`.
+fn stat(path: &str) -> Option<(char, u64)> {
+    let text = fs::read_to_string(path).ok()?;
     // The name before may hold anything.
     let mut fields = text[text.rfind(')')? + 1..].split_whitespace();
     let state = fields.next()?.chars().next()?;

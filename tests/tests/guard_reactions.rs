@@ -101,8 +101,12 @@ fn a_ladder_warns_derates_pauses_and_stops_as_it_gets_hotter() {
     host.sysfs.heat(55);
     host.until("it warns", |status| guard(status, "warm")["state"] == "tripped");
     host.sysfs.heat(65);
-    let status = host.until("it derates", |status| guard(status, "hot")["load_percent"] == 50.0);
-    assert_eq!(guard(&status, "hot")["headroom"], -5.0, "{status:#}");
+    // How a guard stands may be seen a frame after what it did.
+    let derated = |status: &Value| {
+        let hot = guard(status, "hot");
+        hot["load_percent"] == 50.0 && hot["headroom"] == -5.0
+    };
+    let status = host.until("it derates", derated);
     assert_eq!(status["run"]["state"], "running");
     host.sysfs.heat(75);
     host.is("paused");

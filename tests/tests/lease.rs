@@ -93,6 +93,26 @@ fn a_private_daemon_dies_with_its_killed_client() {
     assert_eq!(outside::run_cgroups(private.pid), [""; 0]);
 }
 
+/// The kernel tells a private daemon of its parent's death once for each of the parent's threads: that is one reason to stop, and
+/// none to end before the host is clean.
+#[test]
+fn a_private_daemon_that_is_told_of_one_death_many_times_leaves_nothing() {
+    prctl::set_child_subreaper(true).expect("Linux 3.4 and later can");
+    let ground = Ground::new();
+    let running = Ctl::local(&ground).words("burn cpu --load 30 --duration 1m").spawn();
+    let (private, burners) = running.private_daemon();
+    for _ in 0..20 {
+        private.signal(Signal::SIGTERM);
+        thread::sleep(Duration::from_millis(1));
+    }
+    let gone = outside::within(Duration::from_secs(10), || !private.is_alive());
+    assert!(gone.is_some() && !burners.iter().any(Process::is_alive), "something goes on");
+    assert_eq!(outside::run_cgroups(private.pid), [""; 0]);
+    running.outcome();
+    let runs = Ctl::local(&ground).words("runs").json();
+    assert_eq!(runs["runs"][0]["cause"], "agent_stopped", "{runs:#}");
+}
+
 /// Ends by its lease: says how long after `begin`.
 fn ended_by_its_lease(ground: &Ground, burners: &[Process], begin: Instant) -> Duration {
     let gone = outside::within(TTL * 2, || !burners.iter().any(Process::is_alive));

@@ -2,13 +2,20 @@
 //! in a cgroup with a limit, so that the machine itself stays out of it.
 
 use std::{
+    fs,
+    os::unix::process::ExitStatusExt as _,
     process::{Child, Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use nix::sys::{prctl, signal::Signal};
 use serde_json::Value;
-use ssts_tests::{Ctl, Daemon, Ground, MemoryCgroup, Outcome, outside, possible};
+use ssts_tests::{
+    Ctl, Daemon, Ground, MemoryCgroup, Outcome, note,
+    outside::{self, Process},
+    possible,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -127,4 +134,50 @@ fn pressure_ends_at_the_wall_and_not_in_the_oom_killer() {
     // All that it was allowed was not enough: that is no success.
     outcome.assert_status(5);
     assert_eq!(cause(&result), "memory_short", "{result:#}");
+}
+
+/// It is the daemon that the kernel kills: its burners go with it at once, and the next one tells what it was. By itself the kernel
+/// takes burners first; here the story makes the daemon as good a choice, and has it be the largest.
+#[test]
+fn a_daemon_that_the_kernel_killed_for_memory_takes_its_burners_with_it_and_the_next_one_tells() {
+    prctl::set_child_subreaper(true).expect("Linux 3.4 and later can");
+    let Some(mut short) = Short::new() else { return };
+    let started = Ctl::new(&short.ground).words("burn cpu --load 20 --duration 1m --detach").run();
+    let id = started.assert_status(0).stdout.trim().to_owned();
+    let burners = short.daemon.burning(1);
+    let score = |process: &Process| {
+        fs::read_to_string(format!("/proc/{}/oom_score_adj", process.pid))
+            .expect("it is there")
+            .trim()
+            .to_owned()
+    };
+    assert_eq!(score(&burners[0]), "1000", "burners are the first choice");
+    assert!(score(&short.daemon.process()).parse::<i32>().is_ok_and(|score| score <= 0));
+    fs::write(format!("/proc/{}/oom_score_adj", short.daemon.process().pid), "1000")
+        .expect("that is permitted");
+    let size = |process: &Process| process.resident_bytes().unwrap_or_default();
+    assert!(
+        size(&short.daemon.process()) > size(&burners[0]),
+        "a daemon of {}",
+        size(&short.daemon.process())
+    );
+    let neighbour = short.neighbour(300);
+    let status = short.daemon.wait(Duration::from_secs(20)).expect("the kernel kills it");
+    let begin = Instant::now();
+    assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "{}", short.daemon.log());
+    let gone = outside::within(Duration::from_secs(5), || !burners.iter().any(Process::is_alive));
+    assert!(gone.is_some(), "burners outlive their daemon");
+    note(format_args!("its burners were gone {:?} after it was reaped", begin.elapsed()));
+    burners.iter().for_each(Process::reap);
+    drop(neighbour);
+    assert!(short.cgroup.oom_kills() > 0);
+    assert_eq!(short.ground.leftovers(), [""; 0]);
+
+    let next = Daemon::start(&short.ground);
+    let report = Ctl::new(&short.ground).args(["report", &id]).json();
+    assert_eq!((&report["verdict"], cause(&report)), (&"error".into(), "agent_lost"), "{report:#}");
+    assert!(report["cause_message"].as_str().is_some_and(|words| words.contains("OOM killer")), "{report:#}");
+    assert_eq!(report["hosts"][0]["receipt"]["state"], "clean", "{report:#}");
+    assert_eq!(short.daemon.cgroups(), [""; 0]);
+    drop(next);
 }

@@ -1,7 +1,7 @@
 //! A run is over when the host was seen to be clean, and that stands in its record. What is left, or can't be seen, keeps others
 //! from starting until it was looked at again, or until somebody has put his name to it.
 
-use std::{fs, os::unix::fs::symlink, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use nix::{
     fcntl::{Flock, FlockArg},
@@ -48,20 +48,8 @@ fn passes(ground: &Ground) {
     Ctl::new(ground).words("burn cpu --load 20 --tolerance 100 --duration 2s").run().assert_status(0);
 }
 
-/// A procfs that shows everything but where cgroups are mounted.
 fn without_cgroups(ground: &Ground) {
-    let proc = ground.path("proc");
-    fs::create_dir_all(proc.join("self")).expect("the folder is new");
-    for (from, to) in [("/proc", proc.clone()), ("/proc/self", proc.join("self"))] {
-        for entry in fs::read_dir(from).expect("it is there").flatten() {
-            let name = entry.file_name();
-            let text = name.to_string_lossy();
-            if text != "self" && text != "mountinfo" && !text.starts_with(|c: char| c.is_ascii_digit()) {
-                symlink(PathBuf::from(from).join(&name), to.join(&name)).expect("the name is new");
-            }
-        }
-    }
-    ground.configure(&format!("[roots]\nproc = \"{}\"\n", proc.display()));
+    ground.configure(&ground.procfs_without_cgroups());
 }
 
 /// In the answer to the stop, in the record, among the events, in the list, in the report.

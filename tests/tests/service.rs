@@ -212,6 +212,52 @@ fn one_that_is_killed_is_replaced_until_that_becomes_too_often() {
     assert_nothing_left(&machine);
 }
 
+/// Ends the daemon under load, for good; gives the run that it had, and what came of the command that is executed afterwards.
+fn ended_under_load(machine: &Booted, burners: &[Process], by: Signal) -> (String, String) {
+    let id = runs(machine)[0]["run_id"].as_str().expect("it is text").to_owned();
+    signal(&machine.main_process("sstsd.service").expect("it runs"), by);
+    assert!(gone(burners), "burners outlive their daemon");
+    machine.until("it has failed", || machine.property("sstsd.service", "ActiveState") == "failed");
+    assert_nothing_left(machine);
+    (id, machine.property("sstsd.service", "ExecStopPost"))
+}
+
+/// `ExecStopPost=` looks after what a killed daemon has left, with no daemon there, and the run's record has what came of that.
+#[test]
+fn what_is_executed_after_a_killed_daemon_is_in_the_runs_record() {
+    let _machine = Machine::shared();
+    let Some(machine) = installed(|root| drop_in(root, "once.conf", "[Service]\nRestart=no\n")) else {
+        return;
+    };
+    for by in [Signal::SIGKILL, Signal::SIGABRT] {
+        let burners = burning(&machine);
+        let (id, after) = ended_under_load(&machine, &burners, by);
+        assert!(after.contains("code=exited") && after.contains("status=0"), "{by}: {after}");
+        assert!(machine.journal("sstsd.service").lines().any(|line| line == "clean"), "{by}");
+        // As RFC 3339 has it, so that the two can be compared as they stand.
+        let now = machine.run("date --utc +%FT%T.%NZ").assert_status(0).stdout;
+        let report = sstsctl(&machine, &format!("report {id}")).assert_status(0).json();
+        assert_eq!((&report["verdict"], &report["cause"]), (&"error".into(), &"agent_lost".into()), "{by}");
+        let receipt = &report["hosts"][0]["receipt"];
+        assert_eq!(receipt["state"], "clean", "{receipt:#}");
+        let observed = receipt["observed_at"].as_str().expect("it is text");
+        assert!(observed < now.trim(), "{by}: seen by the next daemon: {observed}, {now}");
+    }
+
+    // What it can't mend is told by its exit status and its words, and keeps runs from starting.
+    let burners = burning(&machine);
+    let torn = machine.root().join("var/lib/ssts/undo/00000000000000000007.json");
+    fs::write(&torn, "{").expect("the layer takes it");
+    let (_, after) = ended_under_load(&machine, &burners, Signal::SIGKILL);
+    assert!(after.contains("code=exited") && after.contains("status=1"), "{after}");
+    assert!(machine.journal("sstsd.service").contains("can't be read"));
+    let refused = sstsctl(&machine, "burn cpu --duration 1s").assert_status(5);
+    assert!(refused.stderr.contains("can't be read"), "{refused:?}");
+    assert!(refused.stderr.contains("sstsctl recover"), "{refused:?}");
+    fs::remove_file(&torn).expect("it is there");
+    sstsctl(&machine, "recover").assert_status(0);
+}
+
 #[test]
 fn a_stop_under_load_leaves_nothing() {
     let _machine = Machine::shared();

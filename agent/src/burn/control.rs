@@ -167,7 +167,7 @@ impl ControlBlock {
         header.workers.store(workers as u32, Ordering::Relaxed);
         header.histograms.store(histograms as u32, Ordering::Relaxed);
         header.end_ns.store(u64::MAX, Ordering::Relaxed);
-        block.push_deadline(deadline);
+        header.deadline_ns.store(clock::ns(clock::boottime() + deadline), Ordering::Relaxed);
         header.magic.store(MAGIC, Ordering::Release);
         Ok(block)
     }
@@ -260,9 +260,13 @@ impl ControlBlock {
         Duration::from_nanos(self.header().deadline_ns.load(Ordering::Relaxed))
     }
 
-    /// Promises that the daemon lives for another `ttl`.
+    /// Promises that the daemon lives for another `ttl`, unless the deadline has passed: after a standstill of the whole host
+    /// burners end, whoever wakes first.
     pub fn push_deadline(&self, ttl: Duration) {
-        self.header().deadline_ns.store(clock::ns(clock::boottime() + ttl), Ordering::Relaxed);
+        let now = clock::boottime();
+        if now < self.deadline() {
+            self.header().deadline_ns.store(clock::ns(now + ttl), Ordering::Relaxed);
+        }
     }
 
     /// When burning ends by itself, CLOCK_BOOTTIME.
@@ -320,6 +324,17 @@ mod tests {
         assert_eq!(daemon.slot(2).operations.load(Ordering::Relaxed), 7);
         assert_eq!(daemon.latency(2, 1)[LATENCY.buckets() - 1].load(Ordering::Relaxed), 9);
         assert_eq!(burner.command(), Command::Burn);
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_stays_so() {
+        let block = ControlBlock::create(1, 0, Duration::from_secs(60)).unwrap();
+        block.push_deadline(Duration::from_secs(120));
+        assert!(block.deadline() > clock::boottime() + Duration::from_secs(90));
+        block.push_deadline(Duration::ZERO);
+        let passed = block.deadline();
+        block.push_deadline(Duration::from_secs(60));
+        assert_eq!(block.deadline(), passed);
     }
 
     #[test]

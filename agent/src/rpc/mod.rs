@@ -1,5 +1,6 @@
 //! The gRPC service: translates between messages and the engine, and nothing else.
 
+mod accept;
 mod drill;
 mod listen;
 mod peer;
@@ -18,6 +19,7 @@ use ssts_proto::{
 use tonic::{Request, Response, Status};
 use tracing::info;
 
+pub use accept::Incoming;
 pub use listen::{Address, ListenError, Listener};
 pub use peer::Accepted;
 pub use policy::Allowed;
@@ -226,7 +228,11 @@ impl Agent for AgentService {
         // Afterwards: whoever reads the log may take his time.
         tracing::warn!(%caller, reason, "asked to halt");
         let runs = self.engine.with_latecomers(halted);
-        wait_until_all_finished(&runs).await;
+        // On disk at once: a burner that hangs must not keep the latch from it.
+        let engine = self.engine.clone();
+        let written = blocking(move || engine.persist_halt());
+        // Should it fail, it fails again below, and is told.
+        let (_told_below, ()) = tokio::join!(written, wait_until_all_finished(&runs));
         let quiet_after_ns = runs.iter().filter_map(|run| quiet_after(run, received)).max();
         let engine = self.engine.clone();
         blocking(move || {

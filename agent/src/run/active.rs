@@ -21,9 +21,9 @@ use super::{
     guarded::{HaltWanted, RunBoard, RunGuards},
     hardware_errors::HardwareErrors,
     lease::Lease,
-    receipt,
     state::{self, Illegal, Step},
     telemetry::Telemetry,
+    traced::traced,
 };
 use crate::{
     burn::control::Command,
@@ -45,6 +45,8 @@ pub struct ActiveRun {
     /// When it was asked for, CLOCK_BOOTTIME.
     pub started: Duration,
     started_at_unix_ns: i64,
+    /// How long the host had been suspended before.
+    suspended_before: Option<Duration>,
     lease: Option<Lease>,
     board: Arc<BurnerBoard>,
     /// What guards took of the load, in parts of a million.
@@ -116,6 +118,7 @@ impl ActiveRun {
             admitted,
             started: clock::boottime(),
             started_at_unix_ns: clock::unix_ns(),
+            suspended_before: clock::suspended(),
             lease,
             board,
             progress: Mutex::new(Progress {
@@ -183,6 +186,11 @@ impl ActiveRun {
     /// Its state.
     pub fn state(&self) -> RunState {
         lock(&self.progress).state
+    }
+
+    /// For how long the host was suspended since it was asked for, as far as that can be told.
+    pub(super) fn suspended(&self) -> Option<Duration> {
+        clock::suspended()?.checked_sub(self.suspended_before?)
     }
 
     /// Its events from the n-th on.
@@ -453,7 +461,7 @@ impl ActiveRun {
 
     /// Notes a process that was killed and does not end.
     pub(super) fn has_hanging(&self, pid: i32, kind: &str) {
-        let process = receipt::traced(pid, kind);
+        let process = traced(pid, kind);
         lock(&self.progress).trail.processes.push(process);
     }
 

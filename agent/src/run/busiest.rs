@@ -3,8 +3,8 @@
 
 use std::{
     collections::HashMap,
-    sync::mpsc::{self, RecvTimeoutError, Sender},
-    thread::{self, JoinHandle},
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    thread,
     time::Duration,
 };
 
@@ -18,6 +18,8 @@ use crate::host::HostRoots;
 const PERIOD: Duration = Duration::from_secs(2);
 /// Before the first look, which would keep burners from their cores just when they start.
 const FIRST: Duration = Duration::from_millis(200);
+/// What the last look may take: the kernel keeps whoever reads of a process that hangs in execve(2), and no run waits for that.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Told by CPU time, and as many by I/O.
 const TOLD: usize = 10;
 /// Processes that are remembered: a host that forks without end must not fill the agent.
@@ -30,7 +32,7 @@ const NS_PER_S: u64 = 1_000_000_000;
 #[derive(Debug)]
 pub(super) struct Busiest {
     stop: Sender<()>,
-    thread: Option<JoinHandle<Known>>,
+    seen: Receiver<Known>,
 }
 
 /// A process by its id and start: ids are used again.
@@ -49,7 +51,7 @@ struct Use {
 impl Busiest {
     /// Looks from now on.
     pub(super) fn start(roots: &HostRoots) -> Self {
-        let (stop, stopped) = mpsc::channel();
+        let ((stop, stopped), (done, seen)) = (mpsc::channel(), mpsc::channel());
         let proc = roots.proc.clone();
         let watch = move || {
             let own = std::process::id().cast_signed();
@@ -63,21 +65,26 @@ impl Busiest {
             if !known.is_empty() {
                 look(&proc, own, &mut known);
             }
-            known
+            let _nobody_waits_any_more = done.send(known);
         };
         let thread = thread::Builder::new().name("busiest".into()).spawn(watch);
         if let Err(error) = &thread {
             warn!(%error, "no thread to follow other processes with");
         }
-        Self { stop, thread: thread.ok() }
+        Self { stop, seen }
     }
 
     /// Looks once more; the busiest by CPU time, then those by I/O that are not among them.
-    pub(super) fn finish(mut self) -> Vec<ProcessUse> {
+    pub(super) fn finish(self) -> Vec<ProcessUse> {
         // It waits for this and for nothing else.
         let _told = self.stop.send(());
-        let known = self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
-        busiest(&known)
+        match self.seen.recv_timeout(PATIENCE) {
+            Ok(known) => busiest(&known),
+            Err(error) => {
+                warn!(%error, "what other processes used is not known");
+                Vec::new()
+            }
+        }
     }
 }
 

@@ -30,7 +30,9 @@ mod result;
 pub mod state;
 mod store;
 mod supervisor;
+mod suspend;
 mod telemetry;
+mod traced;
 pub mod undo;
 
 pub use active::ActiveRun;
@@ -42,3 +44,4 @@ pub use halt::HaltWay;
 pub use kernel_messages::KernelMessages;
 pub use recover::recover_after;
 pub use store::StoreError;
+pub use suspend::SuspendWatch;

@@ -1,6 +1,11 @@
 //! Whether the kernel's OOM killer ended a burner.
 
-use std::{cell::Cell, fs, path::PathBuf, time::Duration};
+use std::{
+    cell::Cell,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use ssts_proto::v1::Cause;
 
@@ -63,7 +68,12 @@ impl OomKills {
     }
 }
 
-fn count(vmstat: &PathBuf) -> Option<u64> {
+/// The kernel's count since the host was booted, where it tells.
+pub(super) fn kills(roots: &HostRoots) -> Option<u64> {
+    count(&roots.proc("vmstat"))
+}
+
+fn count(vmstat: &Path) -> Option<u64> {
     let text = fs::read_to_string(vmstat).ok()?;
     text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }

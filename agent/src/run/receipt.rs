@@ -3,13 +3,13 @@
 
 use std::{fs, io, path::Path};
 
-use nix::{
-    sys::wait::{WaitPidFlag, waitpid},
-    unistd::Pid,
-};
 use ssts_proto::v1::{Receipt, ReceiptCheck, ReceiptState, TracedProcess, Trail};
 
-use super::{alive, undo::Undone};
+use super::{
+    alive,
+    traced::{life, whereabouts},
+    undo::Undone,
+};
 use crate::{
     burn::disk::{CLAIM_LASTS_AT_MOST, open_claimed},
     clock,
@@ -56,9 +56,15 @@ pub(super) fn of_changes(undone: &[Undone]) -> Receipt {
     of(checks)
 }
 
-/// As bad as the worst of its checks.
+/// As bad as the worst of its checks: what was seen to be left is worse than what could not be seen.
 pub(super) fn of(checks: Vec<ReceiptCheck>) -> Receipt {
-    let state = checks.iter().map(ReceiptCheck::state).max().unwrap_or(Unknown);
+    let any = |state| checks.iter().any(|check| check.state() == state);
+    let all_clean = !checks.is_empty() && checks.iter().all(|check| check.state() == Clean);
+    let state = match (any(Left), all_clean) {
+        (true, _) => Left,
+        (false, true) => Clean,
+        (false, false) => Unknown,
+    };
     let mut receipt = Receipt { observed_at_unix_ns: clock::unix_ns(), checks, ..Receipt::default() };
     receipt.set_state(state);
     receipt
@@ -84,9 +90,9 @@ fn processes(trail: &Trail, witness: &Witness, roots: &HostRoots) -> ReceiptChec
     let there: Vec<_> = seen
         .iter()
         .map(|(TracedProcess { pid, kind, .. }, life)| match life {
-            Ok(state) => format!(
-                "{kind} burner {pid} was killed and is still there, in state {}",
-                state.unwrap_or('?')
+            Ok(where_it_is) => format!(
+                "{kind} burner {pid} was killed and is still there: {}",
+                where_it_is.as_deref().unwrap_or_default()
             ),
             Err(error) => format!("{kind} burner {pid} can't be seen: {error}"),
         })
@@ -128,45 +134,6 @@ fn processes(trail: &Trail, witness: &Witness, roots: &HostRoots) -> ReceiptChec
     }
 }
 
-/// The state of a process as the kernel has it; nothing once it is gone. One that has ended is taken from the kernel's books.
-fn life(process: &TracedProcess) -> io::Result<Option<char>> {
-    // Those of this daemon's own children, wherever the host's procfs is.
-    let path = format!("/proc/{}/stat", process.pid);
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => {
-            // A procfs that hides it would say the same.
-            return fs::read_to_string("/proc/self/stat").map(|_| None);
-        }
-        Err(error) => return Err(error),
-    };
-    let Some((state, start_ticks)) = state_and_start(&text) else {
-        return Err(io::Error::other("its stat is not understood"));
-    };
-    if start_ticks != process.start_ticks {
-        return Ok(None);
-    }
-    if !matches!(state, 'Z' | 'X') {
-        return Ok(Some(state));
-    }
-    // Its number is its own until it is waited for. It may be somebody else's child: then it is theirs to wait for.
-    let _not_ours = waitpid(Pid::from_raw(process.pid.cast_signed()), Some(WaitPidFlag::WNOHANG));
-    Ok(None)
-}
-
-/// What tells a process from a later one of its number.
-pub(super) fn traced(pid: i32, kind: &str) -> TracedProcess {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let start_ticks = state_and_start(&text).map_or(0, |(_, start_ticks)| start_ticks);
-    TracedProcess { pid: pid.cast_unsigned(), start_ticks, kind: kind.into() }
-}
-
-/// Fields 3 and 22 of /proc/PID/stat; the name before them may hold anything: proc_pid_stat(5).
-fn state_and_start(text: &str) -> Option<(char, u64)> {
-    let mut fields = text[text.rfind(')')? + 1..].split_whitespace();
-    Some((fields.next()?.chars().next()?, fields.nth(18)?.parse().ok()?))
-}
-
 fn cgroup(trail: &Trail) -> Option<ReceiptCheck> {
     const WHAT: &str = "cgroup";
     if trail.cgroup.is_empty() {
@@ -186,9 +153,9 @@ fn cgroup(trail: &Trail) -> Option<ReceiptCheck> {
     Some(match end_cgroup(folder) {
         CgroupEnd::Gone => check(WHAT, Clean, format!("{} is gone", trail.cgroup), ""),
         CgroupEnd::Populated(pids) => {
-            let pids: Vec<_> = pids.iter().map(i32::to_string).collect();
+            let there: Vec<_> = pids.iter().map(|pid| whereabouts(*pid)).collect();
             let detail =
-                format!("{} still has processes that were killed: {}", trail.cgroup, pids.join(", "));
+                format!("{} still has processes that were killed: {}", trail.cgroup, there.join(", "));
             check(
                 WHAT,
                 Left,
@@ -264,30 +231,7 @@ pub(super) fn boot_id(roots: &HostRoots) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
-
     use super::*;
-
-    fn stat_of(pid: u32) -> TracedProcess {
-        traced(pid.cast_signed(), "cpu")
-    }
-
-    #[test]
-    fn a_process_is_there_until_it_has_ended_and_its_number_says_nothing() {
-        let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
-        let process = stat_of(child.id());
-        assert!(process.start_ticks > 0);
-        assert!(life(&process).unwrap().is_some());
-        let other = TracedProcess { start_ticks: process.start_ticks + 1, ..process.clone() };
-        assert_eq!(life(&other).unwrap(), None);
-        child.kill().unwrap();
-        let begin = std::time::Instant::now();
-        while life(&process).unwrap().is_some() {
-            assert!(begin.elapsed().as_secs() < 10);
-        }
-        // It was waited for.
-        assert!(child.wait().is_err());
-    }
 
     #[test]
     fn what_cannot_be_told_is_unknown_and_the_worst_counts() {
@@ -308,6 +252,8 @@ mod tests {
         let receipt = look(&Trail::default(), &undone, &Witness { waited_for: Some(2) }, &roots);
         assert_eq!((receipt.state(), trouble(&receipt).as_str()), (Left, "settings: x; x"));
         assert_eq!(of(Vec::new()).state(), Unknown);
+        let both = [check("a", Left, "", ""), check("b", Unknown, "", ""), check("c", Clean, "", "")];
+        assert_eq!(of(both.to_vec()).state(), Left, "what is there is worse than what may be there");
     }
 
     #[test]

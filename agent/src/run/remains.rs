@@ -17,6 +17,7 @@ use super::{
     active::ActiveRun,
     admit::Admitted,
     alive::AliveLock,
+    oom,
     receipt::{self, Witness},
     store::{Store, StoreError},
     undo::{UndoJournal, Undone},
@@ -105,13 +106,15 @@ impl Remains {
             processes: Vec::new(),
             devices,
             memory_bytes: admitted.phases.iter().map(held).max().unwrap_or_default(),
+            oom_kills: oom::kills(&self.roots),
         }
     }
 
     /// Looks at what is there after a run of this daemon, and keeps it in mind where it is not clean.
     pub(super) fn close(&self, run: &ActiveRun, witness: &Witness) -> Receipt {
-        let undone = self.undo.settle_run(&run.id);
         let trail = run.trail();
+        let hangs = !trail.processes.is_empty();
+        let undone = if hangs { self.undo.settle_settings(&run.id) } else { self.undo.settle_run(&run.id) };
         let mut receipt = receipt::look(&trail, &undone, witness, &self.roots);
         receipt.after_quiet_ns = run.quiet().map(|quiet| clock::ns(clock::boottime().saturating_sub(quiet)));
         if receipt.state() != ReceiptState::Clean {
@@ -180,6 +183,13 @@ impl Remains {
             state = receipt.state().as_str_name(),
             "looked at what an earlier sstsd has left of it"
         );
+        // Nobody has looked before: it is that daemon's end that is to be told.
+        if run.receipt.is_none()
+            && let Some(summary) = &mut run.summary
+            && let Some(hint) = self.hint(&trail)
+        {
+            summary.cause_message += &format!("; {hint}");
+        }
         amend(&mut run, &receipt);
         if receipt.state() != ReceiptState::Clean {
             self.lock().unclean.insert(run_id.to_owned(), Unclean { trail: Some(trail), receipt });
@@ -187,6 +197,22 @@ impl Remains {
         if let Err(error) = self.store.write(run) {
             warn!(%error, "the record of a lost run is ended in memory only");
         }
+    }
+
+    /// What may have ended a daemon that left no word of it.
+    fn hint(&self, trail: &Trail) -> Option<String> {
+        let boot_id = receipt::boot_id(&self.roots)?;
+        if trail.boot_id.is_empty() {
+            return None;
+        }
+        if trail.boot_id != boot_id {
+            return Some("the host was booted anew since".into());
+        }
+        let killed = oom::kills(&self.roots)?.checked_sub(trail.oom_kills?).filter(|killed| *killed > 0)?;
+        Some(format!(
+            "the kernel's OOM killer has ended {killed} processes on this host since the run began, its log (`journalctl -k`) names \
+             them"
+        ))
     }
 
     /// Looks again at all that is not clean, and undoes what can be undone. With a waiver, what is still not clean no longer

@@ -24,7 +24,8 @@ use super::{
     outcome,
     receipt::Witness,
     remains::{self, Remains},
-    result,
+    result, suspend,
+    traced::whereabouts,
 };
 use crate::{
     burn::{control::Command, disk, plan::Load},
@@ -158,14 +159,13 @@ impl<'a> Supervisor<'a> {
         self.run.keep_derated();
         let mut culprits = Culprits::default();
         if let Some(ending) = started.err().or_else(|| self.burn(index, phase, &mut burners, &mut culprits)) {
-            self.run.stop(self.oom.explain(ending, &burners));
+            self.run.stop(suspend::explain(self.oom.explain(ending, &burners), &self.run));
         }
         self.end(phase, &mut burners);
         drop(marks);
         self.waited_for += burners.iter().filter(|burner| burner.ended.is_some()).count();
         if burners.iter().any(BurnerProcess::hangs) {
-            let message = "a burner was killed and did not end: it hangs in the kernel";
-            self.run.stop(Ending::new(Cause::BurnerFailed, message));
+            self.run.stop(Ending::new(Cause::BurnerFailed, still_there(&burners)));
         }
         for victim in self.settings.watch.oom_victims_after(oom_kills) {
             self.run.tell(EventKind::Notice, victim.to_string(), []);
@@ -362,7 +362,9 @@ impl<'a> Supervisor<'a> {
         while clock::boottime() < grace && !burners.iter().all(BurnerProcess::is_gone) {
             self.wait(burners, Some(grace));
         }
-        let mut complain = Instant::now() + COMPLAINT;
+        // One that holds much memory takes its time without hanging.
+        let mut complain = Instant::now() + overrun(phase);
+        let mut told = false;
         let give_up = grace + HANGS_AFTER + overrun(phase);
         let mut pause = Duration::from_millis(1);
         while !burners.iter().all(BurnerProcess::is_gone) || self.is_populated() {
@@ -377,7 +379,12 @@ impl<'a> Supervisor<'a> {
             self.wait(burners, Some(clock::boottime() + pause));
             pause = (pause * 2).min(Duration::from_millis(100));
             if Instant::now() >= complain {
-                error!(run = self.run.id, "a burner was killed and is still there: it hangs in the kernel");
+                let there = still_there(burners);
+                error!(run = self.run.id, "{there}");
+                if !told {
+                    self.run.tell(EventKind::Notice, there, []);
+                    told = true;
+                }
                 complain += COMPLAINT;
             }
             if clock::boottime() >= give_up {
@@ -453,6 +460,18 @@ fn set_end(burners: &[BurnerProcess], end: Duration) {
     for burner in burners {
         burner.block.set_end(end);
     }
+}
+
+/// Who was killed and did not end, and where in the kernel it sleeps.
+fn still_there(burners: &[BurnerProcess]) -> String {
+    let there = burners.iter().filter(|burner| !burner.is_gone());
+    let there: Vec<_> = there
+        .map(|burner| format!("{} burner {}", burner.plan.load.kind(), whereabouts(burner.pid())))
+        .collect();
+    if there.is_empty() {
+        return "what lives in the run's cgroup was killed and is still there".into();
+    }
+    format!("{} was killed and is still there: it hangs in the kernel", there.join(", "))
 }
 
 /// How long after the end of a phase its burners may still be ending. The kernel gives the memory of a process back before

@@ -7,6 +7,7 @@ mod http;
 mod load;
 mod memory;
 mod network;
+mod runs;
 mod values;
 
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use self::values::{duration, frame_rate, host, instant, run_id, size, temperature};
+use self::values::{duration, frame_rate, host, instant, label, run_id, size, temperature};
 pub(crate) use self::{
     compare::{CompareFlags, TrendFlags},
     cpu::BurnCpu,
@@ -23,11 +24,13 @@ pub(crate) use self::{
     load::LoadFlags,
     memory::BurnMemory,
     network::BurnNetwork,
+    runs::{Runs, RunsCommand, Which},
     values::Host,
 };
 use crate::{
     drill::Fault,
     output::{Color, Format},
+    store::Place,
 };
 
 const EXIT_STATUS: &str = "\
@@ -97,8 +100,8 @@ Examples:
 
 /// Loads Linux hosts on purpose, watches them, and stops before harm is done.
 ///
-/// sstsctl commands sstsd, the agent on a host. Where no agent listens, `burn`, `run`, `info`, `runs` and `report`
-/// start a private one for the one command.
+/// sstsctl commands sstsd, the agent on a host. Where no agent listens, `burn`, `run`, `info` and `report` start a private
+/// one for the one command. Runs that end are kept in a history: see `sstsctl runs --help`.
 #[derive(Debug, Parser)]
 #[command(name = "sstsctl", version, after_help = EXIT_STATUS, propagate_version = true)]
 pub(crate) struct Cli {
@@ -117,6 +120,10 @@ pub(crate) struct Global {
     /// Start a private agent for this one command, as the calling user.
     #[arg(long, global = true)]
     pub(crate) local: bool,
+    /// The history of runs: a file, the postgres:// URL of a team's, or `none`. Without it `$XDG_DATA_HOME/ssts/history.db`.
+    #[arg(long, global = true, env = "SSTSCTL_STORE", hide_env_values = true, value_name = "PLACE",
+          value_parser = Place::parse)]
+    pub(crate) store: Option<Place>,
     /// In which form the result is printed.
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Format,
@@ -154,12 +161,9 @@ pub(crate) enum Command {
     },
     /// Say what the agent is doing now.
     Status,
-    /// List the runs that the agent remembers, newest first.
-    Runs {
-        /// How many at most.
-        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-        limit: u32,
-    },
+    /// List the runs that were kept, or work with them.
+    #[command(after_help = runs::EXAMPLES, args_conflicts_with_subcommands = true)]
+    Runs(Runs),
     /// Show the host live on the terminal: cores, disks, network, pressure, guards, the run.
     #[command(after_help = TOP_EXAMPLES)]
     Top {
@@ -323,6 +327,9 @@ pub(crate) struct RunOptions {
     /// Start of every pseudo-random sequence, to repeat a run; without it, one is drawn and reported.
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
+    /// Keep the run in the history with this tag; may be repeated.
+    #[arg(long = "tag", value_name = "TAG", value_parser = label, conflicts_with = "detach")]
+    pub(crate) tags: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -390,6 +397,7 @@ mod tests {
             RECOVER_EXAMPLES,
             DRILL_EXAMPLES,
             TOP_EXAMPLES,
+            runs::EXAMPLES,
         ] {
             for line in help.lines().filter(|line| line.starts_with("  sstsctl ")) {
                 let line = line.split(" > ").next().unwrap_or_default().replace("'smoke in rack 7'", "smoke");

@@ -11,7 +11,7 @@ use ssts_proto::{
     validate,
 };
 
-use crate::{error::Problem, load, quantity};
+use crate::{error::Problem, load, quantity, store};
 
 /// Where an agent listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +89,30 @@ pub(super) fn instant(text: &str) -> Result<i64, String> {
     }
     let since_epoch = instant.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_nanos()).map_err(|_| format!("it is too far ahead; {MEND}"))
+}
+
+/// `7d` ago, `2026-01-31`, or an instant in UTC: in ns of Unix time.
+pub(super) fn past(text: &str) -> Result<i64, String> {
+    const MEND: &str = "write how long ago, such as 7d, or 2026-01-31, or 2026-01-31T08:00:00Z";
+    if let Ok(age_ms) = quantity::duration_ms(text) {
+        let then = SystemTime::now() - Duration::from_millis(age_ms);
+        let since_epoch = then.duration_since(UNIX_EPOCH).unwrap_or_default();
+        return i64::try_from(since_epoch.as_nanos()).map_err(|_| format!("it is too long ago; {MEND}"));
+    }
+    let instant =
+        if text.len() == "2026-01-31".len() { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    let instant: jiff::Timestamp = instant.parse().map_err(|_| format!("it is no time; {MEND}"))?;
+    i64::try_from(instant.as_nanosecond()).map_err(|_| format!("no clock shows it; {MEND}"))
+}
+
+/// A tag, or a baseline's name.
+pub(super) fn label(text: &str) -> Result<String, String> {
+    store::label(text).map_err(one_line)
+}
+
+/// A name that a baseline may have.
+pub(super) fn baseline_name(text: &str) -> Result<String, String> {
+    store::baseline_name(text).map_err(one_line)
 }
 
 pub(super) fn core_list(text: &str) -> Result<Cores, String> {

@@ -1,18 +1,16 @@
-//! `info`, `status`, `runs`: what a host is, does, and did.
+//! `info`, `status`: what a host is, and does.
 
 use ssts_proto::v1::{
-    DescribeRequest, DescribeResponse, GetRunRequest, GuardOrigin, GuardState, GuardStatus, ListRunsRequest,
+    DescribeRequest, DescribeResponse, GetRunRequest, GuardOrigin, GuardState, GuardStatus,
 };
 
 use super::follow::current_runs;
 use crate::{
     connect::Agent,
     error::Failure,
-    json::{self, HaltOut, InfoOut, RunsOut, StatusOut},
+    json::{self, HaltOut, InfoOut, StatusOut},
     output::{Format, Output},
-    report::{
-        Align, Document, Table, Tone, guards_table, host_document, receipt_words, to_terminal, verdict_line,
-    },
+    report::{Document, Tone, guards_table, host_document, receipt_words, to_terminal},
     status as grpc, text,
 };
 
@@ -96,43 +94,7 @@ fn is_worth_a_line(guard: &GuardStatus) -> bool {
     is_restless || guard.trips > 0 || guard.load_percent.is_some() || guard.origin() != GuardOrigin::Shipped
 }
 
-/// `runs`.
-pub(super) async fn runs(
-    agent: &mut Agent,
-    output: &mut Output,
-    format: Format,
-    limit: u32,
-) -> Result<(), Failure> {
-    let response = agent.client.list_runs(ListRunsRequest { limit: Some(limit) }).await;
-    let runs = response.map_err(|status| grpc::failure(&status))?.into_inner().runs;
-    if format == Format::Json {
-        return output.json(&RunsOut { runs: runs.iter().map(Into::into).collect() });
-    }
-    if runs.is_empty() {
-        return output.result("no runs\n");
-    }
-    let mut table = Table::new(&[
-        ("run", Align::Left),
-        ("scenario", Align::Left),
-        ("started", Align::Left),
-        ("duration", Align::Right),
-        ("result", Align::Left),
-    ]);
-    for run in &runs {
-        table.row([
-            run.run_id.clone(),
-            run.scenario.clone(),
-            json::rfc3339(run.started_at_unix_ns / 1_000_000_000 * 1_000_000_000),
-            text::duration(run.duration_ns / 1_000_000),
-            verdict_line(run),
-        ]);
-    }
-    let mut document = Document::default();
-    document.table(table);
-    output.result(&to_terminal(&document, output.in_color()))
-}
-
-async fn describe(agent: &mut Agent) -> Result<DescribeResponse, Failure> {
+pub(super) async fn describe(agent: &mut Agent) -> Result<DescribeResponse, Failure> {
     let response = agent.client.describe(DescribeRequest {}).await;
     Ok(response.map_err(|status| grpc::failure(&status))?.into_inner())
 }

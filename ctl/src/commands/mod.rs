@@ -4,11 +4,13 @@ mod compare;
 mod control;
 mod drill;
 mod follow;
+mod history;
 mod info;
 mod lease;
 mod recover;
 mod report;
 mod run;
+mod runs;
 mod scenarios;
 mod shell;
 mod telemetry;
@@ -73,13 +75,7 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
     match command {
         Command::Info => session.with_agent(Private, info::info).await,
         Command::Status => session.with_agent(Refuse, info::status).await,
-        Command::Runs { limit } => {
-            session
-                .with_agent(Private, async |agent, output, format| {
-                    info::runs(agent, output, format, limit).await
-                })
-                .await
-        }
+        Command::Runs(asked) => runs::runs(asked, session).await,
         Command::Burn(Burn::Cpu(flags)) => run::run(burn_cpu(&flags), &flags.options, session).await,
         Command::Burn(Burn::Memory(flags)) => run::run(burn_memory(&flags), &flags.options, session).await,
         Command::Burn(Burn::Disk(flags)) => run::run(burn_disk(&flags)?, &flags.options, session).await,
@@ -93,7 +89,10 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
         Command::Resume { run } => session.with_agent(Refuse, control::resume(run)).await,
         Command::Halt { reason, clear } => session.with_agent(Refuse, control::halt(reason, clear)).await,
         Command::Recover { force, reason } => recover::recover(force, reason, session).await,
-        Command::Report { run, format } => session.with_agent(Private, report::report(run, format)).await,
+        Command::Report { run, format } => {
+            let store = session.global.store.clone();
+            session.with_agent(Private, report::report(run, format, store)).await
+        }
         Command::Compare(flags) => compare::compare(*flags, session).await,
         Command::Trend(flags) => trend::trend(*flags, session).await,
         Command::Scenarios { command } => scenarios::scenarios(command, session),

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal as _};
 
 use ssts_proto::v1::{DescribeResponse, GetRunRequest, Run, RunState};
 
+use super::history;
 use crate::{
     cli::ReportFormat,
     compare::{SideRun, Windows},
@@ -18,15 +19,18 @@ use crate::{
         to_pdf, to_terminal, wants_record,
     },
     status,
+    store::Place,
 };
 
 /// `report RUN`.
 pub(super) fn report(
     run_id: String,
     wanted: Option<ReportFormat>,
+    store: Option<Place>,
 ) -> impl AsyncFnOnce(&mut Agent, &mut Output, Format) -> Result<(), Failure> {
     async move |agent, output, format| {
         let run = fetch(&mut agent.client, &run_id).await?;
+        history::keep(&run, &[], store.as_ref(), output).await;
         let format = wanted.unwrap_or(match format {
             Format::Text => ReportFormat::Text,
             Format::Json => ReportFormat::Json,

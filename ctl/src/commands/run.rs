@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     Session,
     follow::{Ended, Follower, Role},
+    history,
     lease::{Lease, TTL_MS},
     report::{fetch, page, print},
 };
@@ -78,7 +79,9 @@ async fn on_agent(
         after_halt(session, agent).await;
     }
     let run = fetch(&mut agent.client, &run_id).await?;
-    print(&run, session.global.output, &mut session.output)?;
+    let printed = print(&run, session.global.output, &mut session.output);
+    history::keep(&run, &options.tags, session.global.store.as_ref(), &mut session.output).await;
+    printed?;
     if let Some(folder) = &options.report {
         let page = page(&mut agent.client, &run).await?;
         for path in write_files(&run, page, folder)? {

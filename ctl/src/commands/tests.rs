@@ -338,7 +338,8 @@ impl Bed {
     /// Carries out a command line, with interruptions at intervals after it reached the watch.
     async fn carry_out(&self, line: &str, interruptions: usize) -> Outcome {
         let host = format!("unix:{}", self.socket.display());
-        let arguments = ["sstsctl", "--host", &host].into_iter().chain(line.split_whitespace());
+        let arguments =
+            ["sstsctl", "--store", "none", "--host", &host].into_iter().chain(line.split_whitespace());
         let Cli { global, command } = Cli::try_parse_from(arguments).unwrap();
         let (results, messages) = (Captured::default(), Captured::default());
         let output = Output::captured(results.clone(), messages.clone());

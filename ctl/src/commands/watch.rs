@@ -5,6 +5,7 @@ use ssts_proto::v1::{Run, RunSummary, Scenario, WatchRequest, watch_response::It
 use super::{
     Session,
     follow::{Ended, Follower, Role, the_run},
+    history,
     report::{fetch, print},
     run::progress_wish,
 };
@@ -55,7 +56,9 @@ async fn watch_run(run_id: &str, session: &mut Session, agent: &mut Agent) -> Re
         Ended::Left => Ok(Exit::Interrupted),
         Ended::Finished | Ended::Interrupted | Ended::Halted => {
             let run = fetch(&mut agent.client, run_id).await?;
-            print(&run, global.output, output)?;
+            let printed = print(&run, global.output, output);
+            history::keep(&run, &[], global.store.as_ref(), output).await;
+            printed?;
             Ok(report::exit(&run))
         }
     }

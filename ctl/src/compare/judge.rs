@@ -195,6 +195,9 @@ fn of_windows(
         let fewest = one.len().min(other.len());
         let evidence = if fewest < FEWEST_WINDOWS {
             Err(format!("{fewest} windows are too few"))
+        } else if level != new_level && is_constant(one) && is_constant(other) {
+            // Read once for each run, such as a setting: what it would be in the next run is not known.
+            Err("it did not vary within either run, so how much runs differ can't be told".into())
         } else {
             bootstrap(one, other, *center, seed)
                 .map(Evidence::Windows)
@@ -203,6 +206,10 @@ fn of_windows(
         compared.push(Compared { key: key.clone(), before: level, after: new_level, evidence });
     }
     (compared, one_sided)
+}
+
+fn is_constant(values: &[f64]) -> bool {
+    values.windows(2).all(|pair| pair[0] == pair[1])
 }
 
 fn of_runs(
@@ -519,6 +526,20 @@ mod tests {
         assert_eq!((slower.method, only(&slower).judgement), (Method::Windows, Judgement::Worse));
         let same = judge(&with("a", 100.0, 1), &with("b", 100.0, 2), SETTINGS, |_| true);
         assert_eq!(only(&same).judgement, Judgement::Same);
+    }
+
+    #[test]
+    fn what_is_the_same_all_through_each_run_does_not_tell_how_runs_differ() {
+        let key = key("block.latency", "p50", "ns");
+        let with = |name: &str, values: [f64; 20]| {
+            let mut side = side(name, &[&[]]);
+            side.runs[0].windows.insert(key.clone(), (values.to_vec(), Center::Mean));
+            side
+        };
+        let of =
+            |before, after| only(&judge(&with("a", before), &with("b", after), SETTINGS, |_| true)).judgement;
+        assert_eq!(of([3.0; 20], [4.0; 20]), Judgement::Unclear);
+        assert_eq!(of([3.0; 20], [3.0; 20]), Judgement::Same);
     }
 
     #[test]

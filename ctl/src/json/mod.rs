@@ -6,6 +6,7 @@
 mod compare;
 mod drill;
 mod guard;
+mod history;
 mod host;
 mod mismatch;
 mod policy;
@@ -24,6 +25,9 @@ pub(crate) use self::{
     },
     drill::DrillOut,
     guard::GuardOut,
+    history::{
+        BaselinesOut, KeptRunOut, ListedRunOut, RemovedOut, RetentionOut, RunsOut, TaggedOut, TransferredOut,
+    },
     host::{InfoOut, ProbeOut},
     process::ProcessOut,
     receipt::{ReceiptOut, RecoveredOut, RunReceiptOut, receipt_state},
@@ -120,14 +124,6 @@ impl From<&RunSummary> for RunOut {
 /// `running`, `paused` ….
 pub(crate) fn state_name(state: RunState) -> String {
     plain(state.as_str_name(), "RUN_STATE_")
-}
-
-/// Of `runs`.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Runs")]
-pub(crate) struct RunsOut {
-    /// Newest first.
-    pub(crate) runs: Vec<RunOut>,
 }
 
 /// Of `status`.
@@ -246,6 +242,11 @@ enum Printed {
     Info(InfoOut),
     Status(StatusOut),
     Runs(RunsOut),
+    KeptRun(KeptRunOut),
+    Tagged(TaggedOut),
+    Baselines(BaselinesOut),
+    Removed(RemovedOut),
+    Transferred(TransferredOut),
     Halted(HaltedOut),
     Recovered(RecoveredOut),
     Commanded(CommandedOut),

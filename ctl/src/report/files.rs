@@ -54,6 +54,13 @@ pub(crate) fn write_files(run: &Run, page: String, folder: &Path) -> Result<Vec<
     Ok(written)
 }
 
+/// Writes a file that is there whole or not at all.
+pub(crate) fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
+    let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    replace(folder, &name.to_string_lossy(), content)
+}
+
 /// Writes beside the place, then renames into it.
 fn replace(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let temporary = folder.join(temporary(name));

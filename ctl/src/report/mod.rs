@@ -22,7 +22,7 @@ use ssts_proto::v1::{Cause, Run, RunSummary, Verdict};
 pub(crate) use self::{
     csv::to_csv,
     document::{Align, Block, Document, Table, Tone},
-    files::{prepare_folder, write_files},
+    files::{prepare_folder, replace_file, write_files},
     findings::{Finding, Severity, findings},
     guards::table as guards_table,
     host::host_document,

@@ -244,7 +244,8 @@ fn write_font(pdf: &mut Pdf, face: &Face<'_>, font: Ref, [cid, descriptor, unico
         .base_font(Name(FONT_NAME))
         .system_info(IDENTITY)
         .font_descriptor(descriptor)
-        .default_width(f32::from(advance) * scale)
+        // An integer by the standard: readers take another for what they have without one.
+        .default_width((f32::from(advance) * scale).round())
         .cid_to_gid_map_predefined(Name(b"Identity"));
     as_glyphs.finish();
     let bounds = face.global_bounding_box();

@@ -5,6 +5,7 @@ use std::{
     env, fs,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -65,7 +66,7 @@ pub(crate) fn rows(ground: &Ground, table: &mut Table) {
 }
 
 /// The share of `values` that is at most that, by nearest rank.
-fn percentile(values: &[f64], share: f64) -> f64 {
+pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let rank = (share * sorted.len() as f64).ceil() as usize;
@@ -105,7 +106,6 @@ fn until_gone(begin: Instant, burners: &[Process]) -> f64 {
 struct Client {
     runtime: Runtime,
     agent: AgentClient<Channel>,
-    runs: usize,
 }
 
 impl Client {
@@ -117,13 +117,14 @@ impl Client {
             .build()
             .unwrap_or_else(|error| panic!("no runtime: {error}"));
         let agent = AgentClient::new(runtime.block_on(ssts_tests::connect(ground)));
-        Self { runtime, agent, runs: 0 }
+        Self { runtime, agent }
     }
 
     /// Starts a run of a minute that nobody waits for.
     fn start(&mut self, burners: Vec<burner::Kind>) -> String {
-        self.runs += 1;
-        let run_id = format!("safety-{}-{}", std::process::id(), self.runs);
+        // The state folder outlives each daemon, and its runs are remembered.
+        static RUNS: AtomicU64 = AtomicU64::new(0);
+        let run_id = format!("safety-{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
         let burners = burners.into_iter().map(|kind| Burner { kind: Some(kind) }).collect();
         let phase = Phase { name: "all".into(), duration_ms: 60_000, burners };
         let scenario = Scenario { name: "safety".into(), phases: vec![phase], ..Scenario::default() };
@@ -195,7 +196,6 @@ fn kill(ground: &Ground, table: &mut Table, rounds: usize) {
 fn kill_with_memory(ground: &Ground, table: &mut Table, rounds: usize) {
     let resident =
         |burners: &[Process]| burners.iter().filter_map(Process::resident_bytes).sum::<u64>() >= 2 * GIB;
-    let rounds = (rounds / 4).max(1);
     let times: Vec<f64> =
         (0..rounds).map(|_| kill_once(ground, vec![cpu(), memory(2 * GIB)], resident)).collect();
     add(table, "the same with 2 GiB resident", "max", &times, KILL_WITH_MEMORY_MS, "");

@@ -1,6 +1,6 @@
 //! Whether a host has room for what a phase asks: on its file systems and in memory.
 
-use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
+use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 
 use nix::sys::{
     statfs::{TMPFS_MAGIC, statfs},
@@ -10,6 +10,7 @@ use ssts_proto::validate::Violations;
 
 use super::others::Others;
 use crate::{
+    apart::apart,
     burn::{
         disk::{DiskLoad, Place},
         memory::{HUGE_BYTES, Method, Pages},
@@ -17,6 +18,9 @@ use crate::{
     },
     host::{HostRoots, MemoryRoom},
 };
+
+/// A disk under load takes its time for a new file; one that is dead takes it all.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// The disk burners of a phase, with their places in it and their jobs.
 fn disks(plans: &[Plan]) -> impl Iterator<Item = (usize, &DiskLoad, u64)> {
@@ -172,10 +176,26 @@ fn lives_in_memory(path: &Path) -> bool {
 
 /// Whether an unnamed file can be made in `path`. Tries the very thing that the burner will do: make an unnamed file there.
 pub(super) fn check_folder(field: &str, path: &Path, found: &mut Violations) -> Option<()> {
-    let (message, mend) = match fs::metadata(path) {
+    let folder = path.to_owned();
+    let (message, mend) = match apart("try-folder", ANSWERS_WITHIN, move || try_folder(&folder)) {
+        Ok(Some(Ok(()))) => return Some(()),
+        Ok(Some(Err(refusal))) => refusal,
+        Ok(None) => (
+            format!("the file system of {} does not answer within {ANSWERS_WITHIN:?}", path.display()),
+            "see whether its disk works, or choose another folder",
+        ),
+        Err(error) => (format!("{} could not be tried: {error}", path.display()), "see the agent's log"),
+    };
+    found.add(field, message, mend);
+    None
+}
+
+/// What speaks against it, with the mend.
+fn try_folder(path: &Path) -> Result<(), (String, &'static str)> {
+    Err(match fs::metadata(path) {
         Ok(metadata) if !metadata.is_dir() => (format!("{} is no folder", path.display()), "name a folder"),
         Ok(_) => match tempfile::tempfile_in(path) {
-            Ok(_) => return Some(()),
+            Ok(_) => return Ok(()),
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)) => (
                 format!("the file system of {} is full", path.display()),
                 "free some space or choose another folder",
@@ -192,9 +212,7 @@ pub(super) fn check_folder(field: &str, path: &Path, found: &mut Violations) -> 
             format!("{} can't be used: {}", path.display(), plain(&error)),
             "choose a folder that the agent may use",
         ),
-    };
-    found.add(field, message, mend);
-    None
+    })
 }
 
 /// The kernel's words, without what Rust adds around them.
@@ -206,8 +224,6 @@ pub(super) fn plain(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::{
         burn::{cpu::Isa, memory::MemoryLoad, profile::LoadProfile},

@@ -9,8 +9,7 @@ use std::{
     collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
-    thread,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -22,6 +21,7 @@ use self::record::{Change, Record};
 pub use self::setting::Setting;
 use super::store::{self, StoreError};
 use crate::{
+    apart::apart,
     burn::{disk::NamedFile, plan::Load},
     host::HostRoots,
 };
@@ -132,6 +132,23 @@ impl UndoJournal {
         self.settle(run_id, move |record| record.run_id == id)
     }
 
+    /// As [`UndoJournal::settle_run`], but for files: a burner of the run hangs, mostly for the device that they are on, and who
+    /// touched it might too. They are left for a later look.
+    pub(super) fn settle_settings(&self, run_id: &str) -> Vec<Undone> {
+        self.inner.books().live.remove(run_id);
+        let id = run_id.to_owned();
+        let is_setting = |change: &Change| matches!(change, Change::Setting { .. });
+        let mut undone = self.settle(run_id, move |record| record.run_id == id && is_setting(&record.change));
+        let put_off = |path: PathBuf| match Record::read(&path).ok()? {
+            Record { run_id: of, change: Change::File(file), .. } if of == run_id => {
+                Some(Undone::put_off(run_id, &file))
+            }
+            _ => None,
+        };
+        undone.extend(records(&self.inner.folder).unwrap_or_default().into_iter().filter_map(put_off));
+        undone
+    }
+
     /// Undoes what is left of runs that are not on. What can't be read is told as unknown.
     pub(super) fn settle_lost(&self) -> Vec<Undone> {
         let live = self.inner.books().live.clone();
@@ -165,17 +182,14 @@ impl UndoJournal {
             Ok(_) => {}
             Err(error) => return unknown(format!("the undo journal can't be read: {error}")),
         }
-        let (inner, (done, outcome)) = (self.inner.clone(), mpsc::channel());
-        let work = move || {
-            // Whoever asked may no longer wait.
-            let _gave_up = done.send(inner.undo(&whose));
-        };
-        if let Err(error) = thread::Builder::new().name("undo".into()).spawn(work) {
-            return unknown(format!("nothing could be undone: {error}"));
+        let inner = self.inner.clone();
+        match apart("undo", PATIENCE, move || inner.undo(&whose)) {
+            Ok(Some(undone)) => undone,
+            Ok(None) => {
+                unknown(format!("undoing is not done after {PATIENCE:?}, and goes on: a device may hang"))
+            }
+            Err(error) => unknown(format!("nothing could be undone: {error}")),
         }
-        outcome.recv_timeout(PATIENCE).unwrap_or_else(|_| {
-            unknown(format!("undoing is not done after {PATIENCE:?}, and goes on: a device may hang"))
-        })
     }
 
     fn write_down(&self, record: &Record) -> Result<PathBuf, StoreError> {

@@ -88,6 +88,20 @@ impl Change {
     }
 }
 
+impl Undone {
+    /// Of a file that nobody has looked for yet.
+    pub(super) fn put_off(run_id: &str, file: &NamedFile) -> Self {
+        let (device, name) = (file.file_system.device.display(), &file.name);
+        Self {
+            run_id: run_id.into(),
+            is_setting: false,
+            state: ReceiptState::Unknown,
+            detail: format!("{name} on {device} was not looked for: a burner hangs, and who looks might too"),
+            mend: "mend what the burner hangs for, then `sstsctl recover`".into(),
+        }
+    }
+}
+
 fn undo_file(file: &NamedFile) -> (ReceiptState, String, String) {
     let (device, name) = (file.file_system.device.display(), &file.name);
     match file.remove() {

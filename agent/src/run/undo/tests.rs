@@ -165,3 +165,23 @@ fn a_real_sysctl_is_changed_and_set_back() {
     };
     thread::spawn(story).join().unwrap();
 }
+
+/// A device that a burner hangs for must not get the one who looks to hang as well.
+#[test]
+fn settings_are_set_back_while_a_burner_hangs_and_files_are_left_for_later() {
+    let (dir, tree) = (tempfile::tempdir().unwrap(), tree());
+    let journal = UndoJournal::open(dir.path(), &tree.roots()).unwrap();
+    journal.begin("a");
+    journal.change("a", &sysctl("vm.swappiness"), "10").unwrap();
+    let uuid = vec!["7"; 16].join(",");
+    let file = format!(
+        "{{\"file_system\":{{\"device\":\"/no/such\",\"kind\":\"ext4\",\"uuid\":[{uuid}]}},\"name\":\".ssts-1-0\"}}"
+    );
+    journal.write_down(&Record::new("a", Change::File(serde_json::from_str(&file).unwrap()))).unwrap();
+    let outcomes = journal.settle_settings("a");
+    assert_eq!(states(&outcomes), [ReceiptState::Clean, ReceiptState::Unknown], "{outcomes:?}");
+    assert!(outcomes[0].is_setting && outcomes[1].detail.contains("was not looked for"), "{outcomes:?}");
+    assert_eq!(read(&tree, "proc/sys/vm/swappiness"), "60");
+    // The run is over: the next look finds the file's record.
+    assert_eq!(journal.settle_lost().len(), 1);
+}
