@@ -2,6 +2,7 @@
 
 mod cli;
 mod commands;
+mod compare;
 mod connect;
 mod display;
 mod drill;
@@ -17,6 +18,7 @@ mod record;
 mod report;
 mod scenario;
 mod slices;
+mod stats;
 mod status;
 mod store;
 mod telemetry;

@@ -61,6 +61,11 @@ struct Histogram {
 pub(crate) struct Labels(Vec<(String, String)>);
 
 impl Labels {
+    /// Names and values, in their order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The value of a label; empty where there is none of that name.
     pub(crate) fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)

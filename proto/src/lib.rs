@@ -10,6 +10,7 @@ pub mod names;
 pub mod nearest;
 pub mod record;
 pub mod refusal;
+pub mod result_figures;
 pub mod thresholds;
 pub mod validate;
 

@@ -1,6 +1,7 @@
 //! `sstsctl` under test.
 
 use std::{
+    fs::File,
     io::{Read, Write as _},
     os::unix::process::ExitStatusExt as _,
     process::{Child, Command, ExitStatus, Stdio},
@@ -82,6 +83,11 @@ impl Ctl {
         let outcome = self.args(["--output", "json"]).run();
         outcome.assert_status(0);
         outcome.json()
+    }
+
+    /// Runs it to its end, with what it prints in a file: what is no text would not survive otherwise.
+    pub fn into_file(mut self, file: File) -> ExitStatus {
+        self.0.stdout(file).status().expect("sstsctl can be executed")
     }
 
     /// Starts it on a terminal.

@@ -1,5 +1,6 @@
 //! The command line: names, values and help. What each command does is in `commands`.
 
+mod compare;
 mod cpu;
 mod disk;
 mod http;
@@ -16,6 +17,7 @@ use clap_complete::Shell;
 
 use self::values::{duration, frame_rate, host, instant, label, run_id, setting, size, temperature};
 pub(crate) use self::{
+    compare::{CompareFlags, TrendFlags},
     cpu::BurnCpu,
     disk::BurnDisk,
     http::BurnHttp,
@@ -251,6 +253,12 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FORMAT")]
         format: Option<ReportFormat>,
     },
+    /// Say what became better or worse from some runs to others.
+    #[command(after_help = compare::COMPARE_EXAMPLES)]
+    Compare(Box<CompareFlags>),
+    /// Show a metric over many runs, or over the time of one.
+    #[command(after_help = compare::TREND_EXAMPLES)]
+    Trend(Box<TrendFlags>),
     /// Print what was kept of a run's telemetry, or the latest ten minutes of the host, as comma-separated values.
     #[command(after_help = TELEMETRY_EXAMPLES)]
     Telemetry {
@@ -399,6 +407,12 @@ pub(crate) enum ReportFormat {
     Json,
     /// One page with plots, for a browser; it needs no network.
     Html,
+    /// JUnit's XML, for CI servers: one test case for each burner, phase and threshold.
+    Junit,
+    /// Every figure on a line, as comma-separated values.
+    Csv,
+    /// For the files; its font is in it.
+    Pdf,
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod compare;
 mod control;
 mod drill;
 mod follow;
@@ -15,6 +16,7 @@ mod scenarios;
 mod shell;
 mod telemetry;
 mod top;
+mod trend;
 mod watch;
 
 #[cfg(test)]
@@ -97,6 +99,8 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
             let store = session.global.store.clone();
             session.with_agent(Private, report::report(run, format, store)).await
         }
+        Command::Compare(flags) => compare::compare(*flags, session).await,
+        Command::Trend(flags) => trend::trend(*flags, session).await,
         Command::Scenarios { command } => scenarios::scenarios(command, session),
         Command::Telemetry { run, metric, follow } => {
             let fallback = if run.is_some() { Private } else { Refuse };

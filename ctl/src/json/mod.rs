@@ -3,6 +3,7 @@
 //! Keys that don't apply are absent, not null; a number that isn't known is absent, never 0. New keys may be added; none
 //! changes its meaning.
 
+mod compare;
 mod drill;
 mod guard;
 mod history;
@@ -21,6 +22,9 @@ use serde::Serialize;
 use ssts_proto::v1::{RunState, RunSummary, Verdict};
 
 pub(crate) use self::{
+    compare::{
+        ChangePointOut, ComparedOut, LeakOut, TrendOut, TrendPointOut, TrendSeriesOut, comparison_out,
+    },
     drill::DrillOut,
     guard::GuardOut,
     history::{
@@ -255,6 +259,8 @@ enum Printed {
     Checks(ChecksOut),
     Plan(PlanOut),
     Drill(DrillOut),
+    Compared(ComparedOut),
+    Trend(TrendOut),
 }
 
 /// The JSON Schema of all of it; `$defs` has one for each command.

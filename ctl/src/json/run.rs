@@ -10,6 +10,7 @@ use super::{
     GuardOut, ProbeOut, ProcessOut, ReceiptOut, ThresholdOut, WrongWordOut, cause, known,
     mismatch::MismatchOut, plain, present, rfc3339, seconds, verdict,
 };
+use crate::report::{Finding, Severity, findings};
 
 /// Of `burn`, `run`, `watch RUN` and `report`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -33,6 +34,28 @@ pub(crate) struct ResultOut {
     seed: u64,
     hosts: Vec<HostOut>,
     thresholds: Vec<ThresholdOut>,
+    /// What was found, in plain words; the worst first.
+    findings: Vec<FindingOut>,
+}
+
+/// One thing that was found.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Finding")]
+struct FindingOut {
+    /// `bad`, `caution` or `note`.
+    severity: String,
+    text: String,
+}
+
+impl From<Finding> for FindingOut {
+    fn from(finding: Finding) -> Self {
+        let severity = match finding.severity {
+            Severity::Bad => "bad",
+            Severity::Caution => "caution",
+            Severity::Note => "note",
+        };
+        Self { severity: severity.to_owned(), text: finding.text }
+    }
 }
 
 /// What one host did.
@@ -433,6 +456,7 @@ impl From<&Run> for ResultOut {
             seed: run.scenario.as_ref().map_or(0, |scenario| scenario.seed),
             hosts: vec![host],
             thresholds: run.thresholds.iter().map(ThresholdOut::from).collect(),
+            findings: findings(run, &[]).into_iter().map(FindingOut::from).collect(),
         }
     }
 }

@@ -7,13 +7,13 @@ const MOST: usize = 600;
 const NARROWEST_S: f64 = 0.1;
 
 /// What can be joined with its neighbour.
-pub(super) trait Join: Default {
+pub(crate) trait Join: Default {
     fn join(&mut self, other: Self);
 }
 
 /// Bins from time 0 on.
 #[derive(Debug)]
-pub(super) struct Bins<T> {
+pub(crate) struct Bins<T> {
     width_s: f64,
     bins: Vec<T>,
 }
@@ -26,7 +26,7 @@ impl<T> Default for Bins<T> {
 
 impl<T: Join> Bins<T> {
     /// The bin of an instant, s; nothing for one before time 0.
-    pub(super) fn at(&mut self, second: f64) -> Option<&mut T> {
+    pub(crate) fn at(&mut self, second: f64) -> Option<&mut T> {
         if second.is_nan() || second < 0.0 {
             return None;
         }
@@ -52,7 +52,7 @@ impl<T: Join> Bins<T> {
     }
 
     /// Begin, end (s) and content of each bin.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (f64, f64, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (f64, f64, &T)> {
         let width = self.width_s;
         self.bins
             .iter()
@@ -63,18 +63,18 @@ impl<T: Join> Bins<T> {
 
 /// Mean and greatest of some values.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
-pub(super) struct Values {
+pub(crate) struct Values {
     sum: f64,
     count: f64,
     max: f64,
 }
 
 impl Values {
-    pub(super) fn add(&mut self, value: f64) {
+    pub(crate) fn add(&mut self, value: f64) {
         self.join(Self { sum: value, count: 1.0, max: value });
     }
 
-    pub(super) fn mean(&self) -> Option<f64> {
+    pub(crate) fn mean(&self) -> Option<f64> {
         (self.count > 0.0).then(|| self.sum / self.count)
     }
 }

@@ -6,4 +6,8 @@ mod html;
 mod observed;
 mod plot;
 
-pub(crate) use self::{html::to_html, observed::Observed};
+pub(crate) use self::{
+    bins::{Bins, Join, Values},
+    html::to_html,
+    observed::Observed,
+};

@@ -34,8 +34,11 @@ pub(crate) fn prepare_folder(folder: &Path) -> Result<(), Failure> {
 pub(crate) fn write_files(run: &Run, page: String, folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let json = serde_json::to_string_pretty(&ResultOut::from(run))
         .map_err(|error| Failure::new(Exit::Internal, format!("can't write JSON: {error}"), ""))?;
-    let files =
-        [("report.html", page), ("report.md", to_markdown(&run_document(run))), ("report.json", json + "\n")];
+    let files = [
+        ("report.html", page),
+        ("report.md", to_markdown(&run_document(run, &[]))),
+        ("report.json", json + "\n"),
+    ];
     let mut written = Vec::new();
     for (name, content) in files {
         let path = folder.join(name);

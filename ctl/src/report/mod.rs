@@ -1,14 +1,20 @@
-//! Results for people: built once as a document, then written for a terminal or as Markdown.
+//! Results for people: built once as a document, then written for a terminal or as Markdown; and for CI servers and spreadsheets.
 
+mod csv;
 mod document;
 mod files;
+mod findings;
 mod guards;
 mod host;
+mod junit;
 mod markdown;
 mod mismatch;
 mod plan;
+mod onset;
+mod pdf;
 mod receipt;
 mod run;
+mod sparkline;
 mod telemetry;
 mod terminal;
 mod thresholds;
@@ -16,14 +22,20 @@ mod thresholds;
 use ssts_proto::v1::{Cause, Run, RunSummary, Verdict};
 
 pub(crate) use self::{
+    csv::to_csv,
     document::{Align, Block, Document, Table, Tone},
     files::{prepare_folder, replace_file, write_files},
+    findings::{Finding, Severity, findings},
     guards::table as guards_table,
     host::host_document,
+    junit::to_junit,
     markdown::to_markdown,
     plan::{burner_words, plan_document},
+    onset::{METRICS as ONSET_METRICS, Onset, onsets, wants_record},
+    pdf::to_pdf,
     receipt::{receipt_section, receipt_words},
     run::run_document,
+    sparkline::sparkline,
     terminal::to_terminal,
 };
 use crate::error::Exit;

@@ -6,7 +6,9 @@ use ssts_proto::v1::{
 
 use super::{
     document::{Align, Document, Table, Tone},
+    findings::findings,
     guards, mismatch,
+    onset::Onset,
     receipt::{receipt_section, receipt_words},
     telemetry, thresholds, verdict_line,
 };
@@ -15,8 +17,8 @@ use crate::{json, text};
 /// Events shown: all of any usual run.
 const MAX_EVENTS: usize = 200;
 
-/// The whole result.
-pub(crate) fn run_document(run: &Run) -> Document {
+/// The whole result. `onsets` say since when loads were missed, where a record told.
+pub(crate) fn run_document(run: &Run, onsets: &[Onset]) -> Document {
     let mut document = Document::default();
     let summary = run.summary.clone().unwrap_or_default();
     let tone = match summary.verdict() {
@@ -42,6 +44,7 @@ pub(crate) fn run_document(run: &Run) -> Document {
         document.fact("state", json::state_name(summary.state()));
     }
     document.section("Thresholds", thresholds::table(&run.thresholds));
+    found(run, onsets, &mut document);
     burners(run, &mut document);
     mismatch::sections(&run.burners, &mut document);
     telemetry::host(&run.telemetry, &mut document);
@@ -55,6 +58,17 @@ pub(crate) fn run_document(run: &Run) -> Document {
     }
     events(run, &mut document);
     document
+}
+
+fn found(run: &Run, onsets: &[Onset], document: &mut Document) {
+    let found = findings(run, onsets);
+    if found.is_empty() {
+        return;
+    }
+    document.heading("Found");
+    for finding in found {
+        document.line(&finding.text);
+    }
 }
 
 fn burners(run: &Run, document: &mut Document) {

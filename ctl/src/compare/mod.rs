@@ -1,0 +1,19 @@
+//! Judges whether runs have become worse: [figures](figures) of results, or [windows](windows) within single runs, of two
+//! [sides](side), [judged](judge) together, and [shown](show).
+
+mod figures;
+mod judge;
+mod show;
+mod side;
+mod windows;
+
+#[cfg(test)]
+mod bars;
+
+pub(crate) use self::{
+    figures::Key,
+    judge::{Change, Comparison, Judgement, Method, Settings, judge},
+    show::{comparison_document, p_words},
+    side::{Item, Side, SideRun, result_files},
+    windows::Windows,
+};

@@ -1,0 +1,216 @@
+//! What a run's record shows over time, by metric and phase: windows of a run, a bounded number whatever its length.
+
+use std::collections::BTreeMap;
+
+use ssts_proto::{
+    catalogue,
+    v1::{Event, EventKind, record_item::Item},
+};
+
+use super::Key;
+use crate::{
+    error::Failure,
+    page::{Bins, Join, Values},
+    stats::Center,
+    telemetry::{Labels, Reading, Telemetry},
+};
+
+/// Of a phase's beginning and end, s: what comes up and goes down there is no steady state.
+const EDGE_S: f64 = 0.5;
+/// The same as a share of the phase.
+const EDGE_SHARE: f64 = 0.05;
+
+/// Gathers the items of a record.
+#[derive(Debug, Default)]
+pub(crate) struct Windows {
+    telemetry: Telemetry,
+    /// Beginnings of the names of the metrics that are gathered; none: those whose change can be judged.
+    prefixes: Vec<String>,
+    run_id: String,
+    /// Unix time of 0 s, ns.
+    origin_ns: Option<i64>,
+    values: BTreeMap<Key, Bins<Values>>,
+    /// With `p50` for a statistic.
+    histograms: BTreeMap<Key, Bins<Buckets>>,
+    /// Name, begin and end, s.
+    phases: Vec<(String, f64, Option<f64>)>,
+    in_frozen_window: bool,
+}
+
+/// How many values were in each bucket, by its upper bound.
+#[derive(Debug, Default)]
+struct Buckets(BTreeMap<u64, u64>);
+
+impl Join for Buckets {
+    fn join(&mut self, other: Self) {
+        for (bound, count) in other.0 {
+            *self.0.entry(bound).or_default() += count;
+        }
+    }
+}
+
+impl Buckets {
+    fn quantile(&self, q: f64) -> Option<f64> {
+        let total: u64 = self.0.values().sum();
+        let rank = (q * total as f64).ceil().max(1.0) as u64;
+        let mut seen = 0;
+        self.0
+            .iter()
+            .find(|(_, count)| {
+                seen += **count;
+                seen >= rank
+            })
+            .map(|(bound, _)| *bound as f64)
+    }
+}
+
+/// A part of a series.
+pub(crate) type Series = Vec<(f64, f64)>;
+
+impl Windows {
+    /// Of metrics whose names begin so; with none, of those whose change can be judged.
+    pub(crate) fn new(prefixes: Vec<String>) -> Self {
+        Self { prefixes, ..Self::default() }
+    }
+
+    /// Takes in one item.
+    pub(crate) fn take(&mut self, item: Item) -> Result<(), Failure> {
+        match item {
+            Item::Frozen(window) => self.in_frozen_window = !window.reason.is_empty(),
+            // They repeat what the record has, or were before the run.
+            _ if self.in_frozen_window => {}
+            Item::Head(head) => {
+                self.origin_ns = Some(head.started_at_unix_ns);
+                self.run_id = head.run_id;
+            }
+            Item::Schema(schema) => self.telemetry.accept_schema(schema),
+            Item::Block(block) => {
+                let malformed = |error: &dyn std::fmt::Display| {
+                    Failure::agent(
+                        format!("the record contradicts itself: {error}"),
+                        "bring sstsctl and sstsd to the same version",
+                    )
+                };
+                for frame in block.unpack().map_err(|error| malformed(&error))? {
+                    self.telemetry.accept_frame(&frame).map_err(|error| malformed(&error))?;
+                    self.frame(frame.end_ns.cast_signed().saturating_add(frame.wall_offset_ns));
+                }
+            }
+            Item::Event(event) => self.event(&event),
+            Item::Gap(_) | Item::Rate(_) | Item::Tail(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Series (s since the start, value) over the whole run, by metric and labels; of histograms the `q`-th part of each window.
+    pub(crate) fn whole(&self) -> BTreeMap<Key, Series> {
+        self.within(None)
+    }
+
+    /// Values of each phase's windows, without its edges, with the phase as first label; and what stands for them.
+    pub(crate) fn by_phase(&self) -> BTreeMap<Key, (Vec<f64>, Center)> {
+        let mut all = BTreeMap::new();
+        for (phase, begin, end) in &self.phases {
+            let Some(end) = end else { continue };
+            let edge = ((end - begin) * EDGE_SHARE).max(EDGE_S);
+            for (key, series) in self.within(Some((begin + edge, end - edge))) {
+                let center = if key.statistic.starts_with('p') { Center::Median } else { Center::Mean };
+                let mut key = key;
+                key.labels.insert("phase".into(), phase.clone());
+                all.insert(key, (series.into_iter().map(|(_, value)| value).collect(), center));
+            }
+        }
+        all
+    }
+
+    fn within(&self, time: Option<(f64, f64)>) -> BTreeMap<Key, Series> {
+        let is_in = |begin: f64, end: f64| time.is_none_or(|(from, to)| begin >= from && end <= to);
+        let mut all = BTreeMap::new();
+        for (key, bins) in &self.values {
+            let series: Series = bins
+                .iter()
+                .filter(|(begin, end, _)| is_in(*begin, *end))
+                .filter_map(|(begin, end, bin)| Some((f64::midpoint(begin, end), bin.mean()?)))
+                .collect();
+            if !series.is_empty() {
+                all.insert(key.clone(), series);
+            }
+        }
+        for (key, bins) in &self.histograms {
+            for (statistic, q) in [("p50", 0.5), ("p99", 0.99)] {
+                let series: Series = bins
+                    .iter()
+                    .filter(|(begin, end, _)| is_in(*begin, *end))
+                    .filter_map(|(begin, end, bin)| Some((f64::midpoint(begin, end), bin.quantile(q)?)))
+                    .collect();
+                if !series.is_empty() {
+                    all.insert(Key { statistic: statistic.to_owned(), ..key.clone() }, series);
+                }
+            }
+        }
+        all
+    }
+
+    fn event(&mut self, event: &Event) {
+        let Some(origin) = self.origin_ns else { return };
+        let second = (event.at_unix_ns - origin) as f64 / 1e9;
+        match event.kind() {
+            EventKind::PhaseStarted => {
+                let name = event.fields.get("phase").cloned().unwrap_or_default();
+                self.phases.push((name, second, None));
+            }
+            EventKind::PhaseFinished => {
+                if let Some((.., end @ None)) = self.phases.last_mut() {
+                    *end = Some(second);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn frame(&mut self, at_unix_ns: i64) {
+        let origin = *self.origin_ns.get_or_insert(at_unix_ns);
+        let second = (at_unix_ns - origin) as f64 / 1e9;
+        let prefixes = &self.prefixes;
+        let is_wanted = |metric: &str| {
+            if prefixes.is_empty() {
+                catalogue::find(metric).is_some_and(|metric| metric.worse.is_some())
+            } else {
+                prefixes.iter().any(|prefix| metric.starts_with(prefix.as_str()))
+            }
+        };
+        let is_own = |labels: &Labels| matches!(labels.get("run"), "") || labels.get("run") == self.run_id;
+        for reading in self.telemetry.readings() {
+            if is_wanted(reading.metric) && is_own(reading.labels) && has_target(&reading) {
+                let key = key(reading.metric, reading.labels, "mean", reading.unit());
+                if let Some(bin) = self.values.entry(key).or_default().at(second) {
+                    bin.add(reading.value);
+                }
+            }
+        }
+        for (metric, unit, labels, counts) in self.telemetry.histograms() {
+            if is_wanted(metric) && is_own(labels) {
+                let key = key(metric, labels, "p50", unit.to_owned());
+                if let Some(bin) = self.histograms.entry(key).or_default().at(second) {
+                    for (bound, count) in counts.iter() {
+                        *bin.0.entry(bound).or_default() += count;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether more or less of it is good or bad: what a burner without a load target takes of its core is neither.
+fn has_target(reading: &Reading<'_>) -> bool {
+    reading.metric != "burner.on_cpu_time" || matches!(reading.labels.get("kind"), "cpu" | "memory")
+}
+
+fn key(metric: &str, labels: &Labels, statistic: &str, unit: String) -> Key {
+    let labels = labels
+        .iter()
+        .filter(|(name, _)| *name != "run")
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    Key { metric: metric.to_owned(), labels, statistic: statistic.to_owned(), unit }
+}
