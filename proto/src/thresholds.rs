@@ -10,7 +10,7 @@
 //! ```
 
 use crate::{
-    catalogue::{self, Kind, Metric},
+    catalogue::{self, Kind, Metric, Worse},
     guards,
     nearest::{distance, nearest},
     v1::{GuardComparison, LabelMatch, Threshold, ThresholdComparison, ThresholdOutcome, ThresholdStatistic},
@@ -47,6 +47,7 @@ pub static LOAD_MISSED: Metric = Metric {
     kind: Kind::Counter,
     labels: &["burner", "kind"],
     help: "Burners whose load was not what was asked.",
+    worse: Some(Worse::Present),
 };
 
 /// Kinds of burners, and the operations whose latency each tells.

@@ -70,7 +70,6 @@ fn where_nothing_is_planted_one_of_20_comparisons_raises_an_alarm_at_most() {
 /// The same bars over a thousand comparisons, and what becomes of metrics that are noisier.
 #[test]
 #[ignore = "a minute: cargo test -p ssts-ctl --bins bars -- --ignored --nocapture"]
-#[expect(clippy::print_stderr, reason = "the figures are what it is for")]
 fn the_bars_hold_over_a_thousand_comparisons() {
     for (column, ..) in METRICS {
         eprintln!("{column}: a planted 5 % is found in {} of 1000", called_worse(1_000, Some(column)));

@@ -9,9 +9,9 @@ mod host;
 mod junit;
 mod markdown;
 mod mismatch;
-mod plan;
 mod onset;
 mod pdf;
+mod plan;
 mod receipt;
 mod run;
 mod sparkline;
@@ -30,9 +30,9 @@ pub(crate) use self::{
     host::host_document,
     junit::to_junit,
     markdown::to_markdown,
-    plan::{burner_words, plan_document},
     onset::{METRICS as ONSET_METRICS, Onset, onsets, wants_record},
     pdf::to_pdf,
+    plan::{burner_words, plan_document},
     receipt::{receipt_section, receipt_words},
     run::run_document,
     sparkline::sparkline,
