@@ -6,7 +6,8 @@
 use std::fmt::Write as _;
 
 use ssts_proto::v1::{
-    BurnerOutcome, BurnerResult, Phase, ReceiptState, Run, RunSummary, Verdict, burner::Kind,
+    BurnerOutcome, BurnerResult, Phase, ReceiptState, Run, RunSummary, ThresholdOutcome, ThresholdResult,
+    Verdict, burner::Kind,
 };
 
 use super::{findings::Finding, receipt_words, verdict_line};
@@ -114,6 +115,7 @@ fn cases(run: &Run, summary: &RunSummary) -> Vec<Case> {
     // Of a scenario that is not known any more.
     let is_unknown = |burner: &&BurnerResult| burner.phase_index as usize >= phases.len();
     cases.extend(run.burners.iter().filter(is_unknown).map(|burner| of_burner(burner, &class, &line)));
+    cases.extend(run.thresholds.iter().map(|result| of_threshold(result, &class)));
     if let Some(receipt) = &run.receipt {
         let words = receipt_words(receipt);
         let outcome = match receipt.state() {
@@ -142,6 +144,20 @@ fn of_phase(run: &Run, phase: &Phase, index: u32, class: &str, line: &str) -> Ve
         }
     });
     planned.collect()
+}
+
+fn of_threshold(result: &ThresholdResult, class: &str) -> Case {
+    let threshold = result.threshold.clone().unwrap_or_default();
+    let class =
+        if threshold.phase.is_empty() { class.to_owned() } else { format!("{class}.{}", threshold.phase) };
+    let outcome = match result.outcome() {
+        ThresholdOutcome::Pass => Outcome::Passed,
+        ThresholdOutcome::Fail => Outcome::Failed("threshold", result.reason.clone()),
+        ThresholdOutcome::Inconclusive | ThresholdOutcome::Unspecified => {
+            Outcome::Error("inconclusive", result.reason.clone())
+        }
+    };
+    Case { class, name: format!("threshold {}", threshold.that), seconds: None, outcome }
 }
 
 fn of_burner(burner: &BurnerResult, class: &str, line: &str) -> Case {
@@ -222,7 +238,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use roxmltree::{Document, Node};
-    use ssts_proto::v1::{Burner, Cause, CpuBurner, DiskBurner, Receipt, RunState, Scenario};
+    use ssts_proto::v1::{Burner, Cause, CpuBurner, DiskBurner, Receipt, RunState, Scenario, Threshold};
 
     use super::*;
 
@@ -316,6 +332,28 @@ mod tests {
         let suite = document.descendants().find(|node| node.has_tag_name("testsuite")).unwrap();
         assert_eq!(suite.attribute("name"), Some("a <b> & \"c\""));
         assert_eq!(suite.attribute("time"), Some("2.000"));
+    }
+
+    #[test]
+    fn a_threshold_that_nothing_was_read_of_is_no_pass() {
+        let mut run = run(Verdict::Fail, Cause::Completed, &[BurnerOutcome::Done; 3]);
+        let outcomes = [ThresholdOutcome::Pass, ThresholdOutcome::Fail, ThresholdOutcome::Inconclusive];
+        run.thresholds = outcomes
+            .into_iter()
+            .map(|outcome| ThresholdResult {
+                threshold: Some(Threshold {
+                    that: "disk.read.latency.p99 < 20ms".into(),
+                    phase: "p1".into(),
+                    ..Threshold::default()
+                }),
+                outcome: outcome.into(),
+                reason: "so it is".into(),
+                ..ThresholdResult::default()
+            })
+            .collect();
+        let text = to_junit(&run, &[]);
+        assert_eq!(counted(&text), [8, 2, 1, 0]);
+        assert!(text.contains("threshold disk.read.latency.p99 &lt; 20ms"), "{text}");
     }
 
     #[test]

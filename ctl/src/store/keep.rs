@@ -7,7 +7,7 @@ use crate::error::Failure;
 
 /// SQLite takes 32,766 values in a statement (sqlite.org/limits.html), PostgreSQL 65,535.
 const ROWS: usize = 2_000;
-/// What a figure takes of the file with all it needs to be found, bytes. Measured: see docs/history.md.
+/// What a figure takes of the file with all it needs to be found, bytes: an estimate, for the bound on the store's size.
 const FIGURE_BYTES: usize = 29;
 /// What a run takes beside its result and its figures, bytes.
 const RUN_BYTES: usize = 600;
