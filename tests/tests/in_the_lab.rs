@@ -71,7 +71,6 @@ section jump jump
 reads() {
   modprobe -d target/lab/kernel -a sd_mod scsi_debug || return 99
   local of_debug=/sys/bus/pseudo/drivers/scsi_debug
-  echo 1 >"$of_debug/random" && echo 500000000 >"$of_debug/ndelay" || return 99
   local disk
   for ((i = 0; i < 300; i++)); do
     disk=$(compgen -G "$of_debug/adapter0/host*/target*/*/block/*") && [[ -b /dev/${disk##*/} ]] && break
@@ -84,6 +83,8 @@ reads() {
     sleep 0.1
   done
   sleep 2
+  # Not before: the probe is put to the test with reads of its own first.
+  echo 1 >"$of_debug/random" && echo 500000000 >"$of_debug/ndelay" || return 97
   fio --name=reads --filename="/dev/${disk##*/}" --direct=1 --rw=randread --bs=4k --ioengine=libaio --iodepth=32 \
     --time_based --runtime=6 --write_lat_log=/tmp/reads >/tmp/fio 2>&1 || { cat /tmp/fio >&2; return 98; }
   wait "$run"
