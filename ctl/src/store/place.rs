@@ -2,6 +2,8 @@
 
 use std::{env, fmt, path::PathBuf};
 
+use nix::unistd::{Uid, User};
+
 use super::postgres::Database;
 use crate::error::Failure;
 
@@ -37,11 +39,16 @@ impl Place {
     /// Where the user's own history is if nobody says otherwise: `history.db` below `$XDG_DATA_HOME/ssts`.
     pub(crate) fn of_user() -> Result<Self, Failure> {
         let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let data =
-            absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
+        // Services and jobs of cron have no HOME.
+        let home = || {
+            let user = User::from_uid(Uid::effective()).ok().flatten()?;
+            Some(user.dir).filter(|home| home.is_absolute())
+        };
+        let home = absolute("HOME").or_else(home);
+        let data = absolute("XDG_DATA_HOME").or_else(|| home.map(|home| home.join(".local/share")));
         data.map(|data| Self::File(data.join("ssts/history.db"))).ok_or_else(|| {
             Failure::usage(
-                "there is no place for the history: neither XDG_DATA_HOME nor HOME is set",
+                "there is no place for the history: neither XDG_DATA_HOME nor HOME is set, and the user has no home",
                 "set one, name a file with --store, or keep nothing with --store none",
             )
         })
