@@ -271,13 +271,16 @@ impl Engine {
         let (engine, supervised) = (self.clone(), run.clone());
         let spawned =
             thread::Builder::new().name("run".into()).spawn(move || engine.supervise_to_the_end(&supervised));
-        if let Err(source) = spawned {
-            // Whoever stops it already waits for its end.
-            run.stop(Ending::new(Cause::AgentStopped, "its supervisor could not be started"));
-            run.finish();
-            self.runs.remove(&run.id);
-            return Err(EngineError::Kernel { what: "the supervisor could not be started", source });
-        }
+        let supervisor = match spawned {
+            Ok(supervisor) => supervisor,
+            Err(source) => {
+                // Whoever stops it already waits for its end.
+                run.stop(Ending::new(Cause::AgentStopped, "its supervisor could not be started"));
+                run.finish();
+                self.runs.remove(&run.id);
+                return Err(EngineError::Kernel { what: "the supervisor could not be started", source });
+            }
+        };
         // One that came while it was being added did not see it, and does not wait.
         if let Some(ending) = self.shut() {
             run.stop(ending);
@@ -293,7 +296,12 @@ impl Engine {
         // The disk may have taken its time, and the lease must not have run meanwhile.
         run.renew_lease();
         drop(recording);
-        written?;
+        if let Err(error) = written {
+            // Who is refused may ask again at once: its cores and memory are free by then. It panics in no case (a bug in the
+            // supervisor ends its run alone), and a burner that hangs is given up within the grace.
+            let _ = supervisor.join();
+            return Err(error.into());
+        }
         Ok(run)
     }
 
