@@ -20,11 +20,14 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
 };
 use ssts_agent_ebpf::{
-    kernel::{add, constant, count_in, cpu, current, exchange, member, name, now, own_name, read},
+    kernel::{
+        add, constant, count, count_in, cpu, current, exchange, member, name, now, own_name, read,
+        watched_cgroup,
+    },
     shared::{
-        DEVICE_SLOTS, DiskCounts, IN_FLIGHT_SETS, IN_FLIGHT_WAYS, InFlight, Issuer, Operation, REQUEST_HEAD,
-        device_group, device_slots, group_of_key, identity_of_address, in_flight_key, in_flight_set,
-        is_key_of,
+        Counts, DEVICE_SLOTS, DiskCounts, IN_FLIGHT_SETS, IN_FLIGHT_WAYS, InFlight, Issuer, MOST_WATCHED,
+        Operation, REQUEST_HEAD, Watched, device_group, device_slots, group_of_key, identity_of_address,
+        in_flight_key, in_flight_set, is_key_of, watched_of,
     },
 };
 
@@ -70,6 +73,17 @@ static STRANGER: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static DISKS: Array<DiskCounts> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
+/// Cgroups whose tasks' requests are counted apart too.
+#[map]
+static WATCHED: Array<Watched> = Array::with_max_entries(MOST_WATCHED, BPF_F_MMAPABLE);
+
+/// [`MOST_WATCHED`] histograms a CPU; one element where none is watched.
+#[map]
+static WATCHED_REQUESTS: Array<Counts> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// How many cgroups are watched.
+#[unsafe(no_mangle)]
+static WATCHED_COUNT: u32 = 0;
 /// Possible CPUs.
 #[unsafe(no_mangle)]
 static CPUS: u32 = 1;
@@ -193,8 +207,8 @@ mod typed {
     fn issuer() -> Issuer {
         // SAFETY: the helper has no preconditions.
         let task = unsafe { helpers::bpf_get_current_task_btf() } as u64;
-        let pid = member::<u32>(task, constant(&TASK_TGID)).into();
-        Issuer { pid, name: name(task, constant(&TASK_COMM)) }
+        let pid = member(task, constant(&TASK_TGID));
+        Issuer::new(pid, watched(), name(task, constant(&TASK_COMM)))
     }
 }
 
@@ -271,7 +285,16 @@ fn dev_of(request: u64) -> Option<u32> {
 /// The task that runs, by helpers.
 #[inline(always)]
 fn issuer() -> Issuer {
-    Issuer { pid: current().tgid.into(), name: own_name() }
+    Issuer::new(current().tgid, watched(), own_name())
+}
+
+/// The watched cgroup of the task that runs. Costs nothing where none is watched: the verifier leaves the look-up out.
+#[inline(always)]
+fn watched() -> Option<u32> {
+    match constant(&WATCHED_COUNT) {
+        0 => None,
+        count => watched_cgroup(&WATCHED, count),
+    }
 }
 
 /// The operation is the low byte, and these four are the same since Linux 4.10: enum req_op of
@@ -487,8 +510,14 @@ fn tally(counts: *mut DiskCounts, place: Place, start: u64, asked: &Asked) {
         if asked.error {
             add(&raw mut (*counts).errors, 1);
         }
-        let slowest = &raw mut (*counts).slowest;
         let ns = service + waited.unwrap_or(0);
+        if constant(&WATCHED_COUNT) != 0 {
+            let process = ptr::read_volatile(&raw const (*place.request).issuer.process);
+            if let Some(unit) = watched_of(process).filter(|unit| *unit < MOST_WATCHED) {
+                count(&WATCHED_REQUESTS, cpu() * MOST_WATCHED + unit, ns);
+            }
+        }
+        let slowest = &raw mut (*counts).slowest;
         if ns > ptr::read_volatile(&raw const (*slowest).ns) {
             add(&raw mut (*slowest).version, 1);
             ptr::write_volatile(&raw mut (*slowest).ns, ns);

@@ -8,7 +8,7 @@ use core::{arch::asm, mem, panic::PanicInfo, ptr};
 
 use aya_ebpf::{helpers, maps::Array};
 
-use crate::shared::{Counts, LATENCY, Name, burner_bit};
+use crate::shared::{Counts, LATENCY, MOST_WATCHED, Name, Watched, burner_bit};
 
 /// Set by nobody, but the compiler can't know: it keeps the bound check that the verifier wants to see.
 /// As wide as a register, so that the value that is checked is the one that is used.
@@ -88,6 +88,31 @@ pub fn is_burner(burners: &Array<u64>, tgid: u32) -> bool {
         // SAFETY: the element is there for as long as the map is; the daemon may write it at any moment.
         unsafe { ptr::read_volatile(word) & bit != 0 }
     })
+}
+
+/// Which of the first `count` cgroups that are watched the task that runs belongs to, or one below it. Linux 5.15 tells it to
+/// tracepoints (commit 95b861a7935b).
+#[inline(always)]
+pub fn watched_cgroup(cgroups: &Array<Watched>, count: u32) -> Option<u32> {
+    for slot in 0..MOST_WATCHED {
+        if slot >= count {
+            break;
+        }
+        let watched = cgroups.get_ptr(slot)?;
+        // SAFETY: the element is there for as long as the map is; the daemon may write it at any moment. The helper has no
+        // preconditions.
+        let is_its = unsafe {
+            let (id, level) = (
+                ptr::read_volatile(&raw const (*watched).id),
+                ptr::read_volatile(&raw const (*watched).level),
+            );
+            id != 0 && helpers::bpf_get_current_ancestor_cgroup_id(level as i32) == id
+        };
+        if is_its {
+            return Some(slot);
+        }
+    }
+    None
 }
 
 /// Adds to a number in a map that only this CPU writes.

@@ -13,16 +13,15 @@ use core::ptr;
 use aya_ebpf::{
     EbpfContext,
     bindings::BPF_F_MMAPABLE,
-    helpers,
     macros::{btf_tracepoint, map, raw_tracepoint, tracepoint},
     maps::Array,
     programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
 };
 use ssts_agent_ebpf::{
-    kernel::{Task, add, constant, count, cpu, current, is_burner, member, name, now, read},
+    kernel::{Task, add, constant, count, cpu, current, is_burner, member, name, now, read, watched_cgroup},
     shared::{
         BURNER_WORDS, Core, Counts, MOST_WATCHED, Name, PREEMPTER_PROBES, PREEMPTER_SLOTS, Preempter,
-        Preempters, Waited, Watched,
+        Preempters, WAIT_KINDS, Waited, Watched,
     },
 };
 
@@ -31,7 +30,8 @@ use ssts_agent_ebpf::{
 #[map]
 static WAITING: Array<u64> = Array::with_max_entries(1 << SLOT_BITS, 0);
 
-/// One histogram a CPU.
+/// [`WAIT_KINDS`] histograms a CPU. A tracepoint's record doesn't tell whose thread it was that waited: then it counts as one
+/// that is no burner's.
 #[map]
 static RUNQUEUE: Array<Counts> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
@@ -234,6 +234,7 @@ fn switched(previous: Task, runnable: bool, next: Task, name: impl FnOnce() -> O
         attribute();
     }
     account(now, previous, runnable, next, name);
+    let of_burner = next.tgid != 0 && is_burner(&BURNERS, next.tgid);
     let (previous, next) = (previous.pid, next.pid);
     if let Some(slot) = slot(previous) {
         if runnable {
@@ -248,7 +249,7 @@ fn switched(previous: Task, runnable: bool, next: Task, name: impl FnOnce() -> O
     let waited = now.wrapping_sub(word) & TIME;
     // Clocks of two cores may differ by a little.
     let waited = if waited > TIME / 2 { 0 } else { waited };
-    count(&RUNQUEUE, cpu(), waited);
+    count(&RUNQUEUE, cpu() * WAIT_KINDS + u32::from(of_burner), waited);
     if watches {
         set_waited(waited + 1);
     }
@@ -258,31 +259,15 @@ fn switched(previous: Task, runnable: bool, next: Task, name: impl FnOnce() -> O
 }
 
 /// Counts what the task that leaves this core had waited for it, if its cgroup, or one above, is watched. Only now, for the
-/// kernel tells the cgroup of the task that runs without a look into its memory: Linux 5.15 tells it to tracepoints (commit
-/// 95b861a7935b).
+/// kernel tells the cgroup of the task that runs without a look into its memory.
 #[inline(always)]
 fn attribute() {
     let waited = set_waited(0);
     if waited == 0 {
         return;
     }
-    for slot in 0..MOST_WATCHED {
-        if slot >= constant(&WATCHED_COUNT) {
-            break;
-        }
-        let Some(watched) = WATCHED.get_ptr(slot) else { break };
-        // SAFETY: the element is there for as long as the map is; the daemon may write it at any moment. The helper has no
-        // preconditions.
-        let is_its = unsafe {
-            let (id, level) = (
-                ptr::read_volatile(&raw const (*watched).id),
-                ptr::read_volatile(&raw const (*watched).level),
-            );
-            id != 0 && helpers::bpf_get_current_ancestor_cgroup_id(level as i32) == id
-        };
-        if is_its {
-            count(&WATCHED_WAITS, cpu() * MOST_WATCHED + slot, waited - 1);
-        }
+    if let Some(slot) = watched_cgroup(&WATCHED, constant(&WATCHED_COUNT)) {
+        count(&WATCHED_WAITS, cpu() * MOST_WATCHED + slot, waited - 1);
     }
 }
 

@@ -93,6 +93,9 @@ pub struct Watched {
 /// How many can be watched.
 pub const MOST_WATCHED: u32 = 8;
 
+/// The histograms of one CPU: waits for it of tasks that are no burner's, then those of burners.
+pub const WAIT_KINDS: u32 = 2;
+
 /// How long the task that runs on one CPU had waited for it, written by that CPU.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
@@ -360,8 +363,8 @@ pub struct InFlight {
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct Issuer {
-    /// The process.
-    pub pid: u64,
+    /// The process, and above its 32 bits one more than the number of the [`Watched`] cgroup that it belongs to; 0 for none.
+    pub process: u64,
     /// The thread's name.
     pub name: Name,
 }
@@ -424,9 +427,35 @@ pub const fn device_group(entry: u64, dev: u32) -> Option<u32> {
     if entry >> 32 != 0 && entry as u32 == dev { Some((entry >> 32) as u32 - 1) } else { None }
 }
 
+impl Issuer {
+    /// Process `pid` of the cgroup that is watched as number `watched`.
+    #[inline(always)]
+    pub const fn new(pid: u32, watched: Option<u32>, name: Name) -> Self {
+        let watched = match watched {
+            Some(watched) => watched + 1,
+            None => 0,
+        };
+        Self { process: (watched as u64) << 32 | pid as u64, name }
+    }
+}
+
+/// The watched cgroup of an issuer's `process`.
+#[inline(always)]
+pub const fn watched_of(process: u64) -> Option<u32> {
+    ((process >> 32) as u32).checked_sub(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_issuer_tells_its_process_and_its_watched_cgroup() {
+        for watched in [None, Some(0), Some(MOST_WATCHED - 1)] {
+            let issuer = Issuer::new(4_194_303, watched, [0; 2]);
+            assert_eq!((watched_of(issuer.process), issuer.process as u32), (watched, 4_194_303));
+        }
+    }
 
     #[test]
     fn operations_stand_where_their_values_say() {

@@ -230,6 +230,8 @@ catalogue! {
         "Processes of a protected unit that were killed for want of memory: oom_kill of memory.events.", worse when Present;
     PROTECTED_RUNQUEUE_LATENCY = "protected.runqueue.latency", "ns", Histogram, ["unit"],
         "How long tasks of a protected unit that could run waited for a core, counted when they leave it: sched probe.", worse when Rising;
+    PROTECTED_BLOCK_LATENCY = "protected.block.latency", "ns", Histogram, ["unit"],
+        "From the making of a request to its completion, of requests to disks that tasks of a protected unit issued: block probe.", worse when Rising;
     PROTECTED_HEALTH_LATENCY = "protected.health.latency", "s", Gauge, ["unit"],
         "From the connection to the end of the answer of a protected unit's health URL.", worse when Rising;
     PROTECTED_HEALTH_STATUS = "protected.health.status", "1", Gauge, ["unit"],
@@ -264,6 +266,8 @@ catalogue! {
         "Requests that were issued to the device and not completed yet: block probe.";
     RUNQUEUE_LATENCY = "runqueue.latency", "ns", Histogram, ["cpu"],
         "From the moment a task could run to the moment it ran, by the core it ran on: scheduler probe.", worse when Rising;
+    RUNQUEUE_OTHERS_LATENCY = "runqueue.others.latency", "ns", Histogram, ["cpu"],
+        "The same of tasks that are no burner's: scheduler probe, by BTF or raw tracepoints.", worse when Rising;
     SCHED_TIME = "sched.time", "s", Counter, ["cpu", "who"],
         "Time that a core ran burners, ran others, or was idle: scheduler probe.";
     SCHED_SWITCHES = "sched.switches", "1", Counter, ["cpu"], "Context switches of a core: scheduler probe.";

@@ -77,6 +77,22 @@ fn a_request_that_says_nothing_gets_what_the_policy_allows() {
     outcome
         .assert_status(2)
         .assert_tells(&["up to 40 % of core 1 by 2 workers", "policy.max_load_percent = 30"]);
+    // Nor are two runs that share a core.
+    let share = |load: u32, more: &str| {
+        Ctl::new(&ground)
+            .words(&format!(
+                "burn cpu --cores 1 --share-cores --load {load} --tolerance 100 --duration 1m {more}"
+            ))
+            .run()
+    };
+    share(10, "--detach").assert_status(0);
+    share(20, "--detach").assert_status(0);
+    share(1, "").assert_status(2).assert_tells(&[
+        "up to 1 % of core 1, beside 10 % of run",
+        "and 20 % of run",
+        "policy.max_load_percent = 30",
+    ]);
+    Ctl::new(&ground).words("halt").run().assert_status(0);
 }
 
 #[test]

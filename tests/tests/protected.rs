@@ -11,14 +11,21 @@ use std::{
 use serde_json::Value;
 use ssts_tests::{Ctl, Daemon, Ground, Service, outside, possible, privileged};
 
-/// A cgroup of version 2 with two busy processes that share a core, so that each waits for it half of the time.
+/// A cgroup of version 2 with processes on core 0: two busy ones each wait for it half of the time.
 struct Unit {
     folder: PathBuf,
     busy: Vec<Child>,
 }
 
+const BUSY: &str = "while :; do :; done";
+
 impl Unit {
     fn new(name: &str) -> Option<Self> {
+        Self::doing(name, &[BUSY, BUSY])
+    }
+
+    /// With a process on core 0 for each of the scripts.
+    fn doing(name: &str, scripts: &[&str]) -> Option<Self> {
         let mounts = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
         let mount = mounts.into_iter().find(|mount| mount.join("cgroup.controllers").exists());
         if !possible(mount.is_some(), "it needs cgroup v2") {
@@ -26,19 +33,22 @@ impl Unit {
         }
         let folder = mount?.join(name);
         fs::create_dir(&folder).expect("root may make one");
-        let busy = || {
+        let start = |script: &&str| {
             let procs = folder.join("cgroup.procs");
-            let script = format!("echo $$ >{} && while :; do :; done", procs.display());
+            let script = format!("echo $$ >{} && {script}", procs.display());
             let command = ["--cpu-list", "0", "sh", "-c", &script];
-            Command::new("taskset").args(command).stdin(Stdio::null()).spawn().expect("util-linux is there")
+            let child = Command::new("taskset").args(command).stdin(Stdio::null()).spawn();
+            child.expect("util-linux is there")
         };
-        let busy = vec![busy(), busy()];
+        let busy = scripts.iter().map(start).collect();
         Some(Self { folder, busy })
     }
 }
 
 impl Drop for Unit {
     fn drop(&mut self) {
+        // With what they started.
+        let _best_effort = fs::write(self.folder.join("cgroup.kill"), "1");
         for child in &mut self.busy {
             let _best_effort = child.kill();
             let _best_effort = child.wait();
@@ -127,4 +137,49 @@ fn a_run_backs_off_where_the_unit_misses_its_objective() {
         event["kind"] == "load_derated" && event["message"].as_str().is_some_and(|text| text.contains(&guard))
     });
     assert!(derated, "{events:#?}");
+}
+
+/// The reads of a unit's own tasks are counted for it; that they take longer than its objective makes a run back off.
+#[test]
+fn a_units_requests_to_disks_are_watched() {
+    if !privileged() {
+        return;
+    }
+    let ground = Ground::new();
+    let [reading, idle] = ["reads", "idles"].map(|what| format!("ssts-{what}-{}.slice", std::process::id()));
+    let file = ground.disk().join("read");
+    fs::write(&file, vec![1; 4 << 20]).expect("there is room");
+    let (Some(reader), Some(_idle)) =
+        (Unit::doing(&reading, &[&reads(&file)]), Unit::doing(&idle, &["exec sleep 600"]))
+    else {
+        return;
+    };
+    // Nothing takes less than a nanosecond.
+    ground.configure(&format!(
+        "[[protect]]\nunit = \"{reading}\"\nmax_io_p99 = \"1ns\"\n[[protect]]\nunit = \"{idle}\"\nmax_io_p99 = \"1ns\"\n"
+    ));
+    let _daemon = Daemon::start(&ground);
+    let burn = "burn cpu --cores 0 --load 40 --tolerance 100 --duration 2500ms --output json";
+    let result = Ctl::new(&ground).words(burn).run().json();
+    let host = &result["hosts"][0];
+    let latency = of_unit(&host["telemetry"], "protected.block.latency", &reading);
+    assert!(latency["samples"].as_u64() > Some(20), "{latency:#}");
+    assert!(latency["p50"].as_f64() > Some(1_000.0), "{latency:#}");
+    let of_idle = host["telemetry"]["protected.block.latency"].as_array().expect("it is a list");
+    let of_idle = of_idle.iter().find(|one| one["labels"]["unit"] == *idle);
+    assert!(of_idle.is_none_or(|one| one["samples"].as_u64().unwrap_or(0) == 0), "{of_idle:#?}");
+    let derated_by = |unit: &str| {
+        let guard = format!("protect-{}-io", unit.replace('.', "_"));
+        host["events"].as_array().expect("events are a list").iter().any(|event| {
+            event["kind"] == "load_derated"
+                && event["message"].as_str().is_some_and(|text| text.contains(&guard))
+        })
+    };
+    assert!(derated_by(&reading) && !derated_by(&idle), "{:#}", host["events"]);
+    drop(reader);
+}
+
+/// A shell's words: reads a file from its disk for ever, past every cache.
+fn reads(file: &Path) -> String {
+    format!("while :; do dd if={} of=/dev/null bs=4k iflag=direct 2>/dev/null; done", file.display())
 }

@@ -40,6 +40,9 @@ pub struct ProtectConfig {
     /// Of the waits of its tasks for a core over 5 s, 99 in 100 are to be shorter.
     #[serde(default, deserialize_with = "maybe_duration")]
     pub max_runqueue_p99: Option<Duration>,
+    /// Of the requests to disks that its tasks issued over 5 s, 99 in 100 are to be done sooner.
+    #[serde(default, deserialize_with = "maybe_duration")]
+    pub max_io_p99: Option<Duration>,
     /// For how much of the time some of its tasks may wait for a core, percent.
     #[serde(default)]
     pub max_cpu_stalled_percent: Option<f64>,
@@ -77,13 +80,15 @@ impl ProtectConfig {
             guard.window_ms = Some(ms(WINDOW));
             Some(guard)
         };
-        let runqueue = self.max_runqueue_p99.map(|most| {
-            let mut guard =
-                self.guard("runqueue", &metrics::PROTECTED_RUNQUEUE_LATENCY, most.as_nanos() as f64);
+        let p99 = |what: &str, metric: &Metric, most: Duration| {
+            let mut guard = self.guard(what, metric, most.as_nanos() as f64);
             guard.set_aggregate(GuardAggregate::P99);
             guard.window_ms = Some(ms(WINDOW));
             guard
-        });
+        };
+        let runqueue =
+            self.max_runqueue_p99.map(|most| p99("runqueue", &metrics::PROTECTED_RUNQUEUE_LATENCY, most));
+        let io = self.max_io_p99.map(|most| p99("io", &metrics::PROTECTED_BLOCK_LATENCY, most));
         let health = self.max_health_latency.map(|most| {
             let mut guard = self.guard("health", &metrics::PROTECTED_HEALTH_LATENCY, most.as_secs_f64());
             guard.set_missing(GuardMissing::Trip);
@@ -96,7 +101,7 @@ impl ProtectConfig {
             stalled("memory", &self.max_memory_stalled_percent),
             stalled("io", &self.max_io_stalled_percent),
         ];
-        [runqueue, health, query].into_iter().chain(stalled).flatten().collect()
+        [runqueue, io, health, query].into_iter().chain(stalled).flatten().collect()
     }
 
     fn guard(&self, what: &str, metric: &Metric, above: f64) -> Guard {
@@ -218,7 +223,7 @@ mod tests {
     use crate::config::Config;
 
     const ALL: &str = "[[protect]]\nunit = 'Web@1.service'\nhealth_url = 'http://127.0.0.1/'\n\
-        prometheus_url = 'http://127.0.0.1:9090'\nquery = 'up'\nmax_runqueue_p99 = '20ms'\n\
+        prometheus_url = 'http://127.0.0.1:9090'\nquery = 'up'\nmax_runqueue_p99 = '20ms'\nmax_io_p99 = '50ms'\n\
         max_cpu_stalled_percent = 40\nmax_memory_stalled_percent = 10.0\nmax_io_stalled_percent = 10.0\n\
         max_health_latency = '200ms'\nmax_query_value = 0.25\n";
 
@@ -228,11 +233,11 @@ mod tests {
         check(&config.protect).unwrap();
         let guards = config.protect[0].guards();
         let names: Vec<_> = guards.iter().map(|guard| guard.name.as_str()).collect();
-        let wanted = ["runqueue", "health", "query", "cpu-stalled", "memory-stalled", "io-stalled"];
+        let wanted = ["runqueue", "io", "health", "query", "cpu-stalled", "memory-stalled", "io-stalled"];
         assert_eq!(names, wanted.map(|what| format!("protect-web_1_service-{what}")));
-        assert!((guards[0].value - 2e7).abs() < 1.0 && (guards[3].value - 0.4).abs() < 1e-9);
+        assert!((guards[0].value - 2e7).abs() < 1.0 && (guards[4].value - 0.4).abs() < 1e-9);
         assert!(guards.iter().all(|guard| guard.reaction() == GuardReaction::Throttle));
-        assert_eq!(guards[1].missing(), GuardMissing::Trip);
+        assert_eq!(guards[2].missing(), GuardMissing::Trip);
     }
 
     #[test]

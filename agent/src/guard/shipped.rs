@@ -155,13 +155,13 @@ pub static SHIPPED: [Shipped; 19] = [
     },
     Shipped {
         name: "runqueue_latency",
-        metric: "runqueue.latency",
+        metric: "runqueue.others.latency",
         value: 100e6,
         window_ms: Some(10_000),
         for_ms: 5_000,
         hysteresis: 50e6,
         may_be_missing: true,
-        reason: "Tasks wait for their core: other services are starved. Counts all tasks of a core, burners too.",
+        reason: "Tasks that are no burner's wait for their core: other services are starved.",
         source: "Tens of slices of EEVDF (base_slice_ns, 3 ms): more than a few neighbours explain.",
         ..PLAIN
     },

@@ -11,7 +11,7 @@ use std::{
 use nix::sys::signal::Signal;
 use ssts_proto::v1::{
     Burner, Constant, CpuBurner, CpuKernel, DescribeRequest, Event, EventKind, GetRunRequest, InjectedError,
-    Phase, Profile, Run, RunState, Scenario, StartRequest, burner, profile::Shape,
+    Phase, Profile, ReceiptState, Run, RunState, Scenario, StartRequest, burner, profile::Shape,
 };
 use uuid::Uuid;
 
@@ -25,6 +25,7 @@ use crate::{
     connect::{Client, dial},
     error::{Exit, Failure},
     local::{PrivateAgent, PrivateFolder},
+    report::receipt_words,
     status,
 };
 
@@ -250,11 +251,16 @@ impl Stage {
     /// Notes what is left, and what the record says.
     pub(super) fn see_the_rest(&self, burning: &Burning, run: &Run, seen: &mut Seen) {
         let left = process::leftovers(self.pid(), &burning.burners);
+        let receipt = run.receipt.clone().unwrap_or_default();
         if left.is_empty() {
-            seen.receipt = "no process, no cgroup left".into();
+            seen.receipt = format!("{}; no process, no cgroup left", receipt_words(&receipt));
         } else {
             seen.receipt = left.join(", ");
             seen.complain(format!("left: {}", seen.receipt.clone()));
+        }
+        // What the agent says of itself is one thing, what is seen from outside another: both have to hold.
+        if receipt.state() != ReceiptState::Clean {
+            seen.complain(format!("the run's receipt: {}", receipt_words(&receipt)));
         }
         let summary = run.summary.clone().unwrap_or_default();
         seen.record = crate::report::verdict_line(&summary);

@@ -28,6 +28,7 @@ use super::{
     slowest::{SlowRequest, SlowestSoFar},
     tracefs::Tracefs,
     types::KernelTypes,
+    watched::ByUnit,
     window::{SharedCounts, Window},
 };
 use crate::{
@@ -79,6 +80,7 @@ struct BlockLatency {
     lost: Window<AtomicU64>,
     in_flight: InFlight,
     slowest: SlowestSoFar,
+    watched: ByUnit,
     /// Which groups of histograms are free.
     free: Vec<u32>,
     tracked: Vec<Tracked>,
@@ -119,8 +121,12 @@ impl BlockLatency {
             object: OBJECT,
             hooks: &HOOKS,
             has_btf: true,
-            maps: vec![("DISKS", histograms as u32), ("LOST", cpus as u32)],
-            constants: vec![("CPUS", cpus as u32)],
+            maps: vec![
+                ("DISKS", histograms as u32),
+                ("LOST", cpus as u32),
+                ByUnit::map("WATCHED_REQUESTS", target),
+            ],
+            constants: vec![("CPUS", cpus as u32), ByUnit::constant(target)],
             typed: typed_constants,
             recorded: recorded_constants,
         };
@@ -129,6 +135,8 @@ impl BlockLatency {
         let stranger = programs.window("STRANGER", 1)?;
         let lost = programs.window("LOST", cpus)?;
         let in_flight = InFlight::open(&programs, groups)?;
+        let watched =
+            ByUnit::open(&programs, target, "WATCHED_REQUESTS", &catalogue::PROTECTED_BLOCK_LATENCY)?;
         let mut source = Self {
             programs: Arc::new(programs),
             roots: roots.clone(),
@@ -138,6 +146,7 @@ impl BlockLatency {
             lost,
             in_flight,
             slowest: SlowestSoFar::default(),
+            watched,
             free: (0..groups as u32).rev().collect(),
             tracked: Vec::new(),
             refused: HashSet::new(),
@@ -300,6 +309,7 @@ impl Tracked {
 impl Source for BlockLatency {
     fn describe(&mut self, schema: &mut Schema) {
         self.track_disks();
+        self.watched.describe(schema);
         self.tracked.iter_mut().for_each(|tracked| tracked.describe(schema, self.cpus));
     }
 
@@ -307,6 +317,7 @@ impl Source for BlockLatency {
         self.slowest.renew();
         self.tracked.iter_mut().for_each(|tracked| tracked.sample(frame, self.cpus, &mut self.slowest));
         self.slowest.show();
+        self.watched.sample(frame);
         self.programs.note_lost(self.lost.iter().map(|lost| lost.load(Relaxed)).sum());
         let counts = self.in_flight.count();
         for tracked in &self.tracked {

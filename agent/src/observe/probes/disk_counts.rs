@@ -37,7 +37,7 @@ pub(super) struct SharedSlow {
     ns: AtomicU64,
     sector: AtomicU64,
     bytes: AtomicU64,
-    pid: AtomicU64,
+    process: AtomicU64,
     name: [AtomicU64; 2],
     version: AtomicU64,
 }
@@ -70,7 +70,8 @@ impl SharedSlow {
             ns: self.ns.load(Acquire),
             sector: self.sector.load(Acquire),
             bytes: self.bytes.load(Acquire),
-            pid: self.pid.load(Acquire),
+            // The other half tells the cgroup.
+            pid: self.process.load(Acquire) & u64::from(u32::MAX),
             name: [self.name[0].load(Acquire), self.name[1].load(Acquire)],
         };
         if version % 2 == 1 || self.version.load(Relaxed) != version {
@@ -156,9 +157,10 @@ mod tests {
 
     #[test]
     fn an_example_is_taken_once_and_never_half_written() {
-        let [ns, sector, bytes, pid, version] = [7, 8, 4_096, 42, 2].map(AtomicU64::new);
+        // The second watched cgroup stands above the pid.
+        let [ns, sector, bytes, process, version] = [7, 8, 4_096, 2 << 32 | 42, 2].map(AtomicU64::new);
         let name = [1, 2].map(AtomicU64::new);
-        let slow = SharedSlow { ns, sector, bytes, pid, name, version };
+        let slow = SharedSlow { ns, sector, bytes, process, name, version };
         slow.version.store(3, Relaxed);
         assert_eq!(slow.take(), None);
         slow.version.store(4, Relaxed);

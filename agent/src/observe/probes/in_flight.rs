@@ -36,7 +36,7 @@ unsafe impl Element for Keys {}
 #[repr(C)]
 struct Request {
     since_ns: AtomicU64,
-    pid: AtomicU64,
+    process: AtomicU64,
     name: [AtomicU64; 2],
 }
 
@@ -135,7 +135,7 @@ mod tests {
 
     fn request(since_ns: u64) -> Request {
         let name = [const { AtomicU64::new(0) }; 2];
-        Request { since_ns: AtomicU64::new(since_ns), pid: AtomicU64::new(1), name }
+        Request { since_ns: AtomicU64::new(since_ns), process: AtomicU64::new(1), name }
     }
 
     #[test]

@@ -73,6 +73,7 @@ pub(super) struct Programs {
     names: Vec<String>,
     /// How each is attached.
     pub(super) hooks: Vec<String>,
+    kind: Kind,
     /// What they had no room to note.
     lost: AtomicU64,
     attachment: Mutex<Option<Attachment>>,
@@ -110,7 +111,7 @@ impl Programs {
             Kind::Btf | Kind::Raw => {
                 let types = KernelTypes::open(&target.roots)?;
                 let constants = (definition.typed)(&types)?;
-                let programs = Self::load(definition, &constants)?;
+                let programs = Self::load(kind, definition, &constants)?;
                 match kind {
                     Kind::Btf => programs.attach_typed(hooks, target.btf()?, &types),
                     _ => programs.attach_raw(hooks),
@@ -119,12 +120,12 @@ impl Programs {
             Kind::Recorded => {
                 let tracefs = Tracefs::open(&target.roots)?;
                 let constants = (definition.recorded)(&tracefs)?;
-                Self::load(definition, &constants)?.attach_recorded(hooks, &tracefs)
+                Self::load(kind, definition, &constants)?.attach_recorded(hooks, &tracefs)
             }
         }
     }
 
-    fn load(definition: &Definition, constants: &Constants) -> Result<Self, ProbeError> {
+    fn load(kind: Kind, definition: &Definition, constants: &Constants) -> Result<Self, ProbeError> {
         let mut loader = EbpfLoader::new();
         loader.btf(None);
         for (name, max_entries) in &definition.maps {
@@ -137,7 +138,7 @@ impl Programs {
             ProbeError::object(format!("loading the object of probe {}", definition.name), &e)
         })?;
         let attachment = Mutex::new(Some(Attachment { ebpf, events: Vec::new() }));
-        Ok(Self { names: Vec::new(), hooks: Vec::new(), lost: AtomicU64::new(0), attachment })
+        Ok(Self { names: Vec::new(), hooks: Vec::new(), kind, lost: AtomicU64::new(0), attachment })
     }
 
     fn attach_typed(mut self, hooks: &[Hook], btf: &Btf, types: &KernelTypes) -> Result<Self, ProbeError> {
@@ -208,6 +209,11 @@ impl Programs {
     fn lock(&self) -> MutexGuard<'_, Option<Attachment>> {
         // Whoever panicked: it is there or not.
         self.attachment.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether they are given records, which tell the number of the task that runs next, and not its process.
+    pub(super) fn are_recorded(&self) -> bool {
+        self.kind == Kind::Recorded
     }
 
     /// Whether they run at their events.

@@ -14,7 +14,7 @@ use nix::{
     sys::resource::{UsageWho, getrusage},
     unistd::gettid,
 };
-use ssts_agent_ebpf::shared::{BURNER_WORDS, LATENCY};
+use ssts_agent_ebpf::shared::{BURNER_WORDS, LATENCY, WAIT_KINDS};
 use ssts_proto::catalogue;
 
 use super::{
@@ -28,7 +28,7 @@ use super::{
     program::{Constants, Definition, Hook, Programs},
     tracefs::Tracefs,
     types::KernelTypes,
-    watched::WatchedWaits,
+    watched::ByUnit,
     window::{SharedCounts, Window},
 };
 use crate::{
@@ -107,21 +107,23 @@ pub(super) fn load(target: &Target) -> Result<Attached, ProbeError> {
     })
 }
 
-/// The source of `runqueue.latency` and of the metrics that begin with `sched.`.
+/// The source of what begins with `runqueue.` and of the metrics that begin with `sched.`.
 #[derive(Debug)]
 struct Scheduler {
     programs: Arc<Programs>,
     roots: HostRoots,
     /// By CPU.
+    waits: Vec<Waits>,
     counts: Window<SharedCounts>,
-    gains: Vec<Gains>,
+    /// Whether those of burners stand apart.
+    tells_burners: bool,
     cores: Window<SharedCore>,
     burners: Window<AtomicU64>,
     cpus: Vec<Cpu>,
     preemptions: PreemptionReader,
     /// How many tasks' names have columns, and which.
     tasks: Vec<(Column, Column)>,
-    watched: WatchedWaits,
+    watched: ByUnit,
     described: bool,
 }
 
@@ -139,11 +141,33 @@ struct Cpu {
 #[derive(Debug, Clone, Copy)]
 struct Columns {
     latency: HistogramColumn,
+    /// Where those of burners stand apart.
+    latency_of_others: Option<HistogramColumn>,
     burner: Column,
     others: Column,
     idle: Column,
     switches: Column,
     preemptions: Column,
+}
+
+/// What tasks waited for one CPU.
+#[derive(Debug)]
+struct Waits {
+    all: Gains,
+    others: Gains,
+}
+
+impl Waits {
+    /// Of a CPU's histograms.
+    fn since_now(counts: &[SharedCounts]) -> Self {
+        Self { all: Gains::since_now(counts), others: Gains::since_now(counts.iter().take(1)) }
+    }
+}
+
+/// The histograms of one CPU: of others, then of burners.
+fn of_cpu(counts: &[SharedCounts], cpu: usize) -> &[SharedCounts] {
+    const EACH: usize = WAIT_KINDS as usize;
+    &counts[cpu * EACH..][..EACH]
 }
 
 /// How a CPU's time was spent since the probe was attached, up to an instant of CLOCK_MONOTONIC.
@@ -166,25 +190,36 @@ impl Scheduler {
             object: OBJECT,
             hooks: &HOOKS,
             has_btf: true,
-            maps: [vec![each("RUNQUEUE"), each("CORES"), each("PREEMPTERS")], WatchedWaits::maps(target)]
-                .concat(),
-            constants: vec![("CANARY_PID", canary), WatchedWaits::constant(target)],
+            maps: vec![
+                ("RUNQUEUE", possible as u32 * WAIT_KINDS),
+                each("CORES"),
+                each("PREEMPTERS"),
+                each("WAITED"),
+                ByUnit::map("WATCHED_WAITS", target),
+            ],
+            constants: vec![("CANARY_PID", canary), ByUnit::constant(target)],
             typed: typed_constants,
             recorded: recorded_constants,
         };
         let programs = Programs::attach(&definition, target)?;
-        let counts = programs.window::<SharedCounts>("RUNQUEUE", possible)?;
-        let gains = (0..possible).map(|cpu| Gains::since_now(&counts[cpu..=cpu])).collect();
+        let counts = programs.window::<SharedCounts>("RUNQUEUE", possible * WAIT_KINDS as usize)?;
+        let waits = (0..possible).map(|cpu| Waits::since_now(of_cpu(&counts, cpu))).collect();
         Ok(Self {
             roots: target.roots.clone(),
             counts,
-            gains,
+            waits,
+            tells_burners: !programs.are_recorded(),
             cores: programs.window("CORES", possible)?,
             burners: programs.window("BURNERS", BURNER_WORDS as usize)?,
             cpus: vec![Cpu::default(); possible],
             preemptions: PreemptionReader::new(programs.window("PREEMPTERS", possible)?),
             tasks: Vec::new(),
-            watched: WatchedWaits::open(&programs, target)?,
+            watched: ByUnit::open(
+                &programs,
+                target,
+                "WATCHED_WAITS",
+                &catalogue::PROTECTED_RUNQUEUE_LATENCY,
+            )?,
             described: false,
             programs: Arc::new(programs),
         })
@@ -237,9 +272,16 @@ impl Scheduler {
         frame.set(columns.idle, seconds(idle_ns));
         frame.set(columns.switches, Ok((now.switches - base.switches) as f64));
         frame.set(columns.preemptions, Ok((now.preemptions - base.preemptions) as f64));
-        self.gains[cpu].take(&self.counts[cpu..=cpu], |bucket, count| {
+        let counts = of_cpu(&self.counts, cpu);
+        let waits = &mut self.waits[cpu];
+        waits.all.take(counts, |bucket, count| {
             frame.gain(BucketGain { column: columns.latency, bucket, count });
         });
+        if let Some(column) = columns.latency_of_others {
+            waits.others.take(counts.iter().take(1), |bucket, count| {
+                frame.gain(BucketGain { column, bucket, count });
+            });
+        }
     }
 }
 
@@ -249,17 +291,21 @@ impl Source for Scheduler {
         if !self.described {
             self.described = true;
             for cpu in 0..self.cpus.len() {
-                self.gains[cpu] = Gains::since_now(&self.counts[cpu..=cpu]);
+                self.waits[cpu] = Waits::since_now(of_cpu(&self.counts, cpu));
                 self.cpus[cpu].base = self.split(cpu).unwrap_or_default();
             }
         }
         self.cpus.iter_mut().for_each(|cpu| cpu.columns = None);
         self.watched.describe(schema);
-        for cpu in cpus::online(&self.roots).filter(|cpu| *cpu < self.gains.len()) {
+        for cpu in cpus::online(&self.roots).filter(|cpu| *cpu < self.waits.len()) {
             let label = cpu.to_string();
             let mut time = |who| schema.column(&catalogue::SCHED_TIME, &[&label, who]);
             let (burner, others, idle) = (time("burner"), time("others"), time("idle"));
+            let latency_of_others = self
+                .tells_burners
+                .then(|| schema.histogram(&catalogue::RUNQUEUE_OTHERS_LATENCY, &[&label], LATENCY));
             self.cpus[cpu].columns = Some(Columns {
+                latency_of_others,
                 latency: schema.histogram(&catalogue::RUNQUEUE_LATENCY, &[&label], LATENCY),
                 burner,
                 others,
@@ -292,10 +338,12 @@ impl Source for Scheduler {
     }
 
     fn changed(&self) -> bool {
-        let mut cpus = self.cpus.iter().zip(&self.gains).enumerate();
+        let mut cpus = self.cpus.iter().zip(&self.waits).enumerate();
         let newcomer = self.preemptions.taken().len().min(MOST_TASKS) > self.tasks.len();
         newcomer
-            || cpus.any(|(cpu, (told, gains))| told.columns.is_none() && !gains.idle(&self.counts[cpu..=cpu]))
+            || cpus.any(|(cpu, (told, waits))| {
+                told.columns.is_none() && !waits.all.idle(of_cpu(&self.counts, cpu))
+            })
     }
 }
 

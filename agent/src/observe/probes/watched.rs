@@ -1,10 +1,10 @@
-//! How long the tasks of protected units waited for a core, which the scheduler probe counts apart.
+//! What a probe counts apart of the tasks of protected units: a histogram for each.
 #![expect(unsafe_code, reason = "says what may stand in a mapping")]
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use ssts_agent_ebpf::shared::{LATENCY, MOST_WATCHED, Watched};
-use ssts_proto::catalogue;
+use ssts_proto::catalogue::Metric;
 
 use super::{
     Target,
@@ -35,25 +35,23 @@ const _: () = assert!(size_of::<SharedWatched>() == size_of::<Watched>());
 // SAFETY: atomics, and the assertion above.
 unsafe impl Element for SharedWatched {}
 
-/// The units, and what was counted of them.
+/// The units, and what was counted of them. The programs have a map `WATCHED`, and one of histograms, [`MOST_WATCHED`] a CPU.
 #[derive(Debug)]
-pub(super) struct WatchedWaits {
+pub(super) struct ByUnit {
     roots: HostRoots,
+    metric: &'static Metric,
     units: Vec<String>,
     /// One a unit.
     watched: Option<Window<SharedWatched>>,
-    /// [`MOST_WATCHED`] a CPU.
     counts: Option<Window<SharedCounts>>,
     gains: Vec<Gains>,
     columns: Vec<HistogramColumn>,
 }
 
-impl WatchedWaits {
-    /// How many elements the maps have.
-    pub(super) fn maps(target: &Target) -> Vec<(&'static str, u32)> {
-        let cpus = target.cpus as u32;
-        let histograms = if target.watched.is_empty() { 1 } else { cpus * MOST_WATCHED };
-        vec![("WATCHED_WAITS", histograms), ("WAITED", cpus)]
+impl ByUnit {
+    /// How many elements the map of histograms has.
+    pub(super) fn map(name: &'static str, target: &Target) -> (&'static str, u32) {
+        (name, if target.watched.is_empty() { 1 } else { target.cpus as u32 * MOST_WATCHED })
     }
 
     /// What the programs are told.
@@ -61,23 +59,27 @@ impl WatchedWaits {
         ("WATCHED_COUNT", (target.watched.len() as u32).min(MOST_WATCHED))
     }
 
-    pub(super) fn open(programs: &Programs, target: &Target) -> Result<Self, ProbeError> {
+    /// Reads the histograms of map `counts` as `metric`, by unit.
+    pub(super) fn open(
+        programs: &Programs,
+        target: &Target,
+        counts: &str,
+        metric: &'static Metric,
+    ) -> Result<Self, ProbeError> {
         let units: Vec<_> = target.watched.iter().take(MOST_WATCHED as usize).cloned().collect();
         let each = target.cpus * MOST_WATCHED as usize;
         let any = !units.is_empty();
         let watched = any.then(|| programs.window("WATCHED", MOST_WATCHED as usize)).transpose()?;
-        let counts: Option<Window<SharedCounts>> =
-            any.then(|| programs.window("WATCHED_WAITS", each)).transpose()?;
+        let counts: Option<Window<SharedCounts>> = any.then(|| programs.window(counts, each)).transpose()?;
         let gains = (0..units.len())
             .filter_map(|unit| Some(Gains::since_now(of_unit(counts.as_ref()?, unit))))
             .collect();
-        Ok(Self { roots: target.roots.clone(), units, watched, counts, gains, columns: Vec::new() })
+        Ok(Self { roots: target.roots.clone(), metric, units, watched, counts, gains, columns: Vec::new() })
     }
 
     /// Also finds the units anew: one that was started again has another cgroup.
     pub(super) fn describe(&mut self, schema: &mut Schema) {
-        let histogram =
-            |unit: &String| schema.histogram(&catalogue::PROTECTED_RUNQUEUE_LATENCY, &[unit], LATENCY);
+        let histogram = |unit: &String| schema.histogram(self.metric, &[unit], LATENCY);
         self.columns = self.units.iter().map(histogram).collect();
         let Some(watched) = &self.watched else { return };
         for (unit, watched) in self.units.iter().zip(watched.iter()) {

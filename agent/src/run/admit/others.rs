@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use super::{Admitted, PlannedPhase, space};
+use super::{Admitted, PlannedPhase, policy, space};
 use crate::{
     burn::{
         disk::{DiskLoad, Place, Task},
@@ -27,6 +27,8 @@ struct Held {
     run: String,
     shares_cores: bool,
     cores: Vec<u32>,
+    /// The greatest load that it ever asks of a core, percent.
+    loads: BTreeMap<u32, f64>,
     /// Promised, and not taken yet.
     memory_bytes: u64,
     /// The same by file system: its device number.
@@ -58,6 +60,7 @@ impl Others {
             run: run.to_owned(),
             shares_cores: admitted.scenario.shared_cores,
             cores,
+            loads: loads(admitted),
             memory_bytes,
             room_bytes,
             claims: plans().filter_map(Claim::of).collect(),
@@ -73,6 +76,11 @@ impl Others {
     /// All cores of a run.
     pub(super) fn cores_of(&self, run: &str) -> &[u32] {
         self.0.iter().find(|held| held.run == run).map_or(&[], |held| &held.cores)
+    }
+
+    /// What other runs ask of a core at most, percent, those that ask for nothing left out.
+    pub(super) fn loads_on(&self, core: u32) -> Vec<(&str, f64)> {
+        self.0.iter().filter_map(|held| Some((held.run.as_str(), *held.loads.get(&core)?))).collect()
     }
 
     /// The run that claims the same.
@@ -128,6 +136,19 @@ impl std::fmt::Display for Promised {
             runs => write!(f, ", {} are promised to runs {}", self.bytes, runs.join(", ")),
         }
     }
+}
+
+/// What the phases of a run ask of each core, whichever asks most.
+fn loads(admitted: &Admitted) -> BTreeMap<u32, f64> {
+    let mut most = BTreeMap::new();
+    for (phase, planned) in admitted.scenario.phases.iter().zip(&admitted.phases) {
+        let burners = phase.burners.iter().map(Some).zip(&planned.plans);
+        for (core, (percent, _)) in policy::loads_of_cores(burners) {
+            let before = most.entry(core).or_insert(0.0);
+            *before = percent.max(*before);
+        }
+    }
+    most
 }
 
 /// What is still to be taken by the phase that is on and by those after it, whichever takes most: one gives back what it has
@@ -196,6 +217,7 @@ mod tests {
             run: run.into(),
             shares_cores,
             cores: cores.to_vec(),
+            loads: BTreeMap::new(),
             memory_bytes,
             room_bytes: BTreeMap::from([(7, memory_bytes / 2)]),
             claims: Vec::new(),

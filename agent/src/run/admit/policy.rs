@@ -77,7 +77,7 @@ impl Offer<'_> {
         }
     }
 
-    /// All workers that a phase puts on one core, together.
+    /// All workers that a phase puts on one core, together with those of runs that share it.
     pub(super) fn keep_load_of_cores(
         &self,
         field: &str,
@@ -89,24 +89,25 @@ impl Offer<'_> {
         if max >= FULL_PERCENT {
             return;
         }
-        let mut of_core: BTreeMap<u32, (f64, u32)> = BTreeMap::new();
-        for (index, plan) in plans {
-            let load = match burners.get(*index).and_then(|burner| burner.kind.as_ref()) {
-                Some(burner::Kind::Cpu(cpu)) => cpu.load.as_ref(),
-                Some(burner::Kind::Memory(memory)) => memory.load.as_ref(),
-                _ => None,
-            };
-            let Some(shape) = load.and_then(|load| load.shape.as_ref()) else { continue };
-            for core in &plan.cores {
-                let (percent, workers) = of_core.entry(*core).or_default();
-                (*percent, *workers) = (*percent + peak_percent(shape), *workers + 1);
-            }
-        }
+        let of_core = loads_of_cores(plans.iter().map(|(index, plan)| (burners.get(*index), plan)));
         // One alone was told with its burner.
         let over = of_core.iter().find(|(_, (percent, workers))| *percent > max && *workers > 1);
         if let Some((core, (percent, workers))) = over {
             let asked = format!("up to {percent} % of core {core} by {workers} workers together");
             let mend = "use fewer workers, less load, or other cores";
+            found.break_rule(field, "policy.max_load_percent", asked, max, mend);
+            return;
+        }
+        let beside = of_core.iter().find_map(|(core, (percent, _))| {
+            let others = self.others.loads_on(*core);
+            let together = percent + others.iter().map(|(_, percent)| percent).sum::<f64>();
+            (!others.is_empty() && together > max).then_some((core, percent, others))
+        });
+        if let Some((core, percent, others)) = beside {
+            let others: Vec<_> =
+                others.iter().map(|(run, percent)| format!("{percent} % of run {run}")).collect();
+            let asked = format!("up to {percent} % of core {core}, beside {}", others.join(" and "));
+            let mend = "ask for less load or for other cores, or wait for the other run";
             found.break_rule(field, "policy.max_load_percent", asked, max, mend);
         }
     }
@@ -140,6 +141,26 @@ impl Offer<'_> {
         );
         None
     }
+}
+
+/// The greatest load that burners with their plans ever ask of each core together, percent, and by how many workers.
+pub(super) fn loads_of_cores<'a>(
+    burners: impl Iterator<Item = (Option<&'a Burner>, &'a Plan)>,
+) -> BTreeMap<u32, (f64, u32)> {
+    let mut of_core: BTreeMap<u32, (f64, u32)> = BTreeMap::new();
+    for (burner, plan) in burners {
+        let load = match burner.and_then(|burner| burner.kind.as_ref()) {
+            Some(burner::Kind::Cpu(cpu)) => cpu.load.as_ref(),
+            Some(burner::Kind::Memory(memory)) => memory.load.as_ref(),
+            _ => None,
+        };
+        let Some(shape) = load.and_then(|load| load.shape.as_ref()) else { continue };
+        for core in &plan.cores {
+            let (percent, workers) = of_core.entry(*core).or_default();
+            (*percent, *workers) = (*percent + peak_percent(shape), *workers + 1);
+        }
+    }
+    of_core
 }
 
 /// Methods that keep their cores busy, so that a load can be asked of them: proto/src/validate/memory.rs.
