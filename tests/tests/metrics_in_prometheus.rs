@@ -1,18 +1,14 @@
 //! A real Prometheus reads an agent, and promtool looks at what it says.
 
 use std::{
-    fs::{self, File},
     io::Write as _,
-    net::{SocketAddr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 
-use serde_json::Value;
 use ssts_proto::names::MEASUREMENTS;
 use ssts_tests::{
-    Ctl, Ground, outside,
+    Ctl, Ground, Prometheus, outside,
     page::{self, TEXT, serving},
     prometheus_tool,
 };
@@ -33,7 +29,7 @@ fn prometheus_reads_it_and_answers_what_the_document_says() {
         .spawn();
     daemon.burning(1);
     for native in [false, true] {
-        let server = Prometheus::start(&ground, &prometheus, address, native);
+        let server = Prometheus::start(&ground, &prometheus, Some(address), native);
         assert!(outside::within(PATIENCE, || server.query("up == 1") == 1).is_some(), "{}", server.log());
         // Rates need two scrapes.
         let rate = || server.query("rate(ssts_host_cpu_seconds_total[1m])") > 0;
@@ -63,70 +59,6 @@ fn prometheus_reads_it_and_answers_what_the_document_says() {
         }
     }
     running.outcome().assert_status(0);
-}
-
-/// A Prometheus of the story's own, which reads one address every second. Killed when dropped.
-struct Prometheus {
-    child: Child,
-    address: SocketAddr,
-    log: PathBuf,
-}
-
-impl Prometheus {
-    fn start(ground: &Ground, program: &Path, scraped: SocketAddr, native: bool) -> Self {
-        let folder = ground.path(format!("prometheus-{native}"));
-        fs::create_dir(&folder).expect("the folder is new");
-        let config = folder.join("prometheus.yml");
-        let text = format!(
-            "global:\n  scrape_interval: 1s\nscrape_configs:\n- job_name: ssts\n  static_configs:\n  - targets: ['{scraped}']\n"
-        );
-        fs::write(&config, text).expect("the folder is ours");
-        // Free a moment ago: nobody else asks for ports of the kernel's choice by number.
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = address.expect("a port can be had");
-        let log = folder.join("log");
-        let mut command = Command::new(program);
-        command
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(&log).expect("the folder is ours"));
-        if native {
-            command.arg("--enable-feature=native-histograms");
-        }
-        let child = command.spawn().expect("prometheus can be executed");
-        let server = Self { child, address, log };
-        let is_up = || TcpStream::connect(address).is_ok();
-        assert!(outside::within(PATIENCE, is_up).is_some(), "{}", server.log());
-        server
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    /// How many series a query gives.
-    fn query(&self, query: &str) -> usize {
-        let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        let request = format!("GET /api/v1/query?query={encoded} HTTP/1.0\r\nHost: localhost\r\n\r\n");
-        let answer = page::ask(self.address, request.as_bytes());
-        // It starts up a while after it listens.
-        if answer.status == 503 {
-            return 0;
-        }
-        let answer: Value = serde_json::from_slice(&answer.body).expect("it answers in JSON");
-        assert_eq!(answer["status"], "success", "{query}: {answer}");
-        answer["data"]["result"].as_array().map_or(0, Vec::len)
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _best_effort = self.child.kill();
-        let _best_effort = self.child.wait();
-    }
 }
 
 /// promtool knows what Prometheus's authors think of names.

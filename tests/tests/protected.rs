@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
-use ssts_tests::{Ctl, Daemon, Ground, Service, outside, possible, privileged};
+use ssts_tests::{Ctl, Daemon, Ground, Prometheus, Service, outside, possible, privileged, prometheus_tool};
 
 /// A cgroup of version 2 with processes on core 0: two busy ones each wait for it half of the time.
 struct Unit {
@@ -182,4 +182,30 @@ fn a_units_requests_to_disks_are_watched() {
 /// A shell's words: reads a file from its disk for ever, past every cache.
 fn reads(file: &Path) -> String {
     format!("while :; do dd if={} of=/dev/null bs=4k iflag=direct 2>/dev/null; done", file.display())
+}
+
+/// What a real Prometheus says of a service is as good an objective as what the kernel says.
+#[test]
+fn a_run_backs_off_for_what_prometheus_says() {
+    let Some(program) = prometheus_tool("prometheus") else { return };
+    let ground = Ground::new();
+    let server = Prometheus::start(&ground, &program, None, false);
+    let is_up = || server.query("up == 1") == 1;
+    assert!(outside::within(Duration::from_secs(30), is_up).is_some(), "{}", server.log());
+    ground.configure(&format!(
+        "[[protect]]\nunit = \"ssts-asked.service\"\nevery = \"200ms\"\nprometheus_url = \"http://{}\"\nquery = \"sum(up)\"\nmax_query_value = 0.5\n",
+        server.address
+    ));
+    let _daemon = Daemon::start(&ground);
+    let burn = "burn cpu --cores 0 --load 40 --tolerance 100 --duration 2500ms --output json";
+    let result = Ctl::new(&ground).words(burn).run().json();
+    let host = &result["hosts"][0];
+    let value = of_unit(&host["telemetry"], "protected.query.value", "ssts-asked.service");
+    assert_eq!(value["last"], 1.0, "{value:#}");
+    let events = host["events"].as_array().expect("events are a list");
+    let derated = events.iter().any(|event| {
+        let message = event["message"].as_str().unwrap_or_default();
+        event["kind"] == "load_derated" && message.contains("protect-ssts-asked_service-query")
+    });
+    assert!(derated, "{events:#?}");
 }
