@@ -39,6 +39,8 @@ mod record;
 mod round_trip;
 #[path = "peers/safety.rs"]
 mod safety;
+#[path = "peers/standstill.rs"]
+mod standstill;
 #[path = "peers/table.rs"]
 mod table;
 #[path = "peers/times.rs"]

@@ -10,6 +10,7 @@ fn burn(ground: &Ground, words: &str) -> Value {
     outcome.assert_status(6);
     let mut result = outcome.json();
     assert_eq!((&result["verdict"], &result["cause"]), (&"fail".into(), &"wrong_data".into()), "{result:#}");
+    assert_eq!(result["outcome"], "fail_hw");
     result["hosts"][0]["burners"][0].take()
 }
 

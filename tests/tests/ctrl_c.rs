@@ -116,6 +116,7 @@ fn a_halt_holds_until_it_is_cleared() {
     outcome.assert_status(4);
     let result = outcome.json();
     assert_eq!((&result["verdict"], &result["cause"]), (&"aborted".into(), &"halted".into()), "{result:#}");
+    assert_eq!(result["outcome"], "aborted_by");
 
     let refused = |daemon: &Daemon| {
         let outcome = Ctl::new(&ground).words("burn cpu --load 30 --tolerance 100 --duration 1s").run();

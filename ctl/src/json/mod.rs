@@ -9,6 +9,7 @@ mod guard;
 mod history;
 mod host;
 mod mismatch;
+mod outcome;
 mod plan;
 mod policy;
 mod process;
@@ -31,6 +32,7 @@ pub(crate) use self::{
         BaselinesOut, KeptRunOut, ListedRunOut, RemovedOut, RetentionOut, RunsOut, TaggedOut, TransferredOut,
     },
     host::{InfoOut, ProbeOut},
+    outcome::outcome,
     plan::{CheckedOut, ChecksOut, FindingOut, PlanOut, planned},
     process::ProcessOut,
     receipt::{ReceiptOut, RecoveredOut, RunReceiptOut, receipt_state},
@@ -89,6 +91,9 @@ pub(crate) struct RunOut {
     verdict: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<String>,
+    /// What it came to: `pass`, `fail_hw` (wrong results, I/O errors), `fail_sw`, `aborted_by`, `stopped_by` or `inconclusive`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<String>,
     /// The cause in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     cause_message: Option<String>,
@@ -115,6 +120,7 @@ impl From<&RunSummary> for RunOut {
             state: state_name(summary.state()),
             verdict: verdict(summary),
             cause: cause(summary),
+            outcome: outcome(summary).map(str::to_owned),
             cause_message: present(&summary.cause_message),
             started_at: (summary.started_at_unix_ns != 0).then(|| rfc3339(summary.started_at_unix_ns)),
             duration_s: seconds(summary.duration_ns),

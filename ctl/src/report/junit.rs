@@ -62,6 +62,7 @@ pub(crate) fn to_junit(run: &Run, findings: &[Finding]) -> String {
         ("run_id", summary.run_id.as_str()),
         ("verdict", &json::verdict(&summary).unwrap_or_default()),
         ("cause", &json::cause(&summary).unwrap_or_default()),
+        ("outcome", json::outcome(&summary).unwrap_or_default()),
         ("seed", &seed),
         ("kernel_release", &host.kernel_release),
         ("agent_version", &host.agent_version),

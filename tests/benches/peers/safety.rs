@@ -25,6 +25,7 @@ use tonic::{Code, transport::Channel};
 
 use crate::{
     peer::{self, StressNg, is_installed},
+    standstill::Standstills,
     table::{Figure, Pair, Table},
 };
 
@@ -39,6 +40,8 @@ const GIB: u64 = 1 << 30;
 /// What is not gone by then is counted as this.
 const GIVE_UP: Duration = Duration::from_secs(5);
 
+/// Longer, and the machine itself stood still.
+const STANDSTILL: Duration = Duration::from_millis(8);
 /// For a guard to be clear again.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -346,11 +349,26 @@ fn guard(ground: &Ground, table: &mut Table, rounds: usize) {
     ground.configure("");
 }
 
+/// Of rounds in which the machine itself stood still, how long that was and what the round took; and the worst of the others.
+fn told_of_standstills(times: &[f64], still: &[Duration]) -> String {
+    let rounds = || times.iter().zip(still);
+    let shown = |(took, still): (&f64, &Duration)| format!("{took:.0} ms ({:.0})", still.as_secs_f64() * 1e3);
+    let stood: Vec<_> = rounds().filter(|(_, still)| **still > STANDSTILL).map(shown).collect();
+    let others = rounds().filter(|(_, still)| **still <= STANDSTILL).map(|(took, _)| *took);
+    let worst = others.fold(0.0, f64::max);
+    if stood.is_empty() {
+        return "; no core stood still".into();
+    }
+    format!("; all cores stood still at a stretch in {}; worst of the others {worst:.1}", stood.join(", "))
+}
+
 /// A halt over gRPC: from the call to the last burner gone.
 fn halt(ground: &Ground, table: &mut Table, rounds: usize) {
     let daemon = Daemon::start(ground);
     let mut client = Client::of(ground);
     let mut neighbours = Neighbours::new(ground);
+    let standstills = Standstills::watch();
+    let mut still = Vec::new();
     let times: Vec<f64> = (0..rounds)
         .map(|_| {
             neighbours.keep();
@@ -361,6 +379,7 @@ fn halt(ground: &Ground, table: &mut Table, rounds: usize) {
             let request = HaltRequest { reason: "measured".into(), clear: false };
             let answer = client.runtime.spawn(async move { agent.halt(request).await.is_ok() });
             let took = until_gone(begin, &burners);
+            still.push(standstills.between(begin, Instant::now()));
             assert!(client.runtime.block_on(answer).unwrap_or(false), "the halt was refused");
             client.record(&run_id);
             let clear = HaltRequest { reason: String::new(), clear: true };
@@ -368,7 +387,7 @@ fn halt(ground: &Ground, table: &mut Table, rounds: usize) {
             took
         })
         .collect();
-    let more = neighbours.told();
+    let more = neighbours.told() + &told_of_standstills(&times, &still);
     drop(neighbours);
     add(table, "halt over gRPC to the last burner gone", "p99", &times, REACTION_MS, &more);
 }

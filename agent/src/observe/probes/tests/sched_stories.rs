@@ -7,7 +7,8 @@ use std::{
 
 use nix::sys::resource::{UsageWho, getrusage};
 use ssts_proto::catalogue::{
-    SCHED_BURNER_PREEMPTED_TIME, SCHED_BURNER_PREEMPTIONS, SCHED_PREEMPTIONS, SCHED_SWITCHES, SCHED_TIME,
+    RUNQUEUE_OTHERS_LATENCY, SCHED_BURNER_PREEMPTED_TIME, SCHED_BURNER_PREEMPTIONS, SCHED_PREEMPTIONS,
+    SCHED_SWITCHES, SCHED_TIME,
 };
 
 use super::*;
@@ -157,4 +158,45 @@ fn who_takes_a_core_from_a_burner_is_named_by_raw_tracepoints() {
 #[test]
 fn who_takes_a_core_from_a_burner_is_named_by_tracepoints() {
     patiently(|| who_takes_a_core_from_a_burner_is_named(HookChoice::Tracepoint));
+}
+
+fn waits_of_burners_are_told_from_those_of_others(hooks: HookChoice) {
+    let Some(mut host) = Host::watched_by(hooks) else { return };
+    // Two share a core; what they wait for it, and what others do, in ns.
+    let mut contend = |is_burner: bool| {
+        let mark = is_burner.then(|| host.probes.watch.mark(std::process::id().cast_signed(), false));
+        host.tick();
+        let rivals = [(); 2].map(|()| thread::spawn(|| burn(Duration::from_millis(200))));
+        rivals.into_iter().for_each(|rival| rival.join().unwrap());
+        host.tick();
+        drop(mark);
+        [&RUNQUEUE_LATENCY, &RUNQUEUE_OTHERS_LATENCY]
+            .map(|metric| host.gained(metric, &["0"]).iter().map(|(bound, count)| bound * count).sum::<u64>())
+    };
+    let [all, others] = contend(false);
+    println!("{all} ns, {others} ns of others where nobody burns");
+    assert!(others >= 100_000_000 && others >= all / 10 * 9, "{all} {others}");
+    let [all, others] = contend(true);
+    println!("{all} ns, {others} ns of others beside two burners");
+    // Each waited for about as long as the other ran.
+    assert!(all.saturating_sub(others) >= 100_000_000, "{all} {others}");
+}
+
+#[test]
+fn waits_of_burners_are_told_from_those_of_others_by_btf_tracepoints() {
+    patiently(|| waits_of_burners_are_told_from_those_of_others(HookChoice::Btf));
+}
+
+#[test]
+fn waits_of_burners_are_told_from_those_of_others_by_raw_tracepoints() {
+    patiently(|| waits_of_burners_are_told_from_those_of_others(HookChoice::Raw));
+}
+
+/// A record doesn't tell whose thread it was: then nothing is told, rather than something that is wrong.
+#[test]
+fn tracepoints_tell_nothing_of_others_alone() {
+    let Some(mut host) = Host::watched_by(HookChoice::Tracepoint) else { return };
+    host.tick();
+    let columns = &host.schema.histograms;
+    assert!(columns.iter().all(|histogram| histogram.column.metric != &RUNQUEUE_OTHERS_LATENCY));
 }

@@ -1,0 +1,54 @@
+//! What a run came to, in the one word that a machine sorts by.
+
+use ssts_proto::v1::{Cause, RunSummary, Verdict};
+
+/// `pass`; `fail_hw`: hardware computed, kept or moved something wrong; `fail_sw`: all else that failed or could not be carried
+/// out; `aborted_by`: a guard, a halt, a lease or the agent ended it, as the cause tells; `stopped_by`: a user did;
+/// `inconclusive`: nothing failed, and not everything could be judged, which is no pass. None before the end.
+pub(crate) fn outcome(summary: &RunSummary) -> Option<&'static str> {
+    use Cause::{
+        AgentLost, AgentStopped, GuardTripped, Halted, IoErrors, LeaseExpired, StoppedByUser,
+        ThresholdInconclusive, WrongData,
+    };
+    Some(match (summary.verdict(), summary.cause()) {
+        (Verdict::Unspecified, _) => return None,
+        (Verdict::Pass, _) => "pass",
+        (_, WrongData | IoErrors) => "fail_hw",
+        (_, StoppedByUser) => "stopped_by",
+        (_, ThresholdInconclusive) => "inconclusive",
+        (Verdict::Aborted, _) | (_, Halted | GuardTripped | LeaseExpired | AgentStopped | AgentLost) => {
+            "aborted_by"
+        }
+        (Verdict::Fail | Verdict::Error, _) => "fail_sw",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_has_its_word_and_nothing_unproven_is_a_pass() {
+        let of = |verdict: Verdict, cause: Cause| {
+            outcome(&RunSummary { verdict: verdict.into(), cause: cause.into(), ..RunSummary::default() })
+        };
+        for (verdict, cause, wanted) in [
+            (Verdict::Pass, Cause::Completed, "pass"),
+            (Verdict::Fail, Cause::WrongData, "fail_hw"),
+            (Verdict::Error, Cause::IoErrors, "fail_hw"),
+            (Verdict::Fail, Cause::ThresholdFailed, "fail_sw"),
+            (Verdict::Error, Cause::LoadMissed, "fail_sw"),
+            (Verdict::Error, Cause::BurnerDied, "fail_sw"),
+            (Verdict::Error, Cause::LeftBehind, "fail_sw"),
+            (Verdict::Fail, Cause::ThresholdInconclusive, "inconclusive"),
+            (Verdict::Aborted, Cause::StoppedByUser, "stopped_by"),
+            (Verdict::Aborted, Cause::GuardTripped, "aborted_by"),
+            (Verdict::Aborted, Cause::LeaseExpired, "aborted_by"),
+            (Verdict::Error, Cause::AgentLost, "aborted_by"),
+        ] {
+            assert_eq!(of(verdict, cause), Some(wanted), "{verdict:?} {cause:?}");
+        }
+        assert_eq!(of(Verdict::Unspecified, Cause::Unspecified), None);
+        assert_ne!(of(Verdict::Error, Cause::Unspecified), Some("pass"));
+    }
+}
