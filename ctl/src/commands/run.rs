@@ -83,7 +83,7 @@ async fn on_agent(
     history::keep(&run, &options.tags, session.global.store.as_ref(), &mut session.output).await;
     printed?;
     if let Some(folder) = &options.report {
-        let page = page(&mut agent.client, &run).await?;
+        let page = page(Some(&mut agent.client), &run).await?;
         for path in write_files(&run, page, folder)? {
             session.output.message(&format!("wrote {}", path.display()));
         }

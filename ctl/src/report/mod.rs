@@ -7,6 +7,7 @@ mod findings;
 mod guards;
 mod host;
 mod junit;
+pub(crate) mod junit_xml;
 mod markdown;
 mod mismatch;
 mod onset;
