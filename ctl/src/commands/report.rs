@@ -9,7 +9,7 @@ use super::{
     form::{put, put_json, put_pdf},
     history::{self, place},
     runs::kept_document,
-    sides::{agent_of_records, may_be_an_agents, open},
+    sides::{agent_of_records, may_be_an_agents, open, record_windows},
 };
 use crate::{
     cli::{ReportForm, ReportFormat},
@@ -26,6 +26,7 @@ use crate::{
     },
     status,
     store::{FigureQuery, KeptRun, Place, RunFilter, unknown},
+    trends,
 };
 
 /// What there is of a run.
@@ -253,12 +254,19 @@ pub(super) fn side_run(run: &Run) -> Result<SideRun, Failure> {
     SideRun::of_result(&result, "the agent's answer")
 }
 
-/// Everything about a run.
+/// Everything about a run; with its trends judged, once it is over.
 pub(super) async fn fetch(client: &mut Client, run_id: &str) -> Result<Run, Failure> {
     let response = client.get_run(GetRunRequest { run_id: run_id.to_owned() }).await;
-    response.map_err(|status| status::failure(&status))?.into_inner().run.ok_or_else(|| {
+    let run = response.map_err(|status| status::failure(&status))?.into_inner().run;
+    let mut run = run.ok_or_else(|| {
         Failure::agent("the agent's answer holds no run", "bring sstsctl and sstsd to the same version")
-    })
+    })?;
+    let is_over = run.summary.as_ref().is_some_and(|summary| summary.state() == RunState::Finished);
+    if is_over && trends::are_due(&run) {
+        let windows = record_windows(client, run_id, is_over, &trends::metrics(&run)).await?;
+        trends::judge(&mut run, windows.as_ref());
+    }
+    Ok(run)
 }
 
 /// Prints a result.

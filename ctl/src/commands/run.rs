@@ -5,7 +5,7 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use super::{
-    Session,
+    Session, baselines,
     follow::{Ended, Follower, Role},
     history,
     lease::{Lease, TTL_MS},
@@ -29,6 +29,7 @@ pub(super) async fn run(
     options: &RunOptions,
     session: &mut Session,
 ) -> Result<Exit, Failure> {
+    baselines::resolve(&mut plan, session).await?;
     plan.apply(options)?;
     if options.detach && session.global.local {
         return Err(detached_on_private());

@@ -337,7 +337,7 @@ fn of_windows(key: &Key, points: &[(f64, f64)], flags: &TrendFlags) -> TrendSeri
     let leak = (key.unit == "By").then(|| {
         let mut test = LeakTest::default();
         if let Some(bytes) = flags.tolerate {
-            test.tolerated_bytes_per_s = bytes as f64 / SECONDS_A_MINUTE;
+            test.tolerated_per_s = bytes as f64 / SECONDS_A_MINUTE;
         }
         // Of what there should be much of, less is what leaks.
         let falls = catalogue::find(&key.metric)

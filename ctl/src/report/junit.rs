@@ -5,7 +5,7 @@
 
 use ssts_proto::v1::{
     BurnerOutcome, BurnerResult, Phase, ReceiptState, Run, RunSummary, ThresholdOutcome, ThresholdResult,
-    Verdict, burner::Kind,
+    TrendResult, Verdict, burner::Kind,
 };
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     junit_xml::{Case, Outcome, Suite},
     receipt_words, verdict_line,
 };
-use crate::json;
+use crate::{json, trends};
 
 /// The whole file.
 pub(crate) fn to_junit(run: &Run, findings: &[Finding]) -> String {
@@ -61,6 +61,7 @@ fn cases(run: &Run, summary: &RunSummary) -> Vec<Case> {
     let is_unknown = |burner: &&BurnerResult| burner.phase_index as usize >= phases.len();
     cases.extend(run.burners.iter().filter(is_unknown).map(|burner| of_burner(burner, &class, &line)));
     cases.extend(run.thresholds.iter().map(|result| of_threshold(result, &class)));
+    cases.extend(run.trends.iter().map(|result| of_trend(result, &class)));
     if let Some(receipt) = &run.receipt {
         let words = receipt_words(receipt);
         let outcome = match receipt.state() {
@@ -102,7 +103,22 @@ fn of_threshold(result: &ThresholdResult, class: &str) -> Case {
             Outcome::Error("inconclusive", result.reason.clone())
         }
     };
-    Case { class, name: format!("threshold {}", threshold.that), seconds: None, outcome }
+    // One against a baseline is two, with the same text.
+    let bound = super::threshold_bound(&threshold).map(|bound| format!(" ({bound})")).unwrap_or_default();
+    Case { class, name: format!("threshold {}{bound}", threshold.that), seconds: None, outcome }
+}
+
+fn of_trend(result: &TrendResult, class: &str) -> Case {
+    let trend = result.trend.clone().unwrap_or_default();
+    let class = if trend.phase.is_empty() { class.to_owned() } else { format!("{class}.{}", trend.phase) };
+    let outcome = match result.outcome() {
+        ThresholdOutcome::Pass => Outcome::Passed,
+        ThresholdOutcome::Fail => Outcome::Failed("trend", trends::words(result)),
+        ThresholdOutcome::Inconclusive | ThresholdOutcome::Unspecified => {
+            Outcome::Error("inconclusive", trends::words(result))
+        }
+    };
+    Case { class, name: format!("trend {}", trends::subject(&trend)), seconds: None, outcome }
 }
 
 fn of_burner(burner: &BurnerResult, class: &str, line: &str) -> Case {
