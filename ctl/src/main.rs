@@ -24,6 +24,7 @@ mod store;
 mod telemetry;
 mod text;
 mod top;
+mod trends;
 
 use std::process::ExitCode;
 

@@ -3,6 +3,7 @@
 mod compare;
 mod cpu;
 mod disk;
+mod form;
 mod http;
 mod load;
 mod memory;
@@ -12,7 +13,7 @@ mod values;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use self::values::{duration, frame_rate, host, instant, label, run_id, setting, size, temperature};
@@ -20,6 +21,7 @@ pub(crate) use self::{
     compare::{CompareFlags, TrendFlags},
     cpu::BurnCpu,
     disk::BurnDisk,
+    form::{ComparisonForm, Form, ReportForm, ReportFormat},
     http::BurnHttp,
     load::LoadFlags,
     memory::BurnMemory,
@@ -246,12 +248,11 @@ pub(crate) enum Command {
     },
     /// Print the result of a run.
     Report {
-        /// The run, as `sstsctl runs` lists it.
-        #[arg(value_name = "RUN", value_parser = run_id)]
+        /// The run, as `sstsctl runs` lists it: its id, the beginning of it, latest, or baseline:NAME.
+        #[arg(value_name = "RUN", value_parser = compare::reference)]
         run: String,
-        /// In which form; without it as `--output` says.
-        #[arg(long, value_name = "FORMAT")]
-        format: Option<ReportFormat>,
+        #[command(flatten)]
+        form: ReportForm,
     },
     /// Say what became better or worse from some runs to others.
     #[command(after_help = compare::COMPARE_EXAMPLES)]
@@ -395,24 +396,6 @@ pub(crate) enum Scenarios {
         #[command(flatten)]
         settings: Settings,
     },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ReportFormat {
-    /// For people at a terminal.
-    Text,
-    /// Markdown.
-    Md,
-    /// As `--output json`.
-    Json,
-    /// One page with plots, for a browser; it needs no network.
-    Html,
-    /// JUnit's XML, for CI servers: one test case for each burner, phase and threshold.
-    Junit,
-    /// Every figure on a line, as comma-separated values.
-    Csv,
-    /// For the files; its font is in it.
-    Pdf,
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! What each command does.
 
+mod baselines;
 mod compare;
 mod control;
 mod drill;
 mod follow;
+mod form;
 mod history;
 mod info;
 mod lease;
@@ -14,6 +16,7 @@ mod run;
 mod runs;
 mod scenarios;
 mod shell;
+mod sides;
 mod telemetry;
 mod top;
 mod trend;
@@ -23,7 +26,7 @@ mod watch;
 mod tests;
 
 use crate::{
-    cli::{Burn, Command, Global},
+    cli::{Burn, Command, ComparisonForm, Global},
     connect::{Agent, Fallback},
     error::{Exit, Failure},
     interrupts::Interrupts,
@@ -42,6 +45,14 @@ pub(crate) struct Session {
 impl Session {
     fn wants_json(&self) -> bool {
         self.global.output == Format::Json
+    }
+
+    /// As `--output` says.
+    fn default_form(&self) -> ComparisonForm {
+        match self.global.output {
+            Format::Text => ComparisonForm::Text,
+            Format::Json => ComparisonForm::Json,
+        }
     }
 
     /// The agent that is asked for, unless the user interrupts the search.
@@ -95,10 +106,7 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
         Command::Resume { run } => session.with_agent(Refuse, control::resume(run)).await,
         Command::Halt { reason, clear } => session.with_agent(Refuse, control::halt(reason, clear)).await,
         Command::Recover { force, reason } => recover::recover(force, reason, session).await,
-        Command::Report { run, format } => {
-            let store = session.global.store.clone();
-            session.with_agent(Private, report::report(run, format, store)).await
-        }
+        Command::Report { run, form } => report::report(&run, &form, session).await,
         Command::Compare(flags) => compare::compare(*flags, session).await,
         Command::Trend(flags) => trend::trend(*flags, session).await,
         Command::Scenarios { command } => scenarios::scenarios(command, session),

@@ -2,7 +2,7 @@
 
 use ssts_proto::v1::{PlanRequest, PlanResponse};
 
-use super::Session;
+use super::{Session, baselines};
 use crate::{
     cli::{Burn, Planned, RunOptions, Settings},
     connect::{Agent, Fallback},
@@ -29,6 +29,7 @@ pub(super) async fn plan(
         Some(Planned::Burn(Burn::Http(flags))) => (burn_http(&flags)?, flags.options),
         None => (Plan::find(&scenario.unwrap_or_default(), &settings.set)?, options),
     };
+    baselines::resolve(&mut plan, session).await?;
     plan.apply(&options)?;
     let mut agent = session.agent(Fallback::Private).await?;
     let response = ask(&plan, &options, &mut agent).await;

@@ -4,6 +4,7 @@
 //! changes its meaning.
 
 mod compare;
+mod course;
 mod drill;
 mod guard;
 mod history;
@@ -26,6 +27,7 @@ pub(crate) use self::{
     compare::{
         ChangePointOut, ComparedOut, LeakOut, TrendOut, TrendPointOut, TrendSeriesOut, comparison_out,
     },
+    course::TrendResultOut,
     drill::DrillOut,
     guard::GuardOut,
     history::{
@@ -37,7 +39,7 @@ pub(crate) use self::{
     process::ProcessOut,
     receipt::{ReceiptOut, RecoveredOut, RunReceiptOut, receipt_state},
     run::{BurnerOut, LimitsOut, ResultOut},
-    threshold::ThresholdOut,
+    threshold::{ThresholdOut, comparison_sign},
     wrong_word::WrongWordOut,
 };
 

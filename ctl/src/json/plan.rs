@@ -5,7 +5,10 @@ use serde::Serialize;
 use ssts_proto::v1::{PlanResponse, PlannedBurner, Scenario, Violation};
 
 use super::{GuardOut, LimitsOut, ScenarioOut, present};
-use crate::{report::burner_words, scenario::Finding};
+use crate::{
+    report::{burner_words, threshold_bound},
+    scenario::Finding,
+};
 
 /// Of `plan`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -25,6 +28,9 @@ pub(crate) struct PlanOut {
     /// Those that it brings, then the host's.
     guards: Vec<GuardOut>,
     thresholds: Vec<AskedOut>,
+    /// Trends that would be judged, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    trends: Vec<String>,
     /// Everything that speaks against it.
     refusals: Vec<RefusalOut>,
     /// What keeps it from starting just now.
@@ -66,6 +72,9 @@ struct AskedOut {
     /// Absent where it is of the whole run.
     #[serde(skip_serializing_if = "Option::is_none")]
     phase: Option<String>,
+    /// Of one against a baseline: the bound that came of it, such as `>= 1.9 ms`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bound: Option<String>,
     abort_on_fail: bool,
 }
 
@@ -113,9 +122,11 @@ impl PlanOut {
                 .map(|threshold| AskedOut {
                     expr: threshold.that.clone(),
                     phase: present(&threshold.phase),
+                    bound: threshold_bound(threshold),
                     abort_on_fail: threshold.abort_on_fail,
                 })
                 .collect(),
+            trends: scenario.trends.iter().map(crate::trends::subject).collect(),
             refusals: response.violations.iter().zip(findings).map(refusal).collect(),
             obstacles: response.obstacles.clone(),
         }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run, WorkerLoad};
 
 use super::{
-    GuardOut, ProbeOut, ProcessOut, ReceiptOut, ThresholdOut, WrongWordOut, cause, known,
+    GuardOut, ProbeOut, ProcessOut, ReceiptOut, ThresholdOut, TrendResultOut, WrongWordOut, cause, known,
     mismatch::MismatchOut, plain, present, rfc3339, seconds, verdict,
 };
 use crate::report::{Finding, Severity, findings};
@@ -34,6 +34,9 @@ pub(crate) struct ResultOut {
     seed: u64,
     hosts: Vec<HostOut>,
     thresholds: Vec<ThresholdOut>,
+    /// How what was measured went on, by the scenario's trends.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    trends: Vec<TrendResultOut>,
     /// What was found, in plain words; the worst first.
     findings: Vec<FindingOut>,
 }
@@ -456,6 +459,7 @@ impl From<&Run> for ResultOut {
             seed: run.scenario.as_ref().map_or(0, |scenario| scenario.seed),
             hosts: vec![host],
             thresholds: run.thresholds.iter().map(ThresholdOut::from).collect(),
+            trends: run.trends.iter().map(TrendResultOut::from).collect(),
             findings: findings(run, &[]).into_iter().map(FindingOut::from).collect(),
         }
     }

@@ -1,100 +1,45 @@
-//! A result as JUnit's XML, in the form that Jenkins, GitLab and others read: the elements and attributes of Jenkins' `junit-10.xsd`.
+//! A result as JUnit's XML.
 //!
 //! The run is a suite. There is one case for the run as a whole, one for each burner of each phase, one for each threshold and one for
 //! what was left afterwards. What did not begin is skipped, with why; what could not be told is an error, never a pass.
 
-use std::fmt::Write as _;
-
 use ssts_proto::v1::{
     BurnerOutcome, BurnerResult, Phase, ReceiptState, Run, RunSummary, ThresholdOutcome, ThresholdResult,
-    Verdict, burner::Kind,
+    TrendResult, Verdict, burner::Kind,
 };
 
-use super::{findings::Finding, receipt_words, verdict_line};
-use crate::{json, text::printable};
-
-/// How a case ended.
-enum Outcome {
-    Passed,
-    /// It did not do what was asked.
-    Failed(&'static str, String),
-    /// It could not be told, or was kept from going on.
-    Error(&'static str, String),
-    /// It never began, or was ended with the run.
-    Skipped(String),
-}
-
-struct Case {
-    class: String,
-    name: String,
-    seconds: Option<f64>,
-    outcome: Outcome,
-}
+use super::{
+    findings::Finding,
+    junit_xml::{Case, Outcome, Suite},
+    receipt_words, verdict_line,
+};
+use crate::{json, trends};
 
 /// The whole file.
 pub(crate) fn to_junit(run: &Run, findings: &[Finding]) -> String {
     let summary = run.summary.clone().unwrap_or_default();
     let cases = cases(run, &summary);
-    let count = |is: fn(&Outcome) -> bool| cases.iter().filter(|case| is(&case.outcome)).count();
-    let tests = cases.len();
-    let failures = count(|outcome| matches!(outcome, Outcome::Failed(..)));
-    let errors = count(|outcome| matches!(outcome, Outcome::Error(..)));
-    let skipped = count(|outcome| matches!(outcome, Outcome::Skipped(_)));
     let host = run.host.clone().unwrap_or_default();
-    let seconds = format!("{:.3}", summary.duration_ns as f64 / 1e9);
-    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    // Writing into a string can't fail.
-    let _ = writeln!(
-        out,
-        "<testsuites name=\"sstsctl\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" time=\"{seconds}\">"
-    );
-    let _ = writeln!(
-        out,
-        "  <testsuite name=\"{}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\" \
-         time=\"{seconds}\" timestamp=\"{}\" hostname=\"{}\">",
-        escaped(&summary.scenario),
-        timestamp(&summary),
-        escaped(&host.hostname),
-    );
-    out += "    <properties>\n";
     let seed = run.scenario.as_ref().map(|scenario| scenario.seed.to_string()).unwrap_or_default();
-    for (name, value) in [
-        ("run_id", summary.run_id.as_str()),
-        ("verdict", &json::verdict(&summary).unwrap_or_default()),
-        ("cause", &json::cause(&summary).unwrap_or_default()),
-        ("outcome", json::outcome(&summary).unwrap_or_default()),
-        ("seed", &seed),
-        ("kernel_release", &host.kernel_release),
-        ("agent_version", &host.agent_version),
-    ] {
-        let _ = writeln!(out, "      <property name=\"{name}\" value=\"{}\"/>", escaped(value));
-    }
-    out += "    </properties>\n";
-    for case in &cases {
-        write_case(&mut out, case);
-    }
     let told: Vec<_> = findings.iter().map(|finding| finding.text.as_str()).collect();
-    let _ = writeln!(out, "    <system-out>{}</system-out>", escaped(&told.join("\n")));
-    out += "  </testsuite>\n</testsuites>\n";
-    out
-}
-
-fn write_case(out: &mut String, case: &Case) {
-    let time = case.seconds.map(|seconds| format!(" time=\"{seconds:.3}\"")).unwrap_or_default();
-    let (class, name) = (escaped(&case.class), escaped(&case.name));
-    let _ = write!(out, "    <testcase classname=\"{class}\" name=\"{name}\"{time}");
-    let _ = match &case.outcome {
-        Outcome::Passed => writeln!(out, "/>"),
-        Outcome::Failed(kind, why) => {
-            writeln!(out, ">\n      <failure type=\"{kind}\" message=\"{}\"/>\n    </testcase>", escaped(why))
-        }
-        Outcome::Error(kind, why) => {
-            writeln!(out, ">\n      <error type=\"{kind}\" message=\"{}\"/>\n    </testcase>", escaped(why))
-        }
-        Outcome::Skipped(why) => {
-            writeln!(out, ">\n      <skipped message=\"{}\"/>\n    </testcase>", escaped(why))
-        }
-    };
+    Suite {
+        name: summary.scenario.clone(),
+        seconds: summary.duration_ns as f64 / 1e9,
+        timestamp: timestamp(&summary),
+        hostname: host.hostname.clone(),
+        properties: vec![
+            ("run_id", summary.run_id.clone()),
+            ("verdict", json::verdict(&summary).unwrap_or_default()),
+            ("cause", json::cause(&summary).unwrap_or_default()),
+            ("outcome", json::outcome(&summary).unwrap_or_default().to_owned()),
+            ("seed", seed),
+            ("kernel_release", host.kernel_release.clone()),
+            ("agent_version", host.agent_version.clone()),
+        ],
+        cases,
+        told: told.join("\n"),
+    }
+    .to_xml()
 }
 
 fn cases(run: &Run, summary: &RunSummary) -> Vec<Case> {
@@ -117,6 +62,7 @@ fn cases(run: &Run, summary: &RunSummary) -> Vec<Case> {
     let is_unknown = |burner: &&BurnerResult| burner.phase_index as usize >= phases.len();
     cases.extend(run.burners.iter().filter(is_unknown).map(|burner| of_burner(burner, &class, &line)));
     cases.extend(run.thresholds.iter().map(|result| of_threshold(result, &class)));
+    cases.extend(run.trends.iter().map(|result| of_trend(result, &class)));
     if let Some(receipt) = &run.receipt {
         let words = receipt_words(receipt);
         let outcome = match receipt.state() {
@@ -158,7 +104,22 @@ fn of_threshold(result: &ThresholdResult, class: &str) -> Case {
             Outcome::Error("inconclusive", result.reason.clone())
         }
     };
-    Case { class, name: format!("threshold {}", threshold.that), seconds: None, outcome }
+    // One against a baseline is two, with the same text.
+    let bound = super::threshold_bound(&threshold).map(|bound| format!(" ({bound})")).unwrap_or_default();
+    Case { class, name: format!("threshold {}{bound}", threshold.that), seconds: None, outcome }
+}
+
+fn of_trend(result: &TrendResult, class: &str) -> Case {
+    let trend = result.trend.clone().unwrap_or_default();
+    let class = if trend.phase.is_empty() { class.to_owned() } else { format!("{class}.{}", trend.phase) };
+    let outcome = match result.outcome() {
+        ThresholdOutcome::Pass => Outcome::Passed,
+        ThresholdOutcome::Fail => Outcome::Failed("trend", trends::words(result)),
+        ThresholdOutcome::Inconclusive | ThresholdOutcome::Unspecified => {
+            Outcome::Error("inconclusive", trends::words(result))
+        }
+    };
+    Case { class, name: format!("trend {}", trends::subject(&trend)), seconds: None, outcome }
 }
 
 fn of_burner(burner: &BurnerResult, class: &str, line: &str) -> Case {
@@ -218,80 +179,12 @@ fn timestamp(summary: &RunSummary) -> String {
     json::rfc3339(summary.started_at_unix_ns.div_euclid(1_000_000_000) * 1_000_000_000)
 }
 
-/// As text or an attribute's value; what XML can't hold at all is replaced.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in printable(text).chars() {
-        match c {
-            '&' => out += "&amp;",
-            '<' => out += "&lt;",
-            '>' => out += "&gt;",
-            '"' => out += "&quot;",
-            '\n' => out += "&#10;",
-            '\t' => out += "&#9;",
-            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
-    use roxmltree::{Document, Node};
+    use roxmltree::Document;
     use ssts_proto::v1::{Burner, Cause, CpuBurner, DiskBurner, Receipt, RunState, Scenario, Threshold};
 
-    use super::*;
-
-    /// Of `junit-10.xsd`: what each element may hold, and its attributes, those that it must have first.
-    const SCHEMA: [(&str, &[&str], &[&str], usize); 9] = [
-        ("testsuites", &["testsuite"], &["name", "time", "tests", "failures", "errors"], 0),
-        (
-            "testsuite",
-            &["testsuite", "properties", "testcase", "system-out", "system-err"],
-            &["name", "tests", "failures", "errors", "time", "skipped", "timestamp", "hostname", "id"],
-            4,
-        ),
-        ("properties", &["property"], &[], 0),
-        ("property", &[], &["name", "value"], 2),
-        (
-            "testcase",
-            &["skipped", "error", "failure", "system-out", "system-err"],
-            &["name", "time", "classname", "group"],
-            1,
-        ),
-        ("failure", &[], &["type", "message"], 0),
-        ("error", &[], &["type", "message"], 0),
-        ("skipped", &[], &["type", "message"], 0),
-        ("system-out", &[], &[], 0),
-    ];
-
-    fn assert_valid(node: Node<'_, '_>) {
-        let name = node.tag_name().name();
-        let (_, children, attributes, required) =
-            SCHEMA.iter().find(|(known, ..)| *known == name).unwrap_or_else(|| panic!("<{name}>"));
-        for attribute in node.attributes() {
-            assert!(attributes.contains(&attribute.name()), "{} of <{name}>", attribute.name());
-        }
-        for attribute in &attributes[..*required] {
-            assert!(node.has_attribute(*attribute), "<{name}> lacks {attribute}");
-        }
-        for child in node.children().filter(Node::is_element) {
-            assert!(children.contains(&child.tag_name().name()), "{child:?} in <{name}>");
-            assert_valid(child);
-        }
-    }
-
-    fn counted(text: &str) -> [usize; 4] {
-        let document = Document::parse(text).unwrap();
-        assert_valid(document.root_element());
-        let of = |name: &str| document.descendants().filter(|node| node.has_tag_name(name)).count();
-        let counts = [of("testcase"), of("failure"), of("error"), of("skipped")];
-        let suite = document.descendants().find(|node| node.has_tag_name("testsuite")).unwrap();
-        let said = ["tests", "failures", "errors", "skipped"].map(|name| suite.attribute(name).unwrap());
-        assert_eq!(said, counts.map(|count| count.to_string()).each_ref().map(String::as_str));
-        counts
-    }
+    use super::{super::junit_xml::tests::counted, *};
 
     fn run(verdict: Verdict, cause: Cause, outcomes: &[BurnerOutcome]) -> Run {
         let cpu = Burner { kind: Some(Kind::Cpu(CpuBurner::default())) };

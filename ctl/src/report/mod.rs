@@ -7,6 +7,7 @@ mod findings;
 mod guards;
 mod host;
 mod junit;
+pub(crate) mod junit_xml;
 mod markdown;
 mod mismatch;
 mod onset;
@@ -18,6 +19,7 @@ mod sparkline;
 mod telemetry;
 mod terminal;
 mod thresholds;
+mod trends;
 
 use ssts_proto::v1::{Cause, Run, RunSummary, Verdict};
 
@@ -37,6 +39,7 @@ pub(crate) use self::{
     run::run_document,
     sparkline::sparkline,
     terminal::to_terminal,
+    thresholds::bound as threshold_bound,
 };
 use crate::error::Exit;
 

@@ -42,6 +42,7 @@ pub(crate) fn plan_document(response: &PlanResponse, asked: &Scenario) -> Docume
     let of_host = response.guards.iter().filter(|guard| guard.origin() != GuardOrigin::Requested).count();
     document.line(&format!("{of_host} guards of the host look after it; `sstsctl status` shows them"));
     document.section("Thresholds", thresholds(scenario));
+    document.section("Trends", super::trends::asked(&scenario.trends));
     document
 }
 
@@ -119,11 +120,16 @@ fn guards(response: &PlanResponse) -> Table {
 }
 
 fn thresholds(scenario: &Scenario) -> Table {
-    let mut table =
-        Table::new(&[("threshold", Align::Left), ("of", Align::Left), ("if it fails", Align::Left)]);
+    let mut table = Table::new(&[
+        ("threshold", Align::Left),
+        ("bound", Align::Left),
+        ("of", Align::Left),
+        ("if it fails", Align::Left),
+    ]);
     for threshold in &scenario.thresholds {
         table.row([
             threshold.that.clone(),
+            super::threshold_bound(threshold).unwrap_or_default(),
             if threshold.phase.is_empty() { "the run".into() } else { format!("phase {}", threshold.phase) },
             if threshold.abort_on_fail { "the run ends" } else { "told at the end" }.to_owned(),
         ]);

@@ -1,6 +1,7 @@
 //! Scenarios as users have them (a TOML file, a built-in name, the flags of `burn`) turned into the contract's messages.
 //! Each keeps track of what the user wrote where, so that a violation, found here or by the agent, names that place.
 
+mod against;
 mod builtin;
 mod cpu;
 mod disk;
@@ -17,6 +18,7 @@ mod show;
 mod source;
 mod threshold;
 mod toml_file;
+mod trend;
 mod values;
 
 use std::{
@@ -33,6 +35,7 @@ use uuid::Uuid;
 
 use self::origin::{Origin, Place};
 pub(crate) use self::{
+    against::Against,
     builtin::{ALL as BUILT_IN, BuiltIn},
     cpu::burn_cpu,
     disk::burn_disk,
@@ -58,6 +61,8 @@ pub(crate) struct Plan {
     pub(crate) scenario: Scenario,
     origin: Origin,
     seed_is_given: bool,
+    /// Thresholds that a baseline gives their bounds.
+    against: Vec<Against>,
     /// The scenario file with all that it includes, its variables filled in and its matrix carried out. Empty of `burn`.
     pub(crate) toml: String,
 }

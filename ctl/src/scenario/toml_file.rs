@@ -15,7 +15,7 @@ use super::{
     memory, network,
     origin::{Finding, Origin},
     resolve::{self, Setting},
-    show, threshold,
+    show, threshold, trend,
     values::{duration, size},
 };
 use crate::error::Problem;
@@ -47,7 +47,7 @@ pub(super) fn parse(file_name: &str, text: &str, settings: &[Setting]) -> Result
         return Err(told(found));
     }
     let toml = show::written(&table, &found.origin);
-    Ok(Plan { scenario, origin: found.origin, seed_is_given, toml })
+    Ok(Plan { scenario, origin: found.origin, seed_is_given, against: found.against, toml })
 }
 
 /// In the order of the text, each once.
@@ -85,9 +85,22 @@ fn scenario(keys: &mut Keys<'_, '_>, found: &mut Findings) -> (Scenario, bool) {
         .into_iter()
         .map(|keys| guard::from_keys(keys, found))
         .collect();
+    let trends = tables("a trend", "trend", "trends", keys, found)
+        .into_iter()
+        .map(|keys| trend::from_keys(keys, found))
+        .collect();
     let seed_or_none = seed.unwrap_or_default();
-    let scenario =
-        Scenario { name, description, phases, limits, seed: seed_or_none, shared_cores, guards, thresholds };
+    let scenario = Scenario {
+        name,
+        description,
+        phases,
+        limits,
+        seed: seed_or_none,
+        shared_cores,
+        guards,
+        thresholds,
+        trends,
+    };
     (scenario, seed.is_some())
 }
 

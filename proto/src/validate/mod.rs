@@ -9,6 +9,7 @@ mod memory;
 mod network;
 mod profile;
 mod threshold;
+mod trend;
 
 use std::collections::HashSet;
 
@@ -122,6 +123,7 @@ pub fn scenario(scenario: &Scenario, found: &mut Violations) {
     }
     guards("guards", &scenario.guards, found);
     threshold::all(scenario, found);
+    trend::all(scenario, found);
 }
 
 /// Whether `id` can name a run: 1 to 64 characters of `[A-Za-z0-9-]`, the first no hyphen.
