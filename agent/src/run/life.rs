@@ -100,6 +100,7 @@ impl Engine {
             trail: Some(run.trail()),
             guards: run.guard_statuses(self.guards.statuses()),
             thresholds: run.threshold_results(),
+            decisions: run.decisions.taken(),
         }
     }
 

@@ -7,6 +7,7 @@ mod busiest;
 mod child;
 mod confine;
 mod culprits;
+mod decisions;
 mod drilled;
 mod ending;
 mod engine;

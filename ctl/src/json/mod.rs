@@ -4,6 +4,7 @@
 //! changes its meaning.
 
 mod compare;
+mod decision;
 mod drill;
 mod guard;
 mod history;
@@ -25,6 +26,7 @@ pub(crate) use self::{
     compare::{
         ChangePointOut, ComparedOut, LeakOut, TrendOut, TrendPointOut, TrendSeriesOut, comparison_out,
     },
+    decision::{DecisionOut, PlannedDecisionOut, planned_decisions, point_name},
     drill::DrillOut,
     guard::GuardOut,
     history::{

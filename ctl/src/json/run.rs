@@ -7,7 +7,7 @@ use serde::Serialize;
 use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run, WorkerLoad};
 
 use super::{
-    GuardOut, ProbeOut, ProcessOut, ReceiptOut, ThresholdOut, WrongWordOut, cause, known,
+    DecisionOut, GuardOut, ProbeOut, ProcessOut, ReceiptOut, ThresholdOut, WrongWordOut, cause, known,
     mismatch::MismatchOut, plain, present, rfc3339, seconds, verdict,
 };
 use crate::report::{Finding, Severity, findings};
@@ -34,6 +34,9 @@ pub(crate) struct ResultOut {
     seed: u64,
     hosts: Vec<HostOut>,
     thresholds: Vec<ThresholdOut>,
+    /// What was decided between phases, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    decisions: Vec<DecisionOut>,
     /// What was found, in plain words; the worst first.
     findings: Vec<FindingOut>,
 }
@@ -156,6 +159,12 @@ pub(crate) struct BurnerOut {
     /// What guards took of the load, percent of what was asked, mean over workers and time.
     #[serde(skip_serializing_if = "Option::is_none")]
     derated_percent: Option<f64>,
+    /// Which time of its phase it was, where that was carried out more than once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
+    /// The phase was repeated after it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    superseded: bool,
 }
 
 /// A number about a burner, all workers together.
@@ -322,6 +331,8 @@ impl From<&BurnerResult> for BurnerOut {
             ready_after_s: burner.ready_after_ns.map(seconds),
             start_skew_s: burner.start_skew_ns.map(|ns| ns as f64 / 1e9),
             derated_percent: burner.derated_percent.and_then(known),
+            attempt: Some(burner.attempt).filter(|attempt| *attempt > 1 || burner.superseded),
+            superseded: burner.superseded,
         }
     }
 }
@@ -456,6 +467,7 @@ impl From<&Run> for ResultOut {
             seed: run.scenario.as_ref().map_or(0, |scenario| scenario.seed),
             hosts: vec![host],
             thresholds: run.thresholds.iter().map(ThresholdOut::from).collect(),
+            decisions: run.decisions.iter().map(DecisionOut::from).collect(),
             findings: findings(run, &[]).into_iter().map(FindingOut::from).collect(),
         }
     }

@@ -3,6 +3,7 @@
 
 mod builtin;
 mod cpu;
+mod decision;
 mod disk;
 mod flags;
 mod guard;

@@ -62,8 +62,9 @@ fn with_burner(lines: &str) -> String {
 #[test]
 fn every_key_reaches_the_contract() {
     let plan = parse("s.toml", FULL, &[]).unwrap();
-    let Scenario { name, description, phases, limits, seed, shared_cores, guards, thresholds } =
+    let Scenario { name, description, phases, limits, seed, shared_cores, guards, thresholds, wind_down } =
         plan.scenario;
+    assert_eq!(wind_down, None);
     assert_eq!(thresholds, []);
     assert!(shared_cores);
     assert_eq!(guards, []);

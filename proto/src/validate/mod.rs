@@ -2,6 +2,7 @@
 //! agent can check.
 
 mod cpu;
+mod decision;
 mod disk;
 mod guard;
 mod http;
@@ -13,6 +14,7 @@ mod threshold;
 use std::collections::HashSet;
 
 pub use cpu::{DEFAULT_MEMORY_PERCENT, MAX_CPU_WORKERS};
+pub use decision::{DEFAULT_WINDOW_MS, MAX_REPEATS, MAX_WAIT_MS, action_name};
 pub use disk::{
     DEFAULT_BLOCK_BYTES, DEFAULT_DEPTH, DEFAULT_READ_PERCENT, MAX_BLOCK_BYTES, MAX_BLOCK_SIZES, MAX_DEPTH,
     MAX_FSYNC_EVERY, MAX_JOBS, MAX_RATE_BYTES_PER_S, MAX_RATE_PER_S, SECTOR_BYTES,
@@ -121,6 +123,7 @@ pub fn scenario(scenario: &Scenario, found: &mut Violations) {
         limits("limits", bounds, found);
     }
     guards("guards", &scenario.guards, found);
+    decision::all(scenario, found);
     threshold::all(scenario, found);
 }
 
@@ -226,8 +229,12 @@ mod tests {
     }
 
     fn with_burner(kind: burner::Kind) -> Scenario {
-        let phase =
-            Phase { name: "one".into(), duration_ms: 1_000, burners: vec![Burner { kind: Some(kind) }] };
+        let phase = Phase {
+            name: "one".into(),
+            duration_ms: 1_000,
+            burners: vec![Burner { kind: Some(kind) }],
+            ..Phase::default()
+        };
         Scenario { name: "test".into(), phases: vec![phase], ..Scenario::default() }
     }
 
