@@ -25,6 +25,7 @@ mod on;
 mod oom;
 mod outcome;
 mod planned;
+mod ramp;
 mod receipt;
 mod recover;
 mod remains;

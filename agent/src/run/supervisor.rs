@@ -25,14 +25,18 @@ use super::{
     failure::{died, failure},
     found::FoundKernels,
     oom::OomKills,
-    outcome,
+    outcome, ramp,
     receipt::Witness,
     remains::{self, Remains},
     result, suspend, thresholds,
     traced::whereabouts,
 };
 use crate::{
-    burn::{control::Command, disk, plan::Load},
+    burn::{
+        control::Command,
+        disk,
+        plan::{Load, Plan},
+    },
     clock,
     config::BurnersConfig,
     host::{HostRoots, RunCgroup},
@@ -79,6 +83,8 @@ pub(super) struct Supervisor<'a> {
     cgroup: Option<RunCgroup>,
     freezer: Freezer,
     results: Vec<BurnerResult>,
+    /// What burners of the phase before were told.
+    before: Vec<Plan>,
     /// Burner processes whose end was waited for.
     waited_for: usize,
     oom: OomKills,
@@ -107,7 +113,17 @@ impl<'a> Supervisor<'a> {
         }
         let oom = OomKills::since_now(roots);
         let freezer = Freezer::default();
-        Self { run, board, settings, cgroup, freezer, results: Vec::new(), waited_for: 0, oom }
+        Self {
+            run,
+            board,
+            settings,
+            cgroup,
+            freezer,
+            results: Vec::new(),
+            before: Vec::new(),
+            waited_for: 0,
+            oom,
+        }
     }
 
     /// To the end of the run. Returns when no burner is left, with what each did.
@@ -165,6 +181,7 @@ impl<'a> Supervisor<'a> {
 
     /// One phase, to its end or the run's.
     fn phase(&mut self, index: usize, phase: &PlannedPhase, attempt: u32) {
+        let run = self.run.clone();
         let asked = if index == 0 && attempt == 1 { self.run.started } else { clock::boottime() };
         self.run.note_quiet(false);
         let mut burners = Vec::with_capacity(phase.plans.len());
@@ -175,7 +192,12 @@ impl<'a> Supervisor<'a> {
         if has_disks {
             self.settings.watch.begin_slowest();
         }
-        let started = self.start(phase, &mut burners, &mut marks);
+        let plans = match run.admitted.scenario.phases.get(index) {
+            Some(asked) => ramp::ramped(asked, &phase.plans, &self.before),
+            None => phase.plans.clone(),
+        };
+        let started = self.start(&plans, &mut burners, &mut marks);
+        self.before = plans;
         self.board.set(&self.run.id, entries(&self.run.id, index, &burners));
         self.run.keep_derated();
         let mut culprits = Culprits::default();
@@ -252,12 +274,12 @@ impl<'a> Supervisor<'a> {
     /// Starts a process for each burner of a phase.
     fn start(
         &self,
-        phase: &PlannedPhase,
+        plans: &[Plan],
         burners: &mut Vec<BurnerProcess>,
         marks: &mut Vec<BurnerMark>,
     ) -> Result<(), Ending> {
         let watch = &self.settings.watch;
-        for plan in &phase.plans {
+        for plan in plans {
             let core_busy = watch.core_busy().filter(|_| plan.load.holds_cores());
             if plan.load.holds_cores() && core_busy.is_none() {
                 let message =
