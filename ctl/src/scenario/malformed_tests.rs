@@ -18,7 +18,7 @@ const NETWORK: &str =
 const HTTP: &str = "name = 'x'\n[[phase]]\nname = 'a'\nduration = '1s'\n[[phase.burner]]\nkind = 'http'\nurl = 'http://h/'\n";
 
 /// What comes before, the lines that are wrong, where that is told, and a part of what is told.
-const CASES: &[(&str, &str, &str, &str)] = &[
+pub(super) const CASES: &[(&str, &str, &str, &str)] = &[
     // The text itself.
     (NOTHING, "name = ", "1:", "syntax"),
     (NOTHING, "name 'x'", "1:", "syntax"),
@@ -333,7 +333,7 @@ fn mutated(text: &str, state: &mut u64) -> String {
     characters.into_iter().collect()
 }
 
-const SEEDS: [&str; 3] = [
+pub(super) const SEEDS: [&str; 3] = [
     include_str!("../../scenarios/quick.toml"),
     "name = 'v'\n[variables.soak]\ntype = 'duration'\ndefault = '10s'\n[variables.sizes]\ntype = 'list'\ndefault = ['4KiB', '8KiB']\n\
      [matrix]\nsize = '${sizes}'\ndepth = [1, 2]\n[limits]\nmax_duration = '1h'\n[[guards]]\nname = 'hot'\nmetric = 'host.temperature'\n\

@@ -14,6 +14,7 @@ mod memory;
 mod network;
 mod origin;
 mod resolve;
+mod schema;
 mod show;
 mod source;
 mod threshold;
@@ -42,6 +43,7 @@ pub(crate) use self::{
     network::burn_network,
     origin::Finding,
     resolve::Setting,
+    schema::schema,
 };
 use crate::{
     cli::RunOptions,

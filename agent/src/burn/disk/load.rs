@@ -11,7 +11,7 @@ use crate::burn::{
 };
 
 /// What a disk burner does, after validation: every default filled in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DiskLoad {
     /// The folder that files are made in, or the device.
     pub path: PathBuf,
