@@ -19,6 +19,7 @@ pub mod plan;
 pub mod process;
 pub mod profile;
 pub(crate) mod random;
+pub mod rise;
 mod waited;
 pub mod worker;
 

@@ -99,7 +99,7 @@ impl Pacer {
         let apart = if profile.in_step { Duration::ZERO } else { PERIOD * worker as u32 / workers as u32 };
         let origin_cpu = clock::thread_cpu();
         let mut pacer = Self {
-            curve: Curve::new(profile.shape.clone(), phase),
+            curve: Curve::new(profile.shape.clone(), phase).rising(profile.rise),
             origin: reins.start().min(now),
             origin_cpu,
             takes_all: profile.takes_all(),

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use super::{
     admit::Admitted,
+    decisions::Decisions,
     ending::Ending,
     error::EngineError,
     guarded::{HaltWanted, RunBoard, RunGuards},
@@ -64,7 +65,9 @@ pub struct ActiveRun {
     guarded: Mutex<Guarded>,
     guard_board: Arc<RunBoard>,
     telemetry: Mutex<Telemetry>,
-    thresholds: Mutex<Thresholds>,
+    pub(super) thresholds: Mutex<Thresholds>,
+    /// What is decided between its phases.
+    pub(super) decisions: Decisions,
     /// What came of them.
     judged: Mutex<Vec<ThresholdResult>>,
 }
@@ -120,7 +123,8 @@ impl ActiveRun {
         let guards = RunGuards::new(admitted.bounds, admitted.guards.clone(), clock::monotonic());
         let run = Self {
             telemetry: Mutex::new(Telemetry::of(&id)),
-            thresholds: Mutex::new(Thresholds::new(&admitted.scenario.thresholds, &id)),
+            thresholds: Mutex::new(Thresholds::of(&admitted.scenario, &id)),
+            decisions: Decisions::default(),
             judged: Mutex::default(),
             id,
             admitted,
@@ -310,7 +314,7 @@ impl ActiveRun {
     /// Tells the burners of now what guards left of their load: some may be there that were not when it was decided.
     pub(super) fn keep_derated(&self) {
         // Read while the board is held: whoever comes last has the latest.
-        let left_ppm = || FULL_PPM - self.withheld_ppm.load(Ordering::Relaxed);
+        let left_ppm = || self.decisions.left_of(FULL_PPM - self.withheld_ppm.load(Ordering::Relaxed));
         self.board.for_each_block_of(&self.id, |block| block.derate(left_ppm()));
     }
 
@@ -342,6 +346,7 @@ impl ActiveRun {
             self.stop_saying(Cause::LeaseExpired, words);
         }
         let rises = lock(&self.guarded).errors.check(schema, frame);
+        self.decisions.note_errors(&rises);
         for rise in rises {
             let message = rise.message();
             let fields = [
@@ -360,6 +365,9 @@ impl ActiveRun {
         }
         drop(telemetry);
         self.judge_frame(state, schema, frame);
+        if self.decisions.look(schema, frame) {
+            self.wake_supervisor();
+        }
         halt
     }
 
@@ -380,7 +388,7 @@ impl ActiveRun {
         }
     }
 
-    fn tell_failed(&self, result: &ThresholdResult) {
+    pub(super) fn tell_failed(&self, result: &ThresholdResult) {
         let that = result.threshold.as_ref().map(|threshold| threshold.that.clone()).unwrap_or_default();
         let value = result.value.map(|value| value.to_string()).unwrap_or_default();
         let fields = [("threshold", that), ("value", value), ("unit", result.unit.clone())];

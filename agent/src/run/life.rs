@@ -101,6 +101,7 @@ impl Engine {
             guards: run.guard_statuses(self.guards.statuses()),
             thresholds: run.threshold_results(),
             trends: Vec::new(),
+            decisions: run.decisions.taken(),
         }
     }
 

@@ -93,6 +93,8 @@ pub(super) fn of_burner(
         ended: burner.ending(),
         start_skew_ns: all_burned.then(|| slots(block).map(distance).max_by_key(|skew| skew.abs())).flatten(),
         loads: if profile.is_some() { loads } else { Vec::new() },
+        attempt: 1,
+        superseded: false,
         // By `outcome`.
         outcome: 0,
         outcome_reason: String::new(),

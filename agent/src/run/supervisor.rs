@@ -1,6 +1,8 @@
 //! Carries out a run: one thread that starts the burners of a phase, sees them burn and end, and goes on to the next. It
 //! sleeps in poll(2) on its burners' pipes and on the run's orders.
 
+mod decided;
+
 use std::{
     os::fd::AsFd as _,
     sync::Arc,
@@ -8,7 +10,9 @@ use std::{
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use ssts_proto::v1::{BurnerResult, Cause, EventKind, ReceiptState, RunState, ThresholdResult};
+use ssts_proto::v1::{
+    BurnerResult, Cause, DecisionAction, DecisionPoint, EventKind, ReceiptState, RunState, ThresholdResult,
+};
 use tracing::{error, warn};
 
 use super::{
@@ -21,14 +25,18 @@ use super::{
     failure::{died, failure},
     found::FoundKernels,
     oom::OomKills,
-    outcome,
+    outcome, ramp,
     receipt::Witness,
     remains::{self, Remains},
     result, suspend, thresholds,
     traced::whereabouts,
 };
 use crate::{
-    burn::{control::Command, disk, plan::Load},
+    burn::{
+        control::Command,
+        disk,
+        plan::{Load, Plan},
+    },
     clock,
     config::BurnersConfig,
     host::{HostRoots, RunCgroup},
@@ -75,6 +83,8 @@ pub(super) struct Supervisor<'a> {
     cgroup: Option<RunCgroup>,
     freezer: Freezer,
     results: Vec<BurnerResult>,
+    /// What burners of the phase before were told.
+    before: Vec<Plan>,
     /// Burner processes whose end was waited for.
     waited_for: usize,
     oom: OomKills,
@@ -103,18 +113,23 @@ impl<'a> Supervisor<'a> {
         }
         let oom = OomKills::since_now(roots);
         let freezer = Freezer::default();
-        Self { run, board, settings, cgroup, freezer, results: Vec::new(), waited_for: 0, oom }
+        Self {
+            run,
+            board,
+            settings,
+            cgroup,
+            freezer,
+            results: Vec::new(),
+            before: Vec::new(),
+            waited_for: 0,
+            oom,
+        }
     }
 
     /// To the end of the run. Returns when no burner is left, with what each did.
     pub(super) fn carry_out(mut self) -> Vec<BurnerResult> {
         let run = self.run.clone();
-        for (index, phase) in run.admitted.phases.iter().enumerate() {
-            self.phase(index, phase);
-            if run.ending().is_some() {
-                break;
-            }
-        }
+        self.phases();
         let quiet_after = run.quiet_after();
         if let Some(after) = quiet_after {
             let fields = [("quiet_after_ns", clock::ns(after).to_string())];
@@ -133,7 +148,8 @@ impl<'a> Supervisor<'a> {
 
     /// Every phase came to its end: did it do what was asked, and leave the host as it was?
     fn completed(&self, clean: bool, judged: &[ThresholdResult]) -> Ending {
-        if let Some(ending) = self.results.iter().find_map(outcome::ending) {
+        let counting = self.results.iter().filter(|result| decided::still_counts(result));
+        if let Some(ending) = counting.clone().find_map(outcome::ending) {
             return ending;
         }
         if !clean {
@@ -143,12 +159,30 @@ impl<'a> Supervisor<'a> {
         if let Some(ending) = thresholds::ending(judged) {
             return ending;
         }
-        Ending::new(Cause::Completed, "all phases came to their end")
+        let skipped = self.skipped();
+        if let Some(ending) = decided::unproven(&skipped, judged) {
+            return ending;
+        }
+        let message = match skipped.len() {
+            0 => "all phases came to their end".to_owned(),
+            count => format!("all phases came to their end but {count}, which were skipped"),
+        };
+        Ending::new(Cause::Completed, message)
+    }
+
+    /// Phases that were left out, and why.
+    fn skipped(&self) -> Vec<(String, String)> {
+        let taken = self.run.decisions.taken();
+        let skipped = taken.into_iter().filter(|decision| {
+            decision.point() == DecisionPoint::Before && decision.action() == DecisionAction::Skip
+        });
+        skipped.map(|decision| (decision.phase, decision.reason)).collect()
     }
 
     /// One phase, to its end or the run's.
-    fn phase(&mut self, index: usize, phase: &PlannedPhase) {
-        let asked = if index == 0 { self.run.started } else { clock::boottime() };
+    fn phase(&mut self, index: usize, phase: &PlannedPhase, attempt: u32) {
+        let run = self.run.clone();
+        let asked = if index == 0 && attempt == 1 { self.run.started } else { clock::boottime() };
         self.run.note_quiet(false);
         let mut burners = Vec::with_capacity(phase.plans.len());
         let mut marks = Vec::with_capacity(phase.plans.len());
@@ -158,14 +192,33 @@ impl<'a> Supervisor<'a> {
         if has_disks {
             self.settings.watch.begin_slowest();
         }
-        let started = self.start(phase, &mut burners, &mut marks);
+        let plans = match run.admitted.scenario.phases.get(index) {
+            Some(asked) => ramp::ramped(asked, &phase.plans, &self.before),
+            None => phase.plans.clone(),
+        };
+        let started = self.start(&plans, &mut burners, &mut marks);
+        self.before = plans;
         self.board.set(&self.run.id, entries(&self.run.id, index, &burners));
         self.run.keep_derated();
         let mut culprits = Culprits::default();
-        if let Some(ending) = started.err().or_else(|| self.burn(index, phase, &mut burners, &mut culprits)) {
+        let hold = self.hold(index, attempt);
+        let mut ended = started.err().or_else(|| self.burn(index, phase, hold, &mut burners, &mut culprits));
+        // What they did in the phase, where they go on beyond it.
+        let mut at_end = Vec::new();
+        if hold.is_some() && ended.is_none() {
+            let each = burners.iter().enumerate();
+            at_end = each.map(|of| self.result(of, index, phase, asked, attempt, &culprits)).collect();
+            ended = self.wind_down_if_failed(index, attempt, &at_end, &mut burners);
+        }
+        if let Some(ending) = ended {
             self.run.stop(suspend::explain(self.oom.explain(ending, &burners), &self.run));
         }
         self.end(phase, &mut burners);
+        if hold.is_some()
+            && let Some(ending) = burners.iter().find_map(failure)
+        {
+            self.run.stop(self.oom.explain(ending, &burners));
+        }
         drop(marks);
         self.waited_for += burners.iter().filter(|burner| burner.ended.is_some()).count();
         if burners.iter().any(BurnerProcess::hangs) {
@@ -181,14 +234,12 @@ impl<'a> Supervisor<'a> {
         }
         culprits.preempted_since(&preempted, self.settings.watch.preemptions());
         for (burner_index, burner) in burners.iter().enumerate() {
-            let mut result = result::of_burner(burner, index, burner_index, &phase.name, asked);
-            outcome::judge(
-                &mut result,
-                burner,
-                self.run.ending().as_ref(),
-                &culprits,
-                &self.run.derated_by(),
-            );
+            let mut result = self.result((burner_index, burner), index, phase, asked, attempt, &culprits);
+            if let Some(before) = at_end.get(burner_index)
+                && !decided::is_worse(&result, before)
+            {
+                result = BurnerResult { ended: result.ended, ..before.clone() };
+            }
             let message = format!("burner {} of phase {} ended: {}", result.kind, result.phase, result.ended);
             self.run.tell(EventKind::BurnerEnded, message, [("ended", result.ended.clone())]);
             self.results.push(result);
@@ -197,20 +248,38 @@ impl<'a> Supervisor<'a> {
         self.run.end_phase();
         if self.run.ending().is_none() {
             self.run.finish_phase(index);
+            self.run.keep_baselines(&phase.name, &self.results);
             let fields = [("phase", phase.name.clone())];
             self.run.tell(EventKind::PhaseFinished, format!("phase {} finished", phase.name), fields);
         }
     }
 
+    /// What a burner of a phase did up to now.
+    fn result(
+        &self,
+        (burner_index, burner): (usize, &BurnerProcess),
+        index: usize,
+        phase: &PlannedPhase,
+        asked: Duration,
+        attempt: u32,
+        culprits: &Culprits,
+    ) -> BurnerResult {
+        let mut result = result::of_burner(burner, index, burner_index, &phase.name, asked);
+        result.attempt = attempt;
+        let ending = self.run.ending();
+        outcome::judge(&mut result, burner, ending.as_ref(), culprits, &self.run.derated_by());
+        result
+    }
+
     /// Starts a process for each burner of a phase.
     fn start(
         &self,
-        phase: &PlannedPhase,
+        plans: &[Plan],
         burners: &mut Vec<BurnerProcess>,
         marks: &mut Vec<BurnerMark>,
     ) -> Result<(), Ending> {
         let watch = &self.settings.watch;
-        for plan in &phase.plans {
+        for plan in plans {
             let core_busy = watch.core_busy().filter(|_| plan.load.holds_cores());
             if plan.load.holds_cores() && core_busy.is_none() {
                 let message =
@@ -254,8 +323,14 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Starts the phase's clock as soon as all is ready.
-    fn begin(&self, index: usize, phase: &PlannedPhase, burners: &mut [BurnerProcess]) -> Option<Ending> {
+    /// Starts the phase's clock as soon as all is ready. `hold`: how long its burners go on beyond its end.
+    fn begin(
+        &self,
+        index: usize,
+        phase: &PlannedPhase,
+        hold: Duration,
+        burners: &mut [BurnerProcess],
+    ) -> Option<Ending> {
         loop {
             if let Some(ending) = self.make_ready(burners) {
                 return Some(ending);
@@ -269,7 +344,7 @@ impl<'a> Supervisor<'a> {
             // It fails when a stop or a pause came in between.
             if self.run.begin_phase(index, start).is_ok() {
                 burners.iter().for_each(|burner| burner.block.set_start(start));
-                burn_until(burners, start + phase.duration);
+                burn_until(burners, start + phase.duration + hold);
                 break;
             }
         }
@@ -298,15 +373,18 @@ impl<'a> Supervisor<'a> {
         now + ahead.unwrap_or(if in_step { BREATH } else { Duration::ZERO })
     }
 
-    /// From the start of the phase's clock to its end. Pauses are read off the clock: it alone knows of them.
+    /// From the start of the phase's clock to its end. Pauses are read off the clock: it alone knows of them. `hold`: burners
+    /// are still there afterwards, and go on for so long unless they are told otherwise.
     fn burn(
         &self,
         index: usize,
         phase: &PlannedPhase,
+        hold: Option<Duration>,
         burners: &mut [BurnerProcess],
         culprits: &mut Culprits,
     ) -> Option<Ending> {
-        if let Some(ending) = self.begin(index, phase, burners) {
+        let beyond = hold.unwrap_or_default();
+        if let Some(ending) = self.begin(index, phase, beyond, burners) {
             return Some(ending);
         }
         let mut burning = true;
@@ -318,6 +396,9 @@ impl<'a> Supervisor<'a> {
             // A pause in the last instant may find burners that have just ended by their own look at the clock.
             let ended_in_time =
                 left <= LAST_INSTANT && !burners.is_empty() && burners.iter().all(BurnerProcess::is_gone);
+            if left.is_zero() && hold.is_some() {
+                return None;
+            }
             if left.is_zero() || ended_in_time {
                 if burners.iter().all(BurnerProcess::is_gone) {
                     return self.run.ending().or_else(|| burners.iter().find_map(failure));
@@ -345,7 +426,7 @@ impl<'a> Supervisor<'a> {
                 // A pause and its end may both have come since the last look, and a guard freezes the burners itself.
                 (_, false) => {
                     self.freezer.thaw(self.cgroup.as_ref());
-                    burn_until(burners, phase_clock.end_of(phase.duration));
+                    burn_until(burners, phase_clock.end_of(phase.duration) + beyond);
                 }
                 (false, true) => {}
             }

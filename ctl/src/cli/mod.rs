@@ -388,6 +388,8 @@ pub(crate) enum Scenarios {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Print the JSON Schema of scenario files, for editors.
+    Schema,
     /// Say everything that is wrong with scenario files.
     Check {
         /// The TOML files.

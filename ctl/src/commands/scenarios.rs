@@ -13,13 +13,14 @@ use crate::{
     text,
 };
 
-/// `scenarios [list|show SCENARIO|check FILE...]`.
+/// `scenarios [list|show SCENARIO|check FILE...|schema]`.
 pub(super) fn scenarios(command: Option<Scenarios>, session: &mut Session) -> Result<Exit, Failure> {
     let as_json = session.wants_json();
     let output = &mut session.output;
     match command {
         None | Some(Scenarios::List) => list(as_json, output)?,
         Some(Scenarios::Show { scenario, settings }) => show(&scenario, &settings, as_json, output)?,
+        Some(Scenarios::Schema) => output.result(&scenario::schema())?,
         Some(Scenarios::Check { files, settings }) => return check(&files, &settings, as_json, output),
     }
     Ok(Exit::Pass)

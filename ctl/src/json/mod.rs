@@ -5,6 +5,7 @@
 
 mod compare;
 mod course;
+mod decision;
 mod drill;
 mod guard;
 mod history;
@@ -28,6 +29,7 @@ pub(crate) use self::{
         ChangePointOut, ComparedOut, LeakOut, TrendOut, TrendPointOut, TrendSeriesOut, comparison_out,
     },
     course::TrendResultOut,
+    decision::{DecisionOut, PlannedDecisionOut, planned_decisions, point_name},
     drill::DrillOut,
     guard::GuardOut,
     history::{

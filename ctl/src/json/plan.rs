@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use ssts_proto::v1::{PlanResponse, PlannedBurner, Scenario, Violation};
 
-use super::{GuardOut, LimitsOut, ScenarioOut, present};
+use super::{GuardOut, LimitsOut, PlannedDecisionOut, ScenarioOut, planned_decisions, present};
 use crate::{
     report::{burner_words, threshold_bound},
     scenario::Finding,
@@ -31,6 +31,12 @@ pub(crate) struct PlanOut {
     /// Trends that would be judged, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     trends: Vec<String>,
+    /// What would be decided between phases.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    decisions: Vec<PlannedDecisionOut>,
+    /// In which loads would go down to nothing, where a decision ends the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wind_down_s: Option<f64>,
     /// Everything that speaks against it.
     refusals: Vec<RefusalOut>,
     /// What keeps it from starting just now.
@@ -42,6 +48,12 @@ pub(crate) struct PlanOut {
 struct PlannedPhaseOut {
     name: String,
     duration_s: f64,
+    /// In which its loads would come from those of the phase before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ramp_s: Option<f64>,
+    /// Later phases may compare with it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    baseline: bool,
     burners: Vec<PlannedBurnerOut>,
 }
 
@@ -100,6 +112,8 @@ impl PlanOut {
         let phase = |(index, phase): (usize, &ssts_proto::v1::Phase)| PlannedPhaseOut {
             name: phase.name.clone(),
             duration_s: phase.duration_ms as f64 / 1e3,
+            ramp_s: phase.ramp_ms.map(|ms| ms as f64 / 1e3),
+            baseline: phase.baseline,
             burners: (phase.burners.iter().enumerate())
                 .map(|(of_phase, burner)| planned_out(burner, planned(response, index, of_phase)))
                 .collect(),
@@ -127,6 +141,8 @@ impl PlanOut {
                 })
                 .collect(),
             trends: scenario.trends.iter().map(crate::trends::subject).collect(),
+            decisions: planned_decisions(scenario),
+            wind_down_s: scenario.wind_down.map(|wind_down| wind_down.duration_ms as f64 / 1e3),
             refusals: response.violations.iter().zip(findings).map(refusal).collect(),
             obstacles: response.obstacles.clone(),
         }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run, WorkerLoad};
 
 use super::{
-    GuardOut, ProbeOut, ProcessOut, ReceiptOut, ThresholdOut, TrendResultOut, WrongWordOut, cause, known,
+    DecisionOut, GuardOut, ProbeOut, ProcessOut, ReceiptOut, ThresholdOut, TrendResultOut, WrongWordOut, cause, known,
     mismatch::MismatchOut, plain, present, rfc3339, seconds, verdict,
 };
 use crate::report::{Finding, Severity, findings};
@@ -37,6 +37,9 @@ pub(crate) struct ResultOut {
     /// How what was measured went on, by the scenario's trends.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     trends: Vec<TrendResultOut>,
+    /// What was decided between phases, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    decisions: Vec<DecisionOut>,
     /// What was found, in plain words; the worst first.
     findings: Vec<FindingOut>,
 }
@@ -159,6 +162,12 @@ pub(crate) struct BurnerOut {
     /// What guards took of the load, percent of what was asked, mean over workers and time.
     #[serde(skip_serializing_if = "Option::is_none")]
     derated_percent: Option<f64>,
+    /// Which time of its phase it was, where that was carried out more than once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
+    /// The phase was repeated after it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    superseded: bool,
 }
 
 /// A number about a burner, all workers together.
@@ -325,6 +334,8 @@ impl From<&BurnerResult> for BurnerOut {
             ready_after_s: burner.ready_after_ns.map(seconds),
             start_skew_s: burner.start_skew_ns.map(|ns| ns as f64 / 1e9),
             derated_percent: burner.derated_percent.and_then(known),
+            attempt: Some(burner.attempt).filter(|attempt| *attempt > 1 || burner.superseded),
+            superseded: burner.superseded,
         }
     }
 }
@@ -460,6 +471,7 @@ impl From<&Run> for ResultOut {
             hosts: vec![host],
             thresholds: run.thresholds.iter().map(ThresholdOut::from).collect(),
             trends: run.trends.iter().map(TrendResultOut::from).collect(),
+            decisions: run.decisions.iter().map(DecisionOut::from).collect(),
             findings: findings(run, &[]).into_iter().map(FindingOut::from).collect(),
         }
     }

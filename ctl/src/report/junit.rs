@@ -4,11 +4,12 @@
 //! what was left afterwards. What did not begin is skipped, with why; what could not be told is an error, never a pass.
 
 use ssts_proto::v1::{
-    BurnerOutcome, BurnerResult, Phase, ReceiptState, Run, RunSummary, ThresholdOutcome, ThresholdResult,
-    TrendResult, Verdict, burner::Kind,
+    BurnerOutcome, BurnerResult, Cause, Phase, ReceiptState, Run, RunSummary, ThresholdOutcome,
+    ThresholdResult, TrendResult, Verdict, burner::Kind,
 };
 
 use super::{
+    decisions,
     findings::Finding,
     junit_xml::{Case, Outcome, Suite},
     receipt_words, verdict_line,
@@ -46,6 +47,7 @@ fn cases(run: &Run, summary: &RunSummary) -> Vec<Case> {
     let class = format!("ssts.{}", summary.scenario);
     let line = verdict_line(summary);
     let outcome = match summary.verdict() {
+        _ if summary.cause() == Cause::PhaseSkipped => Outcome::Error("inconclusive", line.clone()),
         Verdict::Pass => Outcome::Passed,
         Verdict::Fail => Outcome::Failed("fail", line.clone()),
         Verdict::Aborted => Outcome::Error("aborted", line.clone()),
@@ -61,7 +63,7 @@ fn cases(run: &Run, summary: &RunSummary) -> Vec<Case> {
     // Of a scenario that is not known any more.
     let is_unknown = |burner: &&BurnerResult| burner.phase_index as usize >= phases.len();
     cases.extend(run.burners.iter().filter(is_unknown).map(|burner| of_burner(burner, &class, &line)));
-    cases.extend(run.thresholds.iter().map(|result| of_threshold(result, &class)));
+    cases.extend(run.thresholds.iter().map(|result| of_threshold(run, result, &class)));
     cases.extend(run.trends.iter().map(|result| of_trend(result, &class)));
     if let Some(receipt) = &run.receipt {
         let words = receipt_words(receipt);
@@ -77,27 +79,54 @@ fn cases(run: &Run, summary: &RunSummary) -> Vec<Case> {
 
 /// Every burner that the scenario has there, whether it came to burn or not.
 fn of_phase(run: &Run, phase: &Phase, index: u32, class: &str, line: &str) -> Vec<Case> {
+    let why = decisions::skipped(run, index);
+    let class_of_phase = || format!("{class}.{}", phase.name);
+    if let Some(why) = why
+        && phase.burners.is_empty()
+    {
+        let outcome = Outcome::Skipped(format!("the phase was skipped: {why}"));
+        return vec![Case { class: class_of_phase(), name: "phase".into(), seconds: None, outcome }];
+    }
     let planned = phase.burners.iter().enumerate().map(|(number, burner)| {
         let is_it =
             |result: &&BurnerResult| (result.phase_index, result.burner_index) == (index, number as u32);
-        match run.burners.iter().find(is_it) {
+        // Of a phase that was repeated the last time counts.
+        match run.burners.iter().rfind(is_it) {
             Some(result) => of_burner(result, class, line),
             None => Case {
-                class: format!("{class}.{}", phase.name),
+                class: class_of_phase(),
                 name: format!("burner {number} {}", kind(burner.kind.as_ref())),
                 seconds: None,
-                outcome: Outcome::Skipped(format!("it never began: {line}")),
+                outcome: Outcome::Skipped(match why {
+                    Some(why) => format!("the phase was skipped: {why}"),
+                    None => format!("it never began: {line}"),
+                }),
             },
         }
     });
-    planned.collect()
+    let superseded = run.burners.iter().filter(|result| result.phase_index == index && result.superseded);
+    planned.chain(superseded.map(|result| of_superseded(result, class))).collect()
 }
 
-fn of_threshold(result: &ThresholdResult, class: &str) -> Case {
+/// A burner of a phase that was repeated: wrong data and failed I/Os remain what they are.
+fn of_superseded(burner: &BurnerResult, class: &str) -> Case {
+    let mut case = of_burner(burner, class, "");
+    case.name = format!("{}, time {}", case.name, burner.attempt);
+    if burner.verify_errors + burner.io_errors == 0 {
+        case.outcome = Outcome::Skipped("the phase was repeated".to_owned());
+    }
+    case
+}
+
+fn of_threshold(run: &Run, result: &ThresholdResult, class: &str) -> Case {
     let threshold = result.threshold.clone().unwrap_or_default();
     let class =
         if threshold.phase.is_empty() { class.to_owned() } else { format!("{class}.{}", threshold.phase) };
+    let phases = run.scenario.as_ref().map(|scenario| &scenario.phases[..]).unwrap_or_default();
+    let index = phases.iter().position(|phase| phase.name == threshold.phase);
+    let is_skipped = index.is_some_and(|index| decisions::skipped(run, index as u32).is_some());
     let outcome = match result.outcome() {
+        _ if is_skipped => Outcome::Skipped(result.reason.clone()),
         ThresholdOutcome::Pass => Outcome::Passed,
         ThresholdOutcome::Fail => Outcome::Failed("threshold", result.reason.clone()),
         ThresholdOutcome::Inconclusive | ThresholdOutcome::Unspecified => {
@@ -182,14 +211,18 @@ fn timestamp(summary: &RunSummary) -> String {
 #[cfg(test)]
 mod tests {
     use roxmltree::Document;
-    use ssts_proto::v1::{Burner, Cause, CpuBurner, DiskBurner, Receipt, RunState, Scenario, Threshold};
+    use ssts_proto::v1::{
+        Burner, CpuBurner, Decision, DecisionAction, DecisionPoint, DiskBurner, Receipt, RunState, Scenario,
+        Threshold,
+    };
 
     use super::{super::junit_xml::tests::counted, *};
 
     fn run(verdict: Verdict, cause: Cause, outcomes: &[BurnerOutcome]) -> Run {
         let cpu = Burner { kind: Some(Kind::Cpu(CpuBurner::default())) };
         let disk = Burner { kind: Some(Kind::Disk(DiskBurner::default())) };
-        let phase = |name: &str, burners| Phase { name: name.into(), duration_ms: 1, burners };
+        let phase =
+            |name: &str, burners| Phase { name: name.into(), duration_ms: 1, burners, ..Phase::default() };
         let burner = |(index, outcome): (usize, &BurnerOutcome)| BurnerResult {
             kind: "cpu".into(),
             phase: format!("p{index}"),
@@ -258,6 +291,37 @@ mod tests {
         assert_eq!(counted(&text), [5, 1, 1, 2]);
         assert!(text.contains("it never began: aborted: a guard tripped"), "{text}");
         assert!(text.contains("burner 0 disk"), "{text}");
+    }
+
+    #[test]
+    fn a_skipped_phase_is_skipped_with_why_and_a_repeated_one_is_its_last_time() {
+        let done = [BurnerOutcome::Done, BurnerOutcome::Done];
+        let mut run = run(Verdict::Fail, Cause::PhaseSkipped, &done);
+        run.decisions = vec![Decision {
+            phase_index: 2,
+            phase: "p2".into(),
+            point: DecisionPoint::Before.into(),
+            action: DecisionAction::Skip.into(),
+            reason: "it was hot".into(),
+            ..Decision::default()
+        }];
+        let first = BurnerResult {
+            outcome: BurnerOutcome::Missed.into(),
+            superseded: true,
+            attempt: 1,
+            ..run.burners[1].clone()
+        };
+        run.burners[1].attempt = 2;
+        run.burners.insert(1, first);
+        run.thresholds = vec![ThresholdResult {
+            threshold: Some(Threshold { phase: "p2".into(), ..Threshold::default() }),
+            outcome: ThresholdOutcome::Inconclusive.into(),
+            ..ThresholdResult::default()
+        }];
+        let text = to_junit(&run, &[]);
+        // The run could not be judged; the phase, its threshold and the first time of the other are skipped.
+        assert_eq!(counted(&text), [7, 0, 1, 3]);
+        assert!(text.contains("the phase was skipped: it was hot") && text.contains("cpu, time 1"), "{text}");
     }
 
     #[test]

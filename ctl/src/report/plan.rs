@@ -8,7 +8,7 @@ use ssts_proto::{
     },
 };
 
-use super::{Align, Document, Table, Tone};
+use super::{Align, Document, Table, Tone, decisions};
 use crate::{json, scenario, text};
 
 /// The whole plan; `asked` is the scenario as it was sent.
@@ -43,6 +43,7 @@ pub(crate) fn plan_document(response: &PlanResponse, asked: &Scenario) -> Docume
     document.line(&format!("{of_host} guards of the host look after it; `sstsctl status` shows them"));
     document.section("Thresholds", thresholds(scenario));
     document.section("Trends", super::trends::asked(&scenario.trends));
+    document.section("Decisions", decisions::planned(scenario));
     document
 }
 

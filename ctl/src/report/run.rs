@@ -5,6 +5,7 @@ use ssts_proto::v1::{
 };
 
 use super::{
+    decisions,
     document::{Align, Document, Table, Tone},
     findings::findings,
     guards, mismatch,
@@ -45,6 +46,7 @@ pub(crate) fn run_document(run: &Run, onsets: &[Onset]) -> Document {
     }
     document.section("Thresholds", thresholds::table(&run.thresholds));
     document.section("Trends", trends::table(&run.trends));
+    document.section("Decisions", decisions::table(&run.decisions));
     found(run, onsets, &mut document);
     burners(run, &mut document);
     mismatch::sections(&run.burners, &mut document);
@@ -168,8 +170,12 @@ fn load_row(burner: &BurnerResult) -> [String; 13] {
             _ => format!("{mean:.1} %"),
         }
     });
+    let phase = match burner.attempt {
+        attempt if attempt > 1 || burner.superseded => format!("{}, time {attempt}", burner.phase),
+        _ => burner.phase.clone(),
+    };
     [
-        burner.phase.clone(),
+        phase,
         burner.kind.clone(),
         burner.variant.clone(),
         burner.workers.to_string(),

@@ -18,7 +18,7 @@ const NETWORK: &str =
 const HTTP: &str = "name = 'x'\n[[phase]]\nname = 'a'\nduration = '1s'\n[[phase.burner]]\nkind = 'http'\nurl = 'http://h/'\n";
 
 /// What comes before, the lines that are wrong, where that is told, and a part of what is told.
-const CASES: &[(&str, &str, &str, &str)] = &[
+pub(super) const CASES: &[(&str, &str, &str, &str)] = &[
     // The text itself.
     (NOTHING, "name = ", "1:", "syntax"),
     (NOTHING, "name 'x'", "1:", "syntax"),
@@ -169,6 +169,48 @@ const CASES: &[(&str, &str, &str, &str)] = &[
         "no unit 'parsecs'",
     ),
     (CPU, "[[phase.threshold]]\nthat = 80", "8:8", "a string in quotes"),
+    // Decisions between phases.
+    (PHASE, "require = 3", "5:11", "a table"),
+    (PHASE, "[phase.requires]\nerrors = 0", "5:8", "did you mean 'require'"),
+    (PHASE, "[phase.require]", "5:1", "nothing is required"),
+    (PHASE, "[phase.require]\nerors = 0", "6:1", "did you mean 'errors'"),
+    (PHASE, "[phase.require]\nerrors = -1", "6:10", "0 or more"),
+    (PHASE, "[phase.require]\nsensors = 'fesh'", "6:11", "did you mean 'fresh'"),
+    (PHASE, "[phase.require]\nmemory = '2 lots'", "6:10", "MiB"),
+    (PHASE, "[phase.require]\ndisk = '10GiB'", "6:8", "a table, such as"),
+    (PHASE, "[phase.require]\ndisk = { path = '/tmp' }", "6:8", "needs the key 'free'"),
+    (PHASE, "[phase.require]\ndisk = { path = 'tmp', free = '1GiB' }", "6:17", "absolute"),
+    (PHASE, "[phase.require]\ntemperature_below = 600", "6:21", "1 to 150"),
+    (PHASE, "[phase.require]\nerrors = 0\nwait = 120", "7:8", "a duration in quotes"),
+    (PHASE, "[phase.require]\nerrors = 0\nwindow = '1ms'", "7:10", "100 ms"),
+    (PHASE, "[phase.require]\nerrors = 0\notherwise = 'sip'", "7:13", "did you mean 'skip'"),
+    (
+        PHASE,
+        "[phase.require]\nthat = ['host.cpu.runable.mean < 4']",
+        "6:10",
+        "did you mean 'host.cpu.runnable'",
+    ),
+    (PHASE, "[phase.require]\nthat = 'host.cpu.runnable.mean within 20 of phase:a'", "6:40", "no share"),
+    (PHASE, "[phase.require]\nthat = 'host.cpu.runnable.mean within 20% of phase:b'", "6:8", "no phase 'b'"),
+    (PHASE, "[phase.require]\nthat = 'cpu.operations.mean > 1'", "6:8", "nothing burns"),
+    (PHASE, "[phase.require]\nthat = [3]", "6:9", "a condition in quotes"),
+    (CPU, "[phase.then]\nrepeat = 3", "7:1", "needs the key 'on_fail'"),
+    (CPU, "[phase.then]\non_fail = 'repat'\nrepeat = 3", "8:11", "did you mean 'repeat'"),
+    (CPU, "[phase.then]\non_fail = 'repeat'", "8:11", "how often"),
+    (CPU, "[phase.then]\non_fail = 'repeat'\nrepeat = 0", "9:10", "1 to 100"),
+    (CPU, "[phase.then]\non_fail = 'continue'\nrepeat = 2", "9:10", "nothing is repeated"),
+    (CPU, "[phase.then]\non_fail = 'skip'", "8:11", "no phase follows"),
+    (PHASE, "[phase.then]\non_fail = 'wind-down'", "5:1", "it can't fail"),
+    (PHASE, "[wind_down]\nduration = 10", "6:12", "a duration in quotes"),
+    (PHASE, "[wind_down]\nramp = '1s'", "5:1", "needs the key 'duration'"),
+    (PHASE, "baseline = 'yes'", "5:12", "true or false"),
+    (PHASE, "ramp = '2s'", "5:8", "at most the phase's duration"),
+    (
+        CPU,
+        "[[phase.threshold]]\nthat = 'cpu.operations.mean within 20% of phase:a'",
+        "8:8",
+        "not over by then",
+    ),
     // Includes, variables, the matrix.
     (NOTHING, "include = 'no-such-file.toml'\nname = 'x'", "1:11", "no-such-file.toml"),
     (NOTHING, "include = [3]\nname = 'x'", "1:12", "the number 3"),
@@ -291,7 +333,7 @@ fn mutated(text: &str, state: &mut u64) -> String {
     characters.into_iter().collect()
 }
 
-const SEEDS: [&str; 3] = [
+pub(super) const SEEDS: [&str; 3] = [
     include_str!("../../scenarios/quick.toml"),
     "name = 'v'\n[variables.soak]\ntype = 'duration'\ndefault = '10s'\n[variables.sizes]\ntype = 'list'\ndefault = ['4KiB', '8KiB']\n\
      [matrix]\nsize = '${sizes}'\ndepth = [1, 2]\n[limits]\nmax_duration = '1h'\n[[guards]]\nname = 'hot'\nmetric = 'host.temperature'\n\

@@ -4,6 +4,7 @@
 mod against;
 mod builtin;
 mod cpu;
+mod decision;
 mod disk;
 mod flags;
 mod guard;
@@ -14,6 +15,7 @@ mod memory;
 mod network;
 mod origin;
 mod resolve;
+mod schema;
 mod show;
 mod source;
 mod threshold;
@@ -44,6 +46,7 @@ pub(crate) use self::{
     network::burn_network,
     origin::Finding,
     resolve::Setting,
+    schema::schema,
 };
 use crate::{
     cli::RunOptions,

@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 use super::{keys::Value, origin::Origin, resolve::escaped};
 
 /// Keys that are written as tables of their own.
-const TABLES: [&str; 1] = ["limits"];
+const TABLES: [&str; 4] = ["limits", "wind_down", "require", "then"];
 /// Keys that are written as a table for each item.
 const LISTS: [&str; 5] = ["guards", "threshold", "trend", "phase", "burner"];
 

@@ -10,7 +10,7 @@ use ssts_proto::{
 use toml::de::DeValue;
 
 use super::{
-    Plan, cpu, disk, guard, http,
+    Plan, cpu, decision, disk, guard, http,
     keys::{Findings, Keys, Value, boolean, did_you_mean, number, shortened, string, whole, wrong_type},
     memory, network,
     origin::{Finding, Origin},
@@ -72,6 +72,10 @@ fn scenario(keys: &mut Keys<'_, '_>, found: &mut Findings) -> (Scenario, bool) {
         .value("limits", "limits", found)
         .and_then(|value| table("the limits", "limits", value, found))
         .map(|keys| limits(keys, found));
+    let wind_down = keys
+        .value("wind_down", "wind_down", found)
+        .and_then(|value| table("the wind-down", "wind_down", value, found))
+        .map(|keys| decision::wind_down(keys, found));
     let mut thresholds: Vec<Threshold> = Vec::new();
     let of_run = tables("a threshold", "threshold", "thresholds", keys, found);
     for keys in of_run {
@@ -89,19 +93,20 @@ fn scenario(keys: &mut Keys<'_, '_>, found: &mut Findings) -> (Scenario, bool) {
         .into_iter()
         .map(|keys| trend::from_keys(keys, found))
         .collect();
-    let seed_or_none = seed.unwrap_or_default();
+    let (seed, seed_is_given) = (seed.unwrap_or_default(), seed.is_some());
     let scenario = Scenario {
         name,
         description,
         phases,
         limits,
-        seed: seed_or_none,
+        seed,
         shared_cores,
         guards,
         thresholds,
         trends,
+        wind_down,
     };
-    (scenario, seed.is_some())
+    (scenario, seed_is_given)
 }
 
 fn limits(mut keys: Keys<'_, '_>, found: &mut Findings) -> Limits {
@@ -131,8 +136,20 @@ fn phase(mut keys: Keys<'_, '_>, thresholds: &mut Vec<Threshold>, found: &mut Fi
         keys.rename(format!("thresholds[{}]", thresholds.len()), found);
         thresholds.push(threshold::from_keys(keys, &name, found));
     }
+    let baseline = keys.read("baseline", "baseline", found, boolean).unwrap_or_default();
+    let ramp_ms = keys.read("ramp", "ramp_ms", found, duration);
+    let field = keys.part("require");
+    let require = keys
+        .value("require", "require", found)
+        .and_then(|value| table("a requirement", &field, value, found))
+        .map(|keys| decision::require(keys, found));
+    let field = keys.part("after");
+    let after = keys
+        .value("then", "after", found)
+        .and_then(|value| table("what is done then", &field, value, found))
+        .map(|keys| decision::then(keys, found));
     keys.finish(found);
-    Phase { name, duration_ms, burners }
+    Phase { name, duration_ms, burners, require, after, baseline, ramp_ms }
 }
 
 fn burner(mut keys: Keys<'_, '_>, found: &mut Findings) -> Option<burner::Kind> {
@@ -196,7 +213,8 @@ fn table<'a, 't>(
     match value.get_ref() {
         DeValue::Table(table) => Some(Keys::new(what, field, value.span(), table)),
         other => {
-            let Problem { message, mend } = wrong_type(other, &format!("a table: [{field}]"));
+            let wanted = if field.contains('.') { "a table".into() } else { format!("a table: [{field}]") };
+            let Problem { message, mend } = wrong_type(other, &wanted);
             found.add(field, value.span(), &message, &mend);
             None
         }

@@ -2,6 +2,7 @@
 //! agent can check.
 
 mod cpu;
+mod decision;
 mod disk;
 mod guard;
 mod http;
@@ -14,6 +15,7 @@ mod trend;
 use std::collections::HashSet;
 
 pub use cpu::{DEFAULT_MEMORY_PERCENT, MAX_CPU_WORKERS};
+pub use decision::{DEFAULT_WINDOW_MS, MAX_REPEATS, MAX_WAIT_MS, action_name};
 pub use disk::{
     DEFAULT_BLOCK_BYTES, DEFAULT_DEPTH, DEFAULT_READ_PERCENT, MAX_BLOCK_BYTES, MAX_BLOCK_SIZES, MAX_DEPTH,
     MAX_FSYNC_EVERY, MAX_JOBS, MAX_RATE_BYTES_PER_S, MAX_RATE_PER_S, SECTOR_BYTES,
@@ -122,6 +124,7 @@ pub fn scenario(scenario: &Scenario, found: &mut Violations) {
         limits("limits", bounds, found);
     }
     guards("guards", &scenario.guards, found);
+    decision::all(scenario, found);
     threshold::all(scenario, found);
     trend::all(scenario, found);
 }
@@ -228,8 +231,12 @@ mod tests {
     }
 
     fn with_burner(kind: burner::Kind) -> Scenario {
-        let phase =
-            Phase { name: "one".into(), duration_ms: 1_000, burners: vec![Burner { kind: Some(kind) }] };
+        let phase = Phase {
+            name: "one".into(),
+            duration_ms: 1_000,
+            burners: vec![Burner { kind: Some(kind) }],
+            ..Phase::default()
+        };
         Scenario { name: "test".into(), phases: vec![phase], ..Scenario::default() }
     }
 

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     burn::{
         BurnError, control,
+        rise::Rise,
         worker::{Flow, Reins},
     },
     clock,
@@ -61,6 +62,7 @@ impl Burning<'_> {
                 place: place as u64,
                 workers: workers as u64,
                 rate: self.load.rate,
+                rise: self.load.rise,
                 done: 0,
             },
             flights: vec![nothing; depth as usize],
@@ -360,6 +362,7 @@ struct Schedule {
     place: u64,
     workers: u64,
     rate: Option<Rate>,
+    rise: Option<Rise>,
     /// I/Os, or bytes, that this worker started.
     done: u64,
 }
@@ -368,8 +371,16 @@ impl Schedule {
     /// When the next one is due, at a rate.
     fn due(&self, origin: Duration) -> Option<Duration> {
         match self.rate? {
-            Rate::Operations(rate) => Some(origin + after(self.done * self.workers + self.place, rate)),
-            Rate::Bytes(rate) => Some(origin + after(self.done * self.workers, rate)),
+            Rate::Operations(rate) => Some(origin + self.after(self.done * self.workers + self.place, rate)),
+            Rate::Bytes(rate) => Some(origin + self.after(self.done * self.workers, rate)),
+        }
+    }
+
+    /// How long `n` take at a rate.
+    fn after(&self, n: u64, rate_per_s: u64) -> Duration {
+        match self.rise {
+            Some(rise) => rise.due_at(rate_per_s as f64, n as f64),
+            None => after(n, rate_per_s),
         }
     }
 
@@ -395,7 +406,8 @@ mod tests {
     fn workers_share_a_rate_and_take_turns() {
         let mut due: Vec<Duration> = Vec::new();
         for place in 0..4 {
-            let mut schedule = Schedule { place, workers: 4, rate: Some(Rate::Operations(1_000)), done: 0 };
+            let mut schedule =
+                Schedule { place, workers: 4, rate: Some(Rate::Operations(1_000)), rise: None, done: 0 };
             for _ in 0..25 {
                 due.extend(schedule.due(Duration::ZERO));
                 schedule.count(4_096);
@@ -408,7 +420,8 @@ mod tests {
 
     #[test]
     fn a_rate_of_bytes_counts_bytes() {
-        let mut schedule = Schedule { place: 0, workers: 2, rate: Some(Rate::Bytes(1 << 20)), done: 0 };
+        let mut schedule =
+            Schedule { place: 0, workers: 2, rate: Some(Rate::Bytes(1 << 20)), rise: None, done: 0 };
         schedule.count(1 << 18);
         // A quarter of a MiB by one of two workers is half a MiB by both.
         assert_eq!(schedule.due(Duration::ZERO), Some(Duration::from_millis(500)));

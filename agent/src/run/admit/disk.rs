@@ -106,6 +106,7 @@ fn io(path: PathBuf, place: Place, disk: &mut DiskBurner) -> DiskLoad {
         blocks: disk.blocks.iter().map(share).collect(),
         depth: *disk.depth.get_or_insert(validate::DEFAULT_DEPTH),
         rate: disk.rate_per_s.map(Rate::Operations).or(disk.rate_bytes_per_s.map(Rate::Bytes)),
+        rise: None,
         fsync_every: disk.fsync_every.unwrap_or_default(),
         verify: disk.verify,
         inject_error: disk.inject_error,

@@ -303,8 +303,12 @@ mod tests {
         limits: Limits,
         policy: &PolicyConfig,
     ) -> Result<Admitted, Vec<Violation>> {
-        let phase =
-            Phase { name: "one".into(), duration_ms: 5_000, burners: vec![Burner { kind: Some(kind) }] };
+        let phase = Phase {
+            name: "one".into(),
+            duration_ms: 5_000,
+            burners: vec![Burner { kind: Some(kind) }],
+            ..Phase::default()
+        };
         let scenario = Scenario {
             name: "test".into(),
             phases: vec![phase],

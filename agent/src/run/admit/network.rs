@@ -66,6 +66,7 @@ pub(super) fn plan(
         // At most 1,024: the protocol's bounds were checked.
         streams: u16::try_from(*network.streams.get_or_insert(1)).unwrap_or(u16::MAX),
         rate,
+        rise: None,
         block_bytes,
         buffer_bytes: network.buffer_bytes,
         zerocopy: match network.zerocopy() {
