@@ -30,6 +30,9 @@ pub(super) async fn run(
     session: &mut Session,
 ) -> Result<Exit, Failure> {
     plan.apply(options)?;
+    for left_out in &plan.left_out {
+        session.output.message(left_out);
+    }
     if options.detach && session.global.local {
         return Err(detached_on_private());
     }

@@ -29,6 +29,8 @@ pub(crate) struct PlanOut {
     refusals: Vec<RefusalOut>,
     /// What keeps it from starting just now.
     obstacles: Vec<String>,
+    /// Burners that the scenario's variables leave out, and why.
+    left_out: Vec<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -85,8 +87,14 @@ struct RefusalOut {
 }
 
 impl PlanOut {
-    /// Of the agent's answer; `asked` is the scenario as it was sent, `findings` the places of the violations.
-    pub(crate) fn new(response: &PlanResponse, asked: &Scenario, findings: &[Finding]) -> Self {
+    /// Of the agent's answer; `asked` is the scenario as it was sent, `findings` the places of the violations, `left_out`
+    /// tells of burners that are not in it.
+    pub(crate) fn new(
+        response: &PlanResponse,
+        asked: &Scenario,
+        findings: &[Finding],
+        left_out: &[String],
+    ) -> Self {
         let scenario = response.scenario.as_ref().unwrap_or(asked);
         let phase = |(index, phase): (usize, &ssts_proto::v1::Phase)| PlannedPhaseOut {
             name: phase.name.clone(),
@@ -118,6 +126,7 @@ impl PlanOut {
                 .collect(),
             refusals: response.violations.iter().zip(findings).map(refusal).collect(),
             obstacles: response.obstacles.clone(),
+            left_out: left_out.to_vec(),
         }
     }
 }

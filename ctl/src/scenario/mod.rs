@@ -40,7 +40,7 @@ pub(crate) use self::{
     memory::burn_memory,
     network::burn_network,
     origin::Finding,
-    resolve::Setting,
+    resolve::{Setting, Variable},
 };
 use crate::{
     cli::RunOptions,
@@ -60,6 +60,10 @@ pub(crate) struct Plan {
     seed_is_given: bool,
     /// The scenario file with all that it includes, its variables filled in and its matrix carried out. Empty of `burn`.
     pub(crate) toml: String,
+    /// What may be set. Empty of `burn`.
+    pub(crate) variables: Vec<Variable>,
+    /// Burners that its variables leave out, and why.
+    pub(crate) left_out: Vec<String>,
 }
 
 impl Plan {

@@ -5,10 +5,13 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 pub use super::protocol::Protocol;
-use crate::burn::plan::{Figure, Sum};
+use crate::burn::{
+    plan::{Figure, Sum},
+    profile::Shape,
+};
 
 /// What a network burner does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NetworkLoad {
     /// The sink's control port.
     pub peer: SocketAddr,
@@ -19,6 +22,8 @@ pub struct NetworkLoad {
     /// All streams together, one way: payload in bits a second for `tcp` and `udp`, requests or connections a second for
     /// the others; none for as much as goes.
     pub rate: Option<u64>,
+    /// Of `tcp`'s rate, over time; none for all of it.
+    pub rate_share: Option<Shape>,
     /// Of a datagram, a request, or one write.
     pub block_bytes: u32,
     /// `SO_SNDBUF` and `SO_RCVBUF` of data sockets; none leaves them to the kernel.
@@ -202,6 +207,7 @@ mod tests {
             protocol: Protocol::Tcp,
             streams: 5,
             rate: Some(1_000),
+            rate_share: None,
             block_bytes: 1,
             buffer_bytes: None,
             zerocopy: None,
