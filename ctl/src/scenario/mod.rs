@@ -277,3 +277,6 @@ mod malformed_tests;
 
 #[cfg(test)]
 mod documented_tests;
+
+#[cfg(test)]
+mod built_in_tests;
