@@ -13,6 +13,7 @@ mod load;
 mod local;
 mod output;
 mod page;
+mod product;
 mod quantity;
 mod record;
 mod report;

@@ -2,6 +2,7 @@
 //! executable, started again by the supervisor: settings become a validated [`plan::Plan`], that becomes workers, and those
 //! count into the [`control::ControlBlock`].
 
+mod allowance;
 pub mod control;
 mod core_time;
 pub mod cpu;

@@ -125,7 +125,8 @@ impl LoadProfile {
 }
 
 impl Shape {
-    fn from_message(shape: &profile::Shape) -> Self {
+    /// Of a message whose bounds were checked.
+    pub fn from_message(shape: &profile::Shape) -> Self {
         let share = |percent: f64| percent / 100.0;
         match shape {
             profile::Shape::Constant(constant) => Self::Constant(share(constant.load_percent)),

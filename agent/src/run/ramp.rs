@@ -13,7 +13,7 @@ use crate::burn::{
 };
 
 /// A phase's plans, with their loads coming from those of the phase before. Burners of a kind follow each other in their order;
-/// one that follows none comes from nothing.
+/// one that follows none comes from nothing. A rate that has a profile of its own begins as that says.
 pub(super) fn ramped(phase: &v1::Phase, plans: &[Plan], before: &[Plan]) -> Vec<Plan> {
     let mut plans = plans.to_vec();
     let Some(ms) = phase.ramp_ms else { return plans };
@@ -38,7 +38,7 @@ fn rise(load: &mut Load, earlier: Option<&Plan>, over: Duration) {
                 Some(Load::Disk(earlier)) => earlier.rate.as_ref().and_then(same).unwrap_or_default() as f64,
                 _ => 0.0,
             };
-            load.rise = load.rate.map(|rate| {
+            load.rise = load.rate.filter(|_| load.rate_share.is_none()).map(|rate| {
                 let from = match rate {
                     Rate::Operations(_) => from(operations),
                     Rate::Bytes(_) => from(bytes),
@@ -53,7 +53,7 @@ fn rise(load: &mut Load, earlier: Option<&Plan>, over: Duration) {
                 }
                 _ => 0,
             };
-            load.rise = load.rate.map(|_| Rise { from: from as f64, over });
+            load.rise = load.rate.filter(|_| load.rate_share.is_none()).map(|_| Rise { from: from as f64, over });
         }
         // Nothing is asked of them that could rise, or each of their requests has an instant of its own.
         Load::Memory(_) | Load::Network(_) | Load::Http(_) => {}

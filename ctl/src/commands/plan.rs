@@ -56,9 +56,9 @@ fn print(plan: &Plan, response: &PlanResponse, session: &mut Session) -> Result<
     let output = &mut session.output;
     if as_json {
         let findings = plan.refusals(&response.violations);
-        return output.json(&PlanOut::new(response, &plan.scenario, &findings));
+        return output.json(&PlanOut::new(response, &plan.scenario, &findings, &plan.left_out));
     }
-    let document = plan_document(response, &plan.scenario);
+    let document = plan_document(response, &plan.scenario, &plan.left_out);
     output.result(&to_terminal(&document, output.in_color()))?;
     if !response.violations.is_empty() {
         output.failure(&plan.refusal(&response.violations));

@@ -31,6 +31,9 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     baselines::resolve(&mut plan, session).await?;
     plan.apply(options)?;
+    for left_out in &plan.left_out {
+        session.output.message(left_out);
+    }
     if options.detach && session.global.local {
         return Err(detached_on_private());
     }

@@ -6,7 +6,7 @@ use super::Session;
 use crate::{
     cli::{Scenarios, Settings},
     error::{Exit, Failure},
-    json::{CheckedOut, FindingOut, ScenarioOut, ScenariosOut},
+    json::{CheckedOut, FindingOut, ScenarioOut, ScenariosOut, VariableOut},
     output::Output,
     report::{Align, Document, Table, to_terminal},
     scenario::{self, BUILT_IN, BuiltIn, Plan},
@@ -86,10 +86,18 @@ fn list(as_json: bool, output: &mut Output) -> Result<(), Failure> {
         ("phases", Align::Right),
         ("duration", Align::Right),
         ("description", Align::Left),
+        ("--set", Align::Left),
     ]);
     for plan in &plans {
-        let ScenarioOut { name, description, phases, .. } = described(plan, None);
-        table.row([name, phases.to_string(), text::duration(plan.duration_ms()), description]);
+        let ScenarioOut { name, description, phases, variables, .. } = described(plan, None);
+        let names: Vec<_> = variables.into_iter().map(|variable| variable.name).collect();
+        table.row([
+            name,
+            phases.to_string(),
+            text::duration(plan.duration_ms()),
+            description,
+            names.join(", "),
+        ]);
     }
     let mut document = Document::default();
     document.table(table);
@@ -112,6 +120,7 @@ fn described(plan: &Plan, toml: Option<&str>) -> ScenarioOut {
         description: plan.scenario.description.clone(),
         phases: plan.scenario.phases.len(),
         duration_s: plan.duration_ms() as f64 / 1e3,
+        variables: plan.variables.iter().map(VariableOut::from).collect(),
         toml: toml.map(str::to_owned),
     }
 }

@@ -24,6 +24,8 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Serialize;
 use ssts_proto::v1::{RunState, RunSummary, Verdict};
 
+use crate::scenario::Variable;
+
 pub(crate) use self::{
     compare::{
         ChangePointOut, ComparedOut, LeakOut, TrendOut, TrendPointOut, TrendSeriesOut, comparison_out,
@@ -239,8 +241,30 @@ pub(crate) struct ScenarioOut {
     pub(crate) phases: usize,
     /// The sum of the phases' durations.
     pub(crate) duration_s: f64,
+    /// What `--set` takes.
+    pub(crate) variables: Vec<VariableOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) toml: Option<String>,
+}
+
+/// A variable of a scenario file.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Variable")]
+pub(crate) struct VariableOut {
+    pub(crate) name: String,
+    #[serde(rename = "type")]
+    pub(crate) of: &'static str,
+    /// Absent where it has to be set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) default: Option<String>,
+    pub(crate) description: String,
+}
+
+impl From<&Variable> for VariableOut {
+    fn from(variable: &Variable) -> Self {
+        let Variable { name, of, default, description, .. } = variable;
+        Self { name: name.clone(), of, default: default.clone(), description: description.clone() }
+    }
 }
 
 /// What can stand on standard output. One of them is the whole of it.

@@ -41,6 +41,8 @@ pub(crate) struct PlanOut {
     refusals: Vec<RefusalOut>,
     /// What keeps it from starting just now.
     obstacles: Vec<String>,
+    /// Burners that the scenario's variables leave out, and why.
+    left_out: Vec<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -106,8 +108,14 @@ struct RefusalOut {
 }
 
 impl PlanOut {
-    /// Of the agent's answer; `asked` is the scenario as it was sent, `findings` the places of the violations.
-    pub(crate) fn new(response: &PlanResponse, asked: &Scenario, findings: &[Finding]) -> Self {
+    /// Of the agent's answer; `asked` is the scenario as it was sent, `findings` the places of the violations, `left_out`
+    /// tells of burners that are not in it.
+    pub(crate) fn new(
+        response: &PlanResponse,
+        asked: &Scenario,
+        findings: &[Finding],
+        left_out: &[String],
+    ) -> Self {
         let scenario = response.scenario.as_ref().unwrap_or(asked);
         let phase = |(index, phase): (usize, &ssts_proto::v1::Phase)| PlannedPhaseOut {
             name: phase.name.clone(),
@@ -145,6 +153,7 @@ impl PlanOut {
             wind_down_s: scenario.wind_down.map(|wind_down| wind_down.duration_ms as f64 / 1e3),
             refusals: response.violations.iter().zip(findings).map(refusal).collect(),
             obstacles: response.obstacles.clone(),
+            left_out: left_out.to_vec(),
         }
     }
 }

@@ -11,8 +11,8 @@ use ssts_proto::{
 use super::{Align, Document, Table, Tone, decisions};
 use crate::{json, scenario, text};
 
-/// The whole plan; `asked` is the scenario as it was sent.
-pub(crate) fn plan_document(response: &PlanResponse, asked: &Scenario) -> Document {
+/// The whole plan; `asked` is the scenario as it was sent, `left_out` tells of burners that are not in it.
+pub(crate) fn plan_document(response: &PlanResponse, asked: &Scenario, left_out: &[String]) -> Document {
     let scenario = response.scenario.as_ref().unwrap_or(asked);
     let (words, tone) = if !response.violations.is_empty() {
         ("would be refused", Tone::Bad)
@@ -32,6 +32,9 @@ pub(crate) fn plan_document(response: &PlanResponse, asked: &Scenario) -> Docume
         document.fact("memory kept", memory.unwrap_or_default());
         let celsius = limits.max_temperature_celsius.map(|celsius| format!("{celsius} °C"));
         document.fact("highest temperature", celsius.unwrap_or_default());
+    }
+    for left_out in left_out {
+        document.line(left_out);
     }
     for obstacle in &response.obstacles {
         document.line(obstacle);
@@ -165,7 +168,12 @@ fn memory_words(memory: &MemoryBurner) -> Vec<String> {
         None => String::new(),
     };
     let method = json::plain(memory.method().as_str_name(), "MEMORY_METHOD_").replace("unspecified", "fill");
-    vec![method, size, if memory.load.is_some() { load(memory.load.as_ref()) } else { String::new() }]
+    let used = if memory.used.is_some() {
+        format!("{} of the host's memory in use", load(memory.used.as_ref()))
+    } else {
+        String::new()
+    };
+    vec![method, size, used, if memory.load.is_some() { load(memory.load.as_ref()) } else { String::new() }]
 }
 
 fn disk_words(disk: &DiskBurner) -> Vec<String> {
@@ -174,6 +182,7 @@ fn disk_words(disk: &DiskBurner) -> Vec<String> {
         (None, Some(bytes)) => format!("{}/s", text::bytes(bytes as f64)),
         (None, None) => String::new(),
     };
+    let rate = of_rate(disk.load.as_ref(), rate);
     vec![
         json::plain(disk.access().as_str_name(), "DISK_ACCESS_"),
         disk.block_bytes.map(|bytes| format!("{} blocks", text::bytes(f64::from(bytes)))).unwrap_or_default(),
@@ -190,6 +199,7 @@ fn network_words(network: &NetworkBurner) -> Vec<String> {
         (None, Some(rate)) => format!("{rate}/s"),
         (None, None) => String::new(),
     };
+    let rate = of_rate(network.load.as_ref(), rate);
     vec![
         json::plain(network.protocol().as_str_name(), "NETWORK_PROTOCOL_").replace("unspecified", "tcp"),
         rate,
@@ -202,6 +212,11 @@ fn http_words(http: &HttpBurner) -> Vec<String> {
         http.rate_per_s.map(|rate| format!("{rate} requests/s")).unwrap_or_default(),
         format!("to {}", http.url),
     ]
+}
+
+/// A rate, and what is asked of it over time.
+fn of_rate(profile: Option<&Profile>, rate: String) -> String {
+    if profile.is_some() { format!("{} of {rate}", load(profile)) } else { rate }
 }
 
 fn load(profile: Option<&Profile>) -> String {

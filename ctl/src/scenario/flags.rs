@@ -27,5 +27,13 @@ pub(super) fn single(
         origin.set(format!("phases[0].burners[0].{field}"), Place::Flag(flag));
     }
     let scenario = Scenario { name: name.into(), phases: vec![phase], ..Scenario::default() };
-    Plan { scenario, origin, seed_is_given: false, against: Vec::new(), toml: String::new() }
+    Plan {
+        scenario,
+        origin,
+        seed_is_given: false,
+        against: Vec::new(),
+        toml: String::new(),
+        variables: Vec::new(),
+        left_out: Vec::new(),
+    }
 }

@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::{
     against::Against,
     origin::{Found, Origin, Place},
+    resolve::Variable,
 };
 use crate::error::Problem;
 
@@ -32,6 +33,10 @@ pub(super) struct Findings {
     broken: HashSet<String>,
     /// Where values begin that could not be had, and were told.
     silent: HashSet<usize>,
+    /// Variables that the scenario defines, in the order of the file.
+    pub(super) variables: Vec<Variable>,
+    /// Burners that are left out, and why.
+    pub(super) left_out: Vec<String>,
 }
 
 impl Findings {
@@ -42,6 +47,8 @@ impl Findings {
             against: Vec::new(),
             broken: HashSet::new(),
             silent: HashSet::new(),
+            variables: Vec::new(),
+            left_out: Vec::new(),
         }
     }
 

@@ -218,7 +218,25 @@ pub(super) const CASES: &[(&str, &str, &str, &str)] = &[
     (PHASE, "[variables.a]\ntype = 'bytes'\ndefault = '5parsecs'", "7:11", "no unit 'parsecs'"),
     (CPU, "load = '${peek}'\n[variables.peak]\ntype = 'percent'\ndefault = 5", "7:8", "did you mean 'peak'"),
     (PHASE, "[matrix]\nsize = 3", "6:8", "a list"),
+    // Durations times numbers, shares of the host's memory, rates over time, burners left out.
+    (NOTHING, "name = 'x'\n[[phase]]\nname = 'a'\nduration = '5m * half'", "4:12", "'half' is no number"),
+    (NOTHING, "name = 'x'\n[[phase]]\nname = 'a'\nduration = '5m * 0'", "4:12", "the least is 1 ms"),
+    (NOTHING, "name = 'x'\n[[phase]]\nname = 'a'\nduration = '5m * -2'", "4:12", "negative"),
+    (NOTHING, "name = 'x'\n[[phase]]\nname = 'a'\nduration = '300d * 2'", "4:12", "366 d"),
+    (CPU, "load = 'sine:10..90/10s * slow'", "7:8", "'slow' is no number"),
+    (PHASE, "[[phase.burner]]\nkind = 'memory'\nmethod = 'occupy'", "5:1", "no share"),
+    (MEMORY, "method = 'occupy'\nused = 40", "7:8", "the method occupy does not have this setting"),
+    (MEMORY, "used = 40", "8:8", "choose the method occupy"),
+    (PHASE, "[[phase.burner]]\nkind = 'memory'\nmethod = 'ocupy'", "7:10", "did you mean 'occupy'"),
+    (PHASE, "[[phase.burner]]\nkind = 'memory'\nmethod = 'occupy'\nused = '140%'", "8:8", "140"),
+    (DISK, "load = 50", "9:8", "no rate"),
+    (DISK, "rate = 100\nload = 'wlk:10..90/5/1s'", "10:8", "there is no load 'wlk'"),
+    (NETWORK, "load = 50", "8:8", "no rate"),
+    (NETWORK, "protocol = 'udp'\nrate = '1M'\nload = 50", "10:8", "the protocol tcp"),
+    (CPU, "when = 3", "7:8", "a text"),
 ];
+/// Each case: what a person sees at once.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 #[test]
 fn a_hundred_scenarios_are_refused_at_the_place_with_what_was_meant() {
@@ -226,7 +244,15 @@ fn a_hundred_scenarios_are_refused_at_the_place_with_what_was_meant() {
     let mut missed = Vec::new();
     for (before, lines, place, part) in CASES {
         let text = format!("{before}{lines}\n");
+        let begin = Instant::now();
         let Err(found) = parse("s.toml", &text, &[]) else { panic!("it was accepted:\n{text}") };
+        // Others may have had the core: the best of some tries is what it takes.
+        let again = || {
+            let begin = Instant::now();
+            parse("s.toml", &text, &[]).is_err() && begin.elapsed() < AT_ONCE
+        };
+        let is_quick = begin.elapsed() < AT_ONCE || (0..10).any(|_| again());
+        assert!(is_quick, "it took longer than {AT_ONCE:?}:\n{text}");
         let told: Vec<Problem> = found.into_iter().map(Finding::problem).collect();
         let place = format!("s.toml:{place}");
         let fits = |problem: &Problem| {
@@ -280,7 +306,7 @@ fn next(state: &mut u64) -> u64 {
 }
 
 /// A text with some of its characters changed, moved, doubled or taken away.
-fn mutated(text: &str, state: &mut u64) -> String {
+pub(super) fn mutated(text: &str, state: &mut u64) -> String {
     const SPICE: [&str; 24] = [
         "[",
         "]",

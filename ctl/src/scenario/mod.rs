@@ -45,7 +45,7 @@ pub(crate) use self::{
     memory::burn_memory,
     network::burn_network,
     origin::Finding,
-    resolve::Setting,
+    resolve::{Setting, Variable},
     schema::schema,
 };
 use crate::{
@@ -68,6 +68,10 @@ pub(crate) struct Plan {
     against: Vec<Against>,
     /// The scenario file with all that it includes, its variables filled in and its matrix carried out. Empty of `burn`.
     pub(crate) toml: String,
+    /// What may be set. Empty of `burn`.
+    pub(crate) variables: Vec<Variable>,
+    /// Burners that its variables leave out, and why.
+    pub(crate) left_out: Vec<String>,
 }
 
 impl Plan {
@@ -281,3 +285,6 @@ mod malformed_tests;
 
 #[cfg(test)]
 mod documented_tests;
+
+#[cfg(test)]
+mod built_in_tests;

@@ -47,7 +47,8 @@ pub(super) fn parse(file_name: &str, text: &str, settings: &[Setting]) -> Result
         return Err(told(found));
     }
     let toml = show::written(&table, &found.origin);
-    Ok(Plan { scenario, origin: found.origin, seed_is_given, against: found.against, toml })
+    let Findings { origin, against, variables, left_out, .. } = found;
+    Ok(Plan { scenario, origin, seed_is_given, against, toml, variables, left_out })
 }
 
 /// In the order of the text, each once.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::file_system::NamedFile;
 use crate::burn::{
     plan::{Figure, Sum},
+    profile::Shape,
     rise::Rise,
 };
 
@@ -34,6 +35,8 @@ pub struct DiskLoad {
     /// Where the rate comes from, of a phase that is ramped into.
     #[serde(default)]
     pub rise: Option<Rise>,
+    /// Of the rate, over time; none for all of it.
+    pub rate_share: Option<Shape>,
     /// Writes between two fsyncs; 0 for none.
     pub fsync_every: u32,
     /// Blocks carry what they are, and are compared when read.
@@ -263,6 +266,7 @@ impl DiskLoad {
             depth: 4,
             rate: None,
             rise: None,
+            rate_share: None,
             fsync_every: 0,
             verify: false,
             inject_error: false,

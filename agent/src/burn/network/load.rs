@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 pub use super::protocol::Protocol;
 use crate::burn::{
     plan::{Figure, Sum},
+    profile::Shape,
     rise::Rise,
 };
 
@@ -25,6 +26,8 @@ pub struct NetworkLoad {
     /// Where the rate of `tcp` and `udp` comes from, of a phase that is ramped into.
     #[serde(default)]
     pub rise: Option<Rise>,
+    /// Of `tcp`'s rate, over time; none for all of it.
+    pub rate_share: Option<Shape>,
     /// Of a datagram, a request, or one write.
     pub block_bytes: u32,
     /// `SO_SNDBUF` and `SO_RCVBUF` of data sockets; none leaves them to the kernel.
@@ -215,6 +218,7 @@ mod tests {
             streams: 5,
             rate: Some(1_000),
             rise: Some(Rise { from: 100.0, over: std::time::Duration::from_secs(1) }),
+            rate_share: None,
             block_bytes: 1,
             buffer_bytes: None,
             zerocopy: None,

@@ -10,6 +10,7 @@ mod guards;
 mod http;
 mod memory;
 mod network;
+mod occupied;
 mod others;
 mod policy;
 mod space;
@@ -264,8 +265,10 @@ fn humantime(duration: Duration) -> humantime::FormattedDuration {
 fn fill_in_seed(burner: &mut Burner, seed: u64) {
     let profile = match &mut burner.kind {
         Some(burner::Kind::Cpu(cpu)) => cpu.load.as_mut(),
-        Some(burner::Kind::Memory(memory)) => memory.load.as_mut(),
-        Some(burner::Kind::Disk(_) | burner::Kind::Network(_) | burner::Kind::Http(_)) | None => None,
+        Some(burner::Kind::Memory(memory)) => memory.load.as_mut().or(memory.used.as_mut()),
+        Some(burner::Kind::Disk(disk)) => disk.load.as_mut(),
+        Some(burner::Kind::Network(network)) => network.load.as_mut(),
+        Some(burner::Kind::Http(_)) | None => None,
     };
     if let Some(profile::Shape::RandomWalk(walk)) = profile.and_then(|profile| profile.shape.as_mut()) {
         walk.seed.get_or_insert(seed);
