@@ -100,6 +100,8 @@ impl Engine {
             trail: Some(run.trail()),
             guards: run.guard_statuses(self.guards.statuses()),
             thresholds: run.threshold_results(),
+            searches: run.search_results(),
+            recoveries: run.recoveries.all(),
         }
     }
 

@@ -3,6 +3,7 @@
 mod compare;
 mod cpu;
 mod disk;
+mod headroom;
 mod http;
 mod load;
 mod memory;
@@ -20,6 +21,7 @@ pub(crate) use self::{
     compare::{CompareFlags, TrendFlags},
     cpu::BurnCpu,
     disk::BurnDisk,
+    headroom::HeadroomFlags,
     http::BurnHttp,
     load::LoadFlags,
     memory::BurnMemory,
@@ -167,6 +169,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         options: RunOptions,
     },
+    /// Raise the load until what is protected no longer meets its objective, and say how much more the host takes.
+    #[command(after_help = headroom::EXAMPLES)]
+    Headroom(Box<HeadroomFlags>),
     /// Say what a scenario or a burner would do on the host, and what speaks against it; nothing is started.
     #[command(after_help = PLAN_EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Plan {
@@ -447,6 +452,7 @@ mod tests {
             RECOVER_EXAMPLES,
             DRILL_EXAMPLES,
             TOP_EXAMPLES,
+            headroom::EXAMPLES,
             runs::EXAMPLES,
         ] {
             for line in help.lines().filter(|line| line.starts_with("  sstsctl ")) {

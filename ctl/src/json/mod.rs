@@ -13,7 +13,9 @@ mod plan;
 mod policy;
 mod process;
 mod receipt;
+mod recovery;
 mod run;
+mod search;
 mod threshold;
 mod wrong_word;
 
@@ -34,7 +36,9 @@ pub(crate) use self::{
     plan::{CheckedOut, ChecksOut, FindingOut, PlanOut, planned},
     process::ProcessOut,
     receipt::{ReceiptOut, RecoveredOut, RunReceiptOut, receipt_state},
+    recovery::RecoveryOut,
     run::{BurnerOut, LimitsOut, ResultOut},
+    search::SearchOut,
     threshold::ThresholdOut,
     wrong_word::WrongWordOut,
 };

@@ -7,8 +7,8 @@ use serde::Serialize;
 use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run, WorkerLoad};
 
 use super::{
-    GuardOut, ProbeOut, ProcessOut, ReceiptOut, ThresholdOut, WrongWordOut, cause, known,
-    mismatch::MismatchOut, plain, present, rfc3339, seconds, verdict,
+    GuardOut, ProbeOut, ProcessOut, ReceiptOut, RecoveryOut, SearchOut, ThresholdOut, WrongWordOut, cause,
+    known, mismatch::MismatchOut, plain, present, rfc3339, seconds, verdict,
 };
 use crate::report::{Finding, Severity, findings};
 
@@ -34,6 +34,12 @@ pub(crate) struct ResultOut {
     seed: u64,
     hosts: Vec<HostOut>,
     thresholds: Vec<ThresholdOut>,
+    /// Of phases that searched for a load.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    searches: Vec<SearchOut>,
+    /// Burners that died and were started anew, in the order of their deaths.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    recoveries: Vec<RecoveryOut>,
     /// What was found, in plain words; the worst first.
     findings: Vec<FindingOut>,
 }
@@ -138,7 +144,7 @@ pub(crate) struct BurnerOut {
     /// Words of memory that were not what had been written: the first few.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     wrong_words: Vec<WrongWordOut>,
-    /// What became of it: `done`, `missed`, `wrong_data`, `io_errors`, `nothing_done`, `died`, `failed`, `stopped`.
+    /// What became of it: `done`, `missed`, `wrong_data`, `io_errors`, `nothing_done`, `died`, `restarted`, `failed`, `stopped`.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<String>,
     /// Why, where it is not `done` and can be known.
@@ -456,6 +462,8 @@ impl From<&Run> for ResultOut {
             seed: run.scenario.as_ref().map_or(0, |scenario| scenario.seed),
             hosts: vec![host],
             thresholds: run.thresholds.iter().map(ThresholdOut::from).collect(),
+            searches: run.searches.iter().map(SearchOut::from).collect(),
+            recoveries: run.recoveries.iter().map(RecoveryOut::from).collect(),
             findings: findings(run, &[]).into_iter().map(FindingOut::from).collect(),
         }
     }

@@ -171,7 +171,8 @@ fn of_burner(burner: &BurnerResult, class: &str, line: &str) -> Case {
         _ if burner.verify_errors > 0 => {
             Outcome::Failed("wrong_data", reason(&format!("{} results were wrong", burner.verify_errors)))
         }
-        BurnerOutcome::Done => Outcome::Passed,
+        // Whether the next one came back is told by the run's outcome.
+        BurnerOutcome::Done | BurnerOutcome::Restarted => Outcome::Passed,
         BurnerOutcome::Missed => Outcome::Failed("missed", reason("its load was not what was asked")),
         BurnerOutcome::WrongData => Outcome::Failed("wrong_data", reason("a result was wrong")),
         BurnerOutcome::IoErrors => Outcome::Failed("io_errors", reason("I/Os failed")),
@@ -295,7 +296,8 @@ mod tests {
     fn run(verdict: Verdict, cause: Cause, outcomes: &[BurnerOutcome]) -> Run {
         let cpu = Burner { kind: Some(Kind::Cpu(CpuBurner::default())) };
         let disk = Burner { kind: Some(Kind::Disk(DiskBurner::default())) };
-        let phase = |name: &str, burners| Phase { name: name.into(), duration_ms: 1, burners };
+        let phase =
+            |name: &str, burners| Phase { name: name.into(), duration_ms: 1, burners, ..Phase::default() };
         let burner = |(index, outcome): (usize, &BurnerOutcome)| BurnerResult {
             kind: "cpu".into(),
             phase: format!("p{index}"),

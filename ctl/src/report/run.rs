@@ -10,7 +10,7 @@ use super::{
     guards, mismatch,
     onset::Onset,
     receipt::{receipt_section, receipt_words},
-    telemetry, thresholds, verdict_line,
+    search, telemetry, thresholds, verdict_line,
 };
 use crate::{json, text};
 
@@ -44,6 +44,8 @@ pub(crate) fn run_document(run: &Run, onsets: &[Onset]) -> Document {
         document.fact("state", json::state_name(summary.state()));
     }
     document.section("Thresholds", thresholds::table(&run.thresholds));
+    search::sections(&run.searches, &mut document);
+    document.section("Recoveries", search::recoveries(&run.recoveries));
     found(run, onsets, &mut document);
     burners(run, &mut document);
     mismatch::sections(&run.burners, &mut document);

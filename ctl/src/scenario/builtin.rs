@@ -11,8 +11,11 @@ pub(crate) struct BuiltIn {
 }
 
 /// All of them.
-pub(crate) static ALL: [BuiltIn; 1] =
-    [BuiltIn { name: "quick", toml: include_str!("../../scenarios/quick.toml") }];
+pub(crate) static ALL: [BuiltIn; 3] = [
+    BuiltIn { name: "quick", toml: include_str!("../../scenarios/quick.toml") },
+    BuiltIn { name: "headroom", toml: include_str!("../../scenarios/headroom.toml") },
+    BuiltIn { name: "recovery", toml: include_str!("../../scenarios/recovery.toml") },
+];
 
 impl BuiltIn {
     pub(crate) fn plan(&self) -> Result<Plan, Failure> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ssts_proto::v1::{BurnerResult, Cause, Threshold, ThresholdOutcome, ThresholdResult, Violation};
 
 use self::judged::Judged;
+pub(super) use self::judged::reading_guard;
 use super::{admit::PlannedPhase, ending::Ending};
 use crate::{
     guard::GuardSpec,
