@@ -24,6 +24,8 @@ use super::{
     guarded::{HaltWanted, RunBoard, RunGuards},
     hardware_errors::HardwareErrors,
     lease::Lease,
+    recovery::Recoveries,
+    search::Searches,
     state::{self, Illegal, Step},
     telemetry::Telemetry,
     thresholds::{self, Burning, Thresholds},
@@ -52,7 +54,9 @@ pub struct ActiveRun {
     /// How long the host had been suspended before.
     suspended_before: Option<Duration>,
     lease: Option<Lease>,
-    board: Arc<BurnerBoard>,
+    pub(super) board: Arc<BurnerBoard>,
+    pub(super) searches: Searches,
+    pub(super) recoveries: Recoveries,
     /// What guards took of the load, in parts of a million.
     withheld_ppm: AtomicU32,
     progress: Mutex<Progress>,
@@ -133,6 +137,8 @@ impl ActiveRun {
             suspended_before: clock::suspended(),
             lease,
             board,
+            searches: Searches::default(),
+            recoveries: Recoveries::default(),
             progress: Mutex::new(Progress {
                 state: RunState::Pending,
                 ending: None,
@@ -318,6 +324,11 @@ impl ActiveRun {
         self.board.for_each_block_of(&self.id, |block| block.derate(left_ppm()));
     }
 
+    /// Whether guards took a part of the load.
+    pub(super) fn is_derated(&self) -> bool {
+        self.withheld_ppm.load(Ordering::Relaxed) > 0
+    }
+
     /// How the guards of this run stand; `host`: those of its host.
     pub fn guard_statuses(&self, host: Vec<GuardStatus>) -> Vec<GuardStatus> {
         self.guard_board.statuses(host)
@@ -345,6 +356,7 @@ impl ActiveRun {
             let words = || "the client that started the run no longer renews its lease".to_owned();
             self.stop_saying(Cause::LeaseExpired, words);
         }
+        self.search(state, schema, frame);
         let rises = lock(&self.guarded).errors.check(schema, frame);
         self.decisions.note_errors(&rises);
         for rise in rises {
@@ -573,7 +585,7 @@ impl ActiveRun {
         drop(std::mem::take(&mut *lock(&self.telemetry)));
     }
 
-    fn wake_supervisor(&self) {
+    pub(super) fn wake_supervisor(&self) {
         // It can fail only when the counter is full, and then the supervisor is awake.
         let _awake = self.wake.write(1);
     }
@@ -594,6 +606,16 @@ impl Drop for Recording<'_> {
 }
 
 impl PhaseClock {
+    /// The place of its phase in the scenario.
+    pub(super) fn index(&self) -> usize {
+        self.index as usize
+    }
+
+    /// Whether its start is over: it may lie ahead.
+    pub(super) fn has_begun(&self, now: Duration) -> bool {
+        now >= self.started
+    }
+
     /// Whether it stands still.
     pub(super) fn is_paused(&self) -> bool {
         self.paused_since.is_some()

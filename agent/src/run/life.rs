@@ -102,6 +102,8 @@ impl Engine {
             thresholds: run.threshold_results(),
             trends: Vec::new(),
             decisions: run.decisions.taken(),
+            searches: run.search_results(),
+            recoveries: run.recoveries.all(),
         }
     }
 

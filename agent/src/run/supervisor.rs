@@ -11,7 +11,8 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ssts_proto::v1::{
-    BurnerResult, Cause, DecisionAction, DecisionPoint, EventKind, ReceiptState, RunState, ThresholdResult,
+    BurnerOutcome, BurnerResult, Cause, DecisionAction, DecisionPoint, EventKind, ReceiptState, RunState,
+    ThresholdResult,
 };
 use tracing::{error, warn};
 
@@ -27,8 +28,9 @@ use super::{
     oom::OomKills,
     outcome, ramp,
     receipt::Witness,
+    recovery::Restarts,
     remains::{self, Remains},
-    result, suspend, thresholds,
+    result, search, suspend, thresholds,
     traced::whereabouts,
 };
 use crate::{
@@ -72,6 +74,14 @@ pub(super) struct Settings<'a> {
     pub found: &'a FoundKernels,
     /// What burners leave behind.
     pub remains: &'a Remains,
+}
+
+/// What is kept of a phase beside its burners.
+#[derive(Debug)]
+struct Beside {
+    marks: Vec<BurnerMark>,
+    culprits: Culprits,
+    restarts: Restarts,
 }
 
 /// Carries out one run.
@@ -159,6 +169,9 @@ impl<'a> Supervisor<'a> {
         if let Some(ending) = thresholds::ending(judged) {
             return ending;
         }
+        if let Some(ending) = search::ending(&self.run.search_results()) {
+            return ending;
+        }
         let skipped = self.skipped();
         if let Some(ending) = decided::unproven(&skipped, judged) {
             return ending;
@@ -196,13 +209,17 @@ impl<'a> Supervisor<'a> {
             Some(asked) => ramp::ramped(asked, &phase.plans, &self.before),
             None => phase.plans.clone(),
         };
-        let started = self.start(&plans, &mut burners, &mut marks);
+        let started = self.start(phase, &plans, &mut burners, &mut marks);
         self.before = plans;
         self.board.set(&self.run.id, entries(&self.run.id, index, &burners));
         self.run.keep_derated();
-        let mut culprits = Culprits::default();
         let hold = self.hold(index, attempt);
-        let mut ended = started.err().or_else(|| self.burn(index, phase, hold, &mut burners, &mut culprits));
+        let mut beside = Beside { marks, culprits: Culprits::default(), restarts: Restarts::new(phase) };
+        let mut ended = match started {
+            Ok(()) => self.burn(index, phase, hold, &mut burners, &mut beside),
+            Err(ending) => Some(ending),
+        };
+        let Beside { marks, mut culprits, mut restarts } = beside;
         // What they did in the phase, where they go on beyond it.
         let mut at_end = Vec::new();
         if hold.is_some() && ended.is_none() {
@@ -220,6 +237,11 @@ impl<'a> Supervisor<'a> {
             self.run.stop(self.oom.explain(ending, &burners));
         }
         drop(marks);
+        if let Some(ending) = restarts.give_up(&self.run, None) {
+            self.run.stop(ending);
+        }
+        self.waited_for += restarts.results.len();
+        self.results.append(&mut restarts.results);
         self.waited_for += burners.iter().filter(|burner| burner.ended.is_some()).count();
         if burners.iter().any(BurnerProcess::hangs) {
             self.run.stop(Ending::new(Cause::BurnerFailed, still_there(&burners)));
@@ -246,6 +268,7 @@ impl<'a> Supervisor<'a> {
         }
         self.board.set(&self.run.id, Vec::new());
         self.run.end_phase();
+        self.run.end_search();
         if self.run.ending().is_none() {
             self.run.finish_phase(index);
             self.run.keep_baselines(&phase.name, &self.results);
@@ -274,36 +297,94 @@ impl<'a> Supervisor<'a> {
     /// Starts a process for each burner of a phase.
     fn start(
         &self,
+        phase: &PlannedPhase,
         plans: &[Plan],
         burners: &mut Vec<BurnerProcess>,
         marks: &mut Vec<BurnerMark>,
     ) -> Result<(), Ending> {
-        let watch = &self.settings.watch;
         for plan in plans {
-            let core_busy = watch.core_busy().filter(|_| plan.load.holds_cores());
-            if plan.load.holds_cores() && core_busy.is_none() {
+            let has_probe = self.settings.watch.core_busy().is_some();
+            if plan.load.holds_cores() && !has_probe {
                 let message =
                     "the scheduler probe is not there: the cores' load is held by /proc/stat, less evenly";
                 self.run.tell(EventKind::Notice, message, []);
             }
-            let mut plan = plan.clone();
-            self.settings.found.recall(&mut plan);
-            self.settings
-                .remains
-                .undo()
-                .note(&self.run.id, &plan.load)
-                .map_err(|error| Ending::new(Cause::BurnerFailed, error.to_string()))?;
-            let alive = self.settings.remains.alive().fd();
-            let deadline = self.settings.config.deadline;
-            let burner = BurnerProcess::start(plan, deadline, self.cgroup.as_ref(), core_busy, alive);
-            burners.push(burner.map_err(|error| {
-                Ending::new(Cause::BurnerFailed, format!("a burner could not be started: {error}"))
-            })?);
-            marks.extend(burners.last().map(|burner| watch.mark(burner.pid(), core_busy.is_some())));
+            burners.push(self.start_one(phase, plan, marks)?);
             // The tick knows only those on the board, and many take a while to start.
             for burner in burners.iter() {
                 burner.block.push_deadline(self.settings.config.deadline);
             }
+        }
+        Ok(())
+    }
+
+    /// Starts the process of one burner.
+    fn start_one(
+        &self,
+        phase: &PlannedPhase,
+        plan: &Plan,
+        marks: &mut Vec<BurnerMark>,
+    ) -> Result<BurnerProcess, Ending> {
+        let watch = &self.settings.watch;
+        let core_busy = watch.core_busy().filter(|_| plan.load.holds_cores());
+        let mut plan = plan.clone();
+        self.settings.found.recall(&mut plan);
+        self.settings
+            .remains
+            .undo()
+            .note(&self.run.id, &plan.load)
+            .map_err(|error| Ending::new(Cause::BurnerFailed, error.to_string()))?;
+        let alive = self.settings.remains.alive().fd();
+        let deadline = self.settings.config.deadline;
+        let burner = BurnerProcess::start(plan, deadline, self.cgroup.as_ref(), core_busy, alive).map_err(
+            |error| Ending::new(Cause::BurnerFailed, format!("a burner could not be started: {error}")),
+        )?;
+        if let Some(load_ppm) = self.run.searched_ppm(phase).filter(|_| burner.plan.load.has_target()) {
+            burner.block.search(load_ppm);
+        }
+        marks.push(watch.mark(burner.pid(), core_busy.is_some()));
+        Ok(burner)
+    }
+
+    /// Starts those anew that have died, where the phase asks for that.
+    fn revive(
+        &self,
+        index: usize,
+        phase: &PlannedPhase,
+        burners: &mut [BurnerProcess],
+        marks: &mut Vec<BurnerMark>,
+        restarts: &mut Restarts,
+    ) -> Result<(), Ending> {
+        let gone = clock::boottime();
+        let mut any = false;
+        for place in 0..burners.len() {
+            let burner = &burners[place];
+            if !burner.is_gone() || self.run.ending().is_some() {
+                continue;
+            }
+            let why = failure(burner).unwrap_or_else(|| died(burner));
+            let why = self.oom.explain(why, burners);
+            // What computed a wrong result, or said that it can't go on, has not just died.
+            if why.cause != Cause::BurnerDied {
+                return Err(why);
+            }
+            restarts.may_restart(place, burner)?;
+            restarts.give_up(&self.run, Some(place));
+            let mut result = result::of_burner(burner, index, place, &phase.name, self.run.started);
+            result.ready_after_ns = None;
+            result.set_outcome(BurnerOutcome::Restarted);
+            result.outcome_reason = burner.ending();
+            let message = format!("burner {} of phase {} ended: {}", result.kind, result.phase, result.ended);
+            self.run.tell(EventKind::BurnerEnded, message, [("ended", result.ended.clone())]);
+            burners[place] = self.start_one(phase, &phase.plans[place], marks)?;
+            // Set anew when it is ready; after a pause that came before, it counts from here.
+            burners[place].block.set_start(gone);
+            restarts.begin(place, gone, result);
+            any = true;
+        }
+        if any {
+            self.board.set(&self.run.id, entries(&self.run.id, index, burners));
+            self.run.keep_derated();
         }
         Ok(())
     }
@@ -344,7 +425,8 @@ impl<'a> Supervisor<'a> {
             // It fails when a stop or a pause came in between.
             if self.run.begin_phase(index, start).is_ok() {
                 burners.iter().for_each(|burner| burner.block.set_start(start));
-                burn_until(burners, start + phase.duration + hold);
+                set_end(burners, start + phase.duration + hold);
+                command(burners, Command::Burn);
                 break;
             }
         }
@@ -381,8 +463,9 @@ impl<'a> Supervisor<'a> {
         phase: &PlannedPhase,
         hold: Option<Duration>,
         burners: &mut [BurnerProcess],
-        culprits: &mut Culprits,
+        beside: &mut Beside,
     ) -> Option<Ending> {
+        let Beside { marks, culprits, restarts } = beside;
         let beyond = hold.unwrap_or_default();
         if let Some(ending) = self.begin(index, phase, beyond, burners) {
             return Some(ending);
@@ -392,7 +475,12 @@ impl<'a> Supervisor<'a> {
         loop {
             let now = clock::boottime();
             let phase_clock = self.run.phase_clock()?;
-            let left = phase.duration.saturating_sub(phase_clock.elapsed(now));
+            let elapsed = phase_clock.elapsed(now);
+            let mut left = phase.duration.saturating_sub(elapsed);
+            if self.run.is_searched_out() && !left.is_zero() {
+                left = Duration::ZERO;
+                set_end(burners, now);
+            }
             // A pause in the last instant may find burners that have just ended by their own look at the clock.
             let ended_in_time =
                 left <= LAST_INSTANT && !burners.is_empty() && burners.iter().all(BurnerProcess::is_gone);
@@ -400,6 +488,10 @@ impl<'a> Supervisor<'a> {
                 return None;
             }
             if left.is_zero() || ended_in_time {
+                // Who is still making ready would wait for a start that does not come.
+                if let Some(ending) = restarts.give_up(&self.run, None) {
+                    return Some(ending);
+                }
                 if burners.iter().all(BurnerProcess::is_gone) {
                     return self.run.ending().or_else(|| burners.iter().find_map(failure));
                 }
@@ -415,8 +507,17 @@ impl<'a> Supervisor<'a> {
                 reap(burners);
                 continue;
             }
+            if phase.restart
+                && let Err(ending) = self.revive(index, phase, burners, marks, restarts)
+            {
+                return Some(ending);
+            }
             if let Some(ending) = self.untimely_end(burners) {
                 return Some(ending);
+            }
+            if !phase_clock.is_paused() {
+                restarts.follow(&self.run, burners, phase_clock.end_of(phase.duration));
+                restarts.kill_due(&self.run, burners, elapsed, left);
             }
             match (burning, phase_clock.is_paused()) {
                 (true, true) => {
@@ -426,7 +527,7 @@ impl<'a> Supervisor<'a> {
                 // A pause and its end may both have come since the last look, and a guard freezes the burners itself.
                 (_, false) => {
                     self.freezer.thaw(self.cgroup.as_ref());
-                    burn_until(burners, phase_clock.end_of(phase.duration) + beyond);
+                    go_on_until(burners, phase_clock.end_of(phase.duration) + beyond);
                 }
                 (false, true) => {}
             }
@@ -434,6 +535,7 @@ impl<'a> Supervisor<'a> {
             self.oom.look_again(now);
             let look = culprits.look(now, burners);
             self.freezer.freeze(now, self.cgroup.as_ref());
+            let look = restarts.due(now, elapsed).map_or(look, |due| look.min(due));
             self.wait(burners, if burning { Some((now + left).min(look)) } else { self.freezer.due() });
             reap(burners);
         }
@@ -537,9 +639,13 @@ fn reap(burners: &mut [BurnerProcess]) {
     burners.iter_mut().for_each(BurnerProcess::reap);
 }
 
-fn burn_until(burners: &[BurnerProcess], end: Duration) {
+/// After a pause, or a guard's.
+fn go_on_until(burners: &[BurnerProcess], end: Duration) {
     set_end(burners, end);
-    command(burners, Command::Burn);
+    // One that was started anew begins when it is ready.
+    for burner in burners.iter().filter(|burner| burner.block.command() == Command::Pause) {
+        burner.block.set_command(Command::Burn);
+    }
 }
 
 fn set_end(burners: &[BurnerProcess], end: Duration) {

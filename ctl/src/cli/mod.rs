@@ -4,6 +4,7 @@ mod compare;
 mod cpu;
 mod disk;
 mod form;
+mod headroom;
 mod http;
 mod load;
 mod memory;
@@ -22,6 +23,7 @@ pub(crate) use self::{
     cpu::BurnCpu,
     disk::BurnDisk,
     form::{ComparisonForm, Form, ReportForm, ReportFormat},
+    headroom::HeadroomFlags,
     http::BurnHttp,
     load::LoadFlags,
     memory::BurnMemory,
@@ -169,6 +171,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         options: RunOptions,
     },
+    /// Raise the load until what is protected no longer meets its objective, and say how much more the host takes.
+    #[command(after_help = headroom::EXAMPLES)]
+    Headroom(Box<HeadroomFlags>),
     /// Say what a scenario or a burner would do on the host, and what speaks against it; nothing is started.
     #[command(after_help = PLAN_EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Plan {
@@ -432,6 +437,7 @@ mod tests {
             RECOVER_EXAMPLES,
             DRILL_EXAMPLES,
             TOP_EXAMPLES,
+            headroom::EXAMPLES,
             runs::EXAMPLES,
         ] {
             for line in help.lines().filter(|line| line.starts_with("  sstsctl ")) {

@@ -31,7 +31,7 @@ use crate::{
     error::{Exit, Failure},
     interrupts::Interrupts,
     output::{Format, Output},
-    scenario::{Plan, burn_cpu, burn_disk, burn_http, burn_memory, burn_network},
+    scenario::{Plan, burn_cpu, burn_disk, burn_http, burn_memory, burn_network, headroom},
 };
 
 /// What a command works with beside its own arguments.
@@ -96,6 +96,7 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
         Command::Run { scenario, settings, options } => {
             run::run(Plan::find(&scenario, &settings.set)?, &options, session).await
         }
+        Command::Headroom(flags) => run::run(headroom(&flags)?, &flags.options, session).await,
         Command::Plan { what, scenario, settings, options } => {
             plan::plan(what, scenario, &settings, options, session).await
         }

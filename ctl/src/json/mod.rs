@@ -16,7 +16,9 @@ mod plan;
 mod policy;
 mod process;
 mod receipt;
+mod recovery;
 mod run;
+mod search;
 mod threshold;
 mod wrong_word;
 
@@ -42,7 +44,9 @@ pub(crate) use self::{
     plan::{CheckedOut, ChecksOut, FindingOut, PlanOut, planned},
     process::ProcessOut,
     receipt::{ReceiptOut, RecoveredOut, RunReceiptOut, receipt_state},
+    recovery::RecoveryOut,
     run::{BurnerOut, LimitsOut, ResultOut},
+    search::SearchOut,
     threshold::{ThresholdOut, comparison_sign},
     wrong_word::WrongWordOut,
 };

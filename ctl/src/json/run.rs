@@ -7,8 +7,8 @@ use serde::Serialize;
 use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run, WorkerLoad};
 
 use super::{
-    DecisionOut, GuardOut, ProbeOut, ProcessOut, ReceiptOut, ThresholdOut, TrendResultOut, WrongWordOut, cause, known,
-    mismatch::MismatchOut, plain, present, rfc3339, seconds, verdict,
+    DecisionOut, GuardOut, ProbeOut, ProcessOut, ReceiptOut, RecoveryOut, SearchOut, ThresholdOut,
+    TrendResultOut, WrongWordOut, cause, known, mismatch::MismatchOut, plain, present, rfc3339, seconds, verdict,
 };
 use crate::report::{Finding, Severity, findings};
 
@@ -40,6 +40,12 @@ pub(crate) struct ResultOut {
     /// What was decided between phases, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     decisions: Vec<DecisionOut>,
+    /// Of phases that searched for a load.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    searches: Vec<SearchOut>,
+    /// Burners that died and were started anew, in the order of their deaths.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    recoveries: Vec<RecoveryOut>,
     /// What was found, in plain words; the worst first.
     findings: Vec<FindingOut>,
 }
@@ -144,7 +150,7 @@ pub(crate) struct BurnerOut {
     /// Words of memory that were not what had been written: the first few.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     wrong_words: Vec<WrongWordOut>,
-    /// What became of it: `done`, `missed`, `wrong_data`, `io_errors`, `nothing_done`, `died`, `failed`, `stopped`.
+    /// What became of it: `done`, `missed`, `wrong_data`, `io_errors`, `nothing_done`, `died`, `restarted`, `failed`, `stopped`.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<String>,
     /// Why, where it is not `done` and can be known.
@@ -472,6 +478,8 @@ impl From<&Run> for ResultOut {
             thresholds: run.thresholds.iter().map(ThresholdOut::from).collect(),
             trends: run.trends.iter().map(TrendResultOut::from).collect(),
             decisions: run.decisions.iter().map(DecisionOut::from).collect(),
+            searches: run.searches.iter().map(SearchOut::from).collect(),
+            recoveries: run.recoveries.iter().map(RecoveryOut::from).collect(),
             findings: findings(run, &[]).into_iter().map(FindingOut::from).collect(),
         }
     }

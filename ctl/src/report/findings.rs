@@ -94,6 +94,7 @@ impl Findings {
             BurnerOutcome::WrongData
             | BurnerOutcome::IoErrors
             | BurnerOutcome::Done
+            | BurnerOutcome::Restarted
             | BurnerOutcome::Stopped
             | BurnerOutcome::Unspecified => {}
             outcome => {
@@ -338,6 +339,7 @@ fn outcome_words(outcome: BurnerOutcome) -> &'static str {
         | BurnerOutcome::Missed
         | BurnerOutcome::WrongData
         | BurnerOutcome::IoErrors
+        | BurnerOutcome::Restarted
         | BurnerOutcome::Stopped => "ended otherwise",
     }
 }

@@ -16,6 +16,7 @@ mod pdf;
 mod plan;
 mod receipt;
 mod run;
+mod search;
 mod sparkline;
 mod telemetry;
 mod terminal;

@@ -12,6 +12,7 @@ use super::{
     onset::Onset,
     receipt::{receipt_section, receipt_words},
     telemetry, thresholds, trends, verdict_line,
+    search, telemetry, thresholds, verdict_line,
 };
 use crate::{json, text};
 
@@ -47,6 +48,8 @@ pub(crate) fn run_document(run: &Run, onsets: &[Onset]) -> Document {
     document.section("Thresholds", thresholds::table(&run.thresholds));
     document.section("Trends", trends::table(&run.trends));
     document.section("Decisions", decisions::table(&run.decisions));
+    search::sections(&run.searches, &mut document);
+    document.section("Recoveries", search::recoveries(&run.recoveries));
     found(run, onsets, &mut document);
     burners(run, &mut document);
     mismatch::sections(&run.burners, &mut document);

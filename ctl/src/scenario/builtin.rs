@@ -18,7 +18,7 @@ macro_rules! built_in {
 }
 
 /// All of them, those for a first look first.
-pub(crate) static ALL: [BuiltIn; 9] = [
+pub(crate) static ALL: [BuiltIn; 11] = [
     built_in!("quick"),
     built_in!("demo"),
     built_in!("cycle7"),
@@ -28,6 +28,8 @@ pub(crate) static ALL: [BuiltIn; 9] = [
     built_in!("burn-in"),
     built_in!("memtest"),
     built_in!("disk-qualify"),
+    built_in!("headroom"),
+    built_in!("recovery"),
 ];
 
 impl BuiltIn {

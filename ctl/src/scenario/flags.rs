@@ -14,12 +14,8 @@ pub(super) fn single(
     kind: burner::Kind,
     places: &[(&str, &'static str)],
 ) -> Plan {
-    let phase = Phase {
-        name: name.into(),
-        duration_ms,
-        burners: vec![Burner { kind: Some(kind) }],
-        ..Phase::default()
-    };
+    let burners = vec![Burner { kind: Some(kind) }];
+    let phase = Phase { name: name.into(), duration_ms, burners, ..Phase::default() };
     let mut origin = Origin::default();
     origin.set("phases", Place::Flag("--duration"));
     origin.set("phases[0].burners[0]", Place::Everywhere);

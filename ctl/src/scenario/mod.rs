@@ -8,14 +8,17 @@ mod decision;
 mod disk;
 mod flags;
 mod guard;
+mod headroom;
 mod http;
 mod keys;
 mod load;
 mod memory;
 mod network;
 mod origin;
+mod recovery;
 mod resolve;
 mod schema;
+mod search;
 mod show;
 mod source;
 mod threshold;
@@ -41,6 +44,7 @@ pub(crate) use self::{
     builtin::{ALL as BUILT_IN, BuiltIn},
     cpu::burn_cpu,
     disk::burn_disk,
+    headroom::headroom,
     http::burn_http,
     memory::burn_memory,
     network::burn_network,

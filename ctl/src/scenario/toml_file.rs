@@ -14,8 +14,9 @@ use super::{
     keys::{Findings, Keys, Value, boolean, did_you_mean, number, shortened, string, whole, wrong_type},
     memory, network,
     origin::{Finding, Origin},
+    recovery,
     resolve::{self, Setting},
-    show, threshold, trend,
+    search, show, threshold, trend,
     values::{duration, size},
 };
 use crate::error::Problem;
@@ -149,8 +150,18 @@ fn phase(mut keys: Keys<'_, '_>, thresholds: &mut Vec<Threshold>, found: &mut Fi
         .value("then", "after", found)
         .and_then(|value| table("what is done then", &field, value, found))
         .map(|keys| decision::then(keys, found));
+    let field = keys.part("search");
+    let search = keys
+        .value("search", "search", found)
+        .and_then(|value| table("a search", &field, value, found))
+        .map(|keys| search::from_keys(keys, &name, found));
+    let restart = keys.read("restart", "restart", found, boolean).unwrap_or_default();
+    let kills = tables("a kill", "kill", "kills", &mut keys, found)
+        .into_iter()
+        .map(|keys| recovery::from_keys(keys, found))
+        .collect();
     keys.finish(found);
-    Phase { name, duration_ms, burners, require, after, baseline, ramp_ms }
+    Phase { name, duration_ms, burners, require, after, baseline, ramp_ms, search, restart, kills }
 }
 
 fn burner(mut keys: Keys<'_, '_>, found: &mut Findings) -> Option<burner::Kind> {

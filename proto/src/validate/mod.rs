@@ -9,6 +9,8 @@ mod http;
 mod memory;
 mod network;
 mod profile;
+mod recovery;
+mod search;
 mod threshold;
 mod trend;
 
@@ -33,6 +35,11 @@ pub use profile::{DEFAULT_DUTY_PERCENT, DEFAULT_TOLERANCE_POINTS, MAX_STEPS, MAX
 pub use memory::{MAX_SIZE_BYTES, MIN_FILL_BYTES_PER_S, MIN_SHARE_BYTES};
 pub use network::{
     DATAGRAM_BYTES, MAX_STREAMS, NETWORK_BITS_PER_S, NETWORK_BLOCK_BYTES, SOCKET_BUFFER_BYTES, protocol_name,
+};
+pub use recovery::RECOVERY_TIME_MS;
+pub use search::{
+    DEFAULT_SEARCH_FROM_PERCENT, DEFAULT_SEARCH_HOLD_MS, DEFAULT_SEARCH_PRECISION_POINTS,
+    DEFAULT_SEARCH_REST_MS, DEFAULT_SEARCH_TO_PERCENT,
 };
 
 use crate::v1::{Burner, Limits, Phase, Scenario, Violation, burner};
@@ -112,6 +119,8 @@ pub fn scenario(scenario: &Scenario, found: &mut Violations) {
     for (index, item) in scenario.phases.iter().enumerate().take(MAX_PHASES) {
         let field = format!("phases[{index}]");
         phase(&field, item, found);
+        search::check(&field, item, scenario, found);
+        recovery::check(&field, item, found);
         if !names.insert(item.name.as_str()) {
             found.add(
                 format!("{field}.name"),
@@ -231,12 +240,8 @@ mod tests {
     }
 
     fn with_burner(kind: burner::Kind) -> Scenario {
-        let phase = Phase {
-            name: "one".into(),
-            duration_ms: 1_000,
-            burners: vec![Burner { kind: Some(kind) }],
-            ..Phase::default()
-        };
+        let burners = vec![Burner { kind: Some(kind) }];
+        let phase = Phase { name: "one".into(), duration_ms: 1_000, burners, ..Phase::default() };
         Scenario { name: "test".into(), phases: vec![phase], ..Scenario::default() }
     }
 

@@ -43,7 +43,7 @@ pub(super) fn all(scenario: &Scenario, found: &mut Violations) {
 }
 
 /// What burners do is judged where there are some that do it.
-fn burners(field: &str, threshold: &Threshold, scenario: &Scenario, found: &mut Violations) {
+pub(super) fn burners(field: &str, threshold: &Threshold, scenario: &Scenario, found: &mut Violations) {
     if !threshold.metric.starts_with("burner.") {
         return;
     }

@@ -13,6 +13,7 @@ mod network;
 mod occupied;
 mod others;
 mod policy;
+mod search;
 mod space;
 mod thresholds;
 
@@ -20,7 +21,7 @@ use std::{fs, time::Duration};
 
 use ipnet::IpNet;
 use ssts_proto::{
-    v1::{Burner, Scenario, Violation, burner, profile},
+    v1::{Burner, Kill, Scenario, Search, Violation, burner, profile},
     validate::{self, Violations},
 };
 
@@ -51,7 +52,7 @@ pub struct Admitted {
 }
 
 /// One phase, ready to be carried out.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct PlannedPhase {
     /// From the scenario.
     pub name: String,
@@ -59,6 +60,12 @@ pub struct PlannedPhase {
     pub duration: Duration,
     /// One for each of its burners.
     pub plans: Vec<Plan>,
+    /// The load that is searched for instead of held.
+    pub search: Option<Search>,
+    /// Burners that die are started anew.
+    pub restart: bool,
+    /// Burners that are killed on purpose.
+    pub kills: Vec<Kill>,
 }
 
 /// What a host offers, as far as a scenario can ask too much of it.
@@ -127,7 +134,9 @@ impl Offer<'_> {
             space::check_disks(&place, &plans, self.limits.disk_reserve_bytes, self.others, &mut found);
             let reserve_bytes = bounds.min_available_memory_bytes;
             space::check_memory(&place, &plans, reserve_bytes, self.roots, self.others, &mut found);
-            phases.push(PlannedPhase { name: phase.name.clone(), duration, plans });
+            search::fill_in(self, &place, phase, &mut found);
+            let (search, restart, kills) = (phase.search.clone(), phase.restart, phase.kills.clone());
+            phases.push(PlannedPhase { name: phase.name.clone(), duration, plans, search, restart, kills });
         }
         if found.is_empty() {
             Ok(Admitted { scenario: resolved, bounds, guards, phases, start_at: None })

@@ -447,7 +447,7 @@ fn labels(result: &BurnerResult, operation: Option<&str>) -> Vec<Label> {
 }
 
 /// A guard that looks at the same columns, and trips where single readings break the threshold for long enough.
-fn reading_guard(threshold: &Threshold, metric: &'static Metric, run: &str) -> Guard {
+pub(in crate::run) fn reading_guard(threshold: &Threshold, metric: &'static Metric, run: &str) -> Guard {
     let mut labels = threshold.labels.clone();
     if metric.labels.contains(&"run") {
         labels.push(LabelMatch { name: "run".into(), value: run.into() });

@@ -11,7 +11,7 @@ use ssts_proto::v1::{
 };
 
 use self::baseline::Baseline;
-pub(super) use self::judged::Judged;
+pub(super) use self::judged::{Judged, reading_guard};
 use super::{admit::PlannedPhase, ending::Ending};
 use crate::{
     guard::GuardSpec,
