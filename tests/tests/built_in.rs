@@ -9,10 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
-use ssts_tests::{
-    Ctl, Daemon, Ground, note,
-    outside::Process,
-};
+use ssts_tests::{Ctl, Daemon, Ground, note, outside::Process};
 
 const DAY_S: f64 = 86_400.0;
 /// How often the host's books are read.
@@ -196,7 +193,8 @@ fn cycle7(scale: &str) {
     ));
     let daemon = Daemon::start(&ground);
     let before_percent = used_percent();
-    let settings = [format!("scale={scale}"), format!("path={}", ground.disk().display()), format!("peer={sink}")];
+    let settings =
+        [format!("scale={scale}"), format!("path={}", ground.disk().display()), format!("peer={sink}")];
     let mut arguments = vec!["run", "cycle7", "--seed", "7"];
     arguments.extend(settings.iter().flat_map(|setting| ["--set", setting]));
     let (result, samples) = watched(&ground, &daemon, &arguments);

@@ -53,7 +53,8 @@ fn rise(load: &mut Load, earlier: Option<&Plan>, over: Duration) {
                 }
                 _ => 0,
             };
-            load.rise = load.rate.filter(|_| load.rate_share.is_none()).map(|_| Rise { from: from as f64, over });
+            load.rise =
+                load.rate.filter(|_| load.rate_share.is_none()).map(|_| Rise { from: from as f64, over });
         }
         // Nothing is asked of them that could rise, or each of their requests has an instant of its own.
         Load::Memory(_) | Load::Network(_) | Load::Http(_) => {}

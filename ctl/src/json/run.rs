@@ -8,7 +8,8 @@ use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatenc
 
 use super::{
     DecisionOut, GuardOut, ProbeOut, ProcessOut, ReceiptOut, RecoveryOut, SearchOut, ThresholdOut,
-    TrendResultOut, WrongWordOut, cause, known, mismatch::MismatchOut, plain, present, rfc3339, seconds, verdict,
+    TrendResultOut, WrongWordOut, cause, known, mismatch::MismatchOut, plain, present, rfc3339, seconds,
+    verdict,
 };
 use crate::report::{Finding, Severity, findings};
 

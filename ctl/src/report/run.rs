@@ -11,8 +11,7 @@ use super::{
     guards, mismatch,
     onset::Onset,
     receipt::{receipt_section, receipt_words},
-    telemetry, thresholds, trends, verdict_line,
-    search, telemetry, thresholds, verdict_line,
+    search, telemetry, thresholds, trends, verdict_line,
 };
 use crate::{json, text};
 

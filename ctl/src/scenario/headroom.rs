@@ -61,7 +61,15 @@ pub(crate) fn headroom(flags: &HeadroomFlags) -> Result<Plan, Failure> {
         ..Phase::default()
     };
     let scenario = Scenario { name: NAME.into(), phases: vec![phase], ..Scenario::default() };
-    Ok(Plan { scenario, origin: origin(is_url), seed_is_given: false, toml: String::new() })
+    Ok(Plan {
+        scenario,
+        origin: origin(is_url),
+        seed_is_given: false,
+        against: Vec::new(),
+        toml: String::new(),
+        variables: Vec::new(),
+        left_out: Vec::new(),
+    })
 }
 
 fn origin(is_url: bool) -> Origin {

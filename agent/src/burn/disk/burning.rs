@@ -442,7 +442,7 @@ mod tests {
             let walk = Shape::RandomWalk { low: 0.1, high: 1.0, step: 0.2, interval, seed };
             let share = Some(Allowance::new(&walk, Duration::from_secs(10)));
             let rate = Some(Rate::Operations(1_000));
-            let mut schedule = Schedule { place: 0, workers: 1, rate, share, done: 0 };
+            let mut schedule = Schedule { place: 0, workers: 1, rate, rise: None, share, done: 0 };
             let mut next = || {
                 schedule.count(4_096);
                 schedule.due(Duration::ZERO)
