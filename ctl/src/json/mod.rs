@@ -11,6 +11,7 @@ mod history;
 mod host;
 mod mismatch;
 mod plan;
+mod platform;
 mod policy;
 mod process;
 mod receipt;
@@ -34,6 +35,7 @@ pub(crate) use self::{
     },
     host::{InfoOut, ProbeOut},
     plan::{CheckedOut, ChecksOut, FindingOut, PlanOut, planned},
+    platform::PlatformOut,
     process::ProcessOut,
     receipt::{ReceiptOut, RecoveredOut, RunReceiptOut, receipt_state},
     run::{BurnerOut, LimitsOut, ResultOut},

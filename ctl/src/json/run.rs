@@ -7,8 +7,8 @@ use serde::Serialize;
 use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run, WorkerLoad};
 
 use super::{
-    GuardOut, ProbeOut, ProcessOut, ReceiptOut, ThresholdOut, TrendResultOut, WrongWordOut, cause, known,
-    mismatch::MismatchOut, plain, present, rfc3339, seconds, verdict,
+    GuardOut, PlatformOut, ProbeOut, ProcessOut, ReceiptOut, ThresholdOut, TrendResultOut, WrongWordOut,
+    cause, known, mismatch::MismatchOut, plain, present, rfc3339, seconds, verdict,
 };
 use crate::report::{Finding, Severity, findings};
 
@@ -72,6 +72,9 @@ struct HostOut {
     kernel_release: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     agent_version: Option<String>,
+    /// What it is made of and how it was started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<PlatformOut>,
     burners: Vec<BurnerOut>,
     /// By metric.
     telemetry: BTreeMap<String, Vec<SummaryOut>>,
@@ -435,6 +438,7 @@ impl From<&Run> for ResultOut {
         }
         let verdict = verdict(&summary);
         let host = HostOut {
+            platform: PlatformOut::of(&host),
             host: host.hostname,
             verdict: verdict.clone(),
             kernel_release: present(&host.kernel_release),
