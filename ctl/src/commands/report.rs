@@ -25,7 +25,7 @@ use crate::{
         to_markdown, to_pdf, to_terminal, wants_record,
     },
     status,
-    store::{FigureQuery, KeptRun, Place, RunFilter, unknown},
+    store::{FigureQuery, KeptRun, Place, RunFilter, Store, unknown},
     trends,
 };
 
@@ -81,15 +81,7 @@ pub(super) async fn report(
 async fn known(reference: &str, session: &mut Session) -> Result<(Known, Option<Agent>), Failure> {
     let of_history = match open(session).await {
         Ok(mut store) => match store.lookup(reference).await? {
-            Some(run) => match store.message(&run).await? {
-                Some(message) => return Ok((Known::Whole(Box::new(message)), None)),
-                None => {
-                    let json = store.result(&run).await?;
-                    let query = FigureQuery { runs: RunFilter::run(&run.run_id), ..FigureQuery::default() };
-                    let result = kept_result(&run, &json, &store.figures(&query).await?)?;
-                    Some((run.run_id, result))
-                }
-            },
+            Some(run) => Some((kept(&mut store, &run).await?, run)),
             None => None,
         },
         Err(failure) if !may_be_an_agents(reference) => return Err(failure),
@@ -101,18 +93,21 @@ async fn known(reference: &str, session: &mut Session) -> Result<(Known, Option<
             None
         }
     };
-    if let Some((id, result)) = of_history {
-        // An agent may still know all of it.
-        let mut agent = agent_of_records(&[&id], session).await?;
+    if let Some((kept, run)) = of_history {
+        // What was left on a host may have been seen to by now; what was clean stays so.
+        if run.receipt.as_deref() == Some("clean") && matches!(kept, Known::Whole(_)) {
+            return Ok((kept, None));
+        }
+        let mut agent = agent_of_records(&[&run.run_id], session).await?;
         if let Some(client) = agent.as_mut().map(|agent| &mut agent.client)
-            && let Ok(run) = fetch(client, &id).await
+            && let Ok(run) = fetch(client, &run.run_id).await
         {
             return Ok((Known::Whole(Box::new(run)), agent));
         }
         if let Some(agent) = agent {
             agent.close().await;
         }
-        return Ok((Known::Result(Box::new(result)), None));
+        return Ok((kept, None));
     }
     if !may_be_an_agents(reference) {
         return Err(unknown(reference));
@@ -133,6 +128,15 @@ async fn known(reference: &str, session: &mut Session) -> Result<(Known, Option<
             Err(failure)
         }
     }
+}
+
+async fn kept(store: &mut Store, run: &KeptRun) -> Result<Known, Failure> {
+    if let Some(message) = store.message(run).await? {
+        return Ok(Known::Whole(Box::new(message)));
+    }
+    let json = store.result(run).await?;
+    let query = FigureQuery { runs: RunFilter::run(&run.run_id), ..FigureQuery::default() };
+    kept_result(run, &json, &store.figures(&query).await?).map(|result| Known::Result(Box::new(result)))
 }
 
 fn kept_result(

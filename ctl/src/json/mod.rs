@@ -13,6 +13,7 @@ mod host;
 mod mismatch;
 mod outcome;
 mod plan;
+mod platform;
 mod policy;
 mod process;
 mod receipt;
@@ -42,6 +43,7 @@ pub(crate) use self::{
     host::{InfoOut, ProbeOut},
     outcome::outcome,
     plan::{CheckedOut, ChecksOut, FindingOut, PlanOut, planned},
+    platform::PlatformOut,
     process::ProcessOut,
     receipt::{ReceiptOut, RecoveredOut, RunReceiptOut, receipt_state},
     recovery::RecoveryOut,

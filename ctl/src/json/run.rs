@@ -7,7 +7,7 @@ use serde::Serialize;
 use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run, WorkerLoad};
 
 use super::{
-    DecisionOut, GuardOut, ProbeOut, ProcessOut, ReceiptOut, RecoveryOut, SearchOut, ThresholdOut,
+    DecisionOut, GuardOut, PlatformOut, ProbeOut, ProcessOut, ReceiptOut, RecoveryOut, SearchOut, ThresholdOut,
     TrendResultOut, WrongWordOut, cause, known, mismatch::MismatchOut, plain, present, rfc3339, seconds,
     verdict,
 };
@@ -82,6 +82,9 @@ struct HostOut {
     kernel_release: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     agent_version: Option<String>,
+    /// What it is made of and how it was started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<PlatformOut>,
     burners: Vec<BurnerOut>,
     /// By metric.
     telemetry: BTreeMap<String, Vec<SummaryOut>>,
@@ -453,6 +456,7 @@ impl From<&Run> for ResultOut {
         }
         let verdict = verdict(&summary);
         let host = HostOut {
+            platform: PlatformOut::of(&host),
             host: host.hostname,
             verdict: verdict.clone(),
             kernel_release: present(&host.kernel_release),

@@ -17,6 +17,8 @@ mod trend;
 
 #[cfg(test)]
 pub(crate) mod measured;
+#[cfg(test)]
+mod planted;
 
 pub(crate) use self::{
     bootstrap::{Bootstrapped, Center, bootstrap},
