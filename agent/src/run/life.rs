@@ -102,6 +102,7 @@ impl Engine {
             thresholds: run.threshold_results(),
             searches: run.search_results(),
             recoveries: run.recoveries.all(),
+            settlings: run.settlings(),
         }
     }
 

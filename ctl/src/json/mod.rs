@@ -16,6 +16,7 @@ mod receipt;
 mod recovery;
 mod run;
 mod search;
+mod settling;
 mod threshold;
 mod wrong_word;
 
@@ -39,6 +40,7 @@ pub(crate) use self::{
     recovery::RecoveryOut,
     run::{BurnerOut, LimitsOut, ResultOut},
     search::SearchOut,
+    settling::SettlingOut,
     threshold::ThresholdOut,
     wrong_word::WrongWordOut,
 };

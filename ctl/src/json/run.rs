@@ -7,8 +7,8 @@ use serde::Serialize;
 use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run, WorkerLoad};
 
 use super::{
-    GuardOut, ProbeOut, ProcessOut, ReceiptOut, RecoveryOut, SearchOut, ThresholdOut, WrongWordOut, cause,
-    known, mismatch::MismatchOut, plain, present, rfc3339, seconds, verdict,
+    GuardOut, ProbeOut, ProcessOut, ReceiptOut, RecoveryOut, SearchOut, SettlingOut, ThresholdOut,
+    WrongWordOut, cause, known, mismatch::MismatchOut, plain, present, rfc3339, seconds, verdict,
 };
 use crate::report::{Finding, Severity, findings};
 
@@ -40,6 +40,9 @@ pub(crate) struct ResultOut {
     /// Burners that died and were started anew, in the order of their deaths.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     recoveries: Vec<RecoveryOut>,
+    /// How soon the host was as it had been, in phases that are to settle like an earlier one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    settlings: Vec<SettlingOut>,
     /// What was found, in plain words; the worst first.
     findings: Vec<FindingOut>,
 }
@@ -464,6 +467,7 @@ impl From<&Run> for ResultOut {
             thresholds: run.thresholds.iter().map(ThresholdOut::from).collect(),
             searches: run.searches.iter().map(SearchOut::from).collect(),
             recoveries: run.recoveries.iter().map(RecoveryOut::from).collect(),
+            settlings: run.settlings.iter().map(SettlingOut::from).collect(),
             findings: findings(run, &[]).into_iter().map(FindingOut::from).collect(),
         }
     }

@@ -11,9 +11,10 @@ pub(crate) struct BuiltIn {
 }
 
 /// All of them.
-pub(crate) static ALL: [BuiltIn; 3] = [
+pub(crate) static ALL: [BuiltIn; 4] = [
     BuiltIn { name: "quick", toml: include_str!("../../scenarios/quick.toml") },
     BuiltIn { name: "headroom", toml: include_str!("../../scenarios/headroom.toml") },
+    BuiltIn { name: "burst", toml: include_str!("../../scenarios/burst.toml") },
     BuiltIn { name: "recovery", toml: include_str!("../../scenarios/recovery.toml") },
 ];
 
