@@ -26,6 +26,7 @@ use super::{
     lease::Lease,
     recovery::Recoveries,
     search::Searches,
+    settling::Settlings,
     state::{self, Illegal, Step},
     telemetry::Telemetry,
     thresholds::{self, Burning, Thresholds},
@@ -57,6 +58,7 @@ pub struct ActiveRun {
     pub(super) board: Arc<BurnerBoard>,
     pub(super) searches: Searches,
     pub(super) recoveries: Recoveries,
+    pub(super) settlings: Settlings,
     /// What guards took of the load, in parts of a million.
     withheld_ppm: AtomicU32,
     progress: Mutex<Progress>,
@@ -139,6 +141,7 @@ impl ActiveRun {
             board,
             searches: Searches::default(),
             recoveries: Recoveries::default(),
+            settlings: Settlings::default(),
             progress: Mutex::new(Progress {
                 state: RunState::Pending,
                 ending: None,
@@ -357,6 +360,7 @@ impl ActiveRun {
             self.stop_saying(Cause::LeaseExpired, words);
         }
         self.search(state, schema, frame);
+        self.settle(state, schema, frame);
         let rises = lock(&self.guarded).errors.check(schema, frame);
         self.decisions.note_errors(&rises);
         for rise in rises {
@@ -423,6 +427,7 @@ impl ActiveRun {
     /// Notes that a phase came to its end.
     pub(super) fn finish_phase(&self, index: usize) {
         lock(&self.thresholds).finish_phase(index);
+        self.finish_settling(index);
     }
 
     /// Notes an event.

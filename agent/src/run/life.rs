@@ -104,6 +104,7 @@ impl Engine {
             decisions: run.decisions.taken(),
             searches: run.search_results(),
             recoveries: run.recoveries.all(),
+            settlings: run.settlings(),
         }
     }
 

@@ -32,6 +32,7 @@ mod recovery;
 mod remains;
 mod result;
 mod search;
+mod settling;
 pub mod state;
 mod store;
 mod supervisor;

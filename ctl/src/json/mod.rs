@@ -20,6 +20,7 @@ mod receipt;
 mod recovery;
 mod run;
 mod search;
+mod settling;
 mod threshold;
 mod wrong_word;
 
@@ -49,6 +50,7 @@ pub(crate) use self::{
     recovery::RecoveryOut,
     run::{BurnerOut, LimitsOut, ResultOut},
     search::SearchOut,
+    settling::SettlingOut,
     threshold::{ThresholdOut, comparison_sign},
     wrong_word::WrongWordOut,
 };

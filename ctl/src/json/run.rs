@@ -7,9 +7,9 @@ use serde::Serialize;
 use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run, WorkerLoad};
 
 use super::{
-    DecisionOut, GuardOut, PlatformOut, ProbeOut, ProcessOut, ReceiptOut, RecoveryOut, SearchOut, ThresholdOut,
-    TrendResultOut, WrongWordOut, cause, known, mismatch::MismatchOut, plain, present, rfc3339, seconds,
-    verdict,
+    DecisionOut, GuardOut, PlatformOut, ProbeOut, ProcessOut, ReceiptOut, RecoveryOut, SearchOut, SettlingOut,
+    ThresholdOut, TrendResultOut, WrongWordOut, cause, known, mismatch::MismatchOut, plain, present, rfc3339,
+    seconds, verdict,
 };
 use crate::report::{Finding, Severity, findings};
 
@@ -47,6 +47,9 @@ pub(crate) struct ResultOut {
     /// Burners that died and were started anew, in the order of their deaths.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     recoveries: Vec<RecoveryOut>,
+    /// How soon the host was as it had been, in phases that are to settle like an earlier one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    settlings: Vec<SettlingOut>,
     /// What was found, in plain words; the worst first.
     findings: Vec<FindingOut>,
 }
@@ -485,6 +488,7 @@ impl From<&Run> for ResultOut {
             decisions: run.decisions.iter().map(DecisionOut::from).collect(),
             searches: run.searches.iter().map(SearchOut::from).collect(),
             recoveries: run.recoveries.iter().map(RecoveryOut::from).collect(),
+            settlings: run.settlings.iter().map(SettlingOut::from).collect(),
             findings: findings(run, &[]).into_iter().map(FindingOut::from).collect(),
         }
     }

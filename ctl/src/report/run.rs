@@ -49,6 +49,7 @@ pub(crate) fn run_document(run: &Run, onsets: &[Onset]) -> Document {
     document.section("Decisions", decisions::table(&run.decisions));
     search::sections(&run.searches, &mut document);
     document.section("Recoveries", search::recoveries(&run.recoveries));
+    document.section("Settled again", search::settlings(&run.settlings));
     found(run, onsets, &mut document);
     burners(run, &mut document);
     mismatch::sections(&run.burners, &mut document);

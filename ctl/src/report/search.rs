@@ -1,8 +1,8 @@
-//! What came of the searches for a load, and of the burners that were started anew.
+//! What came of the searches for a load, of the burners that were started anew, and of the host after spikes.
 
 use ssts_proto::{
     thresholds,
-    v1::{Recovery, SearchOutcome, SearchResult},
+    v1::{Recovery, SearchOutcome, SearchResult, Settling},
 };
 
 use super::{Align, Document, Table};
@@ -109,6 +109,36 @@ pub(super) fn recoveries(recoveries: &[Recovery]) -> Table {
             shown(one.detected_after_ns),
             shown(one.recovered_after_ns),
             shown(one.validated_after_ns),
+        ]);
+    }
+    table
+}
+
+/// One line for each metric of each phase that was to settle like an earlier one.
+pub(super) fn settlings(settlings: &[Settling]) -> Table {
+    use Align::{Left, Right};
+    let mut table = Table::new(&[
+        ("phase", Left),
+        ("like", Left),
+        ("metric", Left),
+        ("before", Right),
+        ("peak", Right),
+        ("back at", Right),
+        ("after", Right),
+    ]);
+    for one in settlings {
+        let value = |value: f64| match one.unit.as_str() {
+            "1" => format!("{:.1} %", value * 100.0),
+            unit => text::quantity(value, unit),
+        };
+        table.row([
+            one.phase.clone(),
+            one.like.clone(),
+            one.metric.clone(),
+            value(one.before),
+            one.peak.map(value).unwrap_or_default(),
+            value(one.limit),
+            one.settled_after_ns.map_or_else(|| "not in the phase".into(), |ns| text::nanoseconds(ns as f64)),
         ]);
     }
     table

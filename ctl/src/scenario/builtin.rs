@@ -18,11 +18,12 @@ macro_rules! built_in {
 }
 
 /// All of them, those for a first look first.
-pub(crate) static ALL: [BuiltIn; 11] = [
+pub(crate) static ALL: [BuiltIn; 12] = [
     built_in!("quick"),
     built_in!("demo"),
     built_in!("cycle7"),
     built_in!("peak"),
+    built_in!("burst"),
     built_in!("soak"),
     built_in!("power-step"),
     built_in!("burn-in"),

@@ -245,6 +245,8 @@ pub(super) const CASES: &[(&str, &str, &str, &str)] = &[
     (PHASE, "restart = true\n[[phase.kill]]\nat = '0.5s'", "7:6", "3s to come back"),
     (PHASE, "restart = true\n[[phase.kill]]\nsignal = 'KILL'", "6:1", "at no time"),
     (PHASE, "restart = true\n[[phase.kill]]\nat = 5", "7:6", "a duration in quotes"),
+    (PHASE, "settles_like = 'a'", "5:16", "no earlier phase 'a'"),
+    (PHASE, "settles_like = 3", "5:16", "a string in quotes"),
     // Includes, variables, the matrix.
     (NOTHING, "include = 'no-such-file.toml'\nname = 'x'", "1:11", "no-such-file.toml"),
     (NOTHING, "include = [3]\nname = 'x'", "1:12", "the number 3"),

@@ -160,8 +160,21 @@ fn phase(mut keys: Keys<'_, '_>, thresholds: &mut Vec<Threshold>, found: &mut Fi
         .into_iter()
         .map(|keys| recovery::from_keys(keys, found))
         .collect();
+    let settles_like = keys.read("settles_like", "settles_like", found, string).unwrap_or_default();
     keys.finish(found);
-    Phase { name, duration_ms, burners, require, after, baseline, ramp_ms, search, restart, kills }
+    Phase {
+        name,
+        duration_ms,
+        burners,
+        require,
+        after,
+        baseline,
+        ramp_ms,
+        search,
+        restart,
+        kills,
+        settles_like,
+    }
 }
 
 fn burner(mut keys: Keys<'_, '_>, found: &mut Findings) -> Option<burner::Kind> {

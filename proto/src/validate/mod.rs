@@ -11,6 +11,7 @@ mod network;
 mod profile;
 mod recovery;
 mod search;
+mod settling;
 mod threshold;
 mod trend;
 
@@ -115,6 +116,7 @@ pub fn scenario(scenario: &Scenario, found: &mut Violations) {
         1..=MAX_PHASES => {}
         n => found.add("phases", format!("{n} phases"), format!("use at most {MAX_PHASES}")),
     }
+    settling::check(scenario, found);
     let mut names = HashSet::new();
     for (index, item) in scenario.phases.iter().enumerate().take(MAX_PHASES) {
         let field = format!("phases[{index}]");

@@ -66,6 +66,8 @@ pub struct PlannedPhase {
     pub restart: bool,
     /// Burners that are killed on purpose.
     pub kills: Vec<Kill>,
+    /// The earlier phase that this one is to settle like; empty for none.
+    pub settles_like: String,
 }
 
 /// What a host offers, as far as a scenario can ask too much of it.
@@ -136,7 +138,8 @@ impl Offer<'_> {
             space::check_memory(&place, &plans, reserve_bytes, self.roots, self.others, &mut found);
             search::fill_in(self, &place, phase, &mut found);
             let (search, restart, kills) = (phase.search.clone(), phase.restart, phase.kills.clone());
-            phases.push(PlannedPhase { name: phase.name.clone(), duration, plans, search, restart, kills });
+            let (name, settles_like) = (phase.name.clone(), phase.settles_like.clone());
+            phases.push(PlannedPhase { name, duration, plans, search, restart, kills, settles_like });
         }
         if found.is_empty() {
             Ok(Admitted { scenario: resolved, bounds, guards, phases, start_at: None })
