@@ -110,7 +110,9 @@ fn each_has_a_page_with_its_name_its_variables_and_a_result() {
 /// A name with a slip of the hand.
 #[test]
 fn a_name_that_is_nearly_one_is_told() {
-    for (written, meant) in [("cycl7", "cycle7"), ("burnin", "burn-in"), ("memtets", "memtest"), ("peek", "peak")] {
+    for (written, meant) in
+        [("cycl7", "cycle7"), ("burnin", "burn-in"), ("memtets", "memtest"), ("peek", "peak")]
+    {
         let failure = Plan::find(written, &[]).expect_err(written);
         assert!(failure.to_string().contains(&format!("did you mean '{meant}'")), "{written}: {failure}");
     }
