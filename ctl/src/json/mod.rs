@@ -105,7 +105,7 @@ pub(crate) struct RunOut {
     verdict: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<String>,
-    /// What it came to: `pass`, `fail_hw` (wrong results, I/O errors), `fail_sw`, `aborted_by`, `stopped_by` or `inconclusive`.
+    /// What it came to: `pass`, `fail_hw` (wrong results, I/O errors), `fail_sw`, `aborted_by`, `stopped_by`, `inconclusive` or `skipped`.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<String>,
     /// The cause in words.

@@ -4,7 +4,8 @@ use ssts_proto::v1::{Cause, RunSummary, Verdict};
 
 /// `pass`; `fail_hw`: hardware computed, kept or moved something wrong; `fail_sw`: all else that failed or could not be carried
 /// out; `aborted_by`: a guard, a halt, a lease or the agent ended it, as the cause tells; `stopped_by`: a user did;
-/// `inconclusive`: nothing failed, and not everything could be judged, which is no pass. None before the end.
+/// `inconclusive`: nothing failed, and not everything could be judged, which is no pass; `skipped`: nothing failed, and phases were
+/// left out, which is none either. None before the end.
 pub(crate) fn outcome(summary: &RunSummary) -> Option<&'static str> {
     of(summary.verdict(), summary.cause())
 }
@@ -19,8 +20,8 @@ pub(super) fn outcome_of_names(verdict: &str, cause: Option<&str>) -> Option<&'s
 
 fn of(verdict: Verdict, cause: Cause) -> Option<&'static str> {
     use Cause::{
-        AgentLost, AgentStopped, GuardTripped, Halted, IoErrors, LeaseExpired, StoppedByUser,
-        ThresholdInconclusive, WrongData,
+        AgentLost, AgentStopped, GuardTripped, Halted, IoErrors, LeaseExpired, PhaseSkipped, StoppedByUser,
+        ThresholdInconclusive, WoundDown, WrongData,
     };
     Some(match (verdict, cause) {
         (Verdict::Unspecified, _) => return None,
@@ -28,9 +29,9 @@ fn of(verdict: Verdict, cause: Cause) -> Option<&'static str> {
         (_, WrongData | IoErrors) => "fail_hw",
         (_, StoppedByUser) => "stopped_by",
         (_, ThresholdInconclusive) => "inconclusive",
-        (Verdict::Aborted, _) | (_, Halted | GuardTripped | LeaseExpired | AgentStopped | AgentLost) => {
-            "aborted_by"
-        }
+        (_, PhaseSkipped) => "skipped",
+        (Verdict::Aborted, _)
+        | (_, Halted | GuardTripped | LeaseExpired | AgentStopped | AgentLost | WoundDown) => "aborted_by",
         (Verdict::Fail | Verdict::Error, _) => "fail_sw",
     })
 }
@@ -50,6 +51,8 @@ mod tests {
             (Verdict::Error, Cause::BurnerDied, "fail_sw"),
             (Verdict::Error, Cause::LeftBehind, "fail_sw"),
             (Verdict::Fail, Cause::ThresholdInconclusive, "inconclusive"),
+            (Verdict::Fail, Cause::PhaseSkipped, "skipped"),
+            (Verdict::Aborted, Cause::WoundDown, "aborted_by"),
             (Verdict::Aborted, Cause::StoppedByUser, "stopped_by"),
             (Verdict::Aborted, Cause::GuardTripped, "aborted_by"),
             (Verdict::Aborted, Cause::LeaseExpired, "aborted_by"),

@@ -7,9 +7,9 @@ use serde::Serialize;
 use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run, WorkerLoad};
 
 use super::{
-    DecisionOut, GuardOut, PlatformOut, ProbeOut, ProcessOut, ReceiptOut, RecoveryOut, SearchOut, SettlingOut,
-    ThresholdOut, TrendResultOut, WrongWordOut, cause, known, mismatch::MismatchOut, plain, present, rfc3339,
-    seconds, verdict,
+    DecisionOut, GuardOut, PlatformOut, ProbeOut, ProcessOut, ReceiptOut, RecoveryOut, SearchOut,
+    SettlingOut, ThresholdOut, TrendResultOut, WrongWordOut, cause, known, mismatch::MismatchOut, plain,
+    present, rfc3339, seconds, verdict,
 };
 use crate::report::{Finding, Severity, findings};
 

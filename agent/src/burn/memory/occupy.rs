@@ -38,6 +38,7 @@ const MET: f64 = 0.02;
 pub(super) struct Occupier {
     region: Region,
     share: Curve,
+    is_constant: bool,
     /// Bytes a second, all workers together.
     rate: Option<f64>,
     floor_bytes: u64,
@@ -81,6 +82,7 @@ impl Occupier {
         Self {
             region,
             share: Curve::new(share.clone(), phase),
+            is_constant: matches!(share, Shape::Constant(_)),
             rate: load.fill_bytes_per_s.map(|rate| rate as f64),
             floor_bytes: load.floor_bytes,
             room: MemoryRoom::new(&load.roots, node),
@@ -157,7 +159,10 @@ impl Occupier {
                     .map_err(|source| BurnError::Memory { what: "given back", source })?;
             }
             looks += 1;
-            met += u64::from(memory.lacks(asked).abs() <= memory.part(MET));
+            let lacks = memory.lacks(asked);
+            // On its way through what others use alone it has nothing to give back.
+            let is_below = !self.is_constant && lacks < 0 && self.region.resident_bytes() == 0;
+            met += u64::from(is_below || lacks.abs() <= memory.part(MET));
             let used_ppm = u128::from(memory.used_bytes) * 1_000_000 / u128::from(memory.total_bytes.max(1));
             slot.figures[FIRST].store(used_ppm as u64, Ordering::Relaxed);
             slot.figures[ON_TARGET].store(met * 1_000_000 / looks, Ordering::Relaxed);

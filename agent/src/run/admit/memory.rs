@@ -35,7 +35,13 @@ pub(super) fn plan(
     memory.cores.clone_from(&cores);
     memory.set_isa(CpuIsa::from(isa));
     let size_bytes = if memory.method() == MemoryMethod::Occupy {
-        occupied::size_bytes(offer, field, memory, cores.len(), found)?
+        occupied::size_bytes(
+            (offer.roots, offer.limits.min_available_memory_bytes),
+            field,
+            memory,
+            cores.len(),
+            found,
+        )?
     } else {
         size_bytes(offer.roots, field, memory, cores.len(), found)?
     };
