@@ -225,7 +225,7 @@ impl<'a> Supervisor<'a> {
         if hold.is_some() && ended.is_none() {
             let each = burners.iter().enumerate();
             at_end = each.map(|of| self.result(of, index, phase, asked, attempt, &culprits)).collect();
-            ended = self.wind_down_if_failed(index, attempt, &at_end, &mut burners);
+            ended = self.wind_down_if_failed(index, attempt, &at_end, phase, &mut burners);
         }
         if let Some(ending) = ended {
             self.run.stop(suspend::explain(self.oom.explain(ending, &burners), &self.run));
@@ -550,6 +550,8 @@ impl<'a> Supervisor<'a> {
         while clock::boottime() < grace && !burners.iter().all(BurnerProcess::is_gone) {
             self.wait(burners, Some(grace));
         }
+        // One that is still on its way out would be taken for somebody else's.
+        reap(burners);
         // One that holds much memory takes its time without hanging.
         let mut complain = Instant::now() + overrun(phase);
         let mut told = false;

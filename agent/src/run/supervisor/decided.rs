@@ -7,7 +7,7 @@ use ssts_proto::v1::{
     Requirement, RunState, ThresholdResult,
 };
 
-use super::{PlannedPhase, Supervisor, command, reap, set_end};
+use super::{PlannedPhase, Supervisor, command, overrun, reap, set_end};
 use crate::{
     burn::control::Command,
     clock,
@@ -15,6 +15,7 @@ use crate::{
         child::BurnerProcess,
         decisions::{self, after_phase, before_phase},
         ending::Ending,
+        failure::failure,
         outcome, thresholds,
     },
 };
@@ -148,7 +149,7 @@ impl Supervisor<'_> {
             if conditions.iter().all(|condition| condition.held) || waited >= wait {
                 break conditions;
             }
-            self.rest(STEP);
+            waited += self.rest(STEP);
         };
         let mut decision = run.decision(index, DecisionPoint::Before, waited);
         if conditions.iter().all(|condition| condition.held) {
@@ -208,11 +209,14 @@ impl Supervisor<'_> {
         Some((conditions, took))
     }
 
-    /// Sleeps, less when there is an order.
-    fn rest(&self, time: Duration) {
+    /// Sleeps, less when there is an order. Gives how long, a pause left out.
+    fn rest(&self, time: Duration) -> Duration {
+        let begun = clock::boottime();
         if self.run.ending().is_none() {
-            self.wait(&mut [], Some(clock::boottime() + time));
+            self.wait(&mut [], Some(begun + time));
         }
+        let is_paused = self.run.state() == RunState::Paused;
+        if is_paused { Duration::ZERO } else { clock::boottime().saturating_sub(begun) }
     }
 
     /// How long the burners of a phase have to be there beyond its end, because its failure would wind the run down.
@@ -234,6 +238,7 @@ impl Supervisor<'_> {
         index: usize,
         attempt: u32,
         results: &[BurnerResult],
+        phase: &PlannedPhase,
         burners: &mut [BurnerProcess],
     ) -> Option<Ending> {
         if let Some(ending) = self.untimely_end(burners) {
@@ -243,7 +248,8 @@ impl Supervisor<'_> {
         let (judged, conditions) = self.judged(index, results);
         // What is read from here on is no longer the phase's.
         self.run.end_phase();
-        let reason = self.decide_after(index, attempt, DecisionAction::WindDown, conditions)?;
+        let reason = self.decide_after(index, attempt, DecisionAction::WindDown, conditions);
+        let Some(reason) = reason else { return self.let_end(phase, burners) };
         if let Some(ending) = self.wind_down(burners) {
             return Some(ending);
         }
@@ -255,6 +261,29 @@ impl Supervisor<'_> {
             }
             None => Ending::new(Cause::WoundDown, reason),
         })
+    }
+
+    /// Has burners end by their own look at the clock, as they do at the end of any phase: what is killed in the run's cgroup
+    /// would take those of the next phase with it (kill_seq in kernel/cgroup/cgroup.c, of a child that is cloned into it).
+    fn let_end(&self, phase: &PlannedPhase, burners: &mut [BurnerProcess]) -> Option<Ending> {
+        let now = clock::boottime();
+        set_end(burners, now);
+        let give_up = now + overrun(phase);
+        while !burners.iter().all(BurnerProcess::is_gone) {
+            if let Some(ending) = self.run.ending() {
+                return Some(ending);
+            }
+            if clock::boottime() >= give_up {
+                let message = format!(
+                    "a burner did not end within {:?} of its phase: it hangs in the kernel",
+                    overrun(phase)
+                );
+                return Some(Ending::new(Cause::BurnerFailed, message));
+            }
+            self.wait(burners, Some(give_up));
+            reap(burners);
+        }
+        self.run.ending().or_else(|| burners.iter().find_map(failure))
     }
 
     /// Brings the loads down to nothing, and lets the tick look once more. Gives why it was cut short, if it was.

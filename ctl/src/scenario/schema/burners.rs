@@ -106,7 +106,7 @@ value!(
 );
 value!(
     /// A rate, such as "2.5G", or a whole number.
-    Rate, number_or(serde_json::json!({ "type": "integer", "minimum": 0 }), r"^\s*[0-9.]+\s*[A-Za-z/]*\s*$")
+    Rate, number_or(&serde_json::json!({ "type": "integer", "minimum": 0 }), r"^\s*[0-9.]+\s*[A-Za-z/]*\s*$")
 );
 value!(
     /// A size, such as "4KiB", or several with their shares: "4KiB:70,64KiB:30".
@@ -120,7 +120,7 @@ value!(
 /// Computes on pinned workers, and checks every result.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
-struct Cpu {
+pub(super) struct Cpu {
     kind: CpuKind,
     /// Cores inside the agent's cpuset; all unless it is said.
     cores: Option<Cores>,
@@ -151,7 +151,7 @@ struct Cpu {
 /// Makes memory resident and uses it.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
-struct Memory {
+pub(super) struct Memory {
     kind: MemoryKind,
     /// How much, or "80%" of what is available.
     size: SizeOrPercent,
@@ -192,7 +192,7 @@ struct Memory {
 /// Reads and writes files that leave nothing behind, or an expendable device; or fills a file system.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
-struct Disk {
+pub(super) struct Disk {
     kind: DiskKind,
     /// An absolute path of a folder, or of an expendable device.
     path: Text,
@@ -231,7 +231,7 @@ struct Disk {
 /// Exchanges data with the sink of another agent.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
-struct Network {
+pub(super) struct Network {
     kind: NetworkKind,
     /// The sink: "HOST" or "HOST:PORT".
     peer: Text,
@@ -258,7 +258,7 @@ struct Network {
 /// Sends requests to a service that the agent's configuration allows.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
-struct Http {
+pub(super) struct Http {
     kind: HttpKind,
     /// "http://HOST:PORT/PATH" or "https://…".
     url: Text,

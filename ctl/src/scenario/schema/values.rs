@@ -48,7 +48,7 @@ macro_rules! words {
 pub(super) use {value, words};
 
 /// A number of some kind, or a text like that.
-pub(super) fn number_or(kind: Value, pattern: &str) -> Schema {
+pub(super) fn number_or(kind: &Value, pattern: &str) -> Schema {
     let pattern = format!("{pattern}|{VARIABLE}");
     json_schema!({ "anyOf": [kind, { "type": "string", "pattern": pattern }] })
 }
@@ -74,37 +74,37 @@ value!(
 );
 value!(
     /// A size, such as "512MiB", or bytes.
-    Size, number_or(serde_json::json!({ "type": "integer", "minimum": 0 }), &format!(r"^\s*{NUMBER}\s*[A-Za-z]*\s*$"))
+    Size, number_or(&serde_json::json!({ "type": "integer", "minimum": 0 }), &format!(r"^\s*{NUMBER}\s*[A-Za-z]*\s*$"))
 );
 value!(
     /// A size, such as "512MiB", or "80%" of what is available.
     SizeOrPercent,
-    number_or(serde_json::json!({ "type": "integer", "minimum": 0 }), &format!(r"^\s*{NUMBER}\s*([A-Za-z]*|%)\s*$"))
+    number_or(&serde_json::json!({ "type": "integer", "minimum": 0 }), &format!(r"^\s*{NUMBER}\s*([A-Za-z]*|%)\s*$"))
 );
 value!(
     /// A number of percent, such as 50 or "50%".
-    Percent, number_or(serde_json::json!({ "type": "number" }), r"^\s*[-+0-9.]+\s*%?\s*$")
+    Percent, number_or(&serde_json::json!({ "type": "number" }), r"^\s*[-+0-9.]+\s*%?\s*$")
 );
 value!(
     /// Degrees Celsius, 1 to 150.
-    Celsius, number_or(serde_json::json!({ "type": "number", "minimum": 1, "maximum": 150 }), "^$")
+    Celsius, number_or(&serde_json::json!({ "type": "number", "minimum": 1, "maximum": 150 }), "^$")
 );
 value!(
     /// A number.
-    Number, number_or(serde_json::json!({ "type": "number" }), "^$")
+    Number, number_or(&serde_json::json!({ "type": "number" }), "^$")
 );
 value!(
     /// A whole number of 0 or more.
-    Whole, number_or(serde_json::json!({ "type": "integer", "minimum": 0 }), "^$")
+    Whole, number_or(&serde_json::json!({ "type": "integer", "minimum": 0 }), "^$")
 );
 value!(
     /// A whole number of percent, such as 50 or "50%".
     WholePercent,
-    number_or(serde_json::json!({ "type": "integer", "minimum": 0 }), r"^\s*[0-9.]+\s*%?\s*$")
+    number_or(&serde_json::json!({ "type": "integer", "minimum": 0 }), r"^\s*[0-9.]+\s*%?\s*$")
 );
 value!(
     /// A number in the metric's unit, or a text with one, such as "80 °C" or "20 ms".
-    Amount, number_or(serde_json::json!({ "type": "number" }), r"[0-9]")
+    Amount, number_or(&serde_json::json!({ "type": "number" }), r"[0-9]")
 );
 value!(
     /// true or false.
@@ -114,7 +114,7 @@ value!(
     /// Cores by the kernel's numbers, such as "0-3,8" or [0, 1].
     Cores, json_schema!({ "anyOf": [
         { "type": "string" },
-        { "type": "array", "minItems": 1, "items": number_or(serde_json::json!({ "type": "integer", "minimum": 0 }), "^$") }
+        { "type": "array", "minItems": 1, "items": number_or(&serde_json::json!({ "type": "integer", "minimum": 0 }), "^$") }
     ] })
 );
 
