@@ -23,10 +23,10 @@ pub(crate) struct SearchOut {
     broke: Option<f64>,
     /// How many cores were loaded.
     cores: u32,
-    /// How much more work the host takes, in cores: `held` of all of them.
+    /// How much more work the host takes, in cores: what the burners had at `held`.
     #[serde(skip_serializing_if = "Option::is_none")]
     margin_cores: Option<f64>,
-    /// What has to be left of each core, percent: 100 less the middle of the knee.
+    /// What has to be left of each core, percent: 100 less the middle of the knee. Absent where burners had much less than that.
     #[serde(skip_serializing_if = "Option::is_none")]
     reserve: Option<f64>,
     /// The longest time without a pause in which the objective was broken.

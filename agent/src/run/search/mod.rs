@@ -33,6 +33,9 @@ use crate::{
 /// How long an objective may take to hold again once nothing is asked any more.
 const COMES_BACK_WITHIN: Duration = Duration::from_secs(30);
 
+/// Burners that had so much less of a core than they were asked for have not shown what that load does.
+const MUCH_LESS_POINTS: f64 = 5.0;
+
 /// The searches of a run.
 #[derive(Debug, Default)]
 pub(super) struct Searches {
@@ -249,8 +252,12 @@ impl Searching {
             result.reason = "the phase ended before the search did".into();
         }
         (result.held_percent, result.broke_percent) = self.bisection.bounds();
-        result.margin_cores = result.held_percent.map(|held| held / 100.0 * f64::from(result.cores));
-        result.reserve_percent = (result.outcome() == SearchOutcome::Found)
+        // What they had, and not what they were asked for: others may have wanted the cores, too.
+        let achieved = result.held_percent.and_then(|held| achieved(&result.steps, held));
+        result.margin_cores = achieved.map(|percent| percent / 100.0 * f64::from(result.cores));
+        let had_it =
+            achieved.zip(result.held_percent).is_some_and(|(had, held)| had > held - MUCH_LESS_POINTS);
+        result.reserve_percent = (result.outcome() == SearchOutcome::Found && had_it)
             .then(|| result.held_percent.zip(result.broke_percent))
             .flatten()
             .map(|(held, broke)| 100.0 - f64::midpoint(held, broke));
@@ -335,12 +342,12 @@ impl ActiveRun {
         lock(&self.searches.done).clone()
     }
 
-    /// CPU time of the burners that hold a load, and where they hold their cores' that of all others there.
+    /// CPU time of the burners that hold a load.
     fn used(&self) -> Duration {
         let mut used_ns = 0;
         self.board.for_each_loaded_block_of(&self.id, |block| {
             for slot in (0..block.workers()).map(|worker| block.slot(worker)) {
-                used_ns += slot.on_cpu_ns.load(Ordering::Relaxed) + slot.others_ns.load(Ordering::Relaxed);
+                used_ns += slot.on_cpu_ns.load(Ordering::Relaxed);
             }
         });
         Duration::from_nanos(used_ns)
@@ -355,6 +362,13 @@ pub(super) fn ending(results: &[SearchResult]) -> Option<Ending> {
     }
     let inconclusive = first(SearchOutcome::Inconclusive)?;
     Some(Ending::new(Cause::ThresholdInconclusive, words::result(inconclusive)))
+}
+
+/// What burners had of each core while a load held, percent: the mean of the times that it was tried.
+fn achieved(steps: &[SearchStep], load_percent: f64) -> Option<f64> {
+    let held = steps.iter().filter(|step| step.held && step.load_percent == load_percent);
+    let had: Vec<f64> = held.filter_map(|step| step.achieved_percent).collect();
+    (!had.is_empty()).then(|| had.iter().sum::<f64>() / had.len() as f64)
 }
 
 fn loaded_cores(phase: &PlannedPhase) -> u32 {

@@ -36,7 +36,7 @@ pub(super) fn result(result: &SearchResult) -> String {
     let (held, broke) = (known(result.held_percent), known(result.broke_percent));
     match result.outcome() {
         SearchOutcome::Found => format!(
-            "{objective} holds up to a load of {held} and breaks at {broke}: the host takes {:.2} cores more",
+            "{objective} holds up to a load of {held} and breaks at {broke}: the host took {:.2} cores more",
             result.margin_cores.unwrap_or_default()
         ),
         SearchOutcome::NeverBroke => {
@@ -77,8 +77,7 @@ mod tests {
             ..SearchResult::default()
         };
         found.set_outcome(SearchOutcome::Found);
-        let told =
-            "p99 < 1ms holds up to a load of 33 % and breaks at 34.5 %: the host takes 0.66 cores more";
+        let told = "p99 < 1ms holds up to a load of 33 % and breaks at 34.5 %: the host took 0.66 cores more";
         assert_eq!(result(&found), told);
         found.set_outcome(SearchOutcome::Inconclusive);
         found.reason = "why".into();
