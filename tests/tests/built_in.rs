@@ -63,8 +63,9 @@ fn cpu_seconds() -> (f64, f64) {
     let text = fs::read_to_string("/proc/stat").expect("it is there");
     let line = text.lines().next().expect("its first line is of all cores");
     let ticks: Vec<f64> = line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
-    let [user, nice, system, idle, iowait, irq, softirq] = ticks[..7] else { panic!("{line}") };
-    ((user + nice + system + irq + softirq) / 100.0, (idle + iowait) / 100.0)
+    // user, nice, system, idle, iowait, irq, softirq.
+    let sum = |fields: &[usize]| fields.iter().map(|field| ticks[*field]).sum::<f64>() / 100.0;
+    (sum(&[0, 1, 2, 5, 6]), sum(&[3, 4]))
 }
 
 fn used_percent() -> f64 {
@@ -132,7 +133,7 @@ fn assert_bands(result: &Value, samples: &[Sample], scale: f64, before_percent: 
         let event = events
             .iter()
             .find(|event| event["kind"] == "phase_started" && event["fields"]["phase"] == phase)
-            .unwrap_or_else(|| panic!("{phase} never started: {events:#?}"));
+            .expect("every phase started");
         let start_s = second_of_day(event["at"].as_str().expect("an event has its time"));
         let length_s = minutes * 60.0 * scale;
         let within: Vec<&Sample> = samples
@@ -142,9 +143,8 @@ fn assert_bands(result: &Value, samples: &[Sample], scale: f64, before_percent: 
                 (0.15..length_s - 0.05).contains(&into_s)
             })
             .collect();
-        let ([first, .., last], true) = (&within[..], within.len() >= 5) else {
-            panic!("{phase}: only {} readings in {length_s} s", within.len())
-        };
+        assert!(within.len() >= 5, "{phase}: only {} readings in {length_s} s", within.len());
+        let (first, last) = (within[0], within[within.len() - 1]);
         let busy_s = last.busy_s - first.busy_s;
         let all_s = busy_s + last.idle_s - first.idle_s;
         let own_s: f64 = (last.burners.iter())

@@ -7,8 +7,8 @@ use super::profile::{Curve, Shape};
 
 /// The rate is the same for so long.
 const STEP: Duration = Duration::from_millis(1);
-/// How far it looks ahead for a rate that rests: whoever waits looks again.
-const AHEAD: u32 = 1_000;
+/// How far it looks ahead for a rate that rests, a minute: whoever waits looks again. Nobody is so far behind.
+const AHEAD: u32 = 60_000;
 
 /// A rate's integral, which only moves on.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Allowance {
             }
             self.move_on();
         }
-        self.at + STEP * AHEAD
+        self.at
     }
 
     fn move_on(&mut self) {
@@ -65,6 +65,7 @@ impl Allowance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::burn::profile::Step;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -89,11 +90,16 @@ mod tests {
         let mut square = Allowance::new(&square, 10 * SECOND);
         assert!(near(square.when(0.5).as_secs_f64(), 1.0));
         assert!(near(square.when(0.99995).as_secs_f64(), 1.9999));
-        // Two seconds of rest lie before the next one: it says to look again, and never that it is due.
-        let mut due = square.when(1.25);
-        while due < 4 * SECOND {
-            due = square.when(1.25);
-        }
-        assert!(near(square.when(1.25).as_secs_f64(), 4.5), "{due:?}");
+        // Two seconds of rest lie before the next one.
+        assert!(near(square.when(1.25).as_secs_f64(), 4.5));
+    }
+
+    #[test]
+    fn what_rests_for_long_is_looked_at_again() {
+        let step = |at: Duration, load| Step { at, load };
+        let late = Shape::Steps(vec![step(100 * SECOND, 0.0), step(200 * SECOND, 1.0)]);
+        let mut late = Allowance::new(&late, 200 * SECOND);
+        assert!(near(late.when(0.5).as_secs_f64(), 60.0));
+        assert!(near(late.when(0.5).as_secs_f64(), 100.5));
     }
 }
