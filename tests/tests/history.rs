@@ -148,7 +148,7 @@ fn a_postgresql_database_holds_the_same_history_by_months() {
         // Without the schema, which is on this user's search path.
         assert_eq!(partitions(table), format!("{table}_2026_11 {table}_2026_12"));
     }
-    assert_eq!(server.query("SELECT version FROM ssts.version ORDER BY version DESC LIMIT 1"), "1");
+    assert_eq!(server.query("SELECT version FROM ssts.version ORDER BY version DESC LIMIT 1"), "2");
     server.query("INSERT INTO ssts.version VALUES (99)");
     let refused = history(&ground, "runs").args(["--store", &server.url()]).run();
     refused.assert_status(2).assert_tells(&["is of version 99", "a newer one"]);

@@ -247,11 +247,11 @@ fn runs_of_the_history_are_compared_and_followed_without_an_agent() {
     let trend = bare("trend result.operations_per_s --tag before").json();
     assert_valid(&trend, "Trend");
     assert_eq!(trend["series"][0]["points"].as_array().map(Vec::len), Some(10));
-    let trend = bare("trend result.operations_per_s tag:before,tag:after --scenario burn-cpu").json();
+    let trend = bare("trend result.operations_per_s tag:before tag:after --scenario burn-cpu").json();
     assert_eq!(trend["series"][0]["changes"][0]["run_id"], "after-00", "{trend:#}");
     let page = ground.path("trend.html");
     let line =
-        format!("trend result.operations_per_s tag:before,tag:after --format html --to {}", page.display());
+        format!("trend result.operations_per_s tag:before tag:after --format html --to {}", page.display());
     bare(&line).run().assert_status(0).assert_tells(&["wrote "]);
     let page = fs::read_to_string(page).expect("it was written");
     assert!(page.contains("<svg") && page.contains("after-00") && !page.contains("http"), "{page}");

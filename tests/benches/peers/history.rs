@@ -56,8 +56,7 @@ fn measure(ground: &Ground, table: &mut Table, name: &str, store: &str, files: &
             "runs --scenario burn-cpu --since 2026-03-01 --until 2026-04-01".into(),
             0,
         ),
-        // Two numbers a side say nothing of their noise: it ends with 2, after all its work.
-        ("compare of two runs", format!("compare {one} {other}"), 2),
+        ("compare of two runs", format!("compare {one} {other}"), 0),
         ("compare of ten runs with ten", "compare tag:ten-0 tag:ten-1".into(), 0),
         ("trend of a metric over the newest 50", "trend result.operations_per_s".into(), 0),
         ("trend over the newest 500", "trend result.operations_per_s --limit 500".into(), 0),
