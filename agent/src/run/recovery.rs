@@ -35,8 +35,8 @@ pub(super) struct Restarts {
     kills: Vec<Due>,
     /// Whose turn it is to be killed.
     turn: usize,
-    /// The latest kill of each burner, CLOCK_BOOTTIME.
-    killed: Vec<Option<Duration>>,
+    /// The latest kill of each burner, CLOCK_BOOTTIME, until it is gone.
+    killed: Vec<Option<(Duration, Signal)>>,
     underway: Vec<Underway>,
     restarts: Vec<u32>,
     /// What those did that died.
@@ -110,7 +110,10 @@ impl Restarts {
             let index = due.kill.burner.map_or(*turn % burners.len().max(1), |index| index as usize);
             // One that is on its way back is let come back first.
             let Some(burner) = burners.get(index) else { continue };
-            if burner.is_gone() || underway.iter().any(|one| one.recovery.burner_index as usize == index) {
+            if burner.is_gone()
+                || killed[index].is_some()
+                || underway.iter().any(|one| one.recovery.burner_index as usize == index)
+            {
                 continue;
             }
             *turn += 1;
@@ -123,7 +126,7 @@ impl Restarts {
                 next
             });
             let signal = signal(due.kill.signal());
-            killed[index] = Some(clock::boottime());
+            killed[index] = Some((clock::boottime(), signal));
             burner.signal(signal);
             let kind = burner.plan.load.kind();
             let fields = [("burner", index.to_string()), ("signal", signal.as_str().to_owned())];
@@ -155,7 +158,8 @@ impl Restarts {
     pub(super) fn begin(&mut self, index: usize, gone: Duration, result: BurnerResult) {
         let restarts = &mut self.restarts[index];
         *restarts += 1;
-        let detected = self.killed[index].take().map(|killed| clock::ns(gone.saturating_sub(killed)));
+        let killed = self.killed[index].take();
+        let detected = killed.map(|(killed, _)| clock::ns(gone.saturating_sub(killed)));
         // It died again before it was seen to be well: that is told as it is.
         let gone_ago = clock::boottime().saturating_sub(gone);
         let recovery = Recovery {
@@ -175,6 +179,13 @@ impl Restarts {
 
     /// Looks after those on their way back: starts the clock of each that is ready, and tells those that are well.
     pub(super) fn follow(&mut self, run: &ActiveRun, burners: &[BurnerProcess], end: Duration) {
+        // The first SIGSEGV ends the guard that Rust's runtime has against overflows of the stack, and no more: the next one ends
+        // the process (library/std/src/sys/pal/unix/stack_overflow.rs, signal_handler).
+        for (burner, killed) in burners.iter().zip(&self.killed) {
+            if let Some((_, signal)) = killed.filter(|_| !burner.is_gone()) {
+                burner.signal(signal);
+            }
+        }
         let mut index = 0;
         while let Some(one) = self.underway.get_mut(index) {
             let burner = &burners[one.recovery.burner_index as usize];
@@ -195,7 +206,8 @@ impl Restarts {
             Stage::Beginning => now + SOON,
             Stage::Validating { .. } => now + LATER,
         });
-        kills.chain(looks).min()
+        let dying = self.killed.iter().flatten().map(|_| now + SOON);
+        kills.chain(looks).chain(dying).min()
     }
 
     /// The phase is over, or dies again: those that did not come back are told. The reason to end, where there is one.

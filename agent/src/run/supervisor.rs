@@ -477,7 +477,7 @@ impl<'a> Supervisor<'a> {
             let phase_clock = self.run.phase_clock()?;
             let elapsed = phase_clock.elapsed(now);
             let mut left = phase.duration.saturating_sub(elapsed);
-            if self.run.is_searched_out() && !left.is_zero() {
+            if self.run.is_searched_out() && !left.is_zero() && !phase_clock.is_paused() {
                 left = Duration::ZERO;
                 set_end(burners, now);
             }

@@ -153,7 +153,7 @@ impl Searching {
         let is_silent = self.readings.is_silent(now) && self.readings.has_read();
         let is_broken = reading.map(|reading| reading.is_broken).or(is_silent.then_some(true));
         self.stretch.note(now, is_broken);
-        if std::mem::take(&mut self.was_paused) {
+        if std::mem::take(&mut self.was_paused) && !matches!(self.stage, Stage::Over) {
             // What was read before the pause says nothing about the load after it.
             self.stretch = Stretch::default();
             self.go_on(run, now);
