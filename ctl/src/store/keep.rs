@@ -75,8 +75,16 @@ async fn keep(db: &mut Db, run: &NewRun, packed: Vec<u8>, message: Option<Vec<u8
     if !is_new {
         return Ok(false);
     }
-    let values = [key.into(), packed.into(), message.into()];
-    db.execute("INSERT INTO result (run_key, document, message) VALUES ($1, $2, $3)", &values).await?;
+    let mut values = vec![key.into(), packed.into()];
+    // Of bytes that are absent PostgreSQL would have to be told the type.
+    let sql = match message {
+        Some(message) => {
+            values.push(message.into());
+            "INSERT INTO result (run_key, document, message) VALUES ($1, $2, $3)"
+        }
+        None => "INSERT INTO result (run_key, document) VALUES ($1, $2)",
+    };
+    db.execute(sql, &values).await?;
     for host in hosts {
         let values = [
             key.into(),
