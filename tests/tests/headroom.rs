@@ -26,8 +26,6 @@ struct Sensitive {
     is_over: Arc<AtomicBool>,
 }
 
-/// Load of one core, percent, that the service bears.
-const BEARS: f64 = 55.0;
 const LATE: Duration = Duration::from_millis(250);
 
 impl Sensitive {
@@ -53,8 +51,9 @@ impl Sensitive {
         format!("http://{}/", self.address)
     }
 
-    /// Looks at what a daemon's burners use, by the kernel's books, for as long as the service lives.
-    fn feel(&self, daemon: Process) -> JoinHandle<()> {
+    /// Looks at what a daemon's burners use, by the kernel's books, for as long as the service lives. It bears so much of one
+    /// core, percent.
+    fn feel(&self, daemon: Process, bears: f64) -> JoinHandle<()> {
         const WINDOW: Duration = Duration::from_millis(100);
         let (is_starved, is_over) = (self.is_starved.clone(), self.is_over.clone());
         thread::spawn(move || {
@@ -64,7 +63,7 @@ impl Sensitive {
                 let used: Duration = daemon.children().iter().map(Process::worker_time).sum();
                 let now = Instant::now();
                 let percent = 100.0 * used.saturating_sub(before).as_secs_f64() / (now - since).as_secs_f64();
-                is_starved.store(percent > BEARS, Ordering::SeqCst);
+                is_starved.store(percent > bears, Ordering::SeqCst);
                 (before, since) = (used, now);
             }
         })
@@ -116,7 +115,7 @@ fn the_knee_is_where_the_service_begins_to_suffer() {
     let service = Sensitive::start();
     let ground = ground_for(&service.url());
     let daemon = Daemon::start(&ground);
-    let _feels = service.feel(daemon.process());
+    let _feels = service.feel(daemon.process(), 55.0);
     let headroom = Ctl::new(&ground)
         .args(["headroom", "--protect", &service.url(), "--objective", "p90 < 100ms", "--cores", "0"])
         .words("--precision 10 --hold 3s --rest 500ms --duration 110s --output json");
@@ -166,7 +165,8 @@ fn an_objective_that_never_holds_is_told_and_no_knee_is_made_up() {
     let service = Sensitive::start();
     let ground = ground_for(&service.url());
     let daemon = Daemon::start(&ground);
-    let _feels = service.feel(daemon.process());
+    // Little, for the burner may have little where others want the core, too.
+    let _feels = service.feel(daemon.process(), 8.0);
     let search = |words: &str, objective: &str| {
         let headroom =
             Ctl::new(&ground).args(["headroom", "--protect", &service.url(), "--objective", objective]);
@@ -176,7 +176,7 @@ fn an_objective_that_never_holds_is_told_and_no_knee_is_made_up() {
         (result["cause"].clone(), result["searches"][0].clone())
     };
     // More than the service bears, from the beginning: it holds again in the rests, and breaks again.
-    let (cause, told) = search("--from 80 --hold 3s --rest 0s --duration 100s", "p90 < 100ms");
+    let (cause, told) = search("--from 80 --hold 3s --rest 100ms --duration 100s", "p90 < 100ms");
     assert_eq!(
         (&cause, &told["outcome"]),
         (&"threshold_failed".into(), &"broken_at_once".into()),
@@ -216,7 +216,7 @@ fn a_search_can_be_stopped_and_leaves_nothing() {
     assert_eq!(daemon.burners(), []);
 }
 
-/// nginx in the foreground, one worker, on a free port.
+/// nginx in the foreground, one worker on the first core, on a free port.
 struct Nginx {
     child: Child,
     address: SocketAddr,
@@ -228,11 +228,16 @@ impl Nginx {
         let folder = ground.path("nginx");
         fs::create_dir(&folder).expect("the folder is new");
         fs::write(folder.join("index.html"), "x".repeat(1_024)).expect("the folder is ours");
+        // Listing it takes some 4 ms of CPU time.
+        fs::create_dir(folder.join("list")).expect("the folder is new");
+        for index in 0..1_700 {
+            fs::write(folder.join(format!("list/file-{index}.txt")), "").expect("the folder is ours");
+        }
         let config = format!(
-            "daemon off; worker_processes 1; pid {0}/pid; error_log {0}/error.log;\n\
+            "daemon off; worker_processes 1; worker_cpu_affinity 01; pid {0}/pid; error_log {0}/error.log;\n\
              events {{}}\nhttp {{ access_log off; keepalive_requests 1000000; client_body_temp_path {0}/body; proxy_temp_path {0}/proxy;\n\
              fastcgi_temp_path {0}/fastcgi; uwsgi_temp_path {0}/uwsgi; scgi_temp_path {0}/scgi;\n\
-             server {{ listen {address}; root {0}; }} }}\n",
+             server {{ listen {address}; root {0}; autoindex on; }} }}\n",
             folder.display()
         );
         let path = folder.join("nginx.conf");
@@ -283,7 +288,7 @@ impl Client {
             let mut buffer = vec![0; 1 << 16];
             while !over.load(Ordering::SeqCst) {
                 thread::sleep(due.saturating_sub(begin.elapsed()));
-                stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("nginx lives");
+                stream.write_all(b"GET /index.html HTTP/1.1\r\nHost: x\r\n\r\n").expect("nginx lives");
                 let read = stream.read(&mut buffer).expect("nginx answers");
                 assert!(read > 1_024 && buffer.starts_with(b"HTTP/1.1 200"), "it is one segment of loopback");
                 count.fetch_add(1, Ordering::SeqCst);
@@ -331,7 +336,7 @@ fn nginx_has_the_same_knee_twice_and_hardly_notices() {
     let limit = Duration::from_millis(LIMIT_MS);
     let first = Ground::alone();
     let nginx = Nginx::start(program, &first);
-    let url = format!("http://{}/", nginx.address);
+    let url = format!("http://{}/list/", nginx.address);
     first.configure(&format!("[http]\nallow = [\"{url}\"]\n"));
     let _daemon = Daemon::start(&first);
     let objective = format!("p95 < {LIMIT_MS}ms");
@@ -340,7 +345,7 @@ fn nginx_has_the_same_knee_twice_and_hardly_notices() {
         let client = Client::start(nginx.address);
         let result = Ctl::new(&first)
             .args(["headroom", "--protect", &url, "--objective", &objective])
-            .words("--precision 1 --hold 5s --rest 2s --duration 115s")
+            .words("--cores 0 --precision 1 --hold 5s --rest 2s --duration 115s")
             .json();
         assert!(client.asked.load(Ordering::SeqCst) > 100);
         let (longest, late, all) = client.longest_break(limit);
@@ -359,4 +364,4 @@ fn nginx_has_the_same_knee_twice_and_hardly_notices() {
 }
 
 /// What an answer may take.
-const LIMIT_MS: u64 = 4;
+const LIMIT_MS: u64 = 20;
