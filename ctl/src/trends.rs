@@ -97,7 +97,7 @@ fn judged(trend: &Trend, windows: Option<&Windows>) -> TrendResult {
     };
     let columns = series.into_iter().filter(|(key, _)| fits(trend, key));
     let results = columns.map(|(key, points)| column(trend, metric, &key, &points));
-    results.min_by_key(|result| severity(result)).unwrap_or_else(|| nothing("there is no reading of it"))
+    results.min_by_key(severity).unwrap_or_else(|| nothing("there is no reading of it"))
 }
 
 fn fits(trend: &Trend, key: &Key) -> bool {
