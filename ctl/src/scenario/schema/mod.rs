@@ -133,8 +133,8 @@ struct Threshold {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Variable {
-    /// What values it takes.
-    r#type: VariableType,
+    /// What values it takes. Needed, but for a variable of an included file.
+    r#type: Option<VariableType>,
     /// Its value where none is set; without one it has to be set.
     default: Option<serde_json::Value>,
     /// One line for people.
