@@ -68,7 +68,6 @@ async fn known<'a>(
             let runs = match (item, &mut store) {
                 (Item::Path(path), _) => result_files(path)?,
                 (Item::Tag(tag), Some(Ok(store))) => tagged(store, tag, &wanted.filter).await?,
-                (Item::Tag(_), Some(Err(failure))) => return Err(failure.clone()),
                 (Item::Run(run), Some(Ok(store))) => match kept(store, run, &wanted.filter).await? {
                     Some(run) => of_history_runs(store, &[run]).await?,
                     None if may_be_an_agents(run) => {
@@ -81,7 +80,7 @@ async fn known<'a>(
                     missing.push((index, run.as_str()));
                     continue;
                 }
-                (Item::Run(_), Some(Err(failure))) => return Err(failure.clone()),
+                (Item::Run(_) | Item::Tag(_), Some(Err(failure))) => return Err(failure.clone()),
                 (Item::Run(run), None) => return Err(unknown(run)),
                 (Item::Tag(tag), None) => return Err(no_tagged(tag)),
             };
