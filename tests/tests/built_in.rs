@@ -10,7 +10,10 @@ use std::{
 
 use serde_json::Value;
 use ssts_proto::v1::{GetRunRequest, Scenario, agent_client::AgentClient};
-use ssts_tests::{Ctl, Daemon, Ground, connect, note, outside::Process};
+use ssts_tests::{
+    Ctl, Daemon, Ground, connect, note,
+    outside::{self, Process},
+};
 
 const DAY_S: f64 = 86_400.0;
 /// How often the host's books are read.
@@ -19,6 +22,8 @@ const EVERY: Duration = Duration::from_millis(100);
 const QUIET_PERCENT: f64 = 3.0;
 /// Percentage points that counting in ticks of 10 ms costs in a phase of a second.
 const TICKS_POINTS: f64 = 1.0;
+/// How long others may take to give memory back.
+const ROOM_WITHIN: Duration = Duration::from_secs(300);
 /// Filling memory takes as long as others let it.
 const PATIENCE: Duration = Duration::from_secs(1_200);
 
@@ -199,6 +204,13 @@ fn cycle7(scale: &str) {
         "[network.sink]\nlisten = [\"{sink}\"]\nallowed_peers = [\"127.0.0.1/32\"]\ncores = [0]\n"
     ));
     let daemon = Daemon::start(&ground);
+    // A burner can only add to what others use: the first level needs room below it.
+    if outside::within(ROOM_WITHIN, || used_percent() < 20.0).is_none() {
+        let plan = Ctl::new(&ground).args(["plan", "cycle7"]).run();
+        note(format_args!("NOT TESTED: others use {:.0} % of the memory\n{}", used_percent(), plan.stderr));
+        assert!(plan.status.success() || plan.stderr.contains("in use already"), "{}", plan.stderr);
+        return;
+    }
     let before_percent = used_percent();
     let settings =
         [format!("scale={scale}"), format!("path={}", ground.disk().display()), format!("peer={sink}")];
@@ -237,10 +249,12 @@ fn every_other_built_in_scenario_runs_to_its_end() {
     let _daemon = Daemon::start(&ground);
     let path = format!("path={}", ground.disk().display());
     let small = "size=16MiB";
+    // A little more than others use: how fast memory can be had is theirs to say.
+    let memory = format!("memory={:.0}%", used_percent().ceil() + 4.0);
     for (name, settings) in [
         ("demo", &["scale=0.03", &path][..]),
-        ("peak", &["ramp=2s", "hold=1s", "peak=40%", "memory=40%"]),
-        ("soak", &["duration=2s", "load=40%", "memory=40%", &path]),
+        ("peak", &["ramp=5s", "hold=1s", "peak=40%", &memory]),
+        ("soak", &["duration=2s", "load=40%", &memory, &path]),
         ("power-step", &["duration=1s", "period=400ms", "low=10%"]),
         ("burn-in", &["hours=0.003", "memory=2%", small, &path]),
         ("memtest", &["duration=1500ms", "memory=2%", "delay=100ms"]),
