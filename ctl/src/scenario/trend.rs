@@ -58,13 +58,13 @@ fn tolerate(value: &DeValue<'_>, kind: TrendKind) -> Result<f64, Problem> {
     let percent = text.trim().strip_suffix('%').map(|percent| percent.trim().parse::<f64>().ok());
     match (percent, kind) {
         (Some(Some(percent)), TrendKind::Drift | TrendKind::Unspecified) => Ok(percent),
+        (Some(Some(_)), _) => Err(Problem::new(
+            "percent of a leak",
+            "write what it may rise by in a minute, such as tolerate = \"128KiB\", or use kind = \"drift\"",
+        )),
         (Some(None), _) | (None, TrendKind::Drift) => Err(Problem::new(
             format!("'{}' is no share", shortened(text)),
             "write percent an hour, such as tolerate = \"5%\"",
-        )),
-        (Some(_), _) => Err(Problem::new(
-            "percent of a leak",
-            "write what it may rise by in a minute, such as tolerate = \"128KiB\", or use kind = \"drift\"",
         )),
         (None, _) => quantity::size_bytes(text).map(|bytes| bytes as f64),
     }
