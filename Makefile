@@ -12,7 +12,7 @@ REPORT ?= target/report
 RUN_ARGS ?= --local run $(SCENARIO) --report $(REPORT)
 # What `make test` tests: TEST_ARGS="-p ssts-agent guard" is one crate's tests of one name.
 TEST_ARGS ?= --workspace
-# What `make bench` measures: some of load, times, idle, cpu, memory, disk, network, http, record, probes, metrics, watch, safety; all of them if empty.
+# What `make bench` measures: some of load, times, idle, cpu, memory, disk, network, http, record, probes, metrics, watch, safety, history; all of them if empty.
 BENCH ?=
 
 .PHONY: help run build test lint bench setup clean install uninstall deb

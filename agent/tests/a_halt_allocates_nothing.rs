@@ -167,7 +167,7 @@ impl Tick {
 fn scenario() -> Scenario {
     let cpu = CpuBurner { workers: Some(1), ..CpuBurner::default() };
     let burners = vec![Burner { kind: Some(burner::Kind::Cpu(cpu)) }];
-    let phase = Phase { name: "burn".into(), duration_ms: 60_000, burners };
+    let phase = Phase { name: "burn".into(), duration_ms: 60_000, burners, ..Phase::default() };
     Scenario { name: "halt".into(), phases: vec![phase], ..Scenario::default() }
 }
 

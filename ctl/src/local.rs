@@ -257,6 +257,12 @@ fn find_program() -> Option<PathBuf> {
     beside.into_iter().chain(on_path).find(|program| program.is_file())
 }
 
+/// Whether private agents keep the telemetry of a run.
+pub(crate) fn has_record(run_id: &str) -> bool {
+    // As the agent's shelf has it.
+    state_dir().is_ok_and(|folder| folder.join("runs").join(format!("{run_id}.rec")).exists())
+}
+
 /// Where private agents keep their runs, so that `runs` and `report` find them later.
 fn state_dir() -> Result<PathBuf, Failure> {
     let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());

@@ -13,6 +13,7 @@ mod load;
 mod local;
 mod output;
 mod page;
+mod product;
 mod quantity;
 mod record;
 mod report;
@@ -24,6 +25,7 @@ mod store;
 mod telemetry;
 mod text;
 mod top;
+mod trends;
 
 use std::process::ExitCode;
 

@@ -179,6 +179,31 @@ pub fn value(text: &str, unit: &str) -> Result<f64, (String, String)> {
         .ok_or_else(|| (format!("'{written}' is no unit of what is measured in {unit}"), mend()))
 }
 
+/// Whether `pattern`, in which `*` stands for any characters, is all of `text`.
+pub fn glob(pattern: &str, text: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(head) else { return false };
+    let mut parts = rest.split('*').peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return text.ends_with(part);
+        }
+        match text.find(part) {
+            Some(at) => text = &text[at + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+/// Whether a label's value is what a [`LabelMatch`](crate::v1::LabelMatch) asks for: `!` before a pattern means all others.
+pub fn label_fits(pattern: &str, text: &str) -> bool {
+    match pattern.strip_prefix('!') {
+        Some(others) => !glob(others, text),
+        None => glob(pattern, text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,5 +259,27 @@ mod tests {
         ] {
             assert_eq!(words(value, unit), expected);
         }
+    }
+
+    #[test]
+    fn patterns_match_as_shells_have_them() {
+        for (pattern, text, expected) in [
+            ("vda", "vda", true),
+            ("vda", "vda1", false),
+            ("*", "", true),
+            ("vd*", "vda1", true),
+            ("*1", "vda1", true),
+            ("v*a*1", "vda1", true),
+            ("a*a", "a", false),
+            ("*ab*", "xaby", true),
+            ("*ab*", "xay", false),
+        ] {
+            assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn an_exclamation_mark_means_all_others() {
+        assert!(label_fits("!cpu", "memory") && !label_fits("!cpu", "cpu") && label_fits("c*", "cpu"));
     }
 }

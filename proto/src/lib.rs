@@ -13,6 +13,7 @@ pub mod record;
 pub mod refusal;
 pub mod result_figures;
 pub mod thresholds;
+pub mod trends;
 pub mod validate;
 
 /// Messages, client and server of package `ssts.v1`.

@@ -1,13 +1,17 @@
 //! What thresholds are called where people write them: `disk.read.latency.p99 < 20ms`.
 //!
 //! ```text
-//! threshold  := subject comparison value
+//! threshold  := subject comparison value | subject "within" share "of" reference
 //! subject    := metric [ "." statistic ]
 //! metric     := a name of the catalogue, or of a kind of burner: "cpu.load.missed", "disk.read.latency"
 //! statistic  := "min" | "max" | "mean" | "p50" | "p90" | "p95" | "p99" | "p999" | "last" | "total"
 //! comparison := "<" | "<=" | ">" | ">=" | "==" | "!="
 //! value      := a number with or without a unit: "85", "20ms", "5 %", "100 MB/s"
+//! share      := a number of percent: "20%"
+//! reference  := "phase:" and the name of an earlier phase that is a baseline
 //! ```
+
+mod within;
 
 use crate::{
     catalogue::{self, Kind, Metric, Worse},
@@ -99,7 +103,40 @@ pub fn unit(metric: &Metric, statistic: ThresholdStatistic) -> String {
 /// # Errors
 /// What is wrong with it.
 pub fn parse(text: &str) -> Result<Threshold, Wrong> {
+    if let Some((at, rest)) = within::split(text) {
+        let (metric, labels, statistic) = subject(text, at)?;
+        let (value, reference) = within::read(text, rest)?;
+        return Ok(Threshold {
+            that: text.trim().to_owned(),
+            metric: metric.name.into(),
+            labels,
+            statistic: statistic.into(),
+            comparison: ThresholdComparison::Within.into(),
+            value,
+            reference,
+            ..Threshold::default()
+        });
+    }
     let (at, sign, comparison) = comparison(text)?;
+    let (metric, labels, statistic) = subject(text, at)?;
+    let rest = &text[at + sign.len()..];
+    let value = guards::value(rest, &unit(metric, statistic)).map_err(|(message, mend)| {
+        let begin = text.len() - rest.trim_start().len();
+        Wrong { part: begin.min(text.len())..text.trim_end().len().max(begin), message, mend }
+    })?;
+    Ok(Threshold {
+        that: text.trim().to_owned(),
+        metric: metric.name.into(),
+        labels,
+        statistic: statistic.into(),
+        comparison: comparison.into(),
+        value,
+        ..Threshold::default()
+    })
+}
+
+/// What stands before the comparison, which begins at `at`.
+fn subject(text: &str, at: usize) -> Result<(&'static Metric, Vec<LabelMatch>, ThresholdStatistic), Wrong> {
     let subject = &text[..at];
     let written = subject.trim();
     let part = subject.len() - subject.trim_start().len()..subject.trim_end().len().max(1);
@@ -129,20 +166,7 @@ pub fn parse(text: &str) -> Result<Threshold, Wrong> {
             return Err(Wrong { part, message, mend });
         }
     };
-    let rest = &text[at + sign.len()..];
-    let value = guards::value(rest, &unit(metric, statistic)).map_err(|(message, mend)| {
-        let begin = text.len() - rest.trim_start().len();
-        Wrong { part: begin.min(text.len())..text.trim_end().len().max(begin), message, mend }
-    })?;
-    Ok(Threshold {
-        that: text.trim().to_owned(),
-        metric: metric.name.into(),
-        labels,
-        statistic: statistic.into(),
-        comparison: comparison.into(),
-        value,
-        ..Threshold::default()
-    })
+    Ok((metric, labels, statistic))
 }
 
 fn comparison(text: &str) -> Result<(usize, &'static str, ThresholdComparison), Wrong> {
@@ -235,6 +259,8 @@ pub fn all_names() -> Vec<String> {
     names
 }
 
+pub use within::reference_phase;
+
 /// Whether a value is what the threshold asks for.
 pub fn holds(threshold: &Threshold, value: f64) -> bool {
     let asked = threshold.value;
@@ -245,6 +271,9 @@ pub fn holds(threshold: &Threshold, value: f64) -> bool {
         ThresholdComparison::AtLeast => value >= asked,
         ThresholdComparison::Equal => value == asked,
         ThresholdComparison::Unequal => value != asked,
+        ThresholdComparison::Within => threshold
+            .reference_value
+            .is_some_and(|reference| (value - reference).abs() <= asked * reference.abs()),
         ThresholdComparison::Unspecified => false,
     }
 }

@@ -13,6 +13,8 @@ mod bare;
 mod cpu;
 #[path = "peers/disk.rs"]
 mod disk;
+#[path = "peers/history.rs"]
+mod history;
 #[path = "peers/http.rs"]
 mod http;
 #[path = "peers/idle.rs"]
@@ -61,7 +63,7 @@ const BURNS: Duration = Duration::from_millis(1);
 /// Measures one subject.
 type Rows = fn(&Ground, &mut Table);
 /// All subjects, by the names that `make bench BENCH=...` takes.
-const SUBJECTS: [(&str, Rows); 13] = [
+const SUBJECTS: [(&str, Rows); 14] = [
     ("load", load::rows),
     ("times", times::rows),
     ("idle", idle::rows),
@@ -75,6 +77,7 @@ const SUBJECTS: [(&str, Rows); 13] = [
     ("metrics", metrics::rows),
     ("watch", watch::rows),
     ("safety", safety::rows),
+    ("history", history::rows),
 ];
 
 fn main() {

@@ -81,7 +81,7 @@ fn scenario() -> Scenario {
     };
     let cpu = CpuBurner { load: Some(load), cores: vec![0], ..CpuBurner::default() };
     let burners = vec![Burner { kind: Some(burner::Kind::Cpu(cpu)) }];
-    let phase = Phase { name: "one".into(), duration_ms: 60_000, burners };
+    let phase = Phase { name: "one".into(), duration_ms: 60_000, burners, ..Phase::default() };
     Scenario { name: "short".into(), phases: vec![phase], ..Scenario::default() }
 }
 

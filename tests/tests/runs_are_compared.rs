@@ -1,7 +1,10 @@
-//! Whether runs have become worse: two of a daemon's own, folders of results, and a metric over many.
+//! Whether runs have become worse: two of a daemon's own, folders of results, runs of the history without an agent, and a metric over
+//! many.
 
-use std::fs;
+use std::{fs, io::Write as _};
 
+use flate2::{Compression, write::GzEncoder};
+use roxmltree::Document;
 use serde_json::{Value, json};
 use ssts_tests::{Ctl, Daemon, Ground, Outcome, Programs};
 
@@ -163,4 +166,160 @@ fn a_change_of_level_over_many_runs_is_found_at_its_run() {
     assert!(shown.stdout.contains("since run runs-14") && shown.stdout.contains('█'), "{}", shown.stdout);
     let unknown = Ctl::bare(&ground).args(["trend", "no.such", &runs]).run();
     unknown.assert_status(2).assert_tells(&["no run has no.such"]);
+}
+
+/// A history of a real run, of ten like it with the tag `before`, of which the third is the baseline `golden`, and of ten slower ones with the
+/// tag `after`; no daemon is left.
+fn history(ground: &Ground) -> Value {
+    let daemon = Daemon::start(ground);
+    let real = burn(ground, 30);
+    drop(daemon);
+    let path = ground.path("twenty.ssts");
+    let mut file = GzEncoder::new(fs::File::create(&path).expect("the ground is ours"), Compression::fast());
+    let mut line = |value: &Value| writeln!(file, "{value}").expect("the ground has room");
+    line(
+        &json!({ "format": "ssts-runs", "version": 1, "exported_at": "2026-12-31T00:00:00Z", "by": "a story" }),
+    );
+    for number in 0..20u32 {
+        let (tag, factor) = if number < 10 { ("before", 1.0) } else { ("after", 0.9) };
+        let mut result = real.clone();
+        result["run_id"] = format!("{tag}-{:02}", number % 10).into();
+        // Long before the real one.
+        result["started_at"] = format!("2026-01-01T00:{number:02}:00Z").into();
+        let off = 1.0 + f64::from(number * 5 % 7) * 0.002;
+        let rate = &mut result["hosts"][0]["burners"][0]["rates"]["operations_per_s"];
+        *rate = json!(rate.as_f64().expect("it is measured") * factor * off);
+        let baselines = if number == 2 { vec!["golden"] } else { Vec::new() };
+        line(&json!({
+            "tags": [tag], "baselines": baselines, "client_version": "0.1.0", "kept_at": "2026-12-31T00:00:00Z",
+            "result": result
+        }));
+    }
+    line(&json!({ "runs": 20 }));
+    file.finish().expect("the ground has room");
+    let path = path.display().to_string();
+    Ctl::bare(ground).args(["runs", "import", &path]).run().assert_status(0);
+    real
+}
+
+/// Of the JUnit file: cases, failures and errors.
+fn cases(text: &str) -> [usize; 3] {
+    let document = Document::parse(text).expect("it is XML");
+    ["testcase", "failure", "error"]
+        .map(|name| document.descendants().filter(|node| node.has_tag_name(name)).count())
+}
+
+#[test]
+fn runs_of_the_history_are_compared_and_followed_without_an_agent() {
+    let ground = Ground::new();
+    let real = history(&ground);
+    let metric = "--metric result.operations_per_s";
+    let outcome = compare(&ground, &["tag:before", "tag:after"], metric);
+    outcome.assert_status(3);
+    let compared = outcome.json();
+    assert_valid(&compared, "Compared");
+    assert_eq!((&compared["method"], &compared["regressions"]), (&json!("runs"), &json!(1)), "{compared:#}");
+    assert_eq!(compared["before"].as_array().map(Vec::len), Some(10));
+    compare(&ground, &["tag:after", "tag:before"], metric).assert_status(0);
+    // One by its id's beginning against several; a filter narrows what a tag means.
+    let outcome = compare(&ground, &["tag:before", "after-03"], metric);
+    outcome.assert_status(3);
+    assert_eq!(outcome.json()["method"], "one_against_runs");
+    compare(&ground, &["tag:before", "tag:after"], "--scenario others")
+        .assert_status(2)
+        .assert_tells(&["no run of the history has the tag 'before'"]);
+    compare(&ground, &["before-01", "after-01"], "--scenario others")
+        .assert_status(2)
+        .assert_tells(&["neither is compared"]);
+    // Two numbers say nothing of how much they vary, whatever they are called by.
+    let outcome = compare(&ground, &["baseline:golden", "latest"], metric);
+    outcome.assert_status(2).assert_tells(&["nothing could be told"]);
+    assert_eq!(outcome.json()["before"][0]["run_id"], "before-02");
+    assert_eq!(outcome.json()["after"][0]["run_id"], real["run_id"]);
+    for (sides, told) in [
+        (["baseline:silver", "latest"], "no baseline is named 'silver'"),
+        (["tag:none", "latest"], "has the tag 'none'"),
+    ] {
+        compare(&ground, &sides, metric).assert_status(2).assert_tells(&[told, "mend: "]);
+    }
+
+    let bare = |line: &str| Ctl::bare(&ground).words(line);
+    let trend = bare("trend result.operations_per_s --tag before").json();
+    assert_valid(&trend, "Trend");
+    assert_eq!(trend["series"][0]["points"].as_array().map(Vec::len), Some(10));
+    let trend = bare("trend result.operations_per_s tag:before,tag:after --scenario burn-cpu").json();
+    assert_eq!(trend["series"][0]["changes"][0]["run_id"], "after-00", "{trend:#}");
+    let page = ground.path("trend.html");
+    let line =
+        format!("trend result.operations_per_s tag:before,tag:after --format html --to {}", page.display());
+    bare(&line).run().assert_status(0).assert_tells(&["wrote "]);
+    let page = fs::read_to_string(page).expect("it was written");
+    assert!(page.contains("<svg") && page.contains("after-00") && !page.contains("http"), "{page}");
+    let csv = bare("trend result.operations_per_s tag:before --format csv").run();
+    assert_eq!(csv.assert_status(0).stdout.lines().count(), 11, "{}", csv.stdout);
+}
+
+#[test]
+fn a_comparison_has_a_form_for_every_reader() {
+    let ground = Ground::new();
+    history(&ground);
+    let written = |form: &str| {
+        let to = ground.path(format!("compared.{form}"));
+        let line = format!("compare tag:before tag:after --format {form} --to {}", to.display());
+        let outcome = Ctl::bare(&ground).words(&line).run();
+        outcome.assert_status(3).assert_tells(&["wrote "]);
+        assert_eq!(outcome.stdout, "");
+        fs::read(to).expect("it was written")
+    };
+    let text = |form: &str| String::from_utf8(written(form)).expect("it is text");
+    let [all, failures, errors] = cases(&text("junit"));
+    assert!(all > 1 && failures == 1 && errors == 0, "{all} {failures} {errors}");
+    let page = text("html");
+    assert!(page.contains("<svg") && page.contains("1 regression") && !page.contains("http"), "{page}");
+    assert!(text("md").starts_with("# 1 regression"));
+    assert!(text("text").contains("result.operations_per_s"));
+    let csv = text("csv");
+    assert!(csv.lines().next().is_some_and(|line| line.starts_with("metric,labels,statistic,unit,before")));
+    assert_eq!(csv.lines().filter(|line| line.contains(",worse,")).count(), 1, "{csv}");
+    let json: Value = serde_json::from_str(&text("json")).expect("it is JSON");
+    assert_valid(&json, "Compared");
+    assert!(written("pdf").starts_with(b"%PDF-"));
+}
+
+#[test]
+fn a_run_is_reported_from_the_history_in_every_form() {
+    let ground = Ground::new();
+    let real = history(&ground);
+    let report = |run: &str, form: &str| {
+        let outcome = Ctl::bare(&ground).words(&format!("report {run} --format {form}")).run();
+        outcome.assert_status(0);
+        outcome.stdout.clone()
+    };
+    let beginning: String = id(&real).chars().take(13).collect();
+    for run in [id(&real), "latest", &beginning] {
+        assert_eq!(serde_json::from_str::<Value>(&report(run, "json")).expect("it is JSON"), real);
+    }
+    assert!(report("latest", "text").contains("operations"));
+    assert!(report("latest", "md").starts_with("# burn-cpu pass"));
+    assert_eq!(cases(&report("latest", "junit"))[1..], [0, 0]);
+    let page = report("latest", "html");
+    assert!(page.contains("burn-cpu pass") && page.contains("there are no plots"), "{page}");
+    assert!(report("latest", "csv").contains(",result.operations_per_s,"));
+    let pdf = ground.path("run.pdf");
+    let line = format!("report latest --format pdf --to {}", pdf.display());
+    Ctl::bare(&ground).words(&line).run().assert_status(0);
+    assert!(fs::read(pdf).is_ok_and(|pdf| pdf.starts_with(b"%PDF-")));
+    // Of an imported run there is the result alone.
+    assert!(report("baseline:golden", "html").contains("before-02"));
+    assert!(report("before-02", "csv").contains("before-02,burn-cpu,"));
+    Ctl::bare(&ground)
+        .words("report before-02 --format junit")
+        .run()
+        .assert_status(2)
+        .assert_tells(&["the result alone", "mend: "]);
+    Ctl::bare(&ground)
+        .words("report baseline:silver")
+        .run()
+        .assert_status(2)
+        .assert_tells(&["no baseline is named 'silver'"]);
 }

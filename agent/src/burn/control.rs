@@ -74,6 +74,8 @@ pub(super) struct Header {
     start_ns: AtomicU64,
     /// What guards took of the load that was asked for, in parts of a million.
     withheld_ppm: AtomicU32,
+    /// One more than the load that a search asks for instead of the profile's, in parts of a million; 0 where there is no search.
+    searched: AtomicU32,
 }
 
 /// What one worker tells. Written by that worker alone.
@@ -293,6 +295,17 @@ impl ControlBlock {
     #[inline]
     pub fn withheld_ppm(&self) -> u32 {
         self.header().withheld_ppm.load(Ordering::Relaxed).min(1_000_000)
+    }
+
+    /// Has workers that hold a load hold this one instead of their profile's, in parts of a million of a core.
+    pub fn search(&self, load_ppm: u32) {
+        self.header().searched.store(load_ppm.min(1_000_000) + 1, Ordering::Relaxed);
+    }
+
+    /// The load that a search asks for, in parts of a million.
+    #[inline]
+    pub fn searched_ppm(&self) -> Option<u32> {
+        self.header().searched.load(Ordering::Relaxed).checked_sub(1).map(|ppm| ppm.min(1_000_000))
     }
 
     /// Sets when burning ends by itself.

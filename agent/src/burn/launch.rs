@@ -65,6 +65,12 @@ impl Launched {
         let _already_ended = kill(self.pid, Signal::SIGKILL);
     }
 
+    /// Sends it a signal. To be called only before [`Launched::wait`] has returned.
+    pub fn signal(&self, signal: Signal) {
+        // As above.
+        let _already_ended = kill(self.pid, signal);
+    }
+
     /// Waits for its end, and takes its exit status. To be called once.
     ///
     /// # Errors

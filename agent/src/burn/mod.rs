@@ -2,6 +2,7 @@
 //! executable, started again by the supervisor: settings become a validated [`plan::Plan`], that becomes workers, and those
 //! count into the [`control::ControlBlock`].
 
+mod allowance;
 pub mod control;
 mod core_time;
 pub mod cpu;
@@ -19,6 +20,7 @@ pub mod plan;
 pub mod process;
 pub mod profile;
 pub(crate) mod random;
+pub mod rise;
 mod waited;
 pub mod worker;
 

@@ -51,6 +51,8 @@ pub(super) struct Pacer {
     left: f64,
     /// What they took, to its end.
     withheld: Duration,
+    /// The load that a search asks for, in the current period.
+    searched: Option<f64>,
 }
 
 /// The integral of the target.
@@ -99,7 +101,7 @@ impl Pacer {
         let apart = if profile.in_step { Duration::ZERO } else { PERIOD * worker as u32 / workers as u32 };
         let origin_cpu = clock::thread_cpu();
         let mut pacer = Self {
-            curve: Curve::new(profile.shape.clone(), phase),
+            curve: Curve::new(profile.shape.clone(), phase).rising(profile.rise),
             origin: reins.start().min(now),
             origin_cpu,
             takes_all: profile.takes_all(),
@@ -110,6 +112,7 @@ impl Pacer {
             unit: Duration::ZERO,
             left: 1.0,
             withheld: Duration::ZERO,
+            searched: reins.searched(),
         };
         pacer.begin_period(PERIOD - apart, reins);
         pacer
@@ -125,7 +128,7 @@ impl Pacer {
         }
         let owed = self.asked.owed(used);
         // Rounded to the nearest whole unit: half a unit too much and half a unit too little cancel out.
-        let takes_all = self.takes_all && self.left >= 1.0;
+        let takes_all = self.takes_all && self.left >= 1.0 && self.searched.is_none();
         if takes_all || owed > self.unit / 2 {
             let wanted = if takes_all { STRETCH } else { owed };
             let stretch = wanted.min(STRETCH).min(self.asked.end.saturating_sub(elapsed).max(self.unit));
@@ -161,7 +164,8 @@ impl Pacer {
     }
 
     fn begin_period(&mut self, length: Duration, reins: &Reins) {
-        let whole = self.curve.mean(self.asked.end, length) * reins.part();
+        let of_core = self.searched.unwrap_or_else(|| self.curve.mean(self.asked.end, length));
+        let whole = of_core * reins.part();
         let load = whole * self.left;
         self.withheld += length.mul_f64((whole - load).max(0.0));
         reins.slot().target_ppm.store((load * 1e6) as u32, Ordering::Relaxed);
@@ -169,12 +173,12 @@ impl Pacer {
     }
 
     fn end_period(&mut self, elapsed: Duration, used: Used, reins: &Reins) {
-        let left = reins.left_to_burn();
-        if left < self.left {
+        let (left, searched) = (reins.left_to_burn(), reins.searched());
+        if left < self.left || searched < self.searched {
             // Less load is wanted now: what was missed before is not made good.
             self.asked.forgiven += self.asked.owed(used);
         }
-        self.left = left;
+        (self.left, self.searched) = (left, searched);
         while self.asked.end <= elapsed {
             self.begin_period(PERIOD, reins);
         }

@@ -8,7 +8,7 @@ use ssts_proto::{
     validate::{DEFAULT_DUTY_PERCENT, DEFAULT_TOLERANCE_POINTS},
 };
 
-use super::random;
+use super::{random, rise::Rise};
 
 /// What load a worker is to have, and how exactly.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +21,9 @@ pub struct LoadProfile {
     pub in_step: bool,
     /// By how much the mean may be off, as a share of a core. None where no load was asked, but all there is.
     pub tolerance: Option<f64>,
+    /// Where it comes from, of a phase that is ramped into.
+    #[serde(default)]
+    pub rise: Option<Rise>,
 }
 
 /// A load over the time of a phase, as a share of a core: 0 to 1.
@@ -101,11 +104,11 @@ pub struct Step {
 impl LoadProfile {
     /// All that a core gives.
     pub const FULL: Self =
-        Self { shape: Shape::Constant(1.0), of_core: false, in_step: false, tolerance: None };
+        Self { shape: Shape::Constant(1.0), of_core: false, in_step: false, tolerance: None, rise: None };
 
     /// Whether nothing is asked but all that there is, so that nobody needs to hold back.
     pub fn takes_all(&self) -> bool {
-        !self.of_core && self.tolerance.is_none() && self.shape == Shape::Constant(1.0)
+        !self.of_core && self.tolerance.is_none() && self.rise.is_none() && self.shape == Shape::Constant(1.0)
     }
 
     /// Of a message whose bounds were checked; full load, of which nothing can be missed, where it says nothing.
@@ -116,12 +119,14 @@ impl LoadProfile {
             of_core: profile.mode() == LoadMode::Core,
             in_step: profile.in_step,
             tolerance: Some(profile.tolerance_points.unwrap_or(DEFAULT_TOLERANCE_POINTS) / 100.0),
+            rise: None,
         }
     }
 }
 
 impl Shape {
-    fn from_message(shape: &profile::Shape) -> Self {
+    /// Of a message whose bounds were checked.
+    pub fn from_message(shape: &profile::Shape) -> Self {
         let share = |percent: f64| percent / 100.0;
         match shape {
             profile::Shape::Constant(constant) => Self::Constant(share(constant.load_percent)),
@@ -180,6 +185,7 @@ pub struct Curve {
     /// Of the phase.
     whole: Duration,
     walk: Walk,
+    rise: Option<Rise>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -197,13 +203,20 @@ impl Curve {
     /// In a phase of that length.
     pub fn new(shape: Shape, whole: Duration) -> Self {
         let walk = Walk::begin(&shape);
-        Self { shape, whole, walk }
+        Self { shape, whole, walk, rise: None }
+    }
+
+    /// The same, coming from another load.
+    #[must_use]
+    pub fn rising(self, rise: Option<Rise>) -> Self {
+        Self { rise, ..self }
     }
 
     /// The mean load from `begin` on, for `length`.
     pub fn mean(&mut self, begin: Duration, length: Duration) -> f64 {
-        if let Shape::Constant(load) = self.shape {
-            return load;
+        let is_settled = self.rise.is_none_or(|rise| begin >= rise.over);
+        if let (Shape::Constant(load), true) = (&self.shape, is_settled) {
+            return *load;
         }
         // The middles of equal parts.
         let part = length / (2 * LOOKS);
@@ -212,6 +225,12 @@ impl Curve {
 
     /// The load `elapsed` into the phase.
     pub fn at(&mut self, elapsed: Duration) -> f64 {
+        let own = self.own_at(elapsed);
+        self.rise.map_or(own, |rise| rise.level(own, elapsed))
+    }
+
+    /// The same, wherever it comes from.
+    fn own_at(&mut self, elapsed: Duration) -> f64 {
         match &self.shape {
             Shape::Constant(load) => *load,
             Shape::Ramp { from, to } => line(*from, *to, share_of(elapsed, self.whole).min(1.0)),
@@ -363,6 +382,18 @@ mod tests {
             (least, most) = (least.min(load), most.max(load));
         }
         assert!(least < 0.25 && most > 0.55, "it does not walk: {least} to {most}");
+    }
+
+    #[test]
+    fn a_load_comes_from_the_one_before_whatever_its_own_shape_is() {
+        let rise = Some(Rise { from: 0.9, over: 4 * SECOND });
+        let mut constant = curve(Shape::Constant(0.1)).rising(rise);
+        let at = [0, 2, 4, 9].map(|seconds| constant.at(seconds * SECOND));
+        assert!(at.iter().zip([0.9, 0.5, 0.1, 0.1]).all(|(one, other)| (one - other).abs() < 1e-9), "{at:?}");
+        let early = constant.mean(Duration::ZERO, 2 * SECOND);
+        assert!((early - 0.7).abs() < 1e-9 && constant.mean(5 * SECOND, SECOND) == 0.1, "{early}");
+        let mut ramp = curve(Shape::Ramp { from: 0.0, to: 1.0 }).rising(rise);
+        assert!((ramp.at(2 * SECOND) - 0.55).abs() < 1e-9 && (ramp.at(5 * SECOND) - 0.5).abs() < 1e-9);
     }
 
     #[test]

@@ -213,6 +213,12 @@ impl Reins {
         1.0 - f64::from(self.block.withheld_ppm()) / 1e6
     }
 
+    /// The load of its core that a search asks for instead of the profile's.
+    #[inline]
+    pub(super) fn searched(&self) -> Option<f64> {
+        self.block.searched_ppm().map(|ppm| f64::from(ppm) / 1e6)
+    }
+
     /// Sleeps through the last part of each [`REST_CYCLE`].
     #[cold]
     fn rest(&self) -> Flow {

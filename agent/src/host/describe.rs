@@ -8,6 +8,7 @@ use ssts_proto::v1::{Cache, Core, Disk, Host, Nic, NumaNode, Sensor};
 use super::{
     HostRoots, cpuset,
     listing::{entries, line, number, numbered},
+    platform::platform,
 };
 use crate::{burn::cpu::Isa, observe::sysfs::sensors};
 
@@ -36,6 +37,7 @@ pub fn describe(roots: &HostRoots) -> Host {
         disks: disks(roots),
         nics: nics(roots),
         sensors: sensors_of(roots),
+        platform: Some(platform(roots)),
     }
 }
 

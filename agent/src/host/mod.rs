@@ -6,6 +6,7 @@ pub mod cpuset;
 mod delegated;
 mod describe;
 pub(crate) mod listing;
+mod platform;
 mod room;
 mod roots;
 

@@ -69,6 +69,15 @@ impl BurnerBoard {
         self.lock().iter().filter(|entry| &*entry.run == run).for_each(|entry| each(&entry.block));
     }
 
+    /// Calls `each` with the control block of every burner of one run that holds a load.
+    pub fn for_each_loaded_block_of(&self, run: &str, mut each: impl FnMut(&ControlBlock)) {
+        let entries = self.lock();
+        entries
+            .iter()
+            .filter(|entry| entry.has_target && &*entry.run == run)
+            .for_each(|entry| each(&entry.block));
+    }
+
     /// The burners of one run.
     pub fn of(&self, run: &str) -> Vec<BoardEntry> {
         let all = self.changing.lock().unwrap_or_else(PoisonError::into_inner);

@@ -18,11 +18,15 @@ use tracing::{info, warn};
 
 use super::{
     admit::Admitted,
+    decisions::Decisions,
     ending::Ending,
     error::EngineError,
     guarded::{HaltWanted, RunBoard, RunGuards},
     hardware_errors::HardwareErrors,
     lease::Lease,
+    recovery::Recoveries,
+    search::Searches,
+    settling::Settlings,
     state::{self, Illegal, Step},
     telemetry::Telemetry,
     thresholds::{self, Burning, Thresholds},
@@ -51,7 +55,10 @@ pub struct ActiveRun {
     /// How long the host had been suspended before.
     suspended_before: Option<Duration>,
     lease: Option<Lease>,
-    board: Arc<BurnerBoard>,
+    pub(super) board: Arc<BurnerBoard>,
+    pub(super) searches: Searches,
+    pub(super) recoveries: Recoveries,
+    pub(super) settlings: Settlings,
     /// What guards took of the load, in parts of a million.
     withheld_ppm: AtomicU32,
     progress: Mutex<Progress>,
@@ -64,7 +71,9 @@ pub struct ActiveRun {
     guarded: Mutex<Guarded>,
     guard_board: Arc<RunBoard>,
     telemetry: Mutex<Telemetry>,
-    thresholds: Mutex<Thresholds>,
+    pub(super) thresholds: Mutex<Thresholds>,
+    /// What is decided between its phases.
+    pub(super) decisions: Decisions,
     /// What came of them.
     judged: Mutex<Vec<ThresholdResult>>,
 }
@@ -120,7 +129,8 @@ impl ActiveRun {
         let guards = RunGuards::new(admitted.bounds, admitted.guards.clone(), clock::monotonic());
         let run = Self {
             telemetry: Mutex::new(Telemetry::of(&id)),
-            thresholds: Mutex::new(Thresholds::new(&admitted.scenario.thresholds, &id)),
+            thresholds: Mutex::new(Thresholds::of(&admitted.scenario, &id)),
+            decisions: Decisions::default(),
             judged: Mutex::default(),
             id,
             admitted,
@@ -129,6 +139,9 @@ impl ActiveRun {
             suspended_before: clock::suspended(),
             lease,
             board,
+            searches: Searches::default(),
+            recoveries: Recoveries::default(),
+            settlings: Settlings::default(),
             progress: Mutex::new(Progress {
                 state: RunState::Pending,
                 ending: None,
@@ -310,8 +323,13 @@ impl ActiveRun {
     /// Tells the burners of now what guards left of their load: some may be there that were not when it was decided.
     pub(super) fn keep_derated(&self) {
         // Read while the board is held: whoever comes last has the latest.
-        let left_ppm = || FULL_PPM - self.withheld_ppm.load(Ordering::Relaxed);
+        let left_ppm = || self.decisions.left_of(FULL_PPM - self.withheld_ppm.load(Ordering::Relaxed));
         self.board.for_each_block_of(&self.id, |block| block.derate(left_ppm()));
+    }
+
+    /// Whether guards took a part of the load.
+    pub(super) fn is_derated(&self) -> bool {
+        self.withheld_ppm.load(Ordering::Relaxed) > 0
     }
 
     /// How the guards of this run stand; `host`: those of its host.
@@ -341,7 +359,10 @@ impl ActiveRun {
             let words = || "the client that started the run no longer renews its lease".to_owned();
             self.stop_saying(Cause::LeaseExpired, words);
         }
+        self.search(state, schema, frame);
+        self.settle(state, schema, frame);
         let rises = lock(&self.guarded).errors.check(schema, frame);
+        self.decisions.note_errors(&rises);
         for rise in rises {
             let message = rise.message();
             let fields = [
@@ -360,6 +381,9 @@ impl ActiveRun {
         }
         drop(telemetry);
         self.judge_frame(state, schema, frame);
+        if self.decisions.look(schema, frame) {
+            self.wake_supervisor();
+        }
         halt
     }
 
@@ -380,7 +404,7 @@ impl ActiveRun {
         }
     }
 
-    fn tell_failed(&self, result: &ThresholdResult) {
+    pub(super) fn tell_failed(&self, result: &ThresholdResult) {
         let that = result.threshold.as_ref().map(|threshold| threshold.that.clone()).unwrap_or_default();
         let value = result.value.map(|value| value.to_string()).unwrap_or_default();
         let fields = [("threshold", that), ("value", value), ("unit", result.unit.clone())];
@@ -403,6 +427,7 @@ impl ActiveRun {
     /// Notes that a phase came to its end.
     pub(super) fn finish_phase(&self, index: usize) {
         lock(&self.thresholds).finish_phase(index);
+        self.finish_settling(index);
     }
 
     /// Notes an event.
@@ -565,7 +590,7 @@ impl ActiveRun {
         drop(std::mem::take(&mut *lock(&self.telemetry)));
     }
 
-    fn wake_supervisor(&self) {
+    pub(super) fn wake_supervisor(&self) {
         // It can fail only when the counter is full, and then the supervisor is awake.
         let _awake = self.wake.write(1);
     }
@@ -586,6 +611,16 @@ impl Drop for Recording<'_> {
 }
 
 impl PhaseClock {
+    /// The place of its phase in the scenario.
+    pub(super) fn index(&self) -> usize {
+        self.index as usize
+    }
+
+    /// Whether its start is over: it may lie ahead.
+    pub(super) fn has_begun(&self, now: Duration) -> bool {
+        now >= self.started
+    }
+
     /// Whether it stands still.
     pub(super) fn is_paused(&self) -> bool {
         self.paused_since.is_some()

@@ -147,6 +147,13 @@ impl BurnerProcess {
         self.child.kill();
     }
 
+    /// Sends it a signal, as anybody else could: how it ends by that is its own end.
+    pub(super) fn signal(&self, signal: Signal) {
+        if self.ended.is_none() {
+            self.child.signal(signal);
+        }
+    }
+
     /// Waits for it no longer, since a kill has not ended it: whoever looks after its run does.
     pub(super) fn give_up(&mut self) {
         self.hangs = true;

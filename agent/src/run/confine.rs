@@ -107,7 +107,7 @@ mod tests {
     fn phase(loads: Vec<DiskLoad>) -> PlannedPhase {
         let plan = |load| Plan { cores: vec![0, 1], phase: Duration::ZERO, seed: 1, load: Load::Disk(load) };
         let plans = loads.into_iter().map(plan).collect();
-        PlannedPhase { name: String::new(), duration: Duration::ZERO, plans }
+        PlannedPhase { name: String::new(), duration: Duration::ZERO, plans, ..PlannedPhase::default() }
     }
 
     #[test]

@@ -26,11 +26,14 @@ impl Ending {
             | Cause::LoadMissed
             | Cause::RequestsFailed
             | Cause::ThresholdFailed
-            | Cause::ThresholdInconclusive => Verdict::Fail,
+            | Cause::ThresholdInconclusive
+            | Cause::RequirementFailed
+            | Cause::PhaseSkipped => Verdict::Fail,
             Cause::StoppedByUser
             | Cause::Halted
             | Cause::GuardTripped
             | Cause::LeaseExpired
+            | Cause::WoundDown
             | Cause::AgentStopped => Verdict::Aborted,
             Cause::Unspecified
             | Cause::BurnerDied

@@ -100,6 +100,11 @@ impl Engine {
             trail: Some(run.trail()),
             guards: run.guard_statuses(self.guards.statuses()),
             thresholds: run.threshold_results(),
+            trends: Vec::new(),
+            decisions: run.decisions.taken(),
+            searches: run.search_results(),
+            recoveries: run.recoveries.all(),
+            settlings: run.settlings(),
         }
     }
 

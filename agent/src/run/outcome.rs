@@ -45,7 +45,7 @@ pub(super) fn judge(
         (BurnerOutcome::MemoryShort, shortage)
     } else if let Some(core) = result::never_burned(burner) {
         (BurnerOutcome::NothingDone, format!("the worker of core {core} never ran"))
-    } else if result.operations == 0 && !may_rest(burner.plan.load.profile()) {
+    } else if result.operations == 0 && !may_rest(burner) {
         (BurnerOutcome::NothingDone, "not a single operation was done".into())
     } else if let Some(reason) = result::failed_requests(result, burner) {
         (BurnerOutcome::RequestsFailed, reason)
@@ -90,13 +90,15 @@ pub(super) fn ending(result: &BurnerResult) -> Option<Ending> {
         | BurnerOutcome::Died
         | BurnerOutcome::Failed
         | BurnerOutcome::OutOfMemory
+        | BurnerOutcome::Restarted
         | BurnerOutcome::Stopped => None,
     }
 }
 
-/// Who fills what others leave may find nothing left.
-fn may_rest(profile: Option<&LoadProfile>) -> bool {
-    profile.is_some_and(|profile| profile.of_core)
+/// Who fills what others leave may find nothing left, and a search may end before it asked for anything.
+fn may_rest(burner: &BurnerProcess) -> bool {
+    let fills = burner.plan.load.profile().is_some_and(|profile| profile.of_core);
+    fills || burner.block.searched_ppm().is_some()
 }
 
 /// The reason, where a load was asked and was not there.

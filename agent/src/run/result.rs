@@ -19,6 +19,9 @@ use crate::{
     clock,
 };
 
+/// A share of the memory that was met for less of the time, in millionths, was not held.
+const HELD_PPM: u64 = 500_000;
+
 /// The cores that computed a wrong result.
 pub(super) fn wrong_cores(burner: &BurnerProcess) -> Vec<u32> {
     let wrong = slots(&burner.block).map(|slot| slot.verify_errors.load(Ordering::Relaxed) > 0);
@@ -93,6 +96,8 @@ pub(super) fn of_burner(
         ended: burner.ending(),
         start_skew_ns: all_burned.then(|| slots(block).map(distance).max_by_key(|skew| skew.abs())).flatten(),
         loads: if profile.is_some() { loads } else { Vec::new() },
+        attempt: 1,
+        superseded: false,
         // By `outcome`.
         outcome: 0,
         outcome_reason: String::new(),
@@ -117,6 +122,19 @@ pub(super) fn memory_shortage(burner: &BurnerProcess) -> Option<String> {
             format!(
                 "never reached the pressure that was asked for: it held {resident} bytes at the end, of {asked} that it was \
                  allowed; more would need a larger size, a longer phase or a smaller reserve"
+            )
+        });
+    }
+    if matches!(load.method, memory::Method::Occupy(_)) {
+        let on_target = {
+            let of = |slot: &Slot| slot.figures[memory::ON_TARGET].load(Ordering::Relaxed);
+            slots(&burner.block).map(of).min().unwrap_or_default()
+        };
+        return (on_target < HELD_PPM).then(|| {
+            format!(
+                "kept the host's memory where it was asked to for only {:.0} % of the time: it held {resident} bytes at the \
+                 end; others used more than the share leaves, or the reserve was reached",
+                on_target as f64 / 1e4
             )
         });
     }

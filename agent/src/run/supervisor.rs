@@ -1,6 +1,8 @@
 //! Carries out a run: one thread that starts the burners of a phase, sees them burn and end, and goes on to the next. It
 //! sleeps in poll(2) on its burners' pipes and on the run's orders.
 
+mod decided;
+
 use std::{
     os::fd::AsFd as _,
     sync::Arc,
@@ -8,7 +10,10 @@ use std::{
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use ssts_proto::v1::{BurnerResult, Cause, EventKind, ReceiptState, RunState, ThresholdResult};
+use ssts_proto::v1::{
+    BurnerOutcome, BurnerResult, Cause, DecisionAction, DecisionPoint, EventKind, ReceiptState, RunState,
+    ThresholdResult,
+};
 use tracing::{error, warn};
 
 use super::{
@@ -21,14 +26,19 @@ use super::{
     failure::{died, failure},
     found::FoundKernels,
     oom::OomKills,
-    outcome,
+    outcome, ramp,
     receipt::Witness,
+    recovery::Restarts,
     remains::{self, Remains},
-    result, suspend, thresholds,
+    result, search, suspend, thresholds,
     traced::whereabouts,
 };
 use crate::{
-    burn::{control::Command, disk, plan::Load},
+    burn::{
+        control::Command,
+        disk,
+        plan::{Load, Plan},
+    },
     clock,
     config::BurnersConfig,
     host::{HostRoots, RunCgroup},
@@ -66,6 +76,14 @@ pub(super) struct Settings<'a> {
     pub remains: &'a Remains,
 }
 
+/// What is kept of a phase beside its burners.
+#[derive(Debug)]
+struct Beside {
+    marks: Vec<BurnerMark>,
+    culprits: Culprits,
+    restarts: Restarts,
+}
+
 /// Carries out one run.
 #[derive(Debug)]
 pub(super) struct Supervisor<'a> {
@@ -75,6 +93,8 @@ pub(super) struct Supervisor<'a> {
     cgroup: Option<RunCgroup>,
     freezer: Freezer,
     results: Vec<BurnerResult>,
+    /// What burners of the phase before were told.
+    before: Vec<Plan>,
     /// Burner processes whose end was waited for.
     waited_for: usize,
     oom: OomKills,
@@ -103,18 +123,23 @@ impl<'a> Supervisor<'a> {
         }
         let oom = OomKills::since_now(roots);
         let freezer = Freezer::default();
-        Self { run, board, settings, cgroup, freezer, results: Vec::new(), waited_for: 0, oom }
+        Self {
+            run,
+            board,
+            settings,
+            cgroup,
+            freezer,
+            results: Vec::new(),
+            before: Vec::new(),
+            waited_for: 0,
+            oom,
+        }
     }
 
     /// To the end of the run. Returns when no burner is left, with what each did.
     pub(super) fn carry_out(mut self) -> Vec<BurnerResult> {
         let run = self.run.clone();
-        for (index, phase) in run.admitted.phases.iter().enumerate() {
-            self.phase(index, phase);
-            if run.ending().is_some() {
-                break;
-            }
-        }
+        self.phases();
         let quiet_after = run.quiet_after();
         if let Some(after) = quiet_after {
             let fields = [("quiet_after_ns", clock::ns(after).to_string())];
@@ -133,7 +158,8 @@ impl<'a> Supervisor<'a> {
 
     /// Every phase came to its end: did it do what was asked, and leave the host as it was?
     fn completed(&self, clean: bool, judged: &[ThresholdResult]) -> Ending {
-        if let Some(ending) = self.results.iter().find_map(outcome::ending) {
+        let counting = self.results.iter().filter(|result| decided::still_counts(result));
+        if let Some(ending) = counting.clone().find_map(outcome::ending) {
             return ending;
         }
         if !clean {
@@ -143,12 +169,33 @@ impl<'a> Supervisor<'a> {
         if let Some(ending) = thresholds::ending(judged) {
             return ending;
         }
-        Ending::new(Cause::Completed, "all phases came to their end")
+        if let Some(ending) = search::ending(&self.run.search_results()) {
+            return ending;
+        }
+        let skipped = self.skipped();
+        if let Some(ending) = decided::unproven(&skipped, judged) {
+            return ending;
+        }
+        let message = match skipped.len() {
+            0 => "all phases came to their end".to_owned(),
+            count => format!("all phases came to their end but {count}, which were skipped"),
+        };
+        Ending::new(Cause::Completed, message)
+    }
+
+    /// Phases that were left out, and why.
+    fn skipped(&self) -> Vec<(String, String)> {
+        let taken = self.run.decisions.taken();
+        let skipped = taken.into_iter().filter(|decision| {
+            decision.point() == DecisionPoint::Before && decision.action() == DecisionAction::Skip
+        });
+        skipped.map(|decision| (decision.phase, decision.reason)).collect()
     }
 
     /// One phase, to its end or the run's.
-    fn phase(&mut self, index: usize, phase: &PlannedPhase) {
-        let asked = if index == 0 { self.run.started } else { clock::boottime() };
+    fn phase(&mut self, index: usize, phase: &PlannedPhase, attempt: u32) {
+        let run = self.run.clone();
+        let asked = if index == 0 && attempt == 1 { self.run.started } else { clock::boottime() };
         self.run.note_quiet(false);
         let mut burners = Vec::with_capacity(phase.plans.len());
         let mut marks = Vec::with_capacity(phase.plans.len());
@@ -158,15 +205,43 @@ impl<'a> Supervisor<'a> {
         if has_disks {
             self.settings.watch.begin_slowest();
         }
-        let started = self.start(phase, &mut burners, &mut marks);
+        let plans = match run.admitted.scenario.phases.get(index) {
+            Some(asked) => ramp::ramped(asked, &phase.plans, &self.before),
+            None => phase.plans.clone(),
+        };
+        let started = self.start(phase, &plans, &mut burners, &mut marks);
+        self.before = plans;
         self.board.set(&self.run.id, entries(&self.run.id, index, &burners));
         self.run.keep_derated();
-        let mut culprits = Culprits::default();
-        if let Some(ending) = started.err().or_else(|| self.burn(index, phase, &mut burners, &mut culprits)) {
+        let hold = self.hold(index, attempt);
+        let mut beside = Beside { marks, culprits: Culprits::default(), restarts: Restarts::new(phase) };
+        let mut ended = match started {
+            Ok(()) => self.burn(index, phase, hold, &mut burners, &mut beside),
+            Err(ending) => Some(ending),
+        };
+        let Beside { marks, mut culprits, mut restarts } = beside;
+        // What they did in the phase, where they go on beyond it.
+        let mut at_end = Vec::new();
+        if hold.is_some() && ended.is_none() {
+            let each = burners.iter().enumerate();
+            at_end = each.map(|of| self.result(of, index, phase, asked, attempt, &culprits)).collect();
+            ended = self.wind_down_if_failed(index, attempt, &at_end, &mut burners);
+        }
+        if let Some(ending) = ended {
             self.run.stop(suspend::explain(self.oom.explain(ending, &burners), &self.run));
         }
         self.end(phase, &mut burners);
+        if hold.is_some()
+            && let Some(ending) = burners.iter().find_map(failure)
+        {
+            self.run.stop(self.oom.explain(ending, &burners));
+        }
         drop(marks);
+        if let Some(ending) = restarts.give_up(&self.run, None) {
+            self.run.stop(ending);
+        }
+        self.waited_for += restarts.results.len();
+        self.results.append(&mut restarts.results);
         self.waited_for += burners.iter().filter(|burner| burner.ended.is_some()).count();
         if burners.iter().any(BurnerProcess::hangs) {
             self.run.stop(Ending::new(Cause::BurnerFailed, still_there(&burners)));
@@ -181,60 +256,135 @@ impl<'a> Supervisor<'a> {
         }
         culprits.preempted_since(&preempted, self.settings.watch.preemptions());
         for (burner_index, burner) in burners.iter().enumerate() {
-            let mut result = result::of_burner(burner, index, burner_index, &phase.name, asked);
-            outcome::judge(
-                &mut result,
-                burner,
-                self.run.ending().as_ref(),
-                &culprits,
-                &self.run.derated_by(),
-            );
+            let mut result = self.result((burner_index, burner), index, phase, asked, attempt, &culprits);
+            if let Some(before) = at_end.get(burner_index)
+                && !decided::is_worse(&result, before)
+            {
+                result = BurnerResult { ended: result.ended, ..before.clone() };
+            }
             let message = format!("burner {} of phase {} ended: {}", result.kind, result.phase, result.ended);
             self.run.tell(EventKind::BurnerEnded, message, [("ended", result.ended.clone())]);
             self.results.push(result);
         }
         self.board.set(&self.run.id, Vec::new());
         self.run.end_phase();
+        self.run.end_search();
         if self.run.ending().is_none() {
             self.run.finish_phase(index);
+            self.run.keep_baselines(&phase.name, &self.results);
             let fields = [("phase", phase.name.clone())];
             self.run.tell(EventKind::PhaseFinished, format!("phase {} finished", phase.name), fields);
         }
+    }
+
+    /// What a burner of a phase did up to now.
+    fn result(
+        &self,
+        (burner_index, burner): (usize, &BurnerProcess),
+        index: usize,
+        phase: &PlannedPhase,
+        asked: Duration,
+        attempt: u32,
+        culprits: &Culprits,
+    ) -> BurnerResult {
+        let mut result = result::of_burner(burner, index, burner_index, &phase.name, asked);
+        result.attempt = attempt;
+        let ending = self.run.ending();
+        outcome::judge(&mut result, burner, ending.as_ref(), culprits, &self.run.derated_by());
+        result
     }
 
     /// Starts a process for each burner of a phase.
     fn start(
         &self,
         phase: &PlannedPhase,
+        plans: &[Plan],
         burners: &mut Vec<BurnerProcess>,
         marks: &mut Vec<BurnerMark>,
     ) -> Result<(), Ending> {
-        let watch = &self.settings.watch;
-        for plan in &phase.plans {
-            let core_busy = watch.core_busy().filter(|_| plan.load.holds_cores());
-            if plan.load.holds_cores() && core_busy.is_none() {
+        for plan in plans {
+            let has_probe = self.settings.watch.core_busy().is_some();
+            if plan.load.holds_cores() && !has_probe {
                 let message =
                     "the scheduler probe is not there: the cores' load is held by /proc/stat, less evenly";
                 self.run.tell(EventKind::Notice, message, []);
             }
-            let mut plan = plan.clone();
-            self.settings.found.recall(&mut plan);
-            self.settings
-                .remains
-                .undo()
-                .note(&self.run.id, &plan.load)
-                .map_err(|error| Ending::new(Cause::BurnerFailed, error.to_string()))?;
-            let alive = self.settings.remains.alive().fd();
-            let deadline = self.settings.config.deadline;
-            let burner = BurnerProcess::start(plan, deadline, self.cgroup.as_ref(), core_busy, alive);
-            burners.push(burner.map_err(|error| {
-                Ending::new(Cause::BurnerFailed, format!("a burner could not be started: {error}"))
-            })?);
-            marks.extend(burners.last().map(|burner| watch.mark(burner.pid(), core_busy.is_some())));
+            burners.push(self.start_one(phase, plan, marks)?);
             // The tick knows only those on the board, and many take a while to start.
             for burner in burners.iter() {
                 burner.block.push_deadline(self.settings.config.deadline);
             }
+        }
+        Ok(())
+    }
+
+    /// Starts the process of one burner.
+    fn start_one(
+        &self,
+        phase: &PlannedPhase,
+        plan: &Plan,
+        marks: &mut Vec<BurnerMark>,
+    ) -> Result<BurnerProcess, Ending> {
+        let watch = &self.settings.watch;
+        let core_busy = watch.core_busy().filter(|_| plan.load.holds_cores());
+        let mut plan = plan.clone();
+        self.settings.found.recall(&mut plan);
+        self.settings
+            .remains
+            .undo()
+            .note(&self.run.id, &plan.load)
+            .map_err(|error| Ending::new(Cause::BurnerFailed, error.to_string()))?;
+        let alive = self.settings.remains.alive().fd();
+        let deadline = self.settings.config.deadline;
+        let burner = BurnerProcess::start(plan, deadline, self.cgroup.as_ref(), core_busy, alive).map_err(
+            |error| Ending::new(Cause::BurnerFailed, format!("a burner could not be started: {error}")),
+        )?;
+        if let Some(load_ppm) = self.run.searched_ppm(phase).filter(|_| burner.plan.load.has_target()) {
+            burner.block.search(load_ppm);
+        }
+        marks.push(watch.mark(burner.pid(), core_busy.is_some()));
+        Ok(burner)
+    }
+
+    /// Starts those anew that have died, where the phase asks for that.
+    fn revive(
+        &self,
+        index: usize,
+        phase: &PlannedPhase,
+        burners: &mut [BurnerProcess],
+        marks: &mut Vec<BurnerMark>,
+        restarts: &mut Restarts,
+    ) -> Result<(), Ending> {
+        let gone = clock::boottime();
+        let mut any = false;
+        for place in 0..burners.len() {
+            let burner = &burners[place];
+            if !burner.is_gone() || self.run.ending().is_some() {
+                continue;
+            }
+            let why = failure(burner).unwrap_or_else(|| died(burner));
+            let why = self.oom.explain(why, burners);
+            // What computed a wrong result, or said that it can't go on, has not just died.
+            if why.cause != Cause::BurnerDied {
+                return Err(why);
+            }
+            restarts.may_restart(place, burner)?;
+            restarts.give_up(&self.run, Some(place));
+            let mut result = result::of_burner(burner, index, place, &phase.name, self.run.started);
+            result.ready_after_ns = None;
+            result.set_outcome(BurnerOutcome::Restarted);
+            result.outcome_reason = burner.ending();
+            let message = format!("burner {} of phase {} ended: {}", result.kind, result.phase, result.ended);
+            self.run.tell(EventKind::BurnerEnded, message, [("ended", result.ended.clone())]);
+            burners[place] = self.start_one(phase, &phase.plans[place], marks)?;
+            // Set anew when it is ready; after a pause that came before, it counts from here.
+            burners[place].block.set_start(gone);
+            restarts.begin(place, gone, result);
+            any = true;
+        }
+        if any {
+            self.board.set(&self.run.id, entries(&self.run.id, index, burners));
+            self.run.keep_derated();
         }
         Ok(())
     }
@@ -254,8 +404,14 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Starts the phase's clock as soon as all is ready.
-    fn begin(&self, index: usize, phase: &PlannedPhase, burners: &mut [BurnerProcess]) -> Option<Ending> {
+    /// Starts the phase's clock as soon as all is ready. `hold`: how long its burners go on beyond its end.
+    fn begin(
+        &self,
+        index: usize,
+        phase: &PlannedPhase,
+        hold: Duration,
+        burners: &mut [BurnerProcess],
+    ) -> Option<Ending> {
         loop {
             if let Some(ending) = self.make_ready(burners) {
                 return Some(ending);
@@ -269,7 +425,8 @@ impl<'a> Supervisor<'a> {
             // It fails when a stop or a pause came in between.
             if self.run.begin_phase(index, start).is_ok() {
                 burners.iter().for_each(|burner| burner.block.set_start(start));
-                burn_until(burners, start + phase.duration);
+                set_end(burners, start + phase.duration + hold);
+                command(burners, Command::Burn);
                 break;
             }
         }
@@ -298,15 +455,19 @@ impl<'a> Supervisor<'a> {
         now + ahead.unwrap_or(if in_step { BREATH } else { Duration::ZERO })
     }
 
-    /// From the start of the phase's clock to its end. Pauses are read off the clock: it alone knows of them.
+    /// From the start of the phase's clock to its end. Pauses are read off the clock: it alone knows of them. `hold`: burners
+    /// are still there afterwards, and go on for so long unless they are told otherwise.
     fn burn(
         &self,
         index: usize,
         phase: &PlannedPhase,
+        hold: Option<Duration>,
         burners: &mut [BurnerProcess],
-        culprits: &mut Culprits,
+        beside: &mut Beside,
     ) -> Option<Ending> {
-        if let Some(ending) = self.begin(index, phase, burners) {
+        let Beside { marks, culprits, restarts } = beside;
+        let beyond = hold.unwrap_or_default();
+        if let Some(ending) = self.begin(index, phase, beyond, burners) {
             return Some(ending);
         }
         let mut burning = true;
@@ -314,11 +475,23 @@ impl<'a> Supervisor<'a> {
         loop {
             let now = clock::boottime();
             let phase_clock = self.run.phase_clock()?;
-            let left = phase.duration.saturating_sub(phase_clock.elapsed(now));
+            let elapsed = phase_clock.elapsed(now);
+            let mut left = phase.duration.saturating_sub(elapsed);
+            if self.run.is_searched_out() && !left.is_zero() {
+                left = Duration::ZERO;
+                set_end(burners, now);
+            }
             // A pause in the last instant may find burners that have just ended by their own look at the clock.
             let ended_in_time =
                 left <= LAST_INSTANT && !burners.is_empty() && burners.iter().all(BurnerProcess::is_gone);
+            if left.is_zero() && hold.is_some() {
+                return None;
+            }
             if left.is_zero() || ended_in_time {
+                // Who is still making ready would wait for a start that does not come.
+                if let Some(ending) = restarts.give_up(&self.run, None) {
+                    return Some(ending);
+                }
                 if burners.iter().all(BurnerProcess::is_gone) {
                     return self.run.ending().or_else(|| burners.iter().find_map(failure));
                 }
@@ -334,8 +507,17 @@ impl<'a> Supervisor<'a> {
                 reap(burners);
                 continue;
             }
+            if phase.restart
+                && let Err(ending) = self.revive(index, phase, burners, marks, restarts)
+            {
+                return Some(ending);
+            }
             if let Some(ending) = self.untimely_end(burners) {
                 return Some(ending);
+            }
+            if !phase_clock.is_paused() {
+                restarts.follow(&self.run, burners, phase_clock.end_of(phase.duration));
+                restarts.kill_due(&self.run, burners, elapsed, left);
             }
             match (burning, phase_clock.is_paused()) {
                 (true, true) => {
@@ -345,7 +527,7 @@ impl<'a> Supervisor<'a> {
                 // A pause and its end may both have come since the last look, and a guard freezes the burners itself.
                 (_, false) => {
                     self.freezer.thaw(self.cgroup.as_ref());
-                    burn_until(burners, phase_clock.end_of(phase.duration));
+                    go_on_until(burners, phase_clock.end_of(phase.duration) + beyond);
                 }
                 (false, true) => {}
             }
@@ -353,6 +535,7 @@ impl<'a> Supervisor<'a> {
             self.oom.look_again(now);
             let look = culprits.look(now, burners);
             self.freezer.freeze(now, self.cgroup.as_ref());
+            let look = restarts.due(now, elapsed).map_or(look, |due| look.min(due));
             self.wait(burners, if burning { Some((now + left).min(look)) } else { self.freezer.due() });
             reap(burners);
         }
@@ -456,9 +639,13 @@ fn reap(burners: &mut [BurnerProcess]) {
     burners.iter_mut().for_each(BurnerProcess::reap);
 }
 
-fn burn_until(burners: &[BurnerProcess], end: Duration) {
+/// After a pause, or a guard's.
+fn go_on_until(burners: &[BurnerProcess], end: Duration) {
     set_end(burners, end);
-    command(burners, Command::Burn);
+    // One that was started anew begins when it is ready.
+    for burner in burners.iter().filter(|burner| burner.block.command() == Command::Pause) {
+        burner.block.set_command(Command::Burn);
+    }
 }
 
 fn set_end(burners: &[BurnerProcess], end: Duration) {

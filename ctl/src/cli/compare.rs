@@ -4,31 +4,38 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::values::run_id;
-use crate::compare::Item;
+use super::{
+    Form, Which,
+    values::{baseline_name, label, run_id},
+};
+use crate::{compare::Item, store::BASELINE};
 
 pub(super) const COMPARE_EXAMPLES: &str = "\
-A side is a run, a file that `sstsctl --output json` wrote, a folder of such files, or several of them joined by commas.
-With one run a side its own windows are compared, from what the agent kept of its telemetry; four runs a side or more show how
-much runs differ, and one new run is judged by five or more before.
+A side is a run (its id, the beginning of it, latest, or baseline:NAME), all runs of the history with a tag (tag:NAME), a file
+that `sstsctl --output json` wrote, a folder of such files, or several of them joined by commas. With one run a side its own
+windows are compared, from what an agent kept of its telemetry; four runs a side or more show how much runs differ, and one
+new run is judged by five or more before. --scenario, --on-host and the like narrow what latest and tag:NAME mean.
 
 Exit status: 0 no regression, 2 nothing could be told, 3 a regression.
 
 Examples:
   sstsctl compare 01a1fe6f-f750-7063-93f9-0fe3c22de573 01a1fe70-0a02-7d41-8d55-0c3a6e6f1b7e
-  sstsctl compare before/ after/
+  sstsctl compare tag:nightly latest --scenario quick
+  sstsctl compare baseline:golden latest --format html --to compared.html
+  sstsctl compare before/ after/ --format junit > compared.xml
   sstsctl compare before/ today.json --metric result. --change 3
   sstsctl --output json compare before/ after/ > compared.json";
 
 pub(super) const TREND_EXAMPLES: &str = "\
 METRIC is a name of the catalogue, such as host.temperature, or of a result, such as result.operations_per_s. Over several runs the
-changes of level are told, and the runs that are far from all others. With --within, what one run's windows show is: a rise of
+changes of level are told, and the runs that are far from all others: the newest of the history, or those that are named. With --within, what one run's windows show is: a rise of
 bytes is judged as a leak.
 
 Exit status: 0 no leak or none looked for, 2 there is no such metric, 3 a leak.
 
 Examples:
-  sstsctl trend result.operations_per_s
+  sstsctl trend result.operations_per_s --scenario quick --on-host web-3 --since 30d
+  sstsctl trend host.temperature tag:nightly --format html --to trend.html
   sstsctl trend result.latency --statistic p99 results/
   sstsctl trend agent.resident --within 01a1fe6f-f750-7063-93f9-0fe3c22de573 --tolerate 64KiB";
 
@@ -56,6 +63,10 @@ pub(crate) struct CompareFlags {
     /// Start of the pseudo-random sequence of the bootstrap.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) which: Which,
+    #[command(flatten)]
+    pub(crate) form: Form,
 }
 
 /// Of which metric, and over what.
@@ -64,20 +75,19 @@ pub(crate) struct TrendFlags {
     /// The metric.
     #[arg(value_name = "METRIC")]
     pub(crate) metric: String,
-    /// Runs, result files or folders of these; without them the latest runs that the agent knows.
+    /// Runs, result files or folders of these; without them the latest runs of the history.
     #[arg(value_name = "RUN", value_parser = item)]
     pub(crate) runs: Vec<Item>,
     /// Which statistic of it, such as p99 or max; without it those that runs are compared by.
     #[arg(long, value_name = "NAME")]
     pub(crate) statistic: Option<String>,
-    /// Of the agent's runs only those of this scenario.
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["runs", "within"])]
-    pub(crate) scenario: Option<String>,
-    /// How many of the agent's runs at most.
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// How many of the latest runs at most.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(3..=500))]
     pub(crate) limit: u32,
     /// Over the windows of this one run.
-    #[arg(long, value_name = "RUN", value_parser = run_id, conflicts_with = "runs")]
+    #[arg(long, value_name = "RUN", value_parser = reference, conflicts_with = "runs")]
     pub(crate) within: Option<String>,
     /// Of bytes: a rise of so much a minute is no leak. [default: 128KiB]
     #[arg(long, value_name = "BYTES", value_parser = super::values::size, requires = "within")]
@@ -85,6 +95,8 @@ pub(crate) struct TrendFlags {
     /// Start of the pseudo-random sequence of the permutations.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) form: Form,
 }
 
 /// What stands on one side; a type of its own, because clap takes a bare `Vec` for a repeated argument.
@@ -104,9 +116,20 @@ fn item(text: &str) -> Result<Item, String> {
     if path.exists() {
         return Ok(Item::Path(path));
     }
-    run_id(text)
+    if let Some(tag) = text.strip_prefix("tag:") {
+        return label(tag).map(Item::Tag);
+    }
+    reference(text)
         .map(Item::Run)
         .map_err(|_| format!("'{text}' is no file or folder, and no run's id; `sstsctl runs` lists the runs"))
+}
+
+/// One run: by its id, the beginning of it, `latest`, or `baseline:NAME`.
+pub(super) fn reference(text: &str) -> Result<String, String> {
+    match text.strip_prefix(BASELINE) {
+        Some(name) => baseline_name(name).map(|_| text.to_owned()),
+        None => run_id(text),
+    }
 }
 
 fn percent_of_change(text: &str) -> Result<f64, String> {
@@ -134,7 +157,16 @@ mod tests {
         let path = folder.path().display().to_string();
         let items = side(&format!("{id},{path}")).unwrap();
         assert_eq!(items.0, [Item::Run(id.into()), Item::Path(folder.path().into())]);
-        for (text, told) in [("", "empty"), ("a,,b", "empty"), ("no/such.json", "no file or folder")] {
+        let items = side("latest,baseline:a.b,tag:rack=7").unwrap();
+        let [latest, baseline] = ["latest", "baseline:a.b"].map(|run| Item::Run(run.into()));
+        assert_eq!(items.0, [latest, baseline, Item::Tag("rack=7".into())]);
+        for (text, told) in [
+            ("", "empty"),
+            ("a,,b", "empty"),
+            ("no/such.json", "no file or folder"),
+            ("baseline:", "no file or folder"),
+            ("tag:a b", "no name"),
+        ] {
             let refusal = side(text).unwrap_err();
             assert!(refusal.contains(told), "{text}: {refusal}");
         }

@@ -1,11 +1,11 @@
 //! Flags of `burn disk`.
 
 use clap::{Args, ValueEnum};
-use ssts_proto::v1::{DiskAccess, DiskEngine};
+use ssts_proto::v1::{DiskAccess, DiskEngine, profile::Shape};
 
 use super::{
     RunOptions,
-    values::{Blocks, Cores, block_sizes, core_list, duration, percent, rate, size},
+    values::{Blocks, Cores, block_sizes, core_list, duration, load, percent, rate, size},
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -53,6 +53,9 @@ pub(crate) struct BurnDisk {
     /// Bytes a second, such as 100MiB, of all jobs together.
     #[arg(long, value_name = "BYTES", value_parser = size, allow_hyphen_values = true, conflicts_with = "rate")]
     pub(crate) bandwidth: Option<u64>,
+    /// Percent of --rate or --bandwidth over time, such as walk:10..100/10/1s or 10..90, as burn cpu has it.
+    #[arg(long, value_name = "LOAD", value_parser = load, allow_hyphen_values = true)]
+    pub(crate) load: Option<Shape>,
     /// An fsync after each so many writes.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) fsync: Option<u32>,

@@ -1,12 +1,14 @@
 //! Flags of `burn memory`.
 
 use clap::{Args, ValueEnum};
-use ssts_proto::v1::{MemoryLoop, MemoryMethod, MemoryPages, MemoryPattern, memory_burner::Size};
+use ssts_proto::v1::{
+    MemoryLoop, MemoryMethod, MemoryPages, MemoryPattern, memory_burner::Size, profile::Shape,
+};
 
 use super::{
     LoadFlags, RunOptions,
     cpu::Isa,
-    values::{Cores, core_list, duration, percent, size, size_or_percent},
+    values::{Cores, core_list, duration, load, percent, size, size_or_percent},
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -16,13 +18,20 @@ Examples:
   sstsctl burn memory --size 3GiB --method stream --loops copy,triad --cores 0-1 --duration 30s
   sstsctl burn memory --size 1GiB --method latency --pages small --cores 0 --duration 20s
   sstsctl burn memory --size 90% --method pressure --stalled 10 --duration 5m
+  sstsctl burn memory --method occupy --used 70 --duration 10m
   sstsctl burn memory --size 256MiB --method verify --patterns random --inject-error 0 --duration 5s";
 
 #[derive(Debug, Args)]
 pub(crate) struct BurnMemory {
     /// Of all workers together: bytes, such as 4GiB, or a percentage of what is available, such as 80%.
-    #[arg(long, value_name = "BYTES|PCT", value_parser = size_or_percent, allow_hyphen_values = true)]
-    pub(crate) size: Size,
+    #[arg(
+        long,
+        value_name = "BYTES|PCT",
+        value_parser = size_or_percent,
+        allow_hyphen_values = true,
+        required_unless_present = "used"
+    )]
+    pub(crate) size: Option<Size>,
     /// What is done with the memory.
     #[arg(long, value_name = "NAME", default_value = "fill")]
     pub(crate) method: Method,
@@ -58,6 +67,9 @@ pub(crate) struct BurnMemory {
     /// Of pressure: grow until the kernel reclaims so many bytes a second, such as 50MiB.
     #[arg(long, value_name = "BYTES", value_parser = size, allow_hyphen_values = true)]
     pub(crate) reclaim: Option<u64>,
+    /// Of occupy: bring what all of the host use to this percentage of its memory; or over time, as --load has it.
+    #[arg(long, value_name = "PCT", value_parser = load, allow_hyphen_values = true)]
+    pub(crate) used: Option<Shape>,
     /// Of verify: flip a bit of this worker's memory, counted from 0, to see that it is found.
     #[arg(long, value_name = "WORKER")]
     pub(crate) inject_error: Option<u32>,
@@ -86,6 +98,8 @@ pub(crate) enum Method {
     Fault,
     /// Grow until tasks stall or the kernel reclaims.
     Pressure,
+    /// Grow and give back, so that the host's used memory is a share of all.
+    Occupy,
 }
 
 impl From<Method> for MemoryMethod {
@@ -99,6 +113,7 @@ impl From<Method> for MemoryMethod {
             Method::Verify => Self::Verify,
             Method::Fault => Self::Fault,
             Method::Pressure => Self::Pressure,
+            Method::Occupy => Self::Occupy,
         }
     }
 }

@@ -3,6 +3,8 @@
 mod compare;
 mod cpu;
 mod disk;
+mod form;
+mod headroom;
 mod http;
 mod load;
 mod memory;
@@ -12,7 +14,7 @@ mod values;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use self::values::{duration, frame_rate, host, instant, label, run_id, setting, size, temperature};
@@ -20,6 +22,8 @@ pub(crate) use self::{
     compare::{CompareFlags, TrendFlags},
     cpu::BurnCpu,
     disk::BurnDisk,
+    form::{ComparisonForm, Form, ReportForm, ReportFormat},
+    headroom::HeadroomFlags,
     http::BurnHttp,
     load::LoadFlags,
     memory::BurnMemory,
@@ -167,6 +171,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         options: RunOptions,
     },
+    /// Raise the load until what is protected no longer meets its objective, and say how much more the host takes.
+    #[command(after_help = headroom::EXAMPLES)]
+    Headroom(Box<HeadroomFlags>),
     /// Say what a scenario or a burner would do on the host, and what speaks against it; nothing is started.
     #[command(after_help = PLAN_EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Plan {
@@ -246,12 +253,11 @@ pub(crate) enum Command {
     },
     /// Print the result of a run.
     Report {
-        /// The run, as `sstsctl runs` lists it.
-        #[arg(value_name = "RUN", value_parser = run_id)]
+        /// The run, as `sstsctl runs` lists it: its id, the beginning of it, latest, or baseline:NAME.
+        #[arg(value_name = "RUN", value_parser = compare::reference)]
         run: String,
-        /// In which form; without it as `--output` says.
-        #[arg(long, value_name = "FORMAT")]
-        format: Option<ReportFormat>,
+        #[command(flatten)]
+        form: ReportForm,
     },
     /// Say what became better or worse from some runs to others.
     #[command(after_help = compare::COMPARE_EXAMPLES)]
@@ -387,6 +393,8 @@ pub(crate) enum Scenarios {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Print the JSON Schema of scenario files, for editors.
+    Schema,
     /// Say everything that is wrong with scenario files.
     Check {
         /// The TOML files.
@@ -395,24 +403,6 @@ pub(crate) enum Scenarios {
         #[command(flatten)]
         settings: Settings,
     },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ReportFormat {
-    /// For people at a terminal.
-    Text,
-    /// Markdown.
-    Md,
-    /// As `--output json`.
-    Json,
-    /// One page with plots, for a browser; it needs no network.
-    Html,
-    /// JUnit's XML, for CI servers: one test case for each burner, phase and threshold.
-    Junit,
-    /// Every figure on a line, as comma-separated values.
-    Csv,
-    /// For the files; its font is in it.
-    Pdf,
 }
 
 #[cfg(test)]
@@ -447,6 +437,7 @@ mod tests {
             RECOVER_EXAMPLES,
             DRILL_EXAMPLES,
             TOP_EXAMPLES,
+            headroom::EXAMPLES,
             runs::EXAMPLES,
         ] {
             for line in help.lines().filter(|line| line.starts_with("  sstsctl ")) {

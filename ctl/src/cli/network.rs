@@ -1,11 +1,11 @@
 //! Flags of `burn network`.
 
 use clap::{Args, ValueEnum};
-use ssts_proto::v1::{NetworkProtocol, NetworkZeroCopy};
+use ssts_proto::v1::{NetworkProtocol, NetworkZeroCopy, profile::Shape};
 
 use super::{
     RunOptions,
-    values::{Cores, core_list, duration, network_rate, size},
+    values::{Cores, core_list, duration, load, network_rate, size},
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -35,6 +35,9 @@ pub(crate) struct BurnNetwork {
     /// a second with rr and connect. Without it as much as goes; 1000 requests with rr.
     #[arg(long, value_name = "RATE", value_parser = network_rate, allow_hyphen_values = true)]
     pub(crate) rate: Option<u64>,
+    /// Percent of --rate over time, such as walk:10..100/10/1s or 10..90, as burn cpu has it; tcp only.
+    #[arg(long, value_name = "LOAD", value_parser = load, allow_hyphen_values = true)]
+    pub(crate) load: Option<Shape>,
     /// Bytes of a datagram [default: 1448], of a request and its answer [default: 64], or of one write to TCP
     /// [default: 1MiB].
     #[arg(long, value_name = "BYTES", value_parser = size, allow_hyphen_values = true)]

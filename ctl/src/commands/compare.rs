@@ -2,33 +2,47 @@
 
 use super::{
     Session,
-    report::{fetch, side_run},
+    form::{put, put_json, put_pdf},
+    sides::{Wanted, gathered},
 };
 use crate::{
-    cli::CompareFlags,
-    compare::{Item, Judgement, Settings, Side, SideRun, Windows, comparison_document, judge, result_files},
-    connect::{Client, Fallback},
+    cli::{CompareFlags, ComparisonForm},
+    compare::{
+        Comparison, Judgement, Settings, Side, comparison_bars, comparison_csv, comparison_document,
+        comparison_junit, judge, without_unasked,
+    },
     error::{Exit, Failure},
     json::comparison_out,
-    output::Output,
-    record::{Source, fetch as fetch_record},
-    report::to_terminal,
+    page::{intervals_svg, to_plotted_html},
+    report::{to_markdown, to_pdf, to_terminal},
 };
 
 /// `compare BEFORE AFTER`.
 pub(super) async fn compare(flags: CompareFlags, session: &mut Session) -> Result<Exit, Failure> {
-    let CompareFlags { before, after, metric, change, false_alarms, all, seed } = flags;
-    let sides = gathered(&[before.0, after.0], &metric, session).await?;
+    let filter = flags.which.filter();
+    let sides = [flags.before.0.clone(), flags.after.0.clone()];
+    if !filter.is_empty() && !sides.iter().flatten().any(crate::compare::Item::is_narrowed) {
+        return Err(Failure::usage(
+            "--scenario, --on-host and the like narrow what 'latest' and tag:NAME mean, and neither is compared",
+            "leave them out, or name a side so",
+        ));
+    }
+    let wanted = Wanted { sides: &sides, filter, windows: Some(&flags.metric) };
+    let mut sides = gathered(&wanted, session).await?;
+    sides.iter_mut().flat_map(|side| &mut side.runs).for_each(|run| without_unasked(&mut run.figures));
     let [before, after] = &sides[..] else {
         return Err(Failure::new(Exit::Internal, "two sides were asked for and not two came", ""));
     };
-    let settings =
-        Settings { alpha: false_alarms / 100.0, material: change.map(|percent| percent / 100.0), seed };
+    let settings = Settings {
+        alpha: flags.false_alarms / 100.0,
+        material: flags.change.map(|percent| percent / 100.0),
+        seed: flags.seed,
+    };
     let comparison = judge(before, after, settings, |key| {
-        if metric.is_empty() {
+        if flags.metric.is_empty() {
             key.is_judged()
         } else {
-            metric.iter().any(|prefix| key.metric.starts_with(prefix.as_str()))
+            flags.metric.iter().any(|prefix| key.metric.starts_with(prefix.as_str()))
         }
     });
     if comparison.changes.is_empty() {
@@ -37,13 +51,7 @@ pub(super) async fn compare(flags: CompareFlags, session: &mut Session) -> Resul
             "compare runs of one scenario, or name metrics with --metric",
         ));
     }
-    if session.wants_json() {
-        session.output.json(&comparison_out(&comparison, before, after, settings))?;
-    } else {
-        let document = comparison_document(&comparison, before, after, all);
-        let text = to_terminal(&document, session.output.in_color());
-        session.output.result(&text)?;
-    }
+    print(&comparison, [before, after], settings, &flags, session)?;
     if comparison.count(Judgement::Worse) > 0 {
         Ok(Exit::ThresholdFailed)
     } else if comparison.tells_something() {
@@ -56,83 +64,42 @@ pub(super) async fn compare(flags: CompareFlags, session: &mut Session) -> Resul
     }
 }
 
-/// All runs of the sides. What is in files needs no agent.
-pub(super) async fn gathered(
-    sides: &[Vec<Item>],
-    prefixes: &[String],
+fn print(
+    comparison: &Comparison,
+    [before, after]: [&Side; 2],
+    settings: Settings,
+    flags: &CompareFlags,
     session: &mut Session,
-) -> Result<Vec<Side>, Failure> {
-    let is_run = |item: &Item| matches!(item, Item::Run(_));
-    if !sides.iter().flatten().any(is_run) {
-        let mut all = Vec::new();
-        for items in sides {
-            all.push(of_files(items)?);
+) -> Result<(), Failure> {
+    let form = flags.form.format.unwrap_or(session.default_form());
+    let (output, to) = (&mut session.output, flags.form.to.as_deref());
+    let document = |all: bool| comparison_document(comparison, before, after, all);
+    match form {
+        ComparisonForm::Text => {
+            let in_color = output.in_color() && to.is_none();
+            put(to_terminal(&document(flags.all), in_color).as_bytes(), to, output)
         }
-        return Ok(all);
-    }
-    let one_each = sides.iter().all(|items| matches!(&items[..], [Item::Run(_)]));
-    let mut all = Vec::new();
-    let gather = async |agent: &mut crate::connect::Agent, output: &mut Output, _| {
-        for items in sides {
-            let mut side = named(items);
-            for item in items {
-                match item {
-                    Item::Path(path) => result_files(path)?.into_iter().try_for_each(|run| side.add(run))?,
-                    Item::Run(id) => {
-                        let mut run = of_agent(&mut agent.client, id).await?;
-                        if one_each {
-                            let windows = windows(&mut agent.client, &run, prefixes, output).await?;
-                            run.windows = windows.by_phase();
-                        }
-                        side.add(run)?;
-                    }
-                }
+        ComparisonForm::Md => put(to_markdown(&document(flags.all)).as_bytes(), to, output),
+        ComparisonForm::Json => put_json(&comparison_out(comparison, before, after, settings), to, output),
+        ComparisonForm::Csv => put(comparison_csv(comparison)?.as_bytes(), to, output),
+        ComparisonForm::Junit => put(comparison_junit(comparison, before, after).as_bytes(), to, output),
+        ComparisonForm::Html => {
+            let mut plots = Vec::new();
+            let (some, all) = (comparison_bars(comparison, false), comparison_bars(comparison, true));
+            let plot = |bars| intervals_svg(bars, comparison.material * 100.0);
+            if !some.is_empty() {
+                plots.push(("What changed, and where the change lies".to_owned(), plot(&some)));
             }
-            all.push(side);
+            if all.len() > some.len() {
+                plots.push(("All numbers that were judged".to_owned(), plot(&all)));
+            }
+            put(to_plotted_html(&document(true), &plots).as_bytes(), to, output)
         }
-        Ok(())
-    };
-    session.with_agent(Fallback::Private, gather).await?;
-    Ok(all)
-}
-
-/// A run's figures, from its result.
-pub(super) async fn of_agent(client: &mut Client, id: &str) -> Result<SideRun, Failure> {
-    side_run(&fetch(client, id).await?)
-}
-
-/// What a run's record shows; nothing where it is not kept any more.
-pub(super) async fn windows(
-    client: &mut Client,
-    run: &SideRun,
-    prefixes: &[String],
-    output: &mut Output,
-) -> Result<Windows, Failure> {
-    let mut windows = Windows::new(prefixes.to_vec());
-    // The record of a run that has just ended is closed a moment later.
-    let is_over = !run.verdict.is_empty();
-    let source = if is_over { Source::RunToItsEnd(run.id.clone()) } else { Source::Run(run.id.clone()) };
-    match fetch_record(client, &source, |item| windows.take(item)).await {
-        Ok(_) => Ok(windows),
-        Err(failure) if failure.exit == Exit::Usage => {
-            output.message(&format!("the telemetry of run {} is not kept, or not any more", run.id));
-            Ok(Windows::default())
-        }
-        Err(failure) => Err(failure),
+        ComparisonForm::Pdf => put_pdf(
+            "compare BEFORE AFTER",
+            || to_pdf(&document(flags.all), &ssts_proto::v1::Run::default()),
+            to,
+            output,
+        ),
     }
-}
-
-fn of_files(items: &[Item]) -> Result<Side, Failure> {
-    let mut side = named(items);
-    for item in items {
-        if let Item::Path(path) = item {
-            result_files(path)?.into_iter().try_for_each(|run| side.add(run))?;
-        }
-    }
-    Ok(side)
-}
-
-fn named(items: &[Item]) -> Side {
-    let name = items.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    Side { name, runs: Vec::new() }
 }

@@ -1,9 +1,11 @@
 //! What each command does.
 
+mod baselines;
 mod compare;
 mod control;
 mod drill;
 mod follow;
+mod form;
 mod history;
 mod info;
 mod lease;
@@ -14,6 +16,7 @@ mod run;
 mod runs;
 mod scenarios;
 mod shell;
+mod sides;
 mod telemetry;
 mod top;
 mod trend;
@@ -23,12 +26,12 @@ mod watch;
 mod tests;
 
 use crate::{
-    cli::{Burn, Command, Global},
+    cli::{Burn, Command, ComparisonForm, Global},
     connect::{Agent, Fallback},
     error::{Exit, Failure},
     interrupts::Interrupts,
     output::{Format, Output},
-    scenario::{Plan, burn_cpu, burn_disk, burn_http, burn_memory, burn_network},
+    scenario::{Plan, burn_cpu, burn_disk, burn_http, burn_memory, burn_network, headroom},
 };
 
 /// What a command works with beside its own arguments.
@@ -42,6 +45,14 @@ pub(crate) struct Session {
 impl Session {
     fn wants_json(&self) -> bool {
         self.global.output == Format::Json
+    }
+
+    /// As `--output` says.
+    fn default_form(&self) -> ComparisonForm {
+        match self.global.output {
+            Format::Text => ComparisonForm::Text,
+            Format::Json => ComparisonForm::Json,
+        }
     }
 
     /// The agent that is asked for, unless the user interrupts the search.
@@ -85,6 +96,7 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
         Command::Run { scenario, settings, options } => {
             run::run(Plan::find(&scenario, &settings.set)?, &options, session).await
         }
+        Command::Headroom(flags) => run::run(headroom(&flags)?, &flags.options, session).await,
         Command::Plan { what, scenario, settings, options } => {
             plan::plan(what, scenario, &settings, options, session).await
         }
@@ -95,10 +107,7 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
         Command::Resume { run } => session.with_agent(Refuse, control::resume(run)).await,
         Command::Halt { reason, clear } => session.with_agent(Refuse, control::halt(reason, clear)).await,
         Command::Recover { force, reason } => recover::recover(force, reason, session).await,
-        Command::Report { run, format } => {
-            let store = session.global.store.clone();
-            session.with_agent(Private, report::report(run, format, store)).await
-        }
+        Command::Report { run, form } => report::report(&run, &form, session).await,
         Command::Compare(flags) => compare::compare(*flags, session).await,
         Command::Trend(flags) => trend::trend(*flags, session).await,
         Command::Scenarios { command } => scenarios::scenarios(command, session),

@@ -2,7 +2,7 @@
 
 use ssts_proto::v1::{PlanRequest, PlanResponse};
 
-use super::Session;
+use super::{Session, baselines};
 use crate::{
     cli::{Burn, Planned, RunOptions, Settings},
     connect::{Agent, Fallback},
@@ -29,6 +29,7 @@ pub(super) async fn plan(
         Some(Planned::Burn(Burn::Http(flags))) => (burn_http(&flags)?, flags.options),
         None => (Plan::find(&scenario.unwrap_or_default(), &settings.set)?, options),
     };
+    baselines::resolve(&mut plan, session).await?;
     plan.apply(&options)?;
     let mut agent = session.agent(Fallback::Private).await?;
     let response = ask(&plan, &options, &mut agent).await;
@@ -55,9 +56,9 @@ fn print(plan: &Plan, response: &PlanResponse, session: &mut Session) -> Result<
     let output = &mut session.output;
     if as_json {
         let findings = plan.refusals(&response.violations);
-        return output.json(&PlanOut::new(response, &plan.scenario, &findings));
+        return output.json(&PlanOut::new(response, &plan.scenario, &findings, &plan.left_out));
     }
-    let document = plan_document(response, &plan.scenario);
+    let document = plan_document(response, &plan.scenario, &plan.left_out);
     output.result(&to_terminal(&document, output.in_color()))?;
     if !response.violations.is_empty() {
         output.failure(&plan.refusal(&response.violations));

@@ -5,7 +5,7 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use super::{
-    Session,
+    Session, baselines,
     follow::{Ended, Follower, Role},
     history,
     lease::{Lease, TTL_MS},
@@ -29,7 +29,11 @@ pub(super) async fn run(
     options: &RunOptions,
     session: &mut Session,
 ) -> Result<Exit, Failure> {
+    baselines::resolve(&mut plan, session).await?;
     plan.apply(options)?;
+    for left_out in &plan.left_out {
+        session.output.message(left_out);
+    }
     if options.detach && session.global.local {
         return Err(detached_on_private());
     }
@@ -83,7 +87,7 @@ async fn on_agent(
     history::keep(&run, &options.tags, session.global.store.as_ref(), &mut session.output).await;
     printed?;
     if let Some(folder) = &options.report {
-        let page = page(&mut agent.client, &run).await?;
+        let page = page(Some(&mut agent.client), &run).await?;
         for path in write_files(&run, page, folder)? {
             session.output.message(&format!("wrote {}", path.display()));
         }

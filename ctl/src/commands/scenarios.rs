@@ -6,20 +6,21 @@ use super::Session;
 use crate::{
     cli::{Scenarios, Settings},
     error::{Exit, Failure},
-    json::{CheckedOut, FindingOut, ScenarioOut, ScenariosOut},
+    json::{CheckedOut, FindingOut, ScenarioOut, ScenariosOut, VariableOut},
     output::Output,
     report::{Align, Document, Table, to_terminal},
     scenario::{self, BUILT_IN, BuiltIn, Plan},
     text,
 };
 
-/// `scenarios [list|show SCENARIO|check FILE...]`.
+/// `scenarios [list|show SCENARIO|check FILE...|schema]`.
 pub(super) fn scenarios(command: Option<Scenarios>, session: &mut Session) -> Result<Exit, Failure> {
     let as_json = session.wants_json();
     let output = &mut session.output;
     match command {
         None | Some(Scenarios::List) => list(as_json, output)?,
         Some(Scenarios::Show { scenario, settings }) => show(&scenario, &settings, as_json, output)?,
+        Some(Scenarios::Schema) => output.result(&scenario::schema())?,
         Some(Scenarios::Check { files, settings }) => return check(&files, &settings, as_json, output),
     }
     Ok(Exit::Pass)
@@ -85,10 +86,18 @@ fn list(as_json: bool, output: &mut Output) -> Result<(), Failure> {
         ("phases", Align::Right),
         ("duration", Align::Right),
         ("description", Align::Left),
+        ("--set", Align::Left),
     ]);
     for plan in &plans {
-        let ScenarioOut { name, description, phases, .. } = described(plan, None);
-        table.row([name, phases.to_string(), text::duration(plan.duration_ms()), description]);
+        let ScenarioOut { name, description, phases, variables, .. } = described(plan, None);
+        let names: Vec<_> = variables.into_iter().map(|variable| variable.name).collect();
+        table.row([
+            name,
+            phases.to_string(),
+            text::duration(plan.duration_ms()),
+            description,
+            names.join(", "),
+        ]);
     }
     let mut document = Document::default();
     document.table(table);
@@ -111,6 +120,7 @@ fn described(plan: &Plan, toml: Option<&str>) -> ScenarioOut {
         description: plan.scenario.description.clone(),
         phases: plan.scenario.phases.len(),
         duration_s: plan.duration_ms() as f64 / 1e3,
+        variables: plan.variables.iter().map(VariableOut::from).collect(),
         toml: toml.map(str::to_owned),
     }
 }

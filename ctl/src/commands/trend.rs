@@ -1,6 +1,9 @@
 //! `trend`.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    slice,
+};
 
 use ssts_proto::{
     catalogue,
@@ -9,17 +12,23 @@ use ssts_proto::{
 
 use super::{
     Session,
-    compare::{gathered, of_agent, windows},
+    form::{put, put_json, put_pdf},
+    history::place,
+    report::{fetch, side_run},
+    sides::{Wanted, agent_of_records, gathered, kept, may_be_an_agents, open, record_windows},
 };
 use crate::{
-    cli::TrendFlags,
-    compare::{Key, Side, SideRun},
+    cli::{ComparisonForm, TrendFlags},
+    compare::{Item, Key, Side, SideRun, keyed},
     connect::Fallback,
     error::{Exit, Failure},
-    json::{ChangePointOut, LeakOut, TrendOut, TrendPointOut, TrendSeriesOut},
-    report::{Document, Tone, sparkline, to_terminal},
+    json::{ChangePointOut, LeakOut, TrendOut, TrendPointOut, TrendSeriesOut, rfc3339},
+    page::{LevelPoint, levels_svg, to_plotted_html},
+    report::{Document, Tone, sparkline, to_markdown, to_pdf, to_terminal},
     stats::{Leak, LeakTest, change_points, robust_z, trend as trend_of},
-    status, text,
+    status,
+    store::{FigureQuery, Place, RunFilter, unknown},
+    text,
 };
 
 /// A value farther from the median is an outlier, in robust standard deviations: Iglewicz and Hoaglin's own limit.
@@ -39,14 +48,101 @@ pub(super) async fn trend(flags: TrendFlags, session: &mut Session) -> Result<Ex
     }
     let leaks = series.iter().filter_map(|series| series.leak.as_ref());
     let is_leaking = leaks.into_iter().any(|leak| leak.verdict == leak_name(Leak::Leaking));
-    let out = TrendOut { metric: flags.metric, within: flags.within, series };
-    if session.wants_json() {
-        session.output.json(&out)?;
-    } else {
-        let text = to_terminal(&document(&out), session.output.in_color());
-        session.output.result(&text)?;
-    }
+    let out = TrendOut { metric: flags.metric.clone(), within: flags.within.clone(), series };
+    print(&out, &flags, session)?;
     Ok(if is_leaking { Exit::ThresholdFailed } else { Exit::Pass })
+}
+
+fn print(out: &TrendOut, flags: &TrendFlags, session: &mut Session) -> Result<(), Failure> {
+    let form = flags.form.format.unwrap_or(session.default_form());
+    let (output, to) = (&mut session.output, flags.form.to.as_deref());
+    match form {
+        ComparisonForm::Text => {
+            let in_color = output.in_color() && to.is_none();
+            put(to_terminal(&document(out), in_color).as_bytes(), to, output)
+        }
+        ComparisonForm::Md => put(to_markdown(&document(out)).as_bytes(), to, output),
+        ComparisonForm::Json => put_json(out, to, output),
+        ComparisonForm::Csv => put(csv(out)?.as_bytes(), to, output),
+        ComparisonForm::Html => {
+            let plots: Vec<_> = out.series.iter().map(plot).collect();
+            put(to_plotted_html(&document(out), &plots).as_bytes(), to, output)
+        }
+        ComparisonForm::Pdf => {
+            put_pdf("trend METRIC", || to_pdf(&document(out), &ssts_proto::v1::Run::default()), to, output)
+        }
+        ComparisonForm::Junit => Err(Failure::usage(
+            "a trend has no cases for JUnit's XML",
+            "a scenario's [[trend]] has: see `sstsctl report RUN --format junit`; or compare runs",
+        )),
+    }
+}
+
+/// Under its labels, what its values were.
+fn plot(series: &TrendSeriesOut) -> (String, String) {
+    let name = |point: &TrendPointOut| match (&point.started_at, point.second) {
+        (Some(started_at), _) => {
+            format!("{started_at} {}", point.run_id.as_deref().unwrap_or_default()).trim_end().to_owned()
+        }
+        (None, Some(second)) => text::clock((second * 1e3) as u64),
+        (None, None) => String::new(),
+    };
+    let points: Vec<_> = series
+        .points
+        .iter()
+        .map(|point| LevelPoint { name: name(point), value: point.value, is_outlier: point.outlier })
+        .collect();
+    let changes: Vec<_> =
+        series.changes.iter().map(|change| (change.index, change.before, change.after)).collect();
+    (heading(series), levels_svg(&points, &series.unit, &changes))
+}
+
+/// A line for each value, after a heading.
+fn csv(out: &TrendOut) -> Result<String, Failure> {
+    let failure = |error: &dyn std::fmt::Display| {
+        Failure::new(Exit::Internal, format!("can't write comma-separated values: {error}"), "")
+    };
+    let mut lines = ::csv::Writer::from_writer(Vec::new());
+    let heading = [
+        "metric",
+        "labels",
+        "statistic",
+        "unit",
+        "run_id",
+        "started_at",
+        "second",
+        "value",
+        "outlier",
+        "level",
+    ];
+    lines.write_record(heading).map_err(|error| failure(&error))?;
+    for series in &out.series {
+        let labels: Vec<_> = series.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        for (index, point) in series.points.iter().enumerate() {
+            // How many levels came before.
+            let level = series.changes.iter().filter(|change| change.index <= index).count();
+            let line = [
+                out.metric.clone(),
+                labels.join(";"),
+                series.statistic.clone(),
+                series.unit.clone(),
+                point.run_id.clone().unwrap_or_default(),
+                point.started_at.clone().unwrap_or_default(),
+                point.second.map(|second| second.to_string()).unwrap_or_default(),
+                point.value.to_string(),
+                point.outlier.to_string(),
+                level.to_string(),
+            ];
+            lines.write_record(line).map_err(|error| failure(&error))?;
+        }
+    }
+    let bytes = lines.into_inner().map_err(|error| failure(&error))?;
+    String::from_utf8(bytes).map_err(|error| failure(&error))
+}
+
+fn heading(series: &TrendSeriesOut) -> String {
+    let labels: Vec<_> = series.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    format!("{} {}", series.statistic, labels.join(" ")).trim_end().to_owned()
 }
 
 fn nothing(flags: &TrendFlags) -> Failure {
@@ -62,7 +158,15 @@ async fn over_runs(flags: &TrendFlags, session: &mut Session) -> Result<Vec<Tren
     let mut side = if flags.runs.is_empty() {
         latest(flags, session).await?
     } else {
-        gathered(&[flags.runs.clone(), Vec::new()], &[], session).await?.swap_remove(0)
+        let filter = flags.which.filter();
+        if !filter.is_empty() && !flags.runs.iter().any(Item::is_narrowed) {
+            return Err(Failure::usage(
+                "--scenario, --on-host and the like narrow what 'latest' and tag:NAME mean, and neither is named",
+                "leave them out, or leave the runs out",
+            ));
+        }
+        let wanted = Wanted { sides: slice::from_ref(&flags.runs), filter, windows: None };
+        gathered(&wanted, session).await?.pop().unwrap_or_default()
     };
     side.runs.sort_by(|one, other| one.started_at.cmp(&other.started_at));
     let mut all: BTreeMap<&Key, Vec<(&SideRun, f64)>> = BTreeMap::new();
@@ -123,19 +227,53 @@ fn of_runs(key: &Key, points: &[(&SideRun, f64)], seed: u64) -> TrendSeriesOut {
     }
 }
 
-/// The agent's latest runs that are over.
+/// The newest runs of the history; of an agent where there is no history, or nothing in it yet.
 async fn latest(flags: &TrendFlags, session: &mut Session) -> Result<Side, Failure> {
+    let filter = flags.which.filter();
+    if matches!(place(session.global.store.as_ref()), Ok(Place::Nowhere)) {
+        return latest_of_agent(&filter, flags.limit, session).await;
+    }
+    let mut store = open(session).await?;
+    let runs = RunFilter { limit: Some(flags.limit), ..filter.clone() };
+    let query = FigureQuery {
+        runs,
+        metric: Some(flags.metric.clone()),
+        statistic: flags.statistic.clone(),
+        ..FigureQuery::default()
+    };
+    let figures = store.figures(&query).await?;
+    if figures.is_empty() && store.runs(&RunFilter { limit: Some(1), ..filter.clone() }).await?.is_empty() {
+        return latest_of_agent(&filter, flags.limit, session).await;
+    }
+    // What one host does says nothing of another.
+    let hosts: BTreeSet<_> = figures.iter().map(|kept| kept.figure.host.as_str()).collect();
+    let several = hosts.len() > 1;
+    let mut runs: BTreeMap<(i64, String), Vec<_>> = BTreeMap::new();
+    for kept in figures {
+        runs.entry((kept.started_at_ns, kept.run_id)).or_default().push(kept.figure);
+    }
+    let run = |((started_at_ns, id), figures): ((i64, String), Vec<_>)| SideRun {
+        id,
+        started_at: rfc3339(started_at_ns),
+        figures: keyed(figures, several),
+        ..SideRun::default()
+    };
+    Ok(Side { name: String::new(), runs: runs.into_iter().map(run).collect() })
+}
+
+/// Its latest runs that are over.
+async fn latest_of_agent(filter: &RunFilter, limit: u32, session: &mut Session) -> Result<Side, Failure> {
     let mut side = Side::default();
     let gather = async |agent: &mut crate::connect::Agent, _: &mut _, _| {
         let response = agent.client.list_runs(ListRunsRequest { limit: None }).await;
         let runs = response.map_err(|status| status::failure(&status))?.into_inner().runs;
-        let is_meant = |scenario: &str| flags.scenario.as_ref().is_none_or(|wanted| wanted == scenario);
+        let is_meant = |scenario: &str| filter.scenario.as_ref().is_none_or(|wanted| wanted == scenario);
         let ids = runs
             .iter()
             .filter(|run| run.state() == RunState::Finished && is_meant(&run.scenario))
             .map(|run| run.run_id.as_str());
-        for id in ids.take(flags.limit as usize) {
-            side.add(of_agent(&mut agent.client, id).await?)?;
+        for id in ids.take(limit as usize) {
+            side.add(side_run(&fetch(&mut agent.client, id).await?)?)?;
         }
         Ok(())
     };
@@ -148,20 +286,49 @@ async fn within(
     flags: &TrendFlags,
     session: &mut Session,
 ) -> Result<Vec<TrendSeriesOut>, Failure> {
-    let mut series = Vec::new();
-    let gather = async |agent: &mut crate::connect::Agent, output: &mut _, _| {
-        let run = of_agent(&mut agent.client, run).await?;
-        let windows = windows(&mut agent.client, &run, std::slice::from_ref(&flags.metric), output).await?;
-        for (key, points) in windows.whole() {
-            let is_asked = flags.statistic.as_ref().is_none_or(|statistic| *statistic == key.statistic);
-            if key.metric == flags.metric && is_asked {
-                series.push(of_windows(&key, &points, flags));
-            }
-        }
-        Ok(())
+    let of_history = match open(session).await {
+        Ok(mut store) => kept(&mut store, run, &flags.which.filter()).await?.map(|run| run.run_id),
+        Err(_) => None,
     };
-    session.with_agent(Fallback::Private, gather).await?;
-    Ok(series)
+    let is_over = of_history.is_some();
+    let id = match of_history {
+        Some(id) => id,
+        None if may_be_an_agents(run) => run.to_owned(),
+        None => return Err(unknown(run)),
+    };
+    let not_kept = || {
+        Failure::usage(
+            format!("the telemetry of run {id} is not kept, or not any more"),
+            "name a later run, or the agent that it was of with --host",
+        )
+    };
+    let agent = if is_over {
+        agent_of_records(&[&id], session).await?
+    } else {
+        Some(session.agent(Fallback::Private).await?)
+    };
+    let Some(mut agent) = agent else { return Err(not_kept()) };
+    let interrupts = &mut session.interrupts;
+    let prefixes = slice::from_ref(&flags.metric);
+    let asked = async {
+        let is_over = is_over || {
+            let run = fetch(&mut agent.client, &id).await?;
+            run.summary.is_some_and(|summary| summary.state() == RunState::Finished)
+        };
+        record_windows(&mut agent.client, &id, is_over, prefixes).await
+    };
+    let windows = tokio::select! {
+        windows = asked => windows,
+        () = interrupts.next() => Err(Failure::interrupted()),
+    };
+    agent.close().await;
+    let series = windows?.ok_or_else(not_kept)?.whole();
+    let is_asked = |key: &Key| {
+        key.metric == flags.metric
+            && flags.statistic.as_ref().is_none_or(|statistic| *statistic == key.statistic)
+    };
+    let asked = series.iter().filter(|(key, _)| is_asked(key));
+    Ok(asked.map(|(key, points)| of_windows(key, points, flags)).collect())
 }
 
 fn of_windows(key: &Key, points: &[(f64, f64)], flags: &TrendFlags) -> TrendSeriesOut {
@@ -170,7 +337,7 @@ fn of_windows(key: &Key, points: &[(f64, f64)], flags: &TrendFlags) -> TrendSeri
     let leak = (key.unit == "By").then(|| {
         let mut test = LeakTest::default();
         if let Some(bytes) = flags.tolerate {
-            test.tolerated_bytes_per_s = bytes as f64 / SECONDS_A_MINUTE;
+            test.tolerated_per_s = bytes as f64 / SECONDS_A_MINUTE;
         }
         // Of what there should be much of, less is what leaks.
         let falls = catalogue::find(&key.metric)
@@ -221,8 +388,7 @@ fn document(out: &TrendOut) -> Document {
     let mut document = Document::default();
     document.title(&out.metric, Tone::Plain);
     for series in &out.series {
-        let labels: Vec<_> = series.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        document.heading(format!("{} {}", series.statistic, labels.join(" ")).trim_end());
+        document.heading(&heading(series));
         let values: Vec<_> = series.points.iter().map(|point| point.value).collect();
         document.fact(&format!("{} values", values.len()), sparkline(&values));
         let quantity = |value: f64| text::quantity(value, &series.unit);

@@ -1,6 +1,6 @@
-//! The numbers of one result, one by one: what `report --format csv` prints, and what runs are compared by.
+//! The numbers of runs as they are compared: the history's figures, by what they are of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use ssts_proto::{
@@ -8,9 +8,7 @@ use ssts_proto::{
     result_figures,
 };
 
-/// What telemetry's summaries are known by.
-const SUMMARY: [&str; 8] = ["min", "mean", "p50", "p95", "p99", "max", "last", "increase"];
-const LATENCY: [&str; 7] = ["count", "p50", "p90", "p95", "p99", "p999", "max"];
+use crate::store::{self, Figure};
 
 /// Which number it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,112 +46,34 @@ impl Key {
     }
 }
 
-/// All numbers of a result.
+/// The numbers of one run.
 pub(crate) type Figures = BTreeMap<Key, f64>;
 
-/// Of an object that `--output json` printed for a run. What is absent there is absent here. Labels tell hosts apart where there are
-/// several.
-pub(crate) fn of_result(result: &Value) -> Figures {
-    let mut figures = Gathered::default();
-    let hosts: Vec<_> = items(&result["hosts"]).collect();
-    for host in &hosts {
-        figures.host = if hosts.len() > 1 { text(&host["host"]) } else { String::new() };
-        figures.add("result.duration", BTreeMap::new(), "value", "s", &result["duration_s"]);
-        for burner in items(&host["burners"]) {
-            figures.burner(burner);
-        }
-        for (metric, summaries) in host["telemetry"].as_object().into_iter().flatten() {
-            for summary in items(summaries) {
-                figures.telemetry(metric, summary);
-            }
-        }
-    }
-    figures.all
+/// Of an object that `--output json` printed for a run. What is absent there is absent here.
+pub(super) fn of_result(result: &Value) -> Figures {
+    keyed(store::figures_of(result), result["hosts"].as_array().is_some_and(|hosts| hosts.len() > 1))
 }
 
-#[derive(Debug, Default)]
-struct Gathered {
-    all: Figures,
-    /// Empty where there is one.
-    host: String,
+/// By what they are of; with `several` hosts a label tells these apart.
+pub(crate) fn keyed(figures: impl IntoIterator<Item = Figure>, several: bool) -> Figures {
+    let key_of = |figure: Figure| {
+        let Figure { host, metric, mut labels, statistic, unit, value } = figure;
+        if several {
+            labels.insert("host".into(), host);
+        }
+        (Key { metric, labels, statistic, unit }, value)
+    };
+    figures.into_iter().map(key_of).collect()
 }
 
-impl Gathered {
-    fn add(
-        &mut self,
-        metric: &str,
-        mut labels: BTreeMap<String, String>,
-        statistic: &str,
-        unit: &str,
-        value: &Value,
-    ) {
-        let Some(value) = value.as_f64() else { return };
-        if !self.host.is_empty() {
-            labels.insert("host".into(), self.host.clone());
-        }
-        let (metric, statistic, unit) = (metric.to_owned(), statistic.to_owned(), unit.to_owned());
-        self.all.insert(Key { metric, labels, statistic, unit }, value);
-    }
-
-    fn burner(&mut self, burner: &Value) {
-        let index = |key: &str| burner[key].as_u64().unwrap_or_default();
-        let labels = BTreeMap::from([
-            ("burner".to_owned(), format!("{}.{}", index("phase_index"), index("burner_index"))),
-            ("kind".to_owned(), text(&burner["kind"])),
-            ("phase".to_owned(), text(&burner["phase"])),
-        ]);
-        let rates = &burner["rates"];
-        // Where no load was asked, more or less of it is neither good nor bad.
-        if burner["target_load"].is_number() {
-            self.add("result.achieved_load", labels.clone(), "mean", "%", &burner["achieved_load"]["mean"]);
-        }
-        for (metric, statistic, unit, value) in [
-            ("result.operations_per_s", "mean", "1/s", &rates["operations_per_s"]),
-            ("result.bytes_per_s", "mean", "By/s", &rates["bytes_per_s"]),
-            ("result.flops_per_s", "mean", "1/s", &rates["flops_per_s"]),
-            ("result.verify_errors", "value", "1", &burner["errors"]["verify"]),
-            ("result.io_errors", "value", "1", &burner["errors"]["io"]),
-        ] {
-            self.add(metric, labels.clone(), statistic, unit, value);
-        }
-        for (operation, latency) in burner["latency_by_operation"].as_object().into_iter().flatten() {
-            let mut labels = labels.clone();
-            labels.insert("operation".into(), operation.clone());
-            for statistic in LATENCY {
-                let unit = if statistic == "count" { "1" } else { "ns" };
-                self.add("result.latency", labels.clone(), statistic, unit, &latency[statistic]);
-            }
-        }
-        for (name, figure) in burner["figures"].as_object().into_iter().flatten() {
-            let (metric, unit) = (format!("result.figure.{name}"), text(&figure["unit"]));
-            self.add(&metric, labels.clone(), "value", &unit, &figure["value"]);
-        }
-    }
-
-    fn telemetry(&mut self, metric: &str, summary: &Value) {
-        let mut labels: BTreeMap<_, _> = summary["labels"]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(name, value)| (name.clone(), text(value)))
-            .collect();
-        // A run's own id tells nothing that two runs have in common.
-        labels.remove("run");
-        let unit = text(&summary["unit"]);
-        for statistic in SUMMARY {
-            // An increase is in the metric's own unit, not in that of its rate.
-            let unit = if statistic == "increase" { unit.strip_suffix("/s").unwrap_or(&unit) } else { &unit };
-            self.add(metric, labels.clone(), statistic, unit, &summary[statistic]);
-        }
-    }
-}
-
-fn items(list: &Value) -> impl Iterator<Item = &Value> {
-    list.as_array().into_iter().flatten()
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
+/// Takes out what is neither good nor bad: a load that nobody asked for.
+pub(crate) fn without_unasked(figures: &mut Figures) {
+    let asked: BTreeSet<_> = figures
+        .keys()
+        .filter(|key| key.metric == "result.target_load")
+        .map(|key| key.labels.clone())
+        .collect();
+    figures.retain(|key, _| key.metric != "result.achieved_load" || asked.contains(&key.labels));
 }
 
 #[cfg(test)]
@@ -211,6 +131,20 @@ pub(super) mod tests {
         );
         assert!(figures.keys().any(|key| key.statistic == "increase" && key.unit == "1"));
         assert!(figures.keys().all(|key| !key.labels.contains_key("run")));
+    }
+
+    #[test]
+    fn a_load_that_nobody_asked_for_is_no_figure_to_judge_by() {
+        let mut result = result();
+        result["hosts"][0]["burners"][0]["achieved_load"] = json!({"mean": 40.0});
+        let judged = |result: &Value| {
+            let mut figures = of_result(result);
+            without_unasked(&mut figures);
+            figures.keys().any(|key| key.metric == "result.achieved_load")
+        };
+        assert!(!judged(&result));
+        result["hosts"][0]["burners"][0]["target_load"] = json!(50.0);
+        assert!(judged(&result));
     }
 
     #[test]

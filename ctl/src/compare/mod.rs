@@ -2,6 +2,7 @@
 //! [sides](side), [judged](judge) together, and [shown](show).
 
 mod figures;
+mod form;
 mod judge;
 mod show;
 mod side;
@@ -11,7 +12,8 @@ mod windows;
 mod bars;
 
 pub(crate) use self::{
-    figures::Key,
+    figures::{Key, keyed, without_unasked},
+    form::{comparison_bars, comparison_csv, comparison_junit},
     judge::{Change, Comparison, Judgement, Method, Settings, judge},
     show::{comparison_document, p_words},
     side::{Item, Side, SideRun, result_files},

@@ -1,4 +1,4 @@
-//! What stands on one side of a comparison: runs of an agent, results in files.
+//! What stands on one side of a comparison: runs of the history or of an agent, results in files.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use super::{
     Key,
     figures::{self, Figures},
 };
-use crate::{error::Failure, stats::Center};
+use crate::{error::Failure, json::rfc3339, stats::Center, store::KeptRun};
 
 /// A result is some hundred KB; of a host with a thousand cores some 50 MB.
 const MAX_FILE_BYTES: u64 = 256 << 20;
@@ -20,16 +20,30 @@ const MAX_FILE_BYTES: u64 = 256 << 20;
 /// What a side was named by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Item {
-    /// A run that the agent knows, by its id.
+    /// A run, by its id, the beginning of it, as `latest` or `baseline:NAME`.
     Run(String),
+    /// All runs of the history that have this tag.
+    Tag(String),
     /// A result in a file, or all that are in a folder.
     Path(PathBuf),
+}
+
+impl Item {
+    /// Whether a filter changes which runs it means.
+    pub(crate) fn is_narrowed(&self) -> bool {
+        match self {
+            Self::Run(run) => run == "latest",
+            Self::Tag(_) => true,
+            Self::Path(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Run(id) => f.write_str(id),
+            Self::Run(run) => f.write_str(run),
+            Self::Tag(tag) => write!(f, "tag:{tag}"),
             Self::Path(path) => path.display().fmt(f),
         }
     }
@@ -76,6 +90,24 @@ impl SideRun {
             figures: figures::of_result(result),
             windows: BTreeMap::new(),
         })
+    }
+
+    /// A run of the history, with its figures.
+    pub(crate) fn of_history(run: &KeptRun, figures: Figures) -> Self {
+        let all = |what: fn(&crate::store::KeptHost) -> &str| {
+            run.hosts.iter().map(what).collect::<Vec<_>>().join(", ")
+        };
+        Self {
+            id: run.run_id.clone(),
+            scenario: run.scenario.clone(),
+            host: all(|host| &host.host),
+            kernel: all(|host| host.kernel_release.as_deref().unwrap_or_default()),
+            agent: all(|host| host.agent_version.as_deref().unwrap_or_default()),
+            verdict: run.verdict.clone(),
+            started_at: rfc3339(run.started_at_ns),
+            figures,
+            windows: BTreeMap::new(),
+        }
     }
 
     fn of_file(path: &Path) -> Result<Self, Failure> {

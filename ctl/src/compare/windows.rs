@@ -123,6 +123,20 @@ impl Windows {
         all
     }
 
+    /// Series of one phase's windows, without its edges; of an empty name from the begin of the first phase to the end of the last.
+    /// None where it did not come to its end.
+    pub(crate) fn of_phase(&self, phase: &str) -> Option<BTreeMap<Key, Series>> {
+        let (begin, end) = if phase.is_empty() {
+            let begin = self.phases.first()?.1;
+            (begin, self.phases.last()?.2?)
+        } else {
+            let (_, begin, end) = self.phases.iter().rfind(|(name, ..)| name == phase)?;
+            (*begin, (*end)?)
+        };
+        let edge = ((end - begin) * EDGE_SHARE).max(EDGE_S);
+        Some(self.within(Some((begin + edge, end - edge))))
+    }
+
     fn within(&self, time: Option<(f64, f64)>) -> BTreeMap<Key, Series> {
         let is_in = |begin: f64, end: f64| time.is_none_or(|(from, to)| begin >= from && end <= to);
         let mut all = BTreeMap::new();

@@ -192,7 +192,7 @@ mod tests {
         let burners = burners.map(|kind| Burner { kind: Some(kind) }).to_vec();
         let phases = vec![
             Phase { name: "one".into(), duration_ms: 1_000, ..Phase::default() },
-            Phase { name: "two".into(), duration_ms: 5_000, burners },
+            Phase { name: "two".into(), duration_ms: 5_000, burners, ..Phase::default() },
         ];
         let mut now = Now::default();
         now.scenario.phases = phases;

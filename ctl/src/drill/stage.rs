@@ -328,7 +328,7 @@ pub(super) fn scenario(load: Load, core: u32) -> Scenario {
         ..CpuBurner::default()
     };
     let burners = vec![Burner { kind: Some(burner::Kind::Cpu(cpu)) }];
-    let phase = Phase { name: "drill".into(), duration_ms: after_ms(PHASE), burners };
+    let phase = Phase { name: "drill".into(), duration_ms: after_ms(PHASE), burners, ..Phase::default() };
     Scenario { name: "drill".into(), phases: vec![phase], ..Scenario::default() }
 }
 

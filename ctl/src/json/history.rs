@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use ssts_proto::v1::RunSummary;
 
-use super::{RunOut, present, rfc3339, seconds};
+use super::{RunOut, outcome::outcome_of_names, present, rfc3339, seconds};
 use crate::store::{Baseline, KeptRun, Pruned};
 
 /// Of `runs`.
@@ -78,6 +78,7 @@ impl From<&KeptRun> for ListedRunOut {
                 state: "finished".into(),
                 verdict: Some(kept.verdict.clone()),
                 cause: kept.cause.clone(),
+                outcome: outcome_of_names(&kept.verdict, kept.cause.as_deref()).map(str::to_owned),
                 cause_message: kept.cause_message.clone(),
                 started_at: Some(rfc3339(kept.started_at_ns)),
                 duration_s: seconds(kept.duration_ns.unsigned_abs()),

@@ -6,7 +6,7 @@ use ssts_proto::v1::{
     Cache, Capability, Core, DescribeResponse, Disk, Nic, NumaNode, ProbeCost, ProbeStatus, Sensor,
 };
 
-use super::{GuardOut, HaltOut, known, plain, policy::PolicyOut, present, run::LimitsOut};
+use super::{GuardOut, HaltOut, PlatformOut, known, plain, policy::PolicyOut, present, run::LimitsOut};
 
 /// Of `info`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -30,6 +30,9 @@ pub(crate) struct InfoOut {
     disks: Vec<DiskOut>,
     nics: Vec<NicOut>,
     sensors: Vec<SensorOut>,
+    /// What it is made of and how it was started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<PlatformOut>,
     /// What works and what doesn't, and the mend.
     capabilities: Vec<CapabilityOut>,
     probes: Vec<ProbeOut>,
@@ -192,6 +195,7 @@ impl From<&DescribeResponse> for InfoOut {
     fn from(description: &DescribeResponse) -> Self {
         let host = description.host.clone().unwrap_or_default();
         Self {
+            platform: PlatformOut::of(&host),
             host: host.hostname,
             kernel_release: host.kernel_release,
             machine: host.machine,

@@ -4,6 +4,8 @@
 //! changes its meaning.
 
 mod compare;
+mod course;
+mod decision;
 mod drill;
 mod guard;
 mod history;
@@ -11,10 +13,14 @@ mod host;
 mod mismatch;
 mod outcome;
 mod plan;
+mod platform;
 mod policy;
 mod process;
 mod receipt;
+mod recovery;
 mod run;
+mod search;
+mod settling;
 mod threshold;
 mod wrong_word;
 
@@ -22,10 +28,14 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Serialize;
 use ssts_proto::v1::{RunState, RunSummary, Verdict};
 
+use crate::scenario::Variable;
+
 pub(crate) use self::{
     compare::{
         ChangePointOut, ComparedOut, LeakOut, TrendOut, TrendPointOut, TrendSeriesOut, comparison_out,
     },
+    course::TrendResultOut,
+    decision::{DecisionOut, PlannedDecisionOut, planned_decisions, point_name},
     drill::DrillOut,
     guard::GuardOut,
     history::{
@@ -34,10 +44,14 @@ pub(crate) use self::{
     host::{InfoOut, ProbeOut},
     outcome::outcome,
     plan::{CheckedOut, ChecksOut, FindingOut, PlanOut, planned},
+    platform::PlatformOut,
     process::ProcessOut,
     receipt::{ReceiptOut, RecoveredOut, RunReceiptOut, receipt_state},
+    recovery::RecoveryOut,
     run::{BurnerOut, LimitsOut, ResultOut},
-    threshold::ThresholdOut,
+    search::SearchOut,
+    settling::SettlingOut,
+    threshold::{ThresholdOut, comparison_sign},
     wrong_word::WrongWordOut,
 };
 
@@ -91,7 +105,7 @@ pub(crate) struct RunOut {
     verdict: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<String>,
-    /// What it came to: `pass`, `fail_hw` (wrong results, I/O errors), `fail_sw`, `aborted_by`, `stopped_by` or `inconclusive`.
+    /// What it came to: `pass`, `fail_hw` (wrong results, I/O errors), `fail_sw`, `aborted_by`, `stopped_by`, `inconclusive` or `skipped`.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<String>,
     /// The cause in words.
@@ -235,8 +249,30 @@ pub(crate) struct ScenarioOut {
     pub(crate) phases: usize,
     /// The sum of the phases' durations.
     pub(crate) duration_s: f64,
+    /// What `--set` takes.
+    pub(crate) variables: Vec<VariableOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) toml: Option<String>,
+}
+
+/// A variable of a scenario file.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Variable")]
+pub(crate) struct VariableOut {
+    pub(crate) name: String,
+    #[serde(rename = "type")]
+    pub(crate) of: &'static str,
+    /// Absent where it has to be set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) default: Option<String>,
+    pub(crate) description: String,
+}
+
+impl From<&Variable> for VariableOut {
+    fn from(variable: &Variable) -> Self {
+        let Variable { name, of, default, description, .. } = variable;
+        Self { name: name.clone(), of, default: default.clone(), description: description.clone() }
+    }
 }
 
 /// What can stand on standard output. One of them is the whole of it.

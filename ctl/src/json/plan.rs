@@ -4,8 +4,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use ssts_proto::v1::{PlanResponse, PlannedBurner, Scenario, Violation};
 
-use super::{GuardOut, LimitsOut, ScenarioOut, present};
-use crate::{report::burner_words, scenario::Finding};
+use super::{GuardOut, LimitsOut, PlannedDecisionOut, ScenarioOut, planned_decisions, present};
+use crate::{
+    report::{burner_words, threshold_bound},
+    scenario::Finding,
+};
 
 /// Of `plan`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -25,10 +28,21 @@ pub(crate) struct PlanOut {
     /// Those that it brings, then the host's.
     guards: Vec<GuardOut>,
     thresholds: Vec<AskedOut>,
+    /// Trends that would be judged, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    trends: Vec<String>,
+    /// What would be decided between phases.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    decisions: Vec<PlannedDecisionOut>,
+    /// In which loads would go down to nothing, where a decision ends the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wind_down_s: Option<f64>,
     /// Everything that speaks against it.
     refusals: Vec<RefusalOut>,
     /// What keeps it from starting just now.
     obstacles: Vec<String>,
+    /// Burners that the scenario's variables leave out, and why.
+    left_out: Vec<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -36,6 +50,12 @@ pub(crate) struct PlanOut {
 struct PlannedPhaseOut {
     name: String,
     duration_s: f64,
+    /// In which its loads would come from those of the phase before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ramp_s: Option<f64>,
+    /// Later phases may compare with it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    baseline: bool,
     burners: Vec<PlannedBurnerOut>,
 }
 
@@ -66,6 +86,9 @@ struct AskedOut {
     /// Absent where it is of the whole run.
     #[serde(skip_serializing_if = "Option::is_none")]
     phase: Option<String>,
+    /// Of one against a baseline: the bound that came of it, such as `>= 1.9 ms`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bound: Option<String>,
     abort_on_fail: bool,
 }
 
@@ -85,12 +108,20 @@ struct RefusalOut {
 }
 
 impl PlanOut {
-    /// Of the agent's answer; `asked` is the scenario as it was sent, `findings` the places of the violations.
-    pub(crate) fn new(response: &PlanResponse, asked: &Scenario, findings: &[Finding]) -> Self {
+    /// Of the agent's answer; `asked` is the scenario as it was sent, `findings` the places of the violations, `left_out`
+    /// tells of burners that are not in it.
+    pub(crate) fn new(
+        response: &PlanResponse,
+        asked: &Scenario,
+        findings: &[Finding],
+        left_out: &[String],
+    ) -> Self {
         let scenario = response.scenario.as_ref().unwrap_or(asked);
         let phase = |(index, phase): (usize, &ssts_proto::v1::Phase)| PlannedPhaseOut {
             name: phase.name.clone(),
             duration_s: phase.duration_ms as f64 / 1e3,
+            ramp_s: phase.ramp_ms.map(|ms| ms as f64 / 1e3),
+            baseline: phase.baseline,
             burners: (phase.burners.iter().enumerate())
                 .map(|(of_phase, burner)| planned_out(burner, planned(response, index, of_phase)))
                 .collect(),
@@ -113,11 +144,16 @@ impl PlanOut {
                 .map(|threshold| AskedOut {
                     expr: threshold.that.clone(),
                     phase: present(&threshold.phase),
+                    bound: threshold_bound(threshold),
                     abort_on_fail: threshold.abort_on_fail,
                 })
                 .collect(),
+            trends: scenario.trends.iter().map(crate::trends::subject).collect(),
+            decisions: planned_decisions(scenario),
+            wind_down_s: scenario.wind_down.map(|wind_down| wind_down.duration_ms as f64 / 1e3),
             refusals: response.violations.iter().zip(findings).map(refusal).collect(),
             obstacles: response.obstacles.clone(),
+            left_out: left_out.to_vec(),
         }
     }
 }

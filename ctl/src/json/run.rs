@@ -7,8 +7,9 @@ use serde::Serialize;
 use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatency, Run, WorkerLoad};
 
 use super::{
-    GuardOut, ProbeOut, ProcessOut, ReceiptOut, ThresholdOut, WrongWordOut, cause, known,
-    mismatch::MismatchOut, plain, present, rfc3339, seconds, verdict,
+    DecisionOut, GuardOut, PlatformOut, ProbeOut, ProcessOut, ReceiptOut, RecoveryOut, SearchOut,
+    SettlingOut, ThresholdOut, TrendResultOut, WrongWordOut, cause, known, mismatch::MismatchOut, plain,
+    present, rfc3339, seconds, verdict,
 };
 use crate::report::{Finding, Severity, findings};
 
@@ -34,6 +35,21 @@ pub(crate) struct ResultOut {
     seed: u64,
     hosts: Vec<HostOut>,
     thresholds: Vec<ThresholdOut>,
+    /// How what was measured went on, by the scenario's trends.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    trends: Vec<TrendResultOut>,
+    /// What was decided between phases, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    decisions: Vec<DecisionOut>,
+    /// Of phases that searched for a load.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    searches: Vec<SearchOut>,
+    /// Burners that died and were started anew, in the order of their deaths.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    recoveries: Vec<RecoveryOut>,
+    /// How soon the host was as it had been, in phases that are to settle like an earlier one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    settlings: Vec<SettlingOut>,
     /// What was found, in plain words; the worst first.
     findings: Vec<FindingOut>,
 }
@@ -69,6 +85,9 @@ struct HostOut {
     kernel_release: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     agent_version: Option<String>,
+    /// What it is made of and how it was started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<PlatformOut>,
     burners: Vec<BurnerOut>,
     /// By metric.
     telemetry: BTreeMap<String, Vec<SummaryOut>>,
@@ -138,7 +157,7 @@ pub(crate) struct BurnerOut {
     /// Words of memory that were not what had been written: the first few.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     wrong_words: Vec<WrongWordOut>,
-    /// What became of it: `done`, `missed`, `wrong_data`, `io_errors`, `nothing_done`, `died`, `failed`, `stopped`.
+    /// What became of it: `done`, `missed`, `wrong_data`, `io_errors`, `nothing_done`, `died`, `restarted`, `failed`, `stopped`.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<String>,
     /// Why, where it is not `done` and can be known.
@@ -156,6 +175,12 @@ pub(crate) struct BurnerOut {
     /// What guards took of the load, percent of what was asked, mean over workers and time.
     #[serde(skip_serializing_if = "Option::is_none")]
     derated_percent: Option<f64>,
+    /// Which time of its phase it was, where that was carried out more than once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
+    /// The phase was repeated after it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    superseded: bool,
 }
 
 /// A number about a burner, all workers together.
@@ -322,6 +347,8 @@ impl From<&BurnerResult> for BurnerOut {
             ready_after_s: burner.ready_after_ns.map(seconds),
             start_skew_s: burner.start_skew_ns.map(|ns| ns as f64 / 1e9),
             derated_percent: burner.derated_percent.and_then(known),
+            attempt: Some(burner.attempt).filter(|attempt| *attempt > 1 || burner.superseded),
+            superseded: burner.superseded,
         }
     }
 }
@@ -432,6 +459,7 @@ impl From<&Run> for ResultOut {
         }
         let verdict = verdict(&summary);
         let host = HostOut {
+            platform: PlatformOut::of(&host),
             host: host.hostname,
             verdict: verdict.clone(),
             kernel_release: present(&host.kernel_release),
@@ -456,6 +484,11 @@ impl From<&Run> for ResultOut {
             seed: run.scenario.as_ref().map_or(0, |scenario| scenario.seed),
             hosts: vec![host],
             thresholds: run.thresholds.iter().map(ThresholdOut::from).collect(),
+            trends: run.trends.iter().map(TrendResultOut::from).collect(),
+            decisions: run.decisions.iter().map(DecisionOut::from).collect(),
+            searches: run.searches.iter().map(SearchOut::from).collect(),
+            recoveries: run.recoveries.iter().map(RecoveryOut::from).collect(),
+            settlings: run.settlings.iter().map(SettlingOut::from).collect(),
             findings: findings(run, &[]).into_iter().map(FindingOut::from).collect(),
         }
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 use ssts_proto::{
-    thresholds::outcome_name,
-    v1::{ThresholdOutcome, ThresholdResult},
+    thresholds::{COMPARISONS, outcome_name},
+    v1::{Threshold, ThresholdOutcome, ThresholdResult},
 };
 
 use super::{known, present};
@@ -27,6 +27,12 @@ pub(crate) struct ThresholdOut {
     /// What was measured, in `unit`.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<f64>,
+    /// What it was compared with, in `unit`, and how: `<`, `<=`, `>`, `>=`, `==`, `!=`. Of one against a baseline there are two, with
+    /// the least and the most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comparison: Option<String>,
     /// UCUM's short form.
     unit: String,
     /// Of what `value` was read, where that is one's.
@@ -37,16 +43,23 @@ pub(crate) struct ThresholdOut {
     reason: Option<String>,
 }
 
+/// As it is written.
+pub(crate) fn comparison_sign(threshold: &Threshold) -> Option<&'static str> {
+    COMPARISONS.iter().find(|(_, known)| *known == threshold.comparison()).map(|(sign, _)| *sign)
+}
+
 impl From<&ThresholdResult> for ThresholdOut {
     fn from(result: &ThresholdResult) -> Self {
         let threshold = result.threshold.clone().unwrap_or_default();
         Self {
-            expr: threshold.that,
             phase: present(&threshold.phase),
             passed: result.outcome() == ThresholdOutcome::Pass,
             outcome: outcome_name(result.outcome()).to_owned(),
             value: result.value.and_then(known),
+            limit: known(threshold.value),
+            comparison: comparison_sign(&threshold).map(str::to_owned),
             unit: result.unit.clone(),
+            expr: threshold.that,
             labels: result.labels.iter().map(|label| (label.name.clone(), label.value.clone())).collect(),
             reason: present(&result.reason),
         }

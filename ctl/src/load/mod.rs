@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ssts_proto::v1::{Constant, Ramp, RandomWalk, Sawtooth, Sine, Square, Step, Steps, profile::Shape};
 
-use crate::{error::Problem, quantity};
+use crate::{error::Problem, product};
 
 /// How a load is written, for messages and help.
 pub(crate) const FORMS: &str = "write 1 to 100 percent of each core: 50, a ramp 10..90, steps:10@5s,50@10s,0, sine:10..90/10s, \
@@ -27,7 +27,7 @@ pub(crate) fn shape(text: &str, folder: &Path) -> Result<Shape, Problem> {
         "sine" => {
             let (range, period) = split(rest, '/', text)?;
             let (low_percent, high_percent) = bounds(range, text)?;
-            Ok(Shape::Sine(Sine { low_percent, high_percent, period_ms: quantity::duration_ms(period)? }))
+            Ok(Shape::Sine(Sine { low_percent, high_percent, period_ms: product::duration_ms(period)? }))
         }
         "square" => {
             let (range, rest) = split(rest, '/', text)?;
@@ -39,7 +39,7 @@ pub(crate) fn shape(text: &str, folder: &Path) -> Result<Shape, Problem> {
             Ok(Shape::Square(Square {
                 low_percent,
                 high_percent,
-                period_ms: quantity::duration_ms(period)?,
+                period_ms: product::duration_ms(period)?,
                 duty_percent: duty,
             }))
         }
@@ -49,7 +49,7 @@ pub(crate) fn shape(text: &str, folder: &Path) -> Result<Shape, Problem> {
             Ok(Shape::Sawtooth(Sawtooth {
                 from_percent,
                 to_percent,
-                period_ms: quantity::duration_ms(period)?,
+                period_ms: product::duration_ms(period)?,
             }))
         }
         "walk" => {
@@ -60,7 +60,7 @@ pub(crate) fn shape(text: &str, folder: &Path) -> Result<Shape, Problem> {
                 low_percent,
                 high_percent,
                 step_percent: part(step, text)?,
-                interval_ms: quantity::duration_ms(interval)?,
+                interval_ms: product::duration_ms(interval)?,
                 seed: None,
             }))
         }
@@ -83,7 +83,7 @@ fn steps(list: &str, whole: &str) -> Result<Shape, Problem> {
     let step = |text: &str| match text.split_once('@') {
         None => Ok(Step { load_percent: part(text, whole)?, duration_ms: 0 }),
         Some((load, duration)) => {
-            Ok(Step { load_percent: part(load, whole)?, duration_ms: quantity::duration_ms(duration)? })
+            Ok(Step { load_percent: part(load, whole)?, duration_ms: product::duration_ms(duration)? })
         }
     };
     let steps = list.split(',').map(step).collect::<Result<Vec<_>, _>>()?;

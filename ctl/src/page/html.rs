@@ -15,17 +15,7 @@ pub(crate) fn to_html(
     host: &Document,
     scenario: &str,
 ) -> String {
-    let title = document.blocks().find_map(|block| match block {
-        Block::Title(text, _) => Some(escaped(text)),
-        _ => None,
-    });
-    let mut out = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\
-         <title>{}</title><style>{STYLE}</style></head><body>\n",
-        title.unwrap_or_default()
-    );
+    let mut out = head(document);
     let mut blocks = document.blocks().peekable();
     // What it came to first, then the plots, then the rest.
     while let Some(block) = blocks.next_if(|block| !matches!(block, Block::Heading(_))) {
@@ -43,6 +33,35 @@ pub(crate) fn to_html(
         out += &format!("<h2>Scenario as carried out</h2>\n<pre>{}</pre>\n", escaped(scenario));
     }
     out + "</body></html>\n"
+}
+
+/// One page with the document, and plots of it: a heading and the element itself of each.
+pub(crate) fn to_plotted_html(document: &Document, plots: &[(String, String)]) -> String {
+    let mut out = head(document);
+    let mut blocks = document.blocks().peekable();
+    while let Some(block) = blocks.next_if(|block| !matches!(block, Block::Heading(_))) {
+        write_block(&mut out, block);
+    }
+    for (title, plot) in plots {
+        out += &format!("<section><h2>{}</h2>{plot}</section>\n", escaped(title));
+    }
+    blocks.for_each(|block| write_block(&mut out, block));
+    out + "</body></html>\n"
+}
+
+/// All that stands before the document.
+fn head(document: &Document) -> String {
+    let title = document.blocks().find_map(|block| match block {
+        Block::Title(text, _) => Some(escaped(text)),
+        _ => None,
+    });
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\
+         <title>{}</title><style>{STYLE}</style></head><body>\n",
+        title.unwrap_or_default()
+    )
 }
 
 fn write_plots(out: &mut String, observed: &Observed) {

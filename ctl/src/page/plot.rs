@@ -228,7 +228,7 @@ fn heat_svg(axis: &Axis, heat: &Heat, marks: &[Mark]) -> String {
 }
 
 /// Round numbers from `from` on, the last one at `to` or the first beyond it; about `count`.
-fn ticks(from: f64, to: f64, count: usize) -> Vec<f64> {
+pub(super) fn ticks(from: f64, to: f64, count: usize) -> Vec<f64> {
     let rough = (to - from) / count as f64;
     if !rough.is_finite() || rough <= 0.0 {
         return vec![from];

@@ -3,8 +3,8 @@
 use ssts_proto::{
     catalogue::{self, Metric},
     v1::{
-        BurnerOutcome, BurnerResult, EventKind, GuardOrigin, GuardState, MetricSummary, ReceiptState, Run,
-        RunState, WorkerLoad,
+        BurnerOutcome, BurnerResult, Decision, DecisionAction, DecisionPoint, EventKind, GuardOrigin,
+        GuardState, MetricSummary, ReceiptState, Run, RunState, WorkerLoad,
     },
 };
 
@@ -40,8 +40,12 @@ pub(crate) struct Finding {
 pub(crate) fn findings(run: &Run, onsets: &[Onset]) -> Vec<Finding> {
     let mut found = Findings::default();
     for burner in &run.burners {
-        found.burner(burner, onsets);
+        // What a phase missed that was repeated was made good, or was missed again.
+        if !burner.superseded || burner.verify_errors + burner.io_errors > 0 {
+            found.burner(burner, onsets);
+        }
     }
+    found.decisions(run);
     found.hardware(&run.telemetry);
     found.heat(&run.telemetry);
     found.guards(run);
@@ -90,6 +94,7 @@ impl Findings {
             BurnerOutcome::WrongData
             | BurnerOutcome::IoErrors
             | BurnerOutcome::Done
+            | BurnerOutcome::Restarted
             | BurnerOutcome::Stopped
             | BurnerOutcome::Unspecified => {}
             outcome => {
@@ -97,6 +102,22 @@ impl Findings {
                 let reason = &burner.outcome_reason;
                 let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
                 self.add(Severity::Bad, format!("the {kind} burner of phase {phase} {outcome}{reason}"));
+            }
+        }
+    }
+
+    /// Phases that were left out or repeated: what is left may not be what was meant.
+    fn decisions(&mut self, run: &Run) {
+        for decision in &run.decisions {
+            let Decision { phase, reason, .. } = decision;
+            match (decision.point(), decision.action()) {
+                (DecisionPoint::Before, DecisionAction::Skip) => {
+                    self.add(Severity::Caution, format!("phase {phase} was skipped: {reason}"));
+                }
+                (DecisionPoint::After, DecisionAction::Repeat) => {
+                    self.add(Severity::Caution, format!("phase {phase} was repeated: {reason}"));
+                }
+                _ => {}
             }
         }
     }
@@ -318,6 +339,7 @@ fn outcome_words(outcome: BurnerOutcome) -> &'static str {
         | BurnerOutcome::Missed
         | BurnerOutcome::WrongData
         | BurnerOutcome::IoErrors
+        | BurnerOutcome::Restarted
         | BurnerOutcome::Stopped => "ended otherwise",
     }
 }

@@ -56,11 +56,41 @@ fn processors(host: &Host, document: &mut Document) {
             if cache.kind == "Unified" { String::new() } else { format!(" {}", cache.kind.to_lowercase()) };
         format!("L{}{kind} {}", cache.level, text::bytes(cache.size_bytes as f64))
     });
+    platform(host, document);
     document.fact("caches", caches.collect::<Vec<_>>().join(", "));
     let nodes = host.numa_nodes.iter().map(|node| {
         format!("{}: cores {}, {}", node.node, node.cpus, text::bytes(node.memory_total_bytes as f64))
     });
     document.fact("NUMA nodes", nodes.collect::<Vec<_>>().join("; "));
+}
+
+/// Firmware, microcode, memory modules, and how the kernel was started.
+fn platform(host: &Host, document: &mut Document) {
+    let Some(platform) = &host.platform else { return };
+    document.fact("microcode", &platform.microcode);
+    let bios = [&platform.bios_vendor, &platform.bios_version, &platform.bios_date].map(String::as_str);
+    document.fact("firmware", bios.join(" ").trim());
+    document.fact(
+        "machine",
+        [&platform.system, &platform.board].map(String::as_str).join(", ").trim_matches([',', ' ']),
+    );
+    let dimms = platform.dimms.iter().map(|dimm| {
+        let speed = dimm.megatransfers_per_s.map(|speed| format!(" at {speed} MT/s")).unwrap_or_default();
+        let made = format!("{} {}", dimm.manufacturer, dimm.part_number);
+        format!("{} {}{speed} {}", dimm.slot, text::bytes(dimm.size_bytes as f64), made.trim())
+            .trim()
+            .to_owned()
+    });
+    document.fact("memory modules", dimms.collect::<Vec<_>>().join("; "));
+    let firmware = platform.disk_firmware.iter().map(|it| format!("{} {}", it.disk, it.revision));
+    document.fact("disk firmware", firmware.collect::<Vec<_>>().join(", "));
+    document.fact("kernel started with", &platform.kernel_command_line);
+    // Those that nothing is to be said of are in the JSON.
+    let mitigated = platform.mitigations.iter().filter(|it| it.state != "Not affected");
+    let mitigated =
+        mitigated.map(|it| format!("{}: {}", it.name, it.state.trim_start_matches("Mitigation: ")));
+    document.fact("mitigations", mitigated.collect::<Vec<_>>().join("; "));
+    document.fact("cgroup", &platform.cgroup);
 }
 
 /// What is narrower than all there is.

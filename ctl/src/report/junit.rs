@@ -1,106 +1,53 @@
-//! A result as JUnit's XML, in the form that Jenkins, GitLab and others read: the elements and attributes of Jenkins' `junit-10.xsd`.
+//! A result as JUnit's XML.
 //!
 //! The run is a suite. There is one case for the run as a whole, one for each burner of each phase, one for each threshold and one for
 //! what was left afterwards. What did not begin is skipped, with why; what could not be told is an error, never a pass.
 
-use std::fmt::Write as _;
-
 use ssts_proto::v1::{
-    BurnerOutcome, BurnerResult, Phase, ReceiptState, Run, RunSummary, ThresholdOutcome, ThresholdResult,
-    Verdict, burner::Kind,
+    BurnerOutcome, BurnerResult, Cause, Phase, ReceiptState, Run, RunSummary, ThresholdOutcome,
+    ThresholdResult, TrendResult, Verdict, burner::Kind,
 };
 
-use super::{findings::Finding, receipt_words, verdict_line};
-use crate::{json, text::printable};
-
-/// How a case ended.
-enum Outcome {
-    Passed,
-    /// It did not do what was asked.
-    Failed(&'static str, String),
-    /// It could not be told, or was kept from going on.
-    Error(&'static str, String),
-    /// It never began, or was ended with the run.
-    Skipped(String),
-}
-
-struct Case {
-    class: String,
-    name: String,
-    seconds: Option<f64>,
-    outcome: Outcome,
-}
+use super::{
+    decisions,
+    findings::Finding,
+    junit_xml::{Case, Outcome, Suite},
+    receipt_words, verdict_line,
+};
+use crate::{json, trends};
 
 /// The whole file.
 pub(crate) fn to_junit(run: &Run, findings: &[Finding]) -> String {
     let summary = run.summary.clone().unwrap_or_default();
     let cases = cases(run, &summary);
-    let count = |is: fn(&Outcome) -> bool| cases.iter().filter(|case| is(&case.outcome)).count();
-    let tests = cases.len();
-    let failures = count(|outcome| matches!(outcome, Outcome::Failed(..)));
-    let errors = count(|outcome| matches!(outcome, Outcome::Error(..)));
-    let skipped = count(|outcome| matches!(outcome, Outcome::Skipped(_)));
     let host = run.host.clone().unwrap_or_default();
-    let seconds = format!("{:.3}", summary.duration_ns as f64 / 1e9);
-    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    // Writing into a string can't fail.
-    let _ = writeln!(
-        out,
-        "<testsuites name=\"sstsctl\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" time=\"{seconds}\">"
-    );
-    let _ = writeln!(
-        out,
-        "  <testsuite name=\"{}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\" \
-         time=\"{seconds}\" timestamp=\"{}\" hostname=\"{}\">",
-        escaped(&summary.scenario),
-        timestamp(&summary),
-        escaped(&host.hostname),
-    );
-    out += "    <properties>\n";
     let seed = run.scenario.as_ref().map(|scenario| scenario.seed.to_string()).unwrap_or_default();
-    for (name, value) in [
-        ("run_id", summary.run_id.as_str()),
-        ("verdict", &json::verdict(&summary).unwrap_or_default()),
-        ("cause", &json::cause(&summary).unwrap_or_default()),
-        ("outcome", json::outcome(&summary).unwrap_or_default()),
-        ("seed", &seed),
-        ("kernel_release", &host.kernel_release),
-        ("agent_version", &host.agent_version),
-    ] {
-        let _ = writeln!(out, "      <property name=\"{name}\" value=\"{}\"/>", escaped(value));
-    }
-    out += "    </properties>\n";
-    for case in &cases {
-        write_case(&mut out, case);
-    }
     let told: Vec<_> = findings.iter().map(|finding| finding.text.as_str()).collect();
-    let _ = writeln!(out, "    <system-out>{}</system-out>", escaped(&told.join("\n")));
-    out += "  </testsuite>\n</testsuites>\n";
-    out
-}
-
-fn write_case(out: &mut String, case: &Case) {
-    let time = case.seconds.map(|seconds| format!(" time=\"{seconds:.3}\"")).unwrap_or_default();
-    let (class, name) = (escaped(&case.class), escaped(&case.name));
-    let _ = write!(out, "    <testcase classname=\"{class}\" name=\"{name}\"{time}");
-    let _ = match &case.outcome {
-        Outcome::Passed => writeln!(out, "/>"),
-        Outcome::Failed(kind, why) => {
-            writeln!(out, ">\n      <failure type=\"{kind}\" message=\"{}\"/>\n    </testcase>", escaped(why))
-        }
-        Outcome::Error(kind, why) => {
-            writeln!(out, ">\n      <error type=\"{kind}\" message=\"{}\"/>\n    </testcase>", escaped(why))
-        }
-        Outcome::Skipped(why) => {
-            writeln!(out, ">\n      <skipped message=\"{}\"/>\n    </testcase>", escaped(why))
-        }
-    };
+    Suite {
+        name: summary.scenario.clone(),
+        seconds: summary.duration_ns as f64 / 1e9,
+        timestamp: timestamp(&summary),
+        hostname: host.hostname.clone(),
+        properties: vec![
+            ("run_id", summary.run_id.clone()),
+            ("verdict", json::verdict(&summary).unwrap_or_default()),
+            ("cause", json::cause(&summary).unwrap_or_default()),
+            ("outcome", json::outcome(&summary).unwrap_or_default().to_owned()),
+            ("seed", seed),
+            ("kernel_release", host.kernel_release.clone()),
+            ("agent_version", host.agent_version.clone()),
+        ],
+        cases,
+        told: told.join("\n"),
+    }
+    .to_xml()
 }
 
 fn cases(run: &Run, summary: &RunSummary) -> Vec<Case> {
     let class = format!("ssts.{}", summary.scenario);
     let line = verdict_line(summary);
     let outcome = match summary.verdict() {
+        _ if summary.cause() == Cause::PhaseSkipped => Outcome::Error("inconclusive", line.clone()),
         Verdict::Pass => Outcome::Passed,
         Verdict::Fail => Outcome::Failed("fail", line.clone()),
         Verdict::Aborted => Outcome::Error("aborted", line.clone()),
@@ -116,7 +63,8 @@ fn cases(run: &Run, summary: &RunSummary) -> Vec<Case> {
     // Of a scenario that is not known any more.
     let is_unknown = |burner: &&BurnerResult| burner.phase_index as usize >= phases.len();
     cases.extend(run.burners.iter().filter(is_unknown).map(|burner| of_burner(burner, &class, &line)));
-    cases.extend(run.thresholds.iter().map(|result| of_threshold(result, &class)));
+    cases.extend(run.thresholds.iter().map(|result| of_threshold(run, result, &class)));
+    cases.extend(run.trends.iter().map(|result| of_trend(result, &class)));
     if let Some(receipt) = &run.receipt {
         let words = receipt_words(receipt);
         let outcome = match receipt.state() {
@@ -131,34 +79,76 @@ fn cases(run: &Run, summary: &RunSummary) -> Vec<Case> {
 
 /// Every burner that the scenario has there, whether it came to burn or not.
 fn of_phase(run: &Run, phase: &Phase, index: u32, class: &str, line: &str) -> Vec<Case> {
+    let why = decisions::skipped(run, index);
+    let class_of_phase = || format!("{class}.{}", phase.name);
+    if let Some(why) = why
+        && phase.burners.is_empty()
+    {
+        let outcome = Outcome::Skipped(format!("the phase was skipped: {why}"));
+        return vec![Case { class: class_of_phase(), name: "phase".into(), seconds: None, outcome }];
+    }
     let planned = phase.burners.iter().enumerate().map(|(number, burner)| {
         let is_it =
             |result: &&BurnerResult| (result.phase_index, result.burner_index) == (index, number as u32);
-        match run.burners.iter().find(is_it) {
+        // Of a phase that was repeated the last time counts.
+        match run.burners.iter().rfind(is_it) {
             Some(result) => of_burner(result, class, line),
             None => Case {
-                class: format!("{class}.{}", phase.name),
+                class: class_of_phase(),
                 name: format!("burner {number} {}", kind(burner.kind.as_ref())),
                 seconds: None,
-                outcome: Outcome::Skipped(format!("it never began: {line}")),
+                outcome: Outcome::Skipped(match why {
+                    Some(why) => format!("the phase was skipped: {why}"),
+                    None => format!("it never began: {line}"),
+                }),
             },
         }
     });
-    planned.collect()
+    let superseded = run.burners.iter().filter(|result| result.phase_index == index && result.superseded);
+    planned.chain(superseded.map(|result| of_superseded(result, class))).collect()
 }
 
-fn of_threshold(result: &ThresholdResult, class: &str) -> Case {
+/// A burner of a phase that was repeated: wrong data and failed I/Os remain what they are.
+fn of_superseded(burner: &BurnerResult, class: &str) -> Case {
+    let mut case = of_burner(burner, class, "");
+    case.name = format!("{}, time {}", case.name, burner.attempt);
+    if burner.verify_errors + burner.io_errors == 0 {
+        case.outcome = Outcome::Skipped("the phase was repeated".to_owned());
+    }
+    case
+}
+
+fn of_threshold(run: &Run, result: &ThresholdResult, class: &str) -> Case {
     let threshold = result.threshold.clone().unwrap_or_default();
     let class =
         if threshold.phase.is_empty() { class.to_owned() } else { format!("{class}.{}", threshold.phase) };
+    let phases = run.scenario.as_ref().map(|scenario| &scenario.phases[..]).unwrap_or_default();
+    let index = phases.iter().position(|phase| phase.name == threshold.phase);
+    let is_skipped = index.is_some_and(|index| decisions::skipped(run, index as u32).is_some());
     let outcome = match result.outcome() {
+        _ if is_skipped => Outcome::Skipped(result.reason.clone()),
         ThresholdOutcome::Pass => Outcome::Passed,
         ThresholdOutcome::Fail => Outcome::Failed("threshold", result.reason.clone()),
         ThresholdOutcome::Inconclusive | ThresholdOutcome::Unspecified => {
             Outcome::Error("inconclusive", result.reason.clone())
         }
     };
-    Case { class, name: format!("threshold {}", threshold.that), seconds: None, outcome }
+    // One against a baseline is two, with the same text.
+    let bound = super::threshold_bound(&threshold).map(|bound| format!(" ({bound})")).unwrap_or_default();
+    Case { class, name: format!("threshold {}{bound}", threshold.that), seconds: None, outcome }
+}
+
+fn of_trend(result: &TrendResult, class: &str) -> Case {
+    let trend = result.trend.clone().unwrap_or_default();
+    let class = if trend.phase.is_empty() { class.to_owned() } else { format!("{class}.{}", trend.phase) };
+    let outcome = match result.outcome() {
+        ThresholdOutcome::Pass => Outcome::Passed,
+        ThresholdOutcome::Fail => Outcome::Failed("trend", trends::words(result)),
+        ThresholdOutcome::Inconclusive | ThresholdOutcome::Unspecified => {
+            Outcome::Error("inconclusive", trends::words(result))
+        }
+    };
+    Case { class, name: format!("trend {}", trends::subject(&trend)), seconds: None, outcome }
 }
 
 fn of_burner(burner: &BurnerResult, class: &str, line: &str) -> Case {
@@ -172,7 +162,8 @@ fn of_burner(burner: &BurnerResult, class: &str, line: &str) -> Case {
         _ if burner.verify_errors > 0 => {
             Outcome::Failed("wrong_data", reason(&format!("{} results were wrong", burner.verify_errors)))
         }
-        BurnerOutcome::Done => Outcome::Passed,
+        // Whether the next one came back is told by the run's outcome.
+        BurnerOutcome::Done | BurnerOutcome::Restarted => Outcome::Passed,
         BurnerOutcome::Missed => Outcome::Failed("missed", reason("its load was not what was asked")),
         BurnerOutcome::WrongData => Outcome::Failed("wrong_data", reason("a result was wrong")),
         BurnerOutcome::IoErrors => Outcome::Failed("io_errors", reason("I/Os failed")),
@@ -218,85 +209,21 @@ fn timestamp(summary: &RunSummary) -> String {
     json::rfc3339(summary.started_at_unix_ns.div_euclid(1_000_000_000) * 1_000_000_000)
 }
 
-/// As text or an attribute's value; what XML can't hold at all is replaced.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in printable(text).chars() {
-        match c {
-            '&' => out += "&amp;",
-            '<' => out += "&lt;",
-            '>' => out += "&gt;",
-            '"' => out += "&quot;",
-            '\n' => out += "&#10;",
-            '\t' => out += "&#9;",
-            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
-    use roxmltree::{Document, Node};
-    use ssts_proto::v1::{Burner, Cause, CpuBurner, DiskBurner, Receipt, RunState, Scenario, Threshold};
+    use roxmltree::Document;
+    use ssts_proto::v1::{
+        Burner, CpuBurner, Decision, DecisionAction, DecisionPoint, DiskBurner, Receipt, RunState, Scenario,
+        Threshold,
+    };
 
-    use super::*;
-
-    /// Of `junit-10.xsd`: what each element may hold, and its attributes, those that it must have first.
-    const SCHEMA: [(&str, &[&str], &[&str], usize); 9] = [
-        ("testsuites", &["testsuite"], &["name", "time", "tests", "failures", "errors"], 0),
-        (
-            "testsuite",
-            &["testsuite", "properties", "testcase", "system-out", "system-err"],
-            &["name", "tests", "failures", "errors", "time", "skipped", "timestamp", "hostname", "id"],
-            4,
-        ),
-        ("properties", &["property"], &[], 0),
-        ("property", &[], &["name", "value"], 2),
-        (
-            "testcase",
-            &["skipped", "error", "failure", "system-out", "system-err"],
-            &["name", "time", "classname", "group"],
-            1,
-        ),
-        ("failure", &[], &["type", "message"], 0),
-        ("error", &[], &["type", "message"], 0),
-        ("skipped", &[], &["type", "message"], 0),
-        ("system-out", &[], &[], 0),
-    ];
-
-    fn assert_valid(node: Node<'_, '_>) {
-        let name = node.tag_name().name();
-        let (_, children, attributes, required) =
-            SCHEMA.iter().find(|(known, ..)| *known == name).unwrap_or_else(|| panic!("<{name}>"));
-        for attribute in node.attributes() {
-            assert!(attributes.contains(&attribute.name()), "{} of <{name}>", attribute.name());
-        }
-        for attribute in &attributes[..*required] {
-            assert!(node.has_attribute(*attribute), "<{name}> lacks {attribute}");
-        }
-        for child in node.children().filter(Node::is_element) {
-            assert!(children.contains(&child.tag_name().name()), "{child:?} in <{name}>");
-            assert_valid(child);
-        }
-    }
-
-    fn counted(text: &str) -> [usize; 4] {
-        let document = Document::parse(text).unwrap();
-        assert_valid(document.root_element());
-        let of = |name: &str| document.descendants().filter(|node| node.has_tag_name(name)).count();
-        let counts = [of("testcase"), of("failure"), of("error"), of("skipped")];
-        let suite = document.descendants().find(|node| node.has_tag_name("testsuite")).unwrap();
-        let said = ["tests", "failures", "errors", "skipped"].map(|name| suite.attribute(name).unwrap());
-        assert_eq!(said, counts.map(|count| count.to_string()).each_ref().map(String::as_str));
-        counts
-    }
+    use super::{super::junit_xml::tests::counted, *};
 
     fn run(verdict: Verdict, cause: Cause, outcomes: &[BurnerOutcome]) -> Run {
         let cpu = Burner { kind: Some(Kind::Cpu(CpuBurner::default())) };
         let disk = Burner { kind: Some(Kind::Disk(DiskBurner::default())) };
-        let phase = |name: &str, burners| Phase { name: name.into(), duration_ms: 1, burners };
+        let phase =
+            |name: &str, burners| Phase { name: name.into(), duration_ms: 1, burners, ..Phase::default() };
         let burner = |(index, outcome): (usize, &BurnerOutcome)| BurnerResult {
             kind: "cpu".into(),
             phase: format!("p{index}"),
@@ -365,6 +292,37 @@ mod tests {
         assert_eq!(counted(&text), [5, 1, 1, 2]);
         assert!(text.contains("it never began: aborted: a guard tripped"), "{text}");
         assert!(text.contains("burner 0 disk"), "{text}");
+    }
+
+    #[test]
+    fn a_skipped_phase_is_skipped_with_why_and_a_repeated_one_is_its_last_time() {
+        let done = [BurnerOutcome::Done, BurnerOutcome::Done];
+        let mut run = run(Verdict::Fail, Cause::PhaseSkipped, &done);
+        run.decisions = vec![Decision {
+            phase_index: 2,
+            phase: "p2".into(),
+            point: DecisionPoint::Before.into(),
+            action: DecisionAction::Skip.into(),
+            reason: "it was hot".into(),
+            ..Decision::default()
+        }];
+        let first = BurnerResult {
+            outcome: BurnerOutcome::Missed.into(),
+            superseded: true,
+            attempt: 1,
+            ..run.burners[1].clone()
+        };
+        run.burners[1].attempt = 2;
+        run.burners.insert(1, first);
+        run.thresholds = vec![ThresholdResult {
+            threshold: Some(Threshold { phase: "p2".into(), ..Threshold::default() }),
+            outcome: ThresholdOutcome::Inconclusive.into(),
+            ..ThresholdResult::default()
+        }];
+        let text = to_junit(&run, &[]);
+        // The run could not be judged; the phase, its threshold and the first time of the other are skipped.
+        assert_eq!(counted(&text), [7, 0, 1, 3]);
+        assert!(text.contains("the phase was skipped: it was hot") && text.contains("cpu, time 1"), "{text}");
     }
 
     #[test]

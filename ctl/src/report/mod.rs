@@ -1,12 +1,14 @@
 //! Results for people: built once as a document, then written for a terminal or as Markdown; and for CI servers and spreadsheets.
 
 mod csv;
+mod decisions;
 mod document;
 mod files;
 mod findings;
 mod guards;
 mod host;
 mod junit;
+pub(crate) mod junit_xml;
 mod markdown;
 mod mismatch;
 mod onset;
@@ -14,15 +16,18 @@ mod pdf;
 mod plan;
 mod receipt;
 mod run;
+mod search;
 mod sparkline;
 mod telemetry;
 mod terminal;
 mod thresholds;
+mod trends;
 
 use ssts_proto::v1::{Cause, Run, RunSummary, Verdict};
 
 pub(crate) use self::{
     csv::to_csv,
+    decisions::{failure_words, requirement_words},
     document::{Align, Block, Document, Table, Tone},
     files::{prepare_folder, replace_file, write_files},
     findings::{Finding, Severity, findings},
@@ -37,6 +42,7 @@ pub(crate) use self::{
     run::run_document,
     sparkline::sparkline,
     terminal::to_terminal,
+    thresholds::bound as threshold_bound,
 };
 use crate::error::Exit;
 
@@ -86,6 +92,9 @@ fn cause_words(cause: Cause) -> &'static str {
         Cause::DiskFull => "no room left on a file system",
         Cause::ThresholdFailed => "what was measured is not what a threshold asks for",
         Cause::ThresholdInconclusive => "a threshold could not be judged",
+        Cause::PhaseSkipped => "phases were skipped, and what is left proves nothing",
+        Cause::WoundDown => "it was wound down, because what a phase requires did not hold",
+        Cause::RequirementFailed => "what a phase requires did not hold",
         Cause::LeftBehind => "the host was not seen to be clean afterwards",
         Cause::RequestsFailed => "too many requests failed",
         Cause::LoadMissed => "a load was not what was asked",

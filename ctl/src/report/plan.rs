@@ -8,11 +8,11 @@ use ssts_proto::{
     },
 };
 
-use super::{Align, Document, Table, Tone};
+use super::{Align, Document, Table, Tone, decisions};
 use crate::{json, scenario, text};
 
-/// The whole plan; `asked` is the scenario as it was sent.
-pub(crate) fn plan_document(response: &PlanResponse, asked: &Scenario) -> Document {
+/// The whole plan; `asked` is the scenario as it was sent, `left_out` tells of burners that are not in it.
+pub(crate) fn plan_document(response: &PlanResponse, asked: &Scenario, left_out: &[String]) -> Document {
     let scenario = response.scenario.as_ref().unwrap_or(asked);
     let (words, tone) = if !response.violations.is_empty() {
         ("would be refused", Tone::Bad)
@@ -33,6 +33,9 @@ pub(crate) fn plan_document(response: &PlanResponse, asked: &Scenario) -> Docume
         let celsius = limits.max_temperature_celsius.map(|celsius| format!("{celsius} °C"));
         document.fact("highest temperature", celsius.unwrap_or_default());
     }
+    for left_out in left_out {
+        document.line(left_out);
+    }
     for obstacle in &response.obstacles {
         document.line(obstacle);
     }
@@ -42,6 +45,8 @@ pub(crate) fn plan_document(response: &PlanResponse, asked: &Scenario) -> Docume
     let of_host = response.guards.iter().filter(|guard| guard.origin() != GuardOrigin::Requested).count();
     document.line(&format!("{of_host} guards of the host look after it; `sstsctl status` shows them"));
     document.section("Thresholds", thresholds(scenario));
+    document.section("Trends", super::trends::asked(&scenario.trends));
+    document.section("Decisions", decisions::planned(scenario));
     document
 }
 
@@ -119,11 +124,16 @@ fn guards(response: &PlanResponse) -> Table {
 }
 
 fn thresholds(scenario: &Scenario) -> Table {
-    let mut table =
-        Table::new(&[("threshold", Align::Left), ("of", Align::Left), ("if it fails", Align::Left)]);
+    let mut table = Table::new(&[
+        ("threshold", Align::Left),
+        ("bound", Align::Left),
+        ("of", Align::Left),
+        ("if it fails", Align::Left),
+    ]);
     for threshold in &scenario.thresholds {
         table.row([
             threshold.that.clone(),
+            super::threshold_bound(threshold).unwrap_or_default(),
             if threshold.phase.is_empty() { "the run".into() } else { format!("phase {}", threshold.phase) },
             if threshold.abort_on_fail { "the run ends" } else { "told at the end" }.to_owned(),
         ]);
@@ -158,7 +168,12 @@ fn memory_words(memory: &MemoryBurner) -> Vec<String> {
         None => String::new(),
     };
     let method = json::plain(memory.method().as_str_name(), "MEMORY_METHOD_").replace("unspecified", "fill");
-    vec![method, size, if memory.load.is_some() { load(memory.load.as_ref()) } else { String::new() }]
+    let used = if memory.used.is_some() {
+        format!("{} of the host's memory in use", load(memory.used.as_ref()))
+    } else {
+        String::new()
+    };
+    vec![method, size, used, if memory.load.is_some() { load(memory.load.as_ref()) } else { String::new() }]
 }
 
 fn disk_words(disk: &DiskBurner) -> Vec<String> {
@@ -167,6 +182,7 @@ fn disk_words(disk: &DiskBurner) -> Vec<String> {
         (None, Some(bytes)) => format!("{}/s", text::bytes(bytes as f64)),
         (None, None) => String::new(),
     };
+    let rate = of_rate(disk.load.as_ref(), rate);
     vec![
         json::plain(disk.access().as_str_name(), "DISK_ACCESS_"),
         disk.block_bytes.map(|bytes| format!("{} blocks", text::bytes(f64::from(bytes)))).unwrap_or_default(),
@@ -183,6 +199,7 @@ fn network_words(network: &NetworkBurner) -> Vec<String> {
         (None, Some(rate)) => format!("{rate}/s"),
         (None, None) => String::new(),
     };
+    let rate = of_rate(network.load.as_ref(), rate);
     vec![
         json::plain(network.protocol().as_str_name(), "NETWORK_PROTOCOL_").replace("unspecified", "tcp"),
         rate,
@@ -195,6 +212,11 @@ fn http_words(http: &HttpBurner) -> Vec<String> {
         http.rate_per_s.map(|rate| format!("{rate} requests/s")).unwrap_or_default(),
         format!("to {}", http.url),
     ]
+}
+
+/// A rate, and what is asked of it over time.
+fn of_rate(profile: Option<&Profile>, rate: String) -> String {
+    if profile.is_some() { format!("{} of {rate}", load(profile)) } else { rate }
 }
 
 fn load(profile: Option<&Profile>) -> String {

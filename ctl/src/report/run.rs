@@ -5,12 +5,13 @@ use ssts_proto::v1::{
 };
 
 use super::{
+    decisions,
     document::{Align, Document, Table, Tone},
     findings::findings,
     guards, mismatch,
     onset::Onset,
     receipt::{receipt_section, receipt_words},
-    telemetry, thresholds, verdict_line,
+    search, telemetry, thresholds, trends, verdict_line,
 };
 use crate::{json, text};
 
@@ -44,6 +45,11 @@ pub(crate) fn run_document(run: &Run, onsets: &[Onset]) -> Document {
         document.fact("state", json::state_name(summary.state()));
     }
     document.section("Thresholds", thresholds::table(&run.thresholds));
+    document.section("Trends", trends::table(&run.trends));
+    document.section("Decisions", decisions::table(&run.decisions));
+    search::sections(&run.searches, &mut document);
+    document.section("Recoveries", search::recoveries(&run.recoveries));
+    document.section("Settled again", search::settlings(&run.settlings));
     found(run, onsets, &mut document);
     burners(run, &mut document);
     mismatch::sections(&run.burners, &mut document);
@@ -167,8 +173,12 @@ fn load_row(burner: &BurnerResult) -> [String; 13] {
             _ => format!("{mean:.1} %"),
         }
     });
+    let phase = match burner.attempt {
+        attempt if attempt > 1 || burner.superseded => format!("{}, time {attempt}", burner.phase),
+        _ => burner.phase.clone(),
+    };
     [
-        burner.phase.clone(),
+        phase,
         burner.kind.clone(),
         burner.variant.clone(),
         burner.workers.to_string(),

@@ -9,6 +9,7 @@ use super::{
     Plan,
     flags::single,
     keys::{Findings, Keys, boolean, string, whole},
+    load::{of_shape, shape_of},
     values::{cores, duration, one_of, percent, size, whole_percent},
 };
 use crate::{
@@ -46,6 +47,7 @@ pub(crate) fn burn_disk(flags: &BurnDisk) -> Result<Plan, Failure> {
         engine: DiskEngine::from(flags.engine).into(),
         fill_percent: flags.fill,
         remount_every_ms: flags.remount,
+        load: flags.load.clone().map(of_shape),
     };
     let places = [
         ("path", "--path"),
@@ -65,6 +67,7 @@ pub(crate) fn burn_disk(flags: &BurnDisk) -> Result<Plan, Failure> {
         ("engine", "--engine"),
         ("fill_percent", "--fill"),
         ("remount_every_ms", "--remount"),
+        ("load", "--load"),
     ];
     Ok(single("burn-disk", flags.duration, burner::Kind::Disk(disk), &places))
 }
@@ -108,6 +111,7 @@ pub(super) fn from_keys(keys: &mut Keys<'_, '_>, found: &mut Findings) -> DiskBu
         engine: keys.read("engine", "engine", found, engine).map_or(0, i32::from),
         fill_percent: keys.read("fill", "fill_percent", found, percent),
         remount_every_ms: keys.read("remount", "remount_every_ms", found, duration),
+        load: shape_of("load", keys, found),
     }
 }
 

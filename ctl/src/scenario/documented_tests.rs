@@ -7,7 +7,7 @@ use super::Plan;
 const GUIDE: &str = include_str!("../../../docs/scenarios.md");
 
 /// Each example: a name of its own, or the one that it gives in its first line, and its text.
-fn examples() -> Vec<(String, String)> {
+pub(super) fn examples() -> Vec<(String, String)> {
     let blocks = GUIDE.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
     let named = |(index, text): (usize, &str)| {
         let first = text.lines().next().unwrap_or_default();
@@ -18,7 +18,7 @@ fn examples() -> Vec<(String, String)> {
 }
 
 /// With what an example leaves out of a whole scenario. One without a name of its own begins with a table.
-fn completed(text: &str) -> String {
+pub(super) fn completed(text: &str) -> String {
     let top = text.split("\n[").next().unwrap_or_default();
     let is_named = top.lines().any(|line| line.starts_with("name ="));
     let name = if is_named && !top.starts_with('[') { "" } else { "name = 'example'\n" };

@@ -14,7 +14,8 @@ pub(super) fn single(
     kind: burner::Kind,
     places: &[(&str, &'static str)],
 ) -> Plan {
-    let phase = Phase { name: name.into(), duration_ms, burners: vec![Burner { kind: Some(kind) }] };
+    let burners = vec![Burner { kind: Some(kind) }];
+    let phase = Phase { name: name.into(), duration_ms, burners, ..Phase::default() };
     let mut origin = Origin::default();
     origin.set("phases", Place::Flag("--duration"));
     origin.set("phases[0].burners[0]", Place::Everywhere);
@@ -22,5 +23,13 @@ pub(super) fn single(
         origin.set(format!("phases[0].burners[0].{field}"), Place::Flag(flag));
     }
     let scenario = Scenario { name: name.into(), phases: vec![phase], ..Scenario::default() };
-    Plan { scenario, origin, seed_is_given: false, toml: String::new() }
+    Plan {
+        scenario,
+        origin,
+        seed_is_given: false,
+        against: Vec::new(),
+        toml: String::new(),
+        variables: Vec::new(),
+        left_out: Vec::new(),
+    }
 }

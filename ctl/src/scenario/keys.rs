@@ -7,7 +7,11 @@ use serde_spanned::Spanned;
 use ssts_proto::{nearest::distance, v1::Violation};
 use toml::de::{DeTable, DeValue};
 
-use super::origin::{Found, Origin, Place};
+use super::{
+    against::Against,
+    origin::{Found, Origin, Place},
+    resolve::Variable,
+};
 use crate::error::Problem;
 
 /// A value and its place in the file.
@@ -23,15 +27,29 @@ const MOST_HINTS: usize = 500;
 pub(super) struct Findings {
     pub(super) origin: Origin,
     pub(super) problems: Vec<Found>,
+    /// Thresholds that a baseline gives their bounds.
+    pub(super) against: Vec<Against>,
     /// Fields of the contract that a problem was found with, so that no second one is reported for what stands in.
     broken: HashSet<String>,
     /// Where values begin that could not be had, and were told.
     silent: HashSet<usize>,
+    /// Variables that the scenario defines, in the order of the file.
+    pub(super) variables: Vec<Variable>,
+    /// Burners that are left out, and why.
+    pub(super) left_out: Vec<String>,
 }
 
 impl Findings {
     pub(super) fn new(origin: Origin) -> Self {
-        Self { origin, problems: Vec::new(), broken: HashSet::new(), silent: HashSet::new() }
+        Self {
+            origin,
+            problems: Vec::new(),
+            against: Vec::new(),
+            broken: HashSet::new(),
+            silent: HashSet::new(),
+            variables: Vec::new(),
+            left_out: Vec::new(),
+        }
     }
 
     /// Notes a problem with a field.

@@ -30,6 +30,19 @@ pub(super) fn profile(keys: &mut Keys<'_, '_>, found: &mut Findings) -> Option<P
     })
 }
 
+/// A share over time of what no core holds, such as a rate; nothing where it is not there.
+pub(super) fn shape_of(key: &'static str, keys: &mut Keys<'_, '_>, found: &mut Findings) -> Option<Profile> {
+    let value = keys.value(key, key, found)?;
+    let full = Shape::Constant(Constant { load_percent: 100.0 });
+    // One that is broken was noted.
+    Some(of_shape(shape(&keys.part(key), value, found).unwrap_or(full)))
+}
+
+/// A profile of a shape, and nothing more.
+pub(super) fn of_shape(shape: Shape) -> Profile {
+    Profile { shape: Some(shape), ..Profile::default() }
+}
+
 /// A number of percent, `{ from = 10, to = 90 }`, or a load as the command line has it.
 fn shape(field: &str, value: &Value<'_>, found: &mut Findings) -> Option<Shape> {
     let read = match value.get_ref() {

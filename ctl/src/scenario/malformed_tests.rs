@@ -18,7 +18,7 @@ const NETWORK: &str =
 const HTTP: &str = "name = 'x'\n[[phase]]\nname = 'a'\nduration = '1s'\n[[phase.burner]]\nkind = 'http'\nurl = 'http://h/'\n";
 
 /// What comes before, the lines that are wrong, where that is told, and a part of what is told.
-const CASES: &[(&str, &str, &str, &str)] = &[
+pub(super) const CASES: &[(&str, &str, &str, &str)] = &[
     // The text itself.
     (NOTHING, "name = ", "1:", "syntax"),
     (NOTHING, "name 'x'", "1:", "syntax"),
@@ -169,6 +169,84 @@ const CASES: &[(&str, &str, &str, &str)] = &[
         "no unit 'parsecs'",
     ),
     (CPU, "[[phase.threshold]]\nthat = 80", "8:8", "a string in quotes"),
+    // Decisions between phases.
+    (PHASE, "require = 3", "5:11", "a table"),
+    (PHASE, "[phase.requires]\nerrors = 0", "5:8", "did you mean 'require'"),
+    (PHASE, "[phase.require]", "5:1", "nothing is required"),
+    (PHASE, "[phase.require]\nerors = 0", "6:1", "did you mean 'errors'"),
+    (PHASE, "[phase.require]\nerrors = -1", "6:10", "0 or more"),
+    (PHASE, "[phase.require]\nsensors = 'fesh'", "6:11", "did you mean 'fresh'"),
+    (PHASE, "[phase.require]\nmemory = '2 lots'", "6:10", "MiB"),
+    (PHASE, "[phase.require]\ndisk = '10GiB'", "6:8", "a table, such as"),
+    (PHASE, "[phase.require]\ndisk = { path = '/tmp' }", "6:8", "needs the key 'free'"),
+    (PHASE, "[phase.require]\ndisk = { path = 'tmp', free = '1GiB' }", "6:17", "absolute"),
+    (PHASE, "[phase.require]\ntemperature_below = 600", "6:21", "1 to 150"),
+    (PHASE, "[phase.require]\nerrors = 0\nwait = 120", "7:8", "a duration in quotes"),
+    (PHASE, "[phase.require]\nerrors = 0\nwindow = '1ms'", "7:10", "100 ms"),
+    (PHASE, "[phase.require]\nerrors = 0\notherwise = 'sip'", "7:13", "did you mean 'skip'"),
+    (
+        PHASE,
+        "[phase.require]\nthat = ['host.cpu.runable.mean < 4']",
+        "6:10",
+        "did you mean 'host.cpu.runnable'",
+    ),
+    (PHASE, "[phase.require]\nthat = 'host.cpu.runnable.mean within 20 of phase:a'", "6:40", "no share"),
+    (PHASE, "[phase.require]\nthat = 'host.cpu.runnable.mean within 20% of phase:b'", "6:8", "no phase 'b'"),
+    (PHASE, "[phase.require]\nthat = 'cpu.operations.mean > 1'", "6:8", "nothing burns"),
+    (PHASE, "[phase.require]\nthat = [3]", "6:9", "a condition in quotes"),
+    (CPU, "[phase.then]\nrepeat = 3", "7:1", "needs the key 'on_fail'"),
+    (CPU, "[phase.then]\non_fail = 'repat'\nrepeat = 3", "8:11", "did you mean 'repeat'"),
+    (CPU, "[phase.then]\non_fail = 'repeat'", "8:11", "how often"),
+    (CPU, "[phase.then]\non_fail = 'repeat'\nrepeat = 0", "9:10", "1 to 100"),
+    (CPU, "[phase.then]\non_fail = 'continue'\nrepeat = 2", "9:10", "nothing is repeated"),
+    (CPU, "[phase.then]\non_fail = 'skip'", "8:11", "no phase follows"),
+    (PHASE, "[phase.then]\non_fail = 'wind-down'", "5:1", "it can't fail"),
+    (PHASE, "[wind_down]\nduration = 10", "6:12", "a duration in quotes"),
+    (PHASE, "[wind_down]\nramp = '1s'", "5:1", "needs the key 'duration'"),
+    (PHASE, "baseline = 'yes'", "5:12", "true or false"),
+    (PHASE, "ramp = '2s'", "5:8", "at most the phase's duration"),
+    (
+        CPU,
+        "[[phase.threshold]]\nthat = 'cpu.operations.mean within 20% of phase:a'",
+        "8:8",
+        "not over by then",
+    ),
+    // Searches and kills.
+    (CPU, "[phase.search]\nto = 90", "7:1", "needs the key 'objective'"),
+    (
+        CPU,
+        "[phase.search]\nobjective = 'host.temprature.max < 85'",
+        "8:14",
+        "did you mean 'host.temperature'",
+    ),
+    (CPU, "[phase.search]\nobjective = 'host.temperature.p99 < 85'", "8:13", "no such statistic"),
+    (CPU, "[phase.search]\nobjective = 'http.request.latency.p99 < 1ms'", "8:13", "no burner of kind http"),
+    (
+        CPU,
+        "[phase.search]\nobjective = 'host.temperature.max < 85'\nfrom = 90\nto = 10",
+        "9:8",
+        "less than `to`",
+    ),
+    (CPU, "[phase.search]\nobjective = 'host.temperature.max < 85'\nhold = '10'", "9:8", "it has no unit"),
+    (
+        CPU,
+        "[phase.search]\nobjective = 'host.temperature.max < 85'\nprecison = 1",
+        "9:1",
+        "did you mean 'precision'",
+    ),
+    (CPU, "load = 50\n[phase.search]\nobjective = 'host.temperature.max < 85'", "7:8", "a load of its own"),
+    (PHASE, "[phase.search]\nobjective = 'host.temperature.max < 85'", "5:1", "no burner whose load"),
+    (PHASE, "search = 'knee'", "5:10", "a table"),
+    (CPU, "[[phase.kill]]\nat = '0.5s'", "7:1", "restart = true"),
+    (PHASE, "restart = 'yes'", "5:11", "true or false"),
+    (PHASE, "restart = true", "5:11", "the phase has no burner"),
+    (PHASE, "restart = true\n[[phase.kill]]\nat = '0.5s'\nsignal = 'KIL'", "8:10", "did you mean 'KILL'"),
+    (PHASE, "restart = true\n[[phase.kill]]\nat = '0.5s'\nsignal = 'TERM'", "8:10", "KILL, SEGV or ILL"),
+    (PHASE, "restart = true\n[[phase.kill]]\nat = '0.5s'", "7:6", "3s to come back"),
+    (PHASE, "restart = true\n[[phase.kill]]\nsignal = 'KILL'", "6:1", "at no time"),
+    (PHASE, "restart = true\n[[phase.kill]]\nat = 5", "7:6", "a duration in quotes"),
+    (PHASE, "settles_like = 'a'", "5:16", "no earlier phase 'a'"),
+    (PHASE, "settles_like = 3", "5:16", "a string in quotes"),
     // Includes, variables, the matrix.
     (NOTHING, "include = 'no-such-file.toml'\nname = 'x'", "1:11", "no-such-file.toml"),
     (NOTHING, "include = [3]\nname = 'x'", "1:12", "the number 3"),
@@ -176,7 +254,25 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     (PHASE, "[variables.a]\ntype = 'bytes'\ndefault = '5parsecs'", "7:11", "no unit 'parsecs'"),
     (CPU, "load = '${peek}'\n[variables.peak]\ntype = 'percent'\ndefault = 5", "7:8", "did you mean 'peak'"),
     (PHASE, "[matrix]\nsize = 3", "6:8", "a list"),
+    // Durations times numbers, shares of the host's memory, rates over time, burners left out.
+    (NOTHING, "name = 'x'\n[[phase]]\nname = 'a'\nduration = '5m * half'", "4:12", "'half' is no number"),
+    (NOTHING, "name = 'x'\n[[phase]]\nname = 'a'\nduration = '5m * 0'", "4:12", "the least is 1 ms"),
+    (NOTHING, "name = 'x'\n[[phase]]\nname = 'a'\nduration = '5m * -2'", "4:12", "negative"),
+    (NOTHING, "name = 'x'\n[[phase]]\nname = 'a'\nduration = '300d * 2'", "4:12", "366 d"),
+    (CPU, "load = 'sine:10..90/10s * slow'", "7:8", "'slow' is no number"),
+    (PHASE, "[[phase.burner]]\nkind = 'memory'\nmethod = 'occupy'", "5:1", "no share"),
+    (MEMORY, "method = 'occupy'\nused = 40", "7:8", "the method occupy does not have this setting"),
+    (MEMORY, "used = 40", "8:8", "choose the method occupy"),
+    (PHASE, "[[phase.burner]]\nkind = 'memory'\nmethod = 'ocupy'", "7:10", "did you mean 'occupy'"),
+    (PHASE, "[[phase.burner]]\nkind = 'memory'\nmethod = 'occupy'\nused = '140%'", "8:8", "140"),
+    (DISK, "load = 50", "9:8", "no rate"),
+    (DISK, "rate = 100\nload = 'wlk:10..90/5/1s'", "10:8", "there is no load 'wlk'"),
+    (NETWORK, "load = 50", "8:8", "no rate"),
+    (NETWORK, "protocol = 'udp'\nrate = '1M'\nload = 50", "10:8", "the protocol tcp"),
+    (CPU, "when = 3", "7:8", "a text"),
 ];
+/// Each case: what a person sees at once.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 #[test]
 fn a_hundred_scenarios_are_refused_at_the_place_with_what_was_meant() {
@@ -184,7 +280,15 @@ fn a_hundred_scenarios_are_refused_at_the_place_with_what_was_meant() {
     let mut missed = Vec::new();
     for (before, lines, place, part) in CASES {
         let text = format!("{before}{lines}\n");
+        let begin = Instant::now();
         let Err(found) = parse("s.toml", &text, &[]) else { panic!("it was accepted:\n{text}") };
+        // Others may have had the core: the best of some tries is what it takes.
+        let again = || {
+            let begin = Instant::now();
+            parse("s.toml", &text, &[]).is_err() && begin.elapsed() < AT_ONCE
+        };
+        let is_quick = begin.elapsed() < AT_ONCE || (0..10).any(|_| again());
+        assert!(is_quick, "it took longer than {AT_ONCE:?}:\n{text}");
         let told: Vec<Problem> = found.into_iter().map(Finding::problem).collect();
         let place = format!("s.toml:{place}");
         let fits = |problem: &Problem| {
@@ -238,7 +342,7 @@ fn next(state: &mut u64) -> u64 {
 }
 
 /// A text with some of its characters changed, moved, doubled or taken away.
-fn mutated(text: &str, state: &mut u64) -> String {
+pub(super) fn mutated(text: &str, state: &mut u64) -> String {
     const SPICE: [&str; 24] = [
         "[",
         "]",
@@ -291,7 +395,7 @@ fn mutated(text: &str, state: &mut u64) -> String {
     characters.into_iter().collect()
 }
 
-const SEEDS: [&str; 3] = [
+pub(super) const SEEDS: [&str; 3] = [
     include_str!("../../scenarios/quick.toml"),
     "name = 'v'\n[variables.soak]\ntype = 'duration'\ndefault = '10s'\n[variables.sizes]\ntype = 'list'\ndefault = ['4KiB', '8KiB']\n\
      [matrix]\nsize = '${sizes}'\ndepth = [1, 2]\n[limits]\nmax_duration = '1h'\n[[guards]]\nname = 'hot'\nmetric = 'host.temperature'\n\

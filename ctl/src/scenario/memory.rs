@@ -11,7 +11,7 @@ use super::{
     cpu::isa,
     flags::single,
     keys::{Findings, Keys, whole, wrong_type},
-    load::profile,
+    load::{of_shape, profile, shape_of},
     values::{cores, duration, one_of, percent, size},
 };
 use crate::{cli::BurnMemory, error::Problem, quantity};
@@ -21,7 +21,7 @@ pub(crate) fn burn_memory(flags: &BurnMemory) -> Plan {
     let stalled = flags.stalled.map(Target::StalledPercent);
     let memory = MemoryBurner {
         cores: flags.cores.as_ref().map(|cores| cores.0.clone()).unwrap_or_default(),
-        size: Some(flags.size),
+        size: flags.size,
         method: MemoryMethod::from(flags.method).into(),
         load: flags.load.profile(),
         pages: MemoryPages::from(flags.pages).into(),
@@ -33,6 +33,7 @@ pub(crate) fn burn_memory(flags: &BurnMemory) -> Plan {
         delay_ms: flags.delay,
         target: stalled.or(flags.reclaim.map(Target::ReclaimedBytesPerS)),
         inject_error_worker: flags.inject_error,
+        used: flags.used.clone().map(of_shape),
     };
     let places = [
         ("cores", "--cores"),
@@ -50,6 +51,7 @@ pub(crate) fn burn_memory(flags: &BurnMemory) -> Plan {
         ("stalled_percent", "--stalled"),
         ("reclaimed_bytes_per_s", "--reclaim"),
         ("inject_error_worker", "--inject-error"),
+        ("used", "--used"),
     ];
     single("burn-memory", flags.duration, burner::Kind::Memory(memory), &places)
 }
@@ -57,7 +59,12 @@ pub(crate) fn burn_memory(flags: &BurnMemory) -> Plan {
 /// Its keys in a scenario file.
 pub(super) fn from_keys(keys: &mut Keys<'_, '_>, found: &mut Findings) -> MemoryBurner {
     let cores = keys.read("cores", "cores", found, cores).unwrap_or_default();
-    let size_of = keys.need("size", "size_bytes", found, size_or_percent, "\"1GiB\"");
+    let kind = keys.read("method", "method", found, method);
+    let size_of = if kind == Some(MemoryMethod::Occupy) {
+        keys.read("size", "size_bytes", found, size_or_percent)
+    } else {
+        keys.need("size", "size_bytes", found, size_or_percent, "\"1GiB\"")
+    };
     if matches!(size_of, Some(Size::SizePercent(_))) {
         // The place where a violation of the other form would be.
         let _same = keys.value("size", "size_percent", found);
@@ -68,7 +75,7 @@ pub(super) fn from_keys(keys: &mut Keys<'_, '_>, found: &mut Findings) -> Memory
     MemoryBurner {
         cores,
         size: size_of,
-        method: keys.read("method", "method", found, method).map_or(0, i32::from),
+        method: kind.map_or(0, i32::from),
         load: profile(keys, found),
         pages: keys.read("pages", "pages", found, pages).map_or(0, i32::from),
         numa_node: keys.read("numa_node", "numa_node", found, |value| small(value, "node")),
@@ -82,6 +89,7 @@ pub(super) fn from_keys(keys: &mut Keys<'_, '_>, found: &mut Findings) -> Memory
         target: stalled.or(reclaimed),
         inject_error_worker: keys
             .read("inject_error", "inject_error_worker", found, |value| small(value, "worker")),
+        used: shape_of("used", keys, found),
     }
 }
 
@@ -116,6 +124,7 @@ fn method(value: &DeValue<'_>) -> Result<MemoryMethod, Problem> {
         ("verify", MemoryMethod::Verify),
         ("fault", MemoryMethod::Fault),
         ("pressure", MemoryMethod::Pressure),
+        ("occupy", MemoryMethod::Occupy),
     ];
     one_of(value, "method", &known)
 }
@@ -187,6 +196,8 @@ mod tests {
             ("--size 1MiB --method fill --inject-error 0", "--inject-error"),
             ("--size 1MiB --fill-rate 5", "--fill-rate"),
             ("--size 1MiB --method fault --load 50", "--load"),
+            ("--size 1MiB --used 40", "--used"),
+            ("--method occupy --used 40 --size 1MiB", "--size"),
         ] {
             let failure = memory(&format!("{arguments} --duration 1s")).validate().unwrap_err();
             assert_eq!(failure.exit, Exit::Usage);
@@ -213,6 +224,9 @@ mod tests {
             burner(&toml(keys).unwrap()).loops,
             burner(&memory("--size 3MiB --method stream --loops copy,triad --duration 1s")).loops
         );
+        let keys = "method = 'occupy'\nused = 'walk:20..80/5/1s'";
+        let flags = "--method occupy --used walk:20..80/5/1s --duration 1s";
+        assert_eq!(burner(&toml(keys).unwrap()), burner(&memory(flags)));
         let keys = "size = '1GiB'\nmethod = 'pressure'\nreclaim = '64MiB'";
         assert_eq!(burner(&toml(keys).unwrap()).target, Some(Target::ReclaimedBytesPerS(64 << 20)));
         for (keys, part) in [
@@ -220,6 +234,9 @@ mod tests {
             ("size = 'much'", "much"),
             ("method = 'fill'", "'size'"),
             ("size = '1MiB'\nmethod = 'verify'\npatterns = ['stripes']", "stripes"),
+            ("method = 'occupy'", "no share"),
+            ("method = 'occupy'\nused = '101%'", "101"),
+            ("method = 'occupy'\nused = 40\nsize = '1MiB'", "does not have this setting"),
             ("size = '1MiB'\nmethod = 'verify'\npatterns = 'random'", "array"),
         ] {
             let text = toml(keys).unwrap_err().to_string();

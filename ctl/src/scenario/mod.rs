@@ -1,22 +1,29 @@
 //! Scenarios as users have them (a TOML file, a built-in name, the flags of `burn`) turned into the contract's messages.
 //! Each keeps track of what the user wrote where, so that a violation, found here or by the agent, names that place.
 
+mod against;
 mod builtin;
 mod cpu;
+mod decision;
 mod disk;
 mod flags;
 mod guard;
+mod headroom;
 mod http;
 mod keys;
 mod load;
 mod memory;
 mod network;
 mod origin;
+mod recovery;
 mod resolve;
+mod schema;
+mod search;
 mod show;
 mod source;
 mod threshold;
 mod toml_file;
+mod trend;
 mod values;
 
 use std::{
@@ -33,14 +40,17 @@ use uuid::Uuid;
 
 use self::origin::{Origin, Place};
 pub(crate) use self::{
+    against::Against,
     builtin::{ALL as BUILT_IN, BuiltIn},
     cpu::burn_cpu,
     disk::burn_disk,
+    headroom::headroom,
     http::burn_http,
     memory::burn_memory,
     network::burn_network,
     origin::Finding,
-    resolve::Setting,
+    resolve::{Setting, Variable},
+    schema::schema,
 };
 use crate::{
     cli::RunOptions,
@@ -58,8 +68,14 @@ pub(crate) struct Plan {
     pub(crate) scenario: Scenario,
     origin: Origin,
     seed_is_given: bool,
+    /// Thresholds that a baseline gives their bounds.
+    against: Vec<Against>,
     /// The scenario file with all that it includes, its variables filled in and its matrix carried out. Empty of `burn`.
     pub(crate) toml: String,
+    /// What may be set. Empty of `burn`.
+    pub(crate) variables: Vec<Variable>,
+    /// Burners that its variables leave out, and why.
+    pub(crate) left_out: Vec<String>,
 }
 
 impl Plan {
@@ -273,3 +289,6 @@ mod malformed_tests;
 
 #[cfg(test)]
 mod documented_tests;
+
+#[cfg(test)]
+mod built_in_tests;

@@ -7,6 +7,7 @@ use super::{
     Plan,
     flags::single,
     keys::{Findings, Keys, string, whole, wrong_type},
+    load::{of_shape, shape_of},
     values::{cores, one_of, size},
 };
 use crate::{cli::BurnNetwork, error::Problem, quantity};
@@ -28,6 +29,7 @@ pub(crate) fn burn_network(flags: &BurnNetwork) -> Plan {
         congestion: flags.congestion.clone().unwrap_or_default(),
         both: flags.both,
         cores: flags.cores.as_ref().map(|cores| cores.0.clone()).unwrap_or_default(),
+        load: flags.load.clone().map(of_shape),
     };
     let places = [
         ("peer", "--peer"),
@@ -41,6 +43,7 @@ pub(crate) fn burn_network(flags: &BurnNetwork) -> Plan {
         ("congestion", "--congestion"),
         ("both", "--both"),
         ("cores", "--cores"),
+        ("load", "--load"),
     ];
     single("burn-network", flags.duration, burner::Kind::Network(network), &places)
 }
@@ -65,6 +68,7 @@ pub(super) fn from_keys(keys: &mut Keys<'_, '_>, found: &mut Findings) -> Networ
         congestion: keys.read("congestion", "congestion", found, string).unwrap_or_default(),
         both: keys.read("both", "both", found, yes_or_no).unwrap_or_default(),
         cores: keys.read("cores", "cores", found, cores).unwrap_or_default(),
+        load: shape_of("load", keys, found),
     }
 }
 

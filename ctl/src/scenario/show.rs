@@ -7,9 +7,9 @@ use toml::de::{DeTable, DeValue};
 use super::{keys::Value, origin::Origin, resolve::escaped};
 
 /// Keys that are written as tables of their own.
-const TABLES: [&str; 1] = ["limits"];
+const TABLES: [&str; 5] = ["limits", "wind_down", "require", "then", "search"];
 /// Keys that are written as a table for each item.
-const LISTS: [&str; 4] = ["guards", "threshold", "phase", "burner"];
+const LISTS: [&str; 6] = ["guards", "threshold", "trend", "phase", "burner", "kill"];
 
 /// The text of a scenario that was made whole.
 pub(super) fn written(scenario: &DeTable<'_>, origin: &Origin) -> String {

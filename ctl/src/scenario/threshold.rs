@@ -6,6 +6,7 @@ use ssts_proto::{
 };
 
 use super::{
+    against::{self, Against},
     guard::labels,
     keys::{Findings, Keys, boolean, string},
     values::duration,
@@ -16,9 +17,17 @@ pub(super) fn from_keys(mut keys: Keys<'_, '_>, phase: &str, found: &mut Finding
     let example = "\"disk.read.latency.p99 < 20ms\"";
     let that = keys.need("that", "that", found, string, example);
     let place = keys.value("that", "that", found).map(serde_spanned::Spanned::span);
-    let read = that.as_deref().map(thresholds::parse);
+    let read = that.as_deref().map(|text| match against::read(text) {
+        Some(read) => read.map(|(threshold, share, baseline)| (threshold, Some((share, baseline)))),
+        None => thresholds::parse(text).map(|threshold| (threshold, None)),
+    });
     let mut threshold = match (read, place) {
-        (Some(Ok(threshold)), _) => threshold,
+        (Some(Ok((threshold, measured_by))), _) => {
+            if let (Some((share, baseline)), Some(index)) = (measured_by, index(&keys.field())) {
+                found.against.push(Against { index, share, baseline });
+            }
+            threshold
+        }
         (Some(Err(Wrong { part, message, mend })), Some(span)) => {
             let text = that.as_deref().unwrap_or_default();
             let precise = found.origin.within(&span, text, &part);
@@ -38,6 +47,11 @@ pub(super) fn from_keys(mut keys: Keys<'_, '_>, phase: &str, found: &mut Finding
     threshold.abort_on_fail = keys.read("abort_on_fail", "abort_on_fail", found, boolean).unwrap_or_default();
     keys.finish(found);
     threshold
+}
+
+/// Of `thresholds[3]`.
+fn index(field: &str) -> Option<usize> {
+    field.strip_prefix("thresholds[")?.strip_suffix(']')?.parse().ok()
 }
 
 #[cfg(test)]
@@ -72,6 +86,18 @@ mod tests {
                 ["x.toml:6:9", "did you mean 'host.temperature'"],
             ),
             ("[[threshold]]\nthat = 'host.temperature.max < 85 F'\n", ["x.toml:6:32", "'F' is no unit"]),
+            (
+                "[[threshold]]\nthat = 'host.temprature.max within 5% of baseline:golden'\n",
+                ["x.toml:6:9", "did you mean 'host.temperature'"],
+            ),
+            (
+                "[[threshold]]\nthat = 'host.temperature.max within much of baseline:golden'\n",
+                ["x.toml:6:37", "'much' is no share"],
+            ),
+            (
+                "[[threshold]]\nthat = 'host.temperature.max within 5% of baseline:a b'\n",
+                ["x.toml:6:52", "can't be in it"],
+            ),
             ("[[threshold]]\nfor = '1s'\n", ["x.toml:5:1", "needs the key 'that'"]),
             ("[[phase.threshold]]\nthat = 'host.temperature < 85'\n", ["x.toml:6:9", "say which counts"]),
             (

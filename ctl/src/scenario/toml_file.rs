@@ -10,12 +10,13 @@ use ssts_proto::{
 use toml::de::DeValue;
 
 use super::{
-    Plan, cpu, disk, guard, http,
+    Plan, cpu, decision, disk, guard, http,
     keys::{Findings, Keys, Value, boolean, did_you_mean, number, shortened, string, whole, wrong_type},
     memory, network,
     origin::{Finding, Origin},
+    recovery,
     resolve::{self, Setting},
-    show, threshold,
+    search, show, threshold, trend,
     values::{duration, size},
 };
 use crate::error::Problem;
@@ -47,7 +48,8 @@ pub(super) fn parse(file_name: &str, text: &str, settings: &[Setting]) -> Result
         return Err(told(found));
     }
     let toml = show::written(&table, &found.origin);
-    Ok(Plan { scenario, origin: found.origin, seed_is_given, toml })
+    let Findings { origin, against, variables, left_out, .. } = found;
+    Ok(Plan { scenario, origin, seed_is_given, against, toml, variables, left_out })
 }
 
 /// In the order of the text, each once.
@@ -72,6 +74,10 @@ fn scenario(keys: &mut Keys<'_, '_>, found: &mut Findings) -> (Scenario, bool) {
         .value("limits", "limits", found)
         .and_then(|value| table("the limits", "limits", value, found))
         .map(|keys| limits(keys, found));
+    let wind_down = keys
+        .value("wind_down", "wind_down", found)
+        .and_then(|value| table("the wind-down", "wind_down", value, found))
+        .map(|keys| decision::wind_down(keys, found));
     let mut thresholds: Vec<Threshold> = Vec::new();
     let of_run = tables("a threshold", "threshold", "thresholds", keys, found);
     for keys in of_run {
@@ -85,10 +91,24 @@ fn scenario(keys: &mut Keys<'_, '_>, found: &mut Findings) -> (Scenario, bool) {
         .into_iter()
         .map(|keys| guard::from_keys(keys, found))
         .collect();
-    let seed_or_none = seed.unwrap_or_default();
-    let scenario =
-        Scenario { name, description, phases, limits, seed: seed_or_none, shared_cores, guards, thresholds };
-    (scenario, seed.is_some())
+    let trends = tables("a trend", "trend", "trends", keys, found)
+        .into_iter()
+        .map(|keys| trend::from_keys(keys, found))
+        .collect();
+    let (seed, seed_is_given) = (seed.unwrap_or_default(), seed.is_some());
+    let scenario = Scenario {
+        name,
+        description,
+        phases,
+        limits,
+        seed,
+        shared_cores,
+        guards,
+        thresholds,
+        trends,
+        wind_down,
+    };
+    (scenario, seed_is_given)
 }
 
 fn limits(mut keys: Keys<'_, '_>, found: &mut Findings) -> Limits {
@@ -118,8 +138,43 @@ fn phase(mut keys: Keys<'_, '_>, thresholds: &mut Vec<Threshold>, found: &mut Fi
         keys.rename(format!("thresholds[{}]", thresholds.len()), found);
         thresholds.push(threshold::from_keys(keys, &name, found));
     }
+    let baseline = keys.read("baseline", "baseline", found, boolean).unwrap_or_default();
+    let ramp_ms = keys.read("ramp", "ramp_ms", found, duration);
+    let field = keys.part("require");
+    let require = keys
+        .value("require", "require", found)
+        .and_then(|value| table("a requirement", &field, value, found))
+        .map(|keys| decision::require(keys, found));
+    let field = keys.part("after");
+    let after = keys
+        .value("then", "after", found)
+        .and_then(|value| table("what is done then", &field, value, found))
+        .map(|keys| decision::then(keys, found));
+    let field = keys.part("search");
+    let search = keys
+        .value("search", "search", found)
+        .and_then(|value| table("a search", &field, value, found))
+        .map(|keys| search::from_keys(keys, &name, found));
+    let restart = keys.read("restart", "restart", found, boolean).unwrap_or_default();
+    let kills = tables("a kill", "kill", "kills", &mut keys, found)
+        .into_iter()
+        .map(|keys| recovery::from_keys(keys, found))
+        .collect();
+    let settles_like = keys.read("settles_like", "settles_like", found, string).unwrap_or_default();
     keys.finish(found);
-    Phase { name, duration_ms, burners }
+    Phase {
+        name,
+        duration_ms,
+        burners,
+        require,
+        after,
+        baseline,
+        ramp_ms,
+        search,
+        restart,
+        kills,
+        settles_like,
+    }
 }
 
 fn burner(mut keys: Keys<'_, '_>, found: &mut Findings) -> Option<burner::Kind> {
@@ -183,7 +238,8 @@ fn table<'a, 't>(
     match value.get_ref() {
         DeValue::Table(table) => Some(Keys::new(what, field, value.span(), table)),
         other => {
-            let Problem { message, mend } = wrong_type(other, &format!("a table: [{field}]"));
+            let wanted = if field.contains('.') { "a table".into() } else { format!("a table: [{field}]") };
+            let Problem { message, mend } = wrong_type(other, &wanted);
             found.add(field, value.span(), &message, &mend);
             None
         }

@@ -62,9 +62,19 @@ fn with_burner(lines: &str) -> String {
 #[test]
 fn every_key_reaches_the_contract() {
     let plan = parse("s.toml", FULL, &[]).unwrap();
-    let Scenario { name, description, phases, limits, seed, shared_cores, guards, thresholds } =
-        plan.scenario;
-    assert_eq!(thresholds, []);
+    let Scenario {
+        name,
+        description,
+        phases,
+        limits,
+        seed,
+        shared_cores,
+        guards,
+        thresholds,
+        trends,
+        wind_down,
+    } = plan.scenario;
+    assert_eq!((thresholds, trends, wind_down), (vec![], vec![], None));
     assert!(shared_cores);
     assert_eq!(guards, []);
     assert_eq!((name.as_str(), description.as_str(), seed), ("full", "every key", 42));

@@ -3,11 +3,11 @@
 use toml::de::DeValue;
 
 use super::keys::{Value, did_you_mean, number, shortened, whole, wrong_type};
-use crate::{error::Problem, quantity};
+use crate::{error::Problem, product, quantity};
 
 pub(super) fn duration(value: &DeValue<'_>) -> Result<u64, Problem> {
     let text = value.as_str().ok_or_else(|| wrong_type(value, "a duration in quotes, such as \"10s\""))?;
-    quantity::duration_ms(text)
+    product::duration_ms(text)
 }
 
 /// A size in quotes, or bytes.

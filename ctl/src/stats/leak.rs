@@ -15,8 +15,8 @@ const FEWEST_BINS: usize = 20;
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct LeakTest {
-    /// A rise below it is let be, bytes a second.
-    pub(crate) tolerated_bytes_per_s: f64,
+    /// A rise below it is let be: bytes a second, or whatever the points are in.
+    pub(crate) tolerated_per_s: f64,
     /// Of the slope's interval and of the test, such as 0.99.
     pub(crate) confidence: f64,
     /// The part at the beginning that is left out: caches and pools fill then.
@@ -28,7 +28,7 @@ pub(crate) struct LeakTest {
 impl Default for LeakTest {
     fn default() -> Self {
         Self {
-            tolerated_bytes_per_s: MEBIBYTE / 8.0 / SECONDS_A_MINUTE,
+            tolerated_per_s: MEBIBYTE / 8.0 / SECONDS_A_MINUTE,
             confidence: 0.99,
             warm_up: 0.1,
             shortest_s: 120.0,
@@ -50,14 +50,14 @@ pub(crate) enum Leak {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct LeakFinding {
     pub(crate) leak: Leak,
-    /// Bytes a second; with where it lies by the test's confidence. Absent where the series is too short.
+    /// A second, in the points' unit; with where it lies by the test's confidence. Absent where the series is too short.
     pub(crate) slope: Option<(f64, Interval)>,
     /// In words.
     pub(crate) why: String,
 }
 
 impl LeakTest {
-    /// Judges points (s, bytes) of one process, cgroup or host under a load that does not change.
+    /// Judges points (s, bytes, or another unit) of one process, cgroup or host under a load that does not change.
     ///
     /// Points become medians of parts of the time, so that single peaks do not count; then the trend's interval, corrected for neighbours
     /// that are alike, lies above 0 (it leaks), below what is tolerated (it does not), or neither. A step, or a cache that fills, is
@@ -92,7 +92,7 @@ impl LeakTest {
         else {
             return nothing("its readings have no trend that could be told".into());
         };
-        let tolerated = self.tolerated_bytes_per_s;
+        let tolerated = self.tolerated_per_s;
         let goes_on = early > 0.0 && late > slope / 4.0;
         let (leak, why) = if interval.high < tolerated {
             (Leak::NotLeaking, "if it rises then by less than is tolerated")

@@ -7,6 +7,7 @@
 mod autocorrelation;
 mod bootstrap;
 mod change;
+mod drift;
 mod leak;
 mod multiple;
 mod order;
@@ -16,10 +17,13 @@ mod trend;
 
 #[cfg(test)]
 pub(crate) mod measured;
+#[cfg(test)]
+mod planted;
 
 pub(crate) use self::{
     bootstrap::{Bootstrapped, Center, bootstrap},
     change::{change_points, level_shift},
+    drift::{Answer, WorseWay, drift, steady},
     leak::{Leak, LeakTest},
     multiple::benjamini_hochberg,
     order::{mean, median, robust_z},

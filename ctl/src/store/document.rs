@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 
 use flate2::{Compression, bufread::GzDecoder, write::GzEncoder};
+use prost::Message as _;
 use serde::Deserialize;
 use serde_json::Value;
 use ssts_proto::{v1::Run, validate};
@@ -25,6 +26,8 @@ const VERDICTS: [&str; 4] = ["pass", "fail", "aborted", "error"];
 pub(crate) struct Document {
     /// As it was printed, without white space.
     pub(crate) json: String,
+    /// The contract's message, encoded: what a report is made from. Absent where only the result is known.
+    pub(crate) message: Option<Vec<u8>>,
     pub(crate) run_id: String,
     pub(crate) scenario: String,
     pub(crate) started_at_ns: i64,
@@ -74,7 +77,9 @@ impl Document {
         let json = serde_json::to_value(ResultOut::from(run));
         let json =
             json.map_err(|error| Failure::new(Exit::Internal, format!("can't write JSON: {error}"), ""))?;
-        Self::of_value(&json).map_err(|problem| Failure { exit: Exit::Internal, problems: vec![problem] })
+        let document = Self::of_value(&json)
+            .map_err(|problem| Failure { exit: Exit::Internal, problems: vec![problem] })?;
+        Ok(Self { message: Some(run.encode_to_vec()), ..document })
     }
 
     /// Of what was printed, by this version or another.
@@ -109,6 +114,7 @@ impl Document {
         let receipt = ["left", "unknown", "clean"].into_iter().find(|state| states.contains(state));
         Ok(Self {
             json: value.to_string(),
+            message: None,
             figures: figures::of_result(value),
             receipt: receipt.map(str::to_owned),
             run_id: head.run_id,
@@ -125,18 +131,29 @@ impl Document {
 }
 
 /// By gzip, whose checksum tells what was damaged.
-pub(super) fn packed(json: &str) -> Result<Vec<u8>, Failure> {
+pub(super) fn packed(content: &[u8]) -> Result<Vec<u8>, Failure> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    let packed = encoder.write_all(json.as_bytes()).and_then(|()| encoder.finish());
+    let packed = encoder.write_all(content).and_then(|()| encoder.finish());
     packed.map_err(|error| Failure::new(Exit::Internal, format!("can't compress a result: {error}"), ""))
 }
 
 /// The text that was packed.
 pub(super) fn unpacked(run_id: &str, bytes: &[u8]) -> Result<String, Failure> {
-    let mut text = String::new();
-    let read = GzDecoder::new(bytes).take(MAX_BYTES).read_to_string(&mut text);
+    String::from_utf8(unpacked_bytes(run_id, bytes)?)
+        .map_err(|error| damaged(format!("the kept result of run {run_id} is no text: {error}")))
+}
+
+/// The message that was packed.
+pub(super) fn unpacked_run(run_id: &str, bytes: &[u8]) -> Result<Run, Failure> {
+    Run::decode(&unpacked_bytes(run_id, bytes)?[..])
+        .map_err(|error| damaged(format!("the kept message of run {run_id} can't be read: {error}")))
+}
+
+fn unpacked_bytes(run_id: &str, bytes: &[u8]) -> Result<Vec<u8>, Failure> {
+    let mut content = Vec::new();
+    let read = GzDecoder::new(bytes).take(MAX_BYTES).read_to_end(&mut content);
     read.map_err(|error| damaged(format!("the kept result of run {run_id} can't be unpacked: {error}")))?;
-    Ok(text)
+    Ok(content)
 }
 
 #[cfg(test)]
@@ -184,7 +201,7 @@ mod tests {
     #[test]
     fn a_result_is_packed_to_a_part_of_its_size_and_comes_back() {
         let text = result().to_string().repeat(20);
-        let packed = packed(&text).unwrap();
+        let packed = packed(text.as_bytes()).unwrap();
         assert!(packed.len() < text.len() / 4);
         assert_eq!(unpacked("r", &packed).unwrap(), text);
         let failure = unpacked("r", &packed[..packed.len() / 2]).unwrap_err();

@@ -48,8 +48,8 @@ pub(crate) struct KeptFigure {
     pub(crate) figure: Figure,
 }
 
-/// All of a result.
-pub(super) fn of_result(result: &Value) -> Vec<Figure> {
+/// All of a result, as `--output json` printed it.
+pub(crate) fn of_result(result: &Value) -> Vec<Figure> {
     let mut figures = Vec::new();
     for host in items(&result["hosts"]) {
         let name = text(&host["host"]);

@@ -33,8 +33,9 @@ impl NewRun {
 impl Store {
     /// Keeps a run, once: of one that the history has, only new tags are added. Whether it was new.
     pub(crate) async fn keep(&mut self, run: &NewRun) -> Result<bool, Failure> {
-        let document = packed(&run.document.json)?;
-        self.db.transaction(async |db| keep(db, run, document).await).await
+        let document = packed(run.document.json.as_bytes())?;
+        let message = run.document.message.as_deref().map(packed).transpose()?;
+        self.db.transaction(async |db| keep(db, run, document, message).await).await
     }
 
     /// Takes runs out, by their keys, with all that is known of them. How many there were.
@@ -61,10 +62,11 @@ impl Store {
     }
 }
 
-async fn keep(db: &mut Db, run: &NewRun, packed: Vec<u8>) -> Result<bool, Failure> {
+async fn keep(db: &mut Db, run: &NewRun, packed: Vec<u8>, message: Option<Vec<u8>>) -> Result<bool, Failure> {
     let Document { run_id, started_at_ns, figures, hosts, .. } = &run.document;
     db.make_room(*started_at_ns).await?;
-    let bytes = packed.len() + figures.len() * FIGURE_BYTES + RUN_BYTES;
+    let packed_bytes = packed.len() + message.as_ref().map_or(0, Vec::len);
+    let bytes = packed_bytes + figures.len() * FIGURE_BYTES + RUN_BYTES;
     let (key, is_new) = row(db, run, bytes as i64).await?;
     for tag in &run.tags {
         let values = [key.into(), tag.as_str().into()];
@@ -73,8 +75,8 @@ async fn keep(db: &mut Db, run: &NewRun, packed: Vec<u8>) -> Result<bool, Failur
     if !is_new {
         return Ok(false);
     }
-    let values = [key.into(), packed.into()];
-    db.execute("INSERT INTO result (run_key, document) VALUES ($1, $2)", &values).await?;
+    let values = [key.into(), packed.into(), message.into()];
+    db.execute("INSERT INTO result (run_key, document, message) VALUES ($1, $2, $3)", &values).await?;
     for host in hosts {
         let values = [
             key.into(),

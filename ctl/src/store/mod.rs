@@ -26,11 +26,11 @@ mod tests;
 pub(crate) use self::{
     document::Document,
     edit::{Baseline, baseline_name, label},
-    figures::{Figure, FigureQuery, KeptFigure},
+    figures::{Figure, FigureQuery, KeptFigure, of_result as figures_of},
     filter::RunFilter,
     keep::NewRun,
     place::Place,
-    queries::KeptRun,
+    queries::{KeptHost, KeptRun},
     retention::{Pruned, Retention},
     transfer::Imported,
 };
@@ -38,6 +38,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use self::{db::Db, postgres::Postgres, sqlite::Sqlite};
 use crate::error::{Failure, Problem};
+
+/// What stands before a baseline's name where a run's id could stand, too.
+pub(crate) const BASELINE: &str = "baseline:";
 
 /// What a store is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +92,13 @@ fn now_ns() -> i64 {
 }
 
 /// A run that the history does not have.
-fn unknown(reference: &str) -> Failure {
+pub(crate) fn unknown(reference: &str) -> Failure {
+    if let Some(name) = reference.strip_prefix(BASELINE) {
+        return Failure::usage(
+            format!("no baseline is named '{name}'"),
+            format!("`sstsctl runs baseline` lists them; `sstsctl runs baseline RUN {name}` makes a run one"),
+        );
+    }
     Failure::usage(
         format!("the history has no run '{reference}'"),
         "`sstsctl runs` lists them; name one by its id, the beginning of it, a baseline's name, or 'latest'",

@@ -2,8 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use ssts_proto::v1::Run;
+
 use super::{
-    Figure, FigureQuery, KeptFigure, RunFilter, Store, damaged, document::unpacked, filter::places, unknown,
+    BASELINE, Figure, FigureQuery, KeptFigure, RunFilter, Store, damaged,
+    document::{unpacked, unpacked_run},
+    filter::places,
+    unknown,
     value::Row,
 };
 use crate::error::Failure;
@@ -67,12 +72,19 @@ impl Store {
         Ok(runs)
     }
 
-    /// The one run that a user means: by its id, the beginning of it, a baseline's name, or `latest`.
+    /// The one run that a user means: by its id, the beginning of it, a baseline's name, with or without `baseline:`, or `latest`.
     pub(crate) async fn find(&mut self, reference: &str) -> Result<KeptRun, Failure> {
+        self.lookup(reference).await?.ok_or_else(|| unknown(reference))
+    }
+
+    /// The same; nothing where the history has no such run.
+    pub(crate) async fn lookup(&mut self, reference: &str) -> Result<Option<KeptRun>, Failure> {
+        let of_baseline = "key IN (SELECT run_key FROM baseline WHERE name = $1)";
         // In this order: a whole id is never taken for something else.
         let ways = [
             ("run_id = $1", reference.to_owned()),
-            ("key IN (SELECT run_key FROM baseline WHERE name = $1)", reference.to_owned()),
+            (of_baseline, reference.to_owned()),
+            (of_baseline, reference.strip_prefix(BASELINE).unwrap_or_default().to_owned()),
             ("key = (SELECT max(key) FROM run) AND $1 = 'latest'", reference.to_owned()),
             (r"lower(run_id) LIKE $1 ESCAPE '\'", beginning(reference)),
         ];
@@ -84,7 +96,7 @@ impl Store {
             }
             match &ids[..] {
                 [] => {}
-                [id] => return self.runs(&RunFilter::run(id)).await?.pop().ok_or_else(|| unknown(reference)),
+                [id] => return Ok(self.runs(&RunFilter::run(id)).await?.pop()),
                 several => {
                     return Err(Failure::usage(
                         format!(
@@ -96,7 +108,14 @@ impl Store {
                 }
             }
         }
-        Err(unknown(reference))
+        Ok(None)
+    }
+
+    /// All of a run, as the agent told it. Nothing where only its result was kept.
+    pub(crate) async fn message(&mut self, run: &KeptRun) -> Result<Option<Run>, Failure> {
+        let rows = self.db.query("SELECT message FROM result WHERE run_key = $1", &[run.key.into()]).await?;
+        let Some(mut row) = rows.into_iter().next() else { return Ok(None) };
+        row.maybe_bytes()?.map(|bytes| unpacked_run(&run.run_id, &bytes)).transpose()
     }
 
     /// The result of a run, as `--output json` printed it.
@@ -140,8 +159,9 @@ impl Store {
         );
         let rows = self.db.query(&sql, &values).await?;
         let mut figures = Vec::new();
+        let mut labels = HashMap::new();
         for row in rows {
-            let kept = kept_figure(row)?;
+            let kept = kept_figure(row, &mut labels)?;
             let has = |(name, value): (&String, &String)| kept.figure.labels.get(name) == Some(value);
             if query.labels.iter().all(has) {
                 figures.push(kept);
@@ -220,11 +240,21 @@ fn kept_run(mut row: Row) -> Result<KeptRun, Failure> {
     })
 }
 
-fn kept_figure(mut row: Row) -> Result<KeptFigure, Failure> {
+/// `known` are the labels that were read before: most figures have those of others.
+fn kept_figure(
+    mut row: Row,
+    known: &mut HashMap<String, BTreeMap<String, String>>,
+) -> Result<KeptFigure, Failure> {
     let (started_at_ns, run_id) = (row.int()?, row.text()?);
-    let (host, metric, labels) = (row.text()?, row.text()?, row.text()?);
-    let labels: BTreeMap<String, String> = serde_json::from_str(&labels)
-        .map_err(|error| damaged(format!("labels '{labels}' can't be read: {error}")))?;
+    let (host, metric, text) = (row.text()?, row.text()?, row.text()?);
+    let labels = match known.get(&text) {
+        Some(labels) => labels.clone(),
+        None => {
+            let labels: BTreeMap<String, String> = serde_json::from_str(&text)
+                .map_err(|error| damaged(format!("labels '{text}' can't be read: {error}")))?;
+            known.entry(text).or_insert(labels).clone()
+        }
+    };
     let figure =
         Figure { host, metric, labels, statistic: row.text()?, unit: row.text()?, value: row.real()? };
     Ok(KeptFigure { run_id, started_at_ns, figure })

@@ -12,7 +12,14 @@ pub(super) struct Step {
 }
 
 /// Version 1 is the first.
-pub(super) const STEPS: &[Step] = &[Step { sqlite: SQLITE_1, postgres: POSTGRES_1 }];
+pub(super) const STEPS: &[Step] = &[
+    Step { sqlite: SQLITE_1, postgres: POSTGRES_1 },
+    // The contract's `Run`, compressed by gzip: what reports are made from. Absent of runs that were kept before, or imported.
+    Step {
+        sqlite: "ALTER TABLE result ADD COLUMN message BLOB;",
+        postgres: "ALTER TABLE ssts.result ADD COLUMN message BYTEA;",
+    },
+];
 
 /// The version that this program writes.
 pub(super) fn latest() -> i64 {

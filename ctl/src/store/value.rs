@@ -91,6 +91,15 @@ impl Row {
         }
     }
 
+    /// The next column, bytes or nothing.
+    pub(super) fn maybe_bytes(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        match self.0.next() {
+            Some(Value::Bytes(bytes)) => Ok(Some(bytes)),
+            Some(Value::Null) => Ok(None),
+            other => Err(unexpected("bytes or nothing", other.as_ref())),
+        }
+    }
+
     /// The next column, bytes.
     pub(super) fn bytes(&mut self) -> Result<Vec<u8>, Failure> {
         match self.0.next() {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Violations, known};
+use super::{Violations, known, profile};
 use crate::v1::{BlockShare, DiskAccess, DiskBurner, DiskEngine};
 
 /// I/Os that a disk burner may have in flight.
@@ -73,6 +73,7 @@ fn fill(field: &str, disk: &DiskBurner, found: &mut Violations) {
         ("verify", disk.verify),
         ("inject_error", disk.inject_error),
         ("remount_every_ms", disk.remount_every_ms.is_some()),
+        ("load", disk.load.is_some()),
     ];
     for (name, _) in others.iter().filter(|(_, is_set)| *is_set) {
         found.add(format!("{field}.{name}"), "it means nothing to a burner that fills", "leave it out");
@@ -125,6 +126,16 @@ fn io(field: &str, disk: &DiskBurner, access: DiskAccess, found: &mut Violations
     }
     if disk.inject_error && !disk.verify {
         found.add(format!("{field}.inject_error"), "nothing would find the error", "use verify, too");
+    }
+    if let Some(load) = &disk.load {
+        profile::check_shape(&format!("{field}.load"), load, found);
+        if disk.rate_per_s.is_none() && disk.rate_bytes_per_s.is_none() {
+            found.add(
+                format!("{field}.load"),
+                "percent of a rate, and no rate",
+                "give the rate that is 100 %: I/Os or bytes a second",
+            );
+        }
     }
     if let Some(every_ms) = disk.remount_every_ms {
         remount(field, disk, every_ms, found);

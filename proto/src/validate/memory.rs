@@ -20,7 +20,10 @@ pub(super) fn check(field: &str, memory: &MemoryBurner, found: &mut Violations) 
     for core in memory.cores.iter().filter(|core| !seen.insert(**core)) {
         found.add(format!("{field}.cores"), format!("core {core} is named twice"), "name each core once");
     }
-    size(field, memory, found);
+    if memory.method() != MemoryMethod::Occupy {
+        size(field, memory, found);
+    }
+    used(field, memory, found);
     known::<MemoryMethod>(&format!("{field}.method"), memory.method, found);
     known::<MemoryPages>(&format!("{field}.pages"), memory.pages, found);
     known::<CpuIsa>(&format!("{field}.isa"), memory.isa, found);
@@ -68,6 +71,19 @@ fn size(field: &str, memory: &MemoryBurner, found: &mut Violations) {
     }
 }
 
+/// The share that `occupy` brings about.
+fn used(field: &str, memory: &MemoryBurner, found: &mut Violations) {
+    match &memory.used {
+        Some(used) => profile::check_shape(&format!("{field}.used"), used, found),
+        None if memory.method() == MemoryMethod::Occupy => found.add(
+            format!("{field}.used"),
+            "memory to be occupied, and no share of it",
+            "give the percentage of the host's memory that is to be used",
+        ),
+        None => {}
+    }
+}
+
 /// A number of an enum whose first value is none.
 fn chosen<E: TryFrom<i32>>(field: &str, number: i32, found: &mut Violations) {
     if number == 0 {
@@ -100,7 +116,8 @@ fn target(field: &str, memory: &MemoryBurner, found: &mut Violations) {
 
 /// Settings that the chosen method knows nothing of.
 fn of_one_method(field: &str, memory: &MemoryBurner, found: &mut Violations) {
-    use MemoryMethod::{Latency, Pressure, Read, Stream, Verify, Write};
+    use MemoryMethod::{Fault, Fill, Latency, Occupy, Pressure, Read, Stream, Unspecified, Verify, Write};
+    const SIZED: [MemoryMethod; 8] = [Fill, Stream, Read, Write, Latency, Verify, Fault, Pressure];
     let method = memory.method();
     let mut only = |name: &str, is_set: bool, methods: &[MemoryMethod]| {
         if is_set && !methods.contains(&method) {
@@ -112,6 +129,10 @@ fn of_one_method(field: &str, memory: &MemoryBurner, found: &mut Violations) {
             );
         }
     };
+    if method != Unspecified {
+        only("size_bytes", memory.size.is_some(), &SIZED);
+    }
+    only("used", memory.used.is_some(), &[Occupy]);
     only("load", memory.load.is_some(), &[Stream, Read, Write, Latency, Verify]);
     only("loops", !memory.loops.is_empty(), &[Stream]);
     only("patterns", !memory.patterns.is_empty(), &[Verify]);
@@ -131,7 +152,7 @@ fn name_of(method: MemoryMethod) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v1::Profile;
+    use crate::v1::{Constant, Profile, profile::Shape};
 
     fn fields(memory: &MemoryBurner) -> Vec<String> {
         let mut found = Violations::default();
@@ -153,7 +174,7 @@ mod tests {
     #[test]
     fn each_bad_setting_is_found() {
         type Spoil = fn(&mut MemoryBurner);
-        let cases: [(&str, Spoil); 16] = [
+        let cases: [(&str, Spoil); 18] = [
             ("cores", |m| m.cores = vec![1, 1]),
             ("size_bytes", |m| m.size = Some(Size::SizeBytes(0))),
             ("size_bytes", |m| m.size = Some(Size::SizeBytes(u64::MAX))),
@@ -168,6 +189,12 @@ mod tests {
             ("patterns[1]", |m| (m.method, m.patterns) = (MemoryMethod::Verify.into(), vec![1, 77])),
             ("delay_ms", |m| (m.method, m.delay_ms) = (MemoryMethod::Verify.into(), Some(0))),
             ("stalled_percent", |m| m.method = MemoryMethod::Pressure.into()),
+            ("used", |m| (m.method, m.size) = (MemoryMethod::Occupy.into(), None)),
+            ("used.tolerance_points", |m| {
+                let shape = Some(Shape::Constant(Constant { load_percent: 50.0 }));
+                let used = Profile { shape, tolerance_points: Some(5.0), ..Profile::default() };
+                (m.method, m.size, m.used) = (MemoryMethod::Occupy.into(), None, Some(used));
+            }),
             ("stalled_percent", |m| {
                 (m.method, m.target) = (MemoryMethod::Pressure.into(), Some(Target::StalledPercent(0.0)));
             }),
@@ -185,7 +212,9 @@ mod tests {
     #[test]
     fn settings_of_another_method_are_refused() {
         type Spoil = fn(&mut MemoryBurner);
-        let cases: [(&str, Spoil); 6] = [
+        let cases: [(&str, Spoil); 8] = [
+            ("used", |m| m.used = Some(Profile::default())),
+            ("size_bytes", |m| m.method = MemoryMethod::Occupy.into()),
             ("load", |m| m.load = Some(Profile::default())),
             ("loops", |m| m.loops = vec![1]),
             ("patterns", |m| m.patterns = vec![1]),

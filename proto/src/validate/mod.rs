@@ -2,17 +2,23 @@
 //! agent can check.
 
 mod cpu;
+mod decision;
 mod disk;
 mod guard;
 mod http;
 mod memory;
 mod network;
 mod profile;
+mod recovery;
+mod search;
+mod settling;
 mod threshold;
+mod trend;
 
 use std::collections::HashSet;
 
 pub use cpu::{DEFAULT_MEMORY_PERCENT, MAX_CPU_WORKERS};
+pub use decision::{DEFAULT_WINDOW_MS, MAX_REPEATS, MAX_WAIT_MS, action_name};
 pub use disk::{
     DEFAULT_BLOCK_BYTES, DEFAULT_DEPTH, DEFAULT_READ_PERCENT, MAX_BLOCK_BYTES, MAX_BLOCK_SIZES, MAX_DEPTH,
     MAX_FSYNC_EVERY, MAX_JOBS, MAX_RATE_BYTES_PER_S, MAX_RATE_PER_S, SECTOR_BYTES,
@@ -30,6 +36,11 @@ pub use profile::{DEFAULT_DUTY_PERCENT, DEFAULT_TOLERANCE_POINTS, MAX_STEPS, MAX
 pub use memory::{MAX_SIZE_BYTES, MIN_FILL_BYTES_PER_S, MIN_SHARE_BYTES};
 pub use network::{
     DATAGRAM_BYTES, MAX_STREAMS, NETWORK_BITS_PER_S, NETWORK_BLOCK_BYTES, SOCKET_BUFFER_BYTES, protocol_name,
+};
+pub use recovery::RECOVERY_TIME_MS;
+pub use search::{
+    DEFAULT_SEARCH_FROM_PERCENT, DEFAULT_SEARCH_HOLD_MS, DEFAULT_SEARCH_PRECISION_POINTS,
+    DEFAULT_SEARCH_REST_MS, DEFAULT_SEARCH_TO_PERCENT,
 };
 
 use crate::v1::{Burner, Limits, Phase, Scenario, Violation, burner};
@@ -105,10 +116,13 @@ pub fn scenario(scenario: &Scenario, found: &mut Violations) {
         1..=MAX_PHASES => {}
         n => found.add("phases", format!("{n} phases"), format!("use at most {MAX_PHASES}")),
     }
+    settling::check(scenario, found);
     let mut names = HashSet::new();
     for (index, item) in scenario.phases.iter().enumerate().take(MAX_PHASES) {
         let field = format!("phases[{index}]");
         phase(&field, item, found);
+        search::check(&field, item, scenario, found);
+        recovery::check(&field, item, found);
         if !names.insert(item.name.as_str()) {
             found.add(
                 format!("{field}.name"),
@@ -121,7 +135,9 @@ pub fn scenario(scenario: &Scenario, found: &mut Violations) {
         limits("limits", bounds, found);
     }
     guards("guards", &scenario.guards, found);
+    decision::all(scenario, found);
     threshold::all(scenario, found);
+    trend::all(scenario, found);
 }
 
 /// Whether `id` can name a run: 1 to 64 characters of `[A-Za-z0-9-]`, the first no hyphen.
@@ -226,8 +242,8 @@ mod tests {
     }
 
     fn with_burner(kind: burner::Kind) -> Scenario {
-        let phase =
-            Phase { name: "one".into(), duration_ms: 1_000, burners: vec![Burner { kind: Some(kind) }] };
+        let burners = vec![Burner { kind: Some(kind) }];
+        let phase = Phase { name: "one".into(), duration_ms: 1_000, burners, ..Phase::default() };
         Scenario { name: "test".into(), phases: vec![phase], ..Scenario::default() }
     }
 

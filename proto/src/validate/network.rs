@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, ops::RangeInclusive};
 
-use super::{MAX_RATE_PER_S, Violations, known};
+use super::{MAX_RATE_PER_S, Violations, known, profile};
 use crate::v1::{NetworkBurner, NetworkProtocol, NetworkZeroCopy};
 
 /// Streams that a network burner may have.
@@ -63,6 +63,7 @@ pub(super) fn check(field: &str, network: &NetworkBurner, found: &mut Violations
         (network.zerocopy != 0 && !is_tcp, "zerocopy", "tcp"),
         (!network.congestion.is_empty() && !is_tcp, "congestion", "tcp"),
         (network.both && !is_bulk, "both", "tcp or udp"),
+        (network.load.is_some() && !is_tcp, "load", "tcp"),
     ];
     for (_, key, protocols) in foreign.iter().filter(|(is_foreign, ..)| *is_foreign) {
         found.add(
@@ -70,6 +71,12 @@ pub(super) fn check(field: &str, network: &NetworkBurner, found: &mut Violations
             format!("means nothing with the protocol {name}"),
             format!("leave it out, or use the protocol {protocols}"),
         );
+    }
+    if let Some(load) = &network.load {
+        profile::check_shape(&part("load"), load, found);
+        if is_tcp && network.rate_bits_per_s.is_none() {
+            found.add(part("load"), "percent of a rate, and no rate", "give the rate that is 100 %");
+        }
     }
     let congestion = &network.congestion;
     // TCP_CA_NAME_MAX of include/net/tcp.h, less the final NUL.

@@ -18,6 +18,19 @@ pub const DEFAULT_DUTY_PERCENT: f64 = 50.0;
 const CONSTANT: RangeInclusive<f64> = 1.0..=100.0;
 const PART: RangeInclusive<f64> = 0.0..=100.0;
 
+/// A profile of what no core holds: its shape alone counts.
+pub(super) fn check_shape(field: &str, profile: &Profile, found: &mut Violations) {
+    check(field, profile, found);
+    let others = [
+        ("mode", profile.mode() != LoadMode::Unspecified),
+        ("tolerance_points", profile.tolerance_points.is_some()),
+        ("in_step", profile.in_step),
+    ];
+    for (name, _) in others.iter().filter(|(_, is_set)| *is_set) {
+        found.add(format!("{field}.{name}"), "it means nothing to what no core holds", "leave it out");
+    }
+}
+
 pub(super) fn check(field: &str, load: &Profile, found: &mut Violations) {
     known::<LoadMode>(&format!("{field}.mode"), load.mode, found);
     if let Some(points) = load.tolerance_points

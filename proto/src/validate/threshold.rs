@@ -37,11 +37,13 @@ pub(super) fn all(scenario: &Scenario, found: &mut Violations) {
         }
         threshold(&field, one, found);
         burners(&field, one, scenario, found);
+        let of = scenario.phases.iter().position(|phase| phase.name == one.phase);
+        super::decision::reference(&format!("{field}.that"), one, of, scenario, found);
     }
 }
 
 /// What burners do is judged where there are some that do it.
-fn burners(field: &str, threshold: &Threshold, scenario: &Scenario, found: &mut Violations) {
+pub(super) fn burners(field: &str, threshold: &Threshold, scenario: &Scenario, found: &mut Violations) {
     if !threshold.metric.starts_with("burner.") {
         return;
     }
@@ -75,7 +77,7 @@ fn kind_name(kind: &Kinds) -> &'static str {
 }
 
 /// Every bound that one threshold breaks.
-fn threshold(field: &str, threshold: &Threshold, found: &mut Violations) {
+pub(super) fn threshold(field: &str, threshold: &Threshold, found: &mut Violations) {
     use ThresholdStatistic::{Last, Max, Mean, Min, P50, P90, P95, P99, P999, Total, Unspecified};
     let at = |part: &str| format!("{field}.{part}");
     if threshold.that.is_empty() || threshold.that.len() > MAX_TEXT_BYTES {
@@ -162,7 +164,8 @@ mod tests {
         change(&mut threshold);
         let burners = [Kinds::Cpu(CpuBurner::default()), Kinds::Disk(DiskBurner::default())]
             .map(|kind| Burner { kind: Some(kind) });
-        let phase = Phase { name: "one".into(), duration_ms: 1_000, burners: burners.into() };
+        let phase =
+            Phase { name: "one".into(), duration_ms: 1_000, burners: burners.into(), ..Phase::default() };
         let scenario = Scenario { phases: vec![phase], thresholds: vec![threshold], ..Scenario::default() };
         let mut found = Violations::default();
         all(&scenario, &mut found);

@@ -129,7 +129,7 @@ impl Client {
         static RUNS: AtomicU64 = AtomicU64::new(0);
         let run_id = format!("safety-{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
         let burners = burners.into_iter().map(|kind| Burner { kind: Some(kind) }).collect();
-        let phase = Phase { name: "all".into(), duration_ms: 60_000, burners };
+        let phase = Phase { name: "all".into(), duration_ms: 60_000, burners, ..Phase::default() };
         let scenario = Scenario { name: "safety".into(), phases: vec![phase], ..Scenario::default() };
         let request =
             StartRequest { run_id: run_id.clone(), scenario: Some(scenario), ..StartRequest::default() };

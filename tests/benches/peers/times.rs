@@ -41,7 +41,7 @@ fn start_and_stop(ground: &Ground, table: &mut Table, workers: usize, start_ms: 
         let run_id = format!("times-{workers}-{round}");
         let cpu = CpuBurner { workers: Some(workers as u32), ..CpuBurner::default() };
         let burners = vec![Burner { kind: Some(burner::Kind::Cpu(cpu)) }];
-        let phase = Phase { name: "burn".into(), duration_ms: 60_000, burners };
+        let phase = Phase { name: "burn".into(), duration_ms: 60_000, burners, ..Phase::default() };
         let scenario = Scenario { name: "times".into(), phases: vec![phase], ..Scenario::default() };
         let request =
             StartRequest { run_id: run_id.clone(), scenario: Some(scenario), ..StartRequest::default() };

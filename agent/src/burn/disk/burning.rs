@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     burn::{
-        BurnError, control,
+        BurnError,
+        allowance::Allowance,
+        control,
+        rise::Rise,
         worker::{Flow, Reins},
     },
     clock,
@@ -41,6 +44,7 @@ pub(super) struct Burning<'a> {
     pub(super) verifier: Option<Verifier>,
     pub(super) remounting: Option<Remounting>,
     pub(super) seed: u64,
+    pub(super) phase: Duration,
     pub(super) reins: &'a Reins,
 }
 
@@ -61,6 +65,8 @@ impl Burning<'_> {
                 place: place as u64,
                 workers: workers as u64,
                 rate: self.load.rate,
+                rise: self.load.rise,
+                share: self.load.rate_share.as_ref().map(|share| Allowance::new(share, self.phase)),
                 done: 0,
             },
             flights: vec![nothing; depth as usize],
@@ -153,10 +159,8 @@ impl Loop<'_> {
                 self.publish(now);
             }
         }
-        let lag = self
-            .schedule
-            .due(self.schedule_origin(now))
-            .map_or(Duration::ZERO, |due| now.saturating_sub(due));
+        let origin = self.schedule_origin(now);
+        let lag = self.schedule.due(origin).map_or(Duration::ZERO, |due| now.saturating_sub(due));
         // The slowest I/Os are those still in flight: without them the histogram would flatter the device. Should they
         // hang, the daemon ends this process.
         while self.in_flight() {
@@ -252,7 +256,8 @@ impl Loop<'_> {
                 self.start(buffer, Io { operation: Operation::Sync, bytes: 0, offset: 0 }, now);
                 continue;
             }
-            let due = self.schedule.due(self.schedule_origin(now)).filter(|_| is_mix);
+            let origin = self.schedule_origin(now);
+            let due = self.schedule.due(origin).filter(|_| is_mix);
             if due.is_some_and(|due| due > now) {
                 return due;
             }
@@ -360,16 +365,28 @@ struct Schedule {
     place: u64,
     workers: u64,
     rate: Option<Rate>,
+    rise: Option<Rise>,
+    /// Of the rate, over time.
+    share: Option<Allowance>,
     /// I/Os, or bytes, that this worker started.
     done: u64,
 }
 
 impl Schedule {
     /// When the next one is due, at a rate.
-    fn due(&self, origin: Duration) -> Option<Duration> {
-        match self.rate? {
-            Rate::Operations(rate) => Some(origin + after(self.done * self.workers + self.place, rate)),
-            Rate::Bytes(rate) => Some(origin + after(self.done * self.workers, rate)),
+    fn due(&mut self, origin: Duration) -> Option<Duration> {
+        let after = match self.rate? {
+            Rate::Operations(rate) => self.after(self.done * self.workers + self.place, rate),
+            Rate::Bytes(rate) => self.after(self.done * self.workers, rate),
+        };
+        Some(origin + self.share.as_mut().map_or(after, |share| share.when(after.as_secs_f64())))
+    }
+
+    /// How long `n` take at a rate.
+    fn after(&self, n: u64, rate_per_s: u64) -> Duration {
+        match self.rise {
+            Some(rise) => rise.due_at(rate_per_s as f64, n as f64),
+            None => after(n, rate_per_s),
         }
     }
 
@@ -390,12 +407,14 @@ fn after(n: u64, rate_per_s: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::burn::profile::Shape;
 
     #[test]
     fn workers_share_a_rate_and_take_turns() {
         let mut due: Vec<Duration> = Vec::new();
         for place in 0..4 {
-            let mut schedule = Schedule { place, workers: 4, rate: Some(Rate::Operations(1_000)), done: 0 };
+            let rate = Some(Rate::Operations(1_000));
+            let mut schedule = Schedule { place, workers: 4, rate, rise: None, share: None, done: 0 };
             for _ in 0..25 {
                 due.extend(schedule.due(Duration::ZERO));
                 schedule.count(4_096);
@@ -408,9 +427,34 @@ mod tests {
 
     #[test]
     fn a_rate_of_bytes_counts_bytes() {
-        let mut schedule = Schedule { place: 0, workers: 2, rate: Some(Rate::Bytes(1 << 20)), done: 0 };
+        let rate = Some(Rate::Bytes(1 << 20));
+        let mut schedule = Schedule { place: 0, workers: 2, rate, rise: None, share: None, done: 0 };
         schedule.count(1 << 18);
         // A quarter of a MiB by one of two workers is half a MiB by both.
         assert_eq!(schedule.due(Duration::ZERO), Some(Duration::from_millis(500)));
+    }
+
+    /// The instants of a walk are the seed's: the same again, and others for another one.
+    #[test]
+    fn a_walk_of_the_rate_is_the_same_for_the_same_seed() {
+        let instants = |seed| {
+            let interval = Duration::from_millis(50);
+            let walk = Shape::RandomWalk { low: 0.1, high: 1.0, step: 0.2, interval, seed };
+            let share = Some(Allowance::new(&walk, Duration::from_secs(10)));
+            let rate = Some(Rate::Operations(1_000));
+            let mut schedule = Schedule { place: 0, workers: 1, rate, rise: None, share, done: 0 };
+            let mut next = || {
+                schedule.count(4_096);
+                schedule.due(Duration::ZERO)
+            };
+            (0..2_000).map_while(|_| next()).collect::<Vec<_>>()
+        };
+        let one = instants(7);
+        assert_eq!(one, instants(7));
+        assert_ne!(one, instants(8));
+        // 2,000 at some 55 % of 1,000 a second, and never faster than the whole rate.
+        let last = one[1_999].as_secs_f64();
+        assert!((2.0..20.0).contains(&last), "{last}");
+        assert!(one.windows(2).all(|pair| pair[1] - pair[0] > Duration::from_micros(990)));
     }
 }

@@ -5,10 +5,14 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::file_system::NamedFile;
-use crate::burn::plan::{Figure, Sum};
+use crate::burn::{
+    plan::{Figure, Sum},
+    profile::Shape,
+    rise::Rise,
+};
 
 /// What a disk burner does, after validation: every default filled in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DiskLoad {
     /// The folder that files are made in, or the device.
     pub path: PathBuf,
@@ -28,6 +32,11 @@ pub struct DiskLoad {
     pub depth: u32,
     /// Of all jobs together; none for as fast as possible.
     pub rate: Option<Rate>,
+    /// Where the rate comes from, of a phase that is ramped into.
+    #[serde(default)]
+    pub rise: Option<Rise>,
+    /// Of the rate, over time; none for all of it.
+    pub rate_share: Option<Shape>,
     /// Writes between two fsyncs; 0 for none.
     pub fsync_every: u32,
     /// Blocks carry what they are, and are compared when read.
@@ -256,6 +265,8 @@ impl DiskLoad {
             blocks: vec![BlockShare { bytes: 4_096, percent: 100 }],
             depth: 4,
             rate: None,
+            rise: None,
+            rate_share: None,
             fsync_every: 0,
             verify: false,
             inject_error: false,

@@ -24,6 +24,8 @@ pub use load::{
 };
 pub use ring::Ring;
 
+use std::time::Duration;
+
 use super::{
     BurnError,
     plan::Plan,
@@ -54,6 +56,7 @@ pub(super) fn crew(plan: &Plan, load: &DiskLoad) -> Result<Vec<Box<dyn Worker>>,
             Ok(Box::new(DiskWorker {
                 load: load.clone(),
                 seed: plan.seed.wrapping_add(index),
+                phase: plan.phase,
                 tag: tag.wrapping_add(index),
                 base: if is_device { index * load.size_bytes } else { 0 },
                 device: device.as_ref().map(DiskFile::share).transpose()?,
@@ -74,6 +77,7 @@ fn tag() -> u64 {
 struct DiskWorker {
     load: DiskLoad,
     seed: u64,
+    phase: Duration,
     tag: u64,
     base: u64,
     device: Option<DiskFile>,
@@ -116,7 +120,7 @@ impl Worker for DiskWorker {
 
     fn burn(&mut self, reins: &Reins) -> Result<(), BurnError> {
         let Ready { engine, verifier, remounting } = self.ready.take().ok_or(BurnError::Interrupted)?;
-        let (load, base, seed) = (&self.load, self.base, self.seed);
-        Burning { load, base, engine, verifier, remounting, seed, reins }.run()
+        let (load, base, seed, phase) = (&self.load, self.base, self.seed, self.phase);
+        Burning { load, base, engine, verifier, remounting, seed, phase, reins }.run()
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     burn::{
         cpu::Isa,
         plan::{Figure, Sum},
-        profile::LoadProfile,
+        profile::{LoadProfile, Shape},
     },
     host::HostRoots,
 };
@@ -66,6 +66,8 @@ pub enum Method {
     Fault,
     /// Grow until the host feels it, and stay there.
     Pressure(Target),
+    /// Grow and give back, so that what all of the host use is this share of its memory over time.
+    Occupy(Shape),
 }
 
 /// A loop of the STREAM benchmark (McCalpin: Memory bandwidth and machine balance in current high performance computers,
@@ -114,7 +116,7 @@ pub enum Target {
 pub const RESIDENT: usize = 0;
 pub(super) const FIRST: usize = 1;
 pub(super) const SECOND: usize = 2;
-/// Of `pressure`, see [`MemoryLoad::figures`].
+/// Of `pressure` and `occupy`, see [`MemoryLoad::figures`].
 pub const ON_TARGET: usize = SECOND;
 
 const RESIDENT_FIGURE: Figure = Figure { name: "resident", unit: "By", sum: Sum::Total };
@@ -138,6 +140,7 @@ impl Method {
             Self::Verify { .. } => "verify",
             Self::Fault => "fault",
             Self::Pressure(_) => "pressure",
+            Self::Occupy(_) => "occupy",
         }
     }
 }
@@ -244,6 +247,16 @@ impl MemoryLoad {
                     ]
                 }
             }
+            Method::Occupy(_) => {
+                const {
+                    &[
+                        RESIDENT_FIGURE,
+                        // Of the host, by all: the same for each worker.
+                        Figure { name: "used", unit: "ppm", sum: Sum::Mean },
+                        ON_TARGET_FIGURE,
+                    ]
+                }
+            }
             Method::Fill | Method::Read | Method::Write | Method::Latency => const { &[RESIDENT_FIGURE] },
         }
     }
@@ -253,13 +266,13 @@ impl MemoryLoad {
         match &self.method {
             Method::Stream(_) | Method::Read | Method::Write | Method::Latency => true,
             Method::Verify { delay, .. } => delay.is_zero(),
-            Method::Fill | Method::Fault | Method::Pressure(_) => false,
+            Method::Fill | Method::Fault | Method::Pressure(_) | Method::Occupy(_) => false,
         }
     }
 
     /// Whether all of the size has to be resident for the burner to have done what was asked.
     pub fn must_be_resident(&self) -> bool {
-        !matches!(self.method, Method::Fault | Method::Pressure(_))
+        !matches!(self.method, Method::Fault | Method::Pressure(_) | Method::Occupy(_))
     }
 }
 

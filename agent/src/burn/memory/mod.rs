@@ -8,6 +8,7 @@ mod fault;
 mod fill;
 mod hold;
 mod load;
+mod occupy;
 mod portable;
 mod pressure;
 mod region;
@@ -68,6 +69,7 @@ enum Ready {
     Verify(Box<verify::Verifier>),
     Fault,
     Pressure(pressure::Grower),
+    Occupy(Box<occupy::Occupier>),
 }
 
 impl Worker for MemoryWorker {
@@ -80,6 +82,12 @@ impl Worker for MemoryWorker {
         }
         let node = load.nodes.get(self.index).copied();
         let (region, mut notices) = fill::reserve(load, node, self.share_bytes)?;
+        if let Method::Occupy(share) = &load.method {
+            let mut occupier = occupy::Occupier::new(load, share, self.plan.phase, node, region);
+            notices.extend(occupier.reach(reins)?.map(|shortage| format!("core {}: {shortage}", self.core)));
+            self.ready = Some(Ready::Occupy(Box::new(occupier)));
+            return Ok(Prepared { variant, notices });
+        }
         if let Method::Pressure(target) = load.method {
             self.ready = Some(Ready::Pressure(pressure::Grower::new(load, target, node, region)));
             return Ok(Prepared { variant, notices });
@@ -118,7 +126,7 @@ impl Worker for MemoryWorker {
                 let inject = load.inject_error == Some(self.index as u32);
                 Ready::Verify(Box::new(verify::Verifier::new(load, region, seed, self.core, inject, reins)?))
             }
-            Method::Fill | Method::Fault | Method::Pressure(_) => Ready::Hold(region),
+            Method::Fill | Method::Fault | Method::Pressure(_) | Method::Occupy(_) => Ready::Hold(region),
         });
         Ok(Prepared { variant, notices })
     }
@@ -142,6 +150,7 @@ impl Worker for MemoryWorker {
             Ready::Verify(verifier) => verifier.burn(pacer(), reins),
             Ready::Fault => fault::burn(&self.load, self.share_bytes, reins),
             Ready::Pressure(grower) => grower.burn(self.share_bytes, reins),
+            Ready::Occupy(occupier) => occupier.burn(reins),
         }
     }
 }

@@ -55,7 +55,8 @@ impl Datagrams {
         let (token, both) = (session.token, load.both);
         let stream = |(n, socket): (u16, UdpSocket)| {
             let number = stream_number(&token, n);
-            let sender = UdpSender::new(&socket, number, load.block_bytes as usize, rate)?;
+            let sender = UdpSender::new(&socket, number, load.block_bytes as usize, rate)?
+                .rising(rate.and_then(|rate| load.rise_of(rate)));
             let returned = both.then(|| UdpReceiver::new(socket.as_fd(), number)).transpose()?;
             Ok(Stream { socket, sender, returned, is_full: false })
         };

@@ -5,10 +5,14 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 pub use super::protocol::Protocol;
-use crate::burn::plan::{Figure, Sum};
+use crate::burn::{
+    plan::{Figure, Sum},
+    profile::Shape,
+    rise::Rise,
+};
 
 /// What a network burner does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NetworkLoad {
     /// The sink's control port.
     pub peer: SocketAddr,
@@ -19,6 +23,11 @@ pub struct NetworkLoad {
     /// All streams together, one way: payload in bits a second for `tcp` and `udp`, requests or connections a second for
     /// the others; none for as much as goes.
     pub rate: Option<u64>,
+    /// Where the rate of `tcp` and `udp` comes from, of a phase that is ramped into.
+    #[serde(default)]
+    pub rise: Option<Rise>,
+    /// Of `tcp`'s rate, over time; none for all of it.
+    pub rate_share: Option<Shape>,
     /// Of a datagram, a request, or one write.
     pub block_bytes: u32,
     /// `SO_SNDBUF` and `SO_RCVBUF` of data sockets; none leaves them to the kernel.
@@ -186,6 +195,12 @@ impl NetworkLoad {
         let rate = self.rate.map(|rate| rate as f64 * mine as f64 / streams.max(1) as f64);
         (mine as u16, rate)
     }
+
+    /// What a rate that is so much of the whole one comes from.
+    pub(super) fn rise_of(&self, rate: f64) -> Option<Rise> {
+        let rise = self.rise?;
+        Some(Rise { from: rise.from * rate / (self.rate? as f64).max(1.0), ..rise })
+    }
 }
 
 #[cfg(test)]
@@ -202,6 +217,8 @@ mod tests {
             protocol: Protocol::Tcp,
             streams: 5,
             rate: Some(1_000),
+            rise: Some(Rise { from: 100.0, over: std::time::Duration::from_secs(1) }),
+            rate_share: None,
             block_bytes: 1,
             buffer_bytes: None,
             zerocopy: None,
@@ -210,6 +227,7 @@ mod tests {
         };
         assert_eq!(load.share(0, 2), (3, Some(600.0)));
         assert_eq!(load.share(1, 2), (2, Some(400.0)));
+        assert_eq!(load.rise_of(400.0).map(|rise| rise.from), Some(40.0));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::{
     zerocopy::ZeroCopy,
 };
 use crate::{
-    burn::{BurnError, random, worker::Reins},
+    burn::{BurnError, allowance::Allowance, random, rise::Rise, worker::Reins},
     clock,
 };
 
@@ -91,6 +91,9 @@ impl Source {
 #[derive(Debug)]
 struct Rate {
     bytes_per_s: f64,
+    rise: Option<Rise>,
+    /// Of it, over time.
+    share: Option<Allowance>,
     origin: Duration,
     forgiven: f64,
 }
@@ -100,7 +103,7 @@ impl Streams {
         load: &NetworkLoad,
         streams: u16,
         rate_bits_per_s: Option<f64>,
-        seed: u64,
+        (phase, seed): (Duration, u64),
         session: &mut Session,
         reins: &Reins,
     ) -> Result<Self, BurnError> {
@@ -114,6 +117,8 @@ impl Streams {
         let source = source.map_err(NetworkError::local("no memory file to send from"))?;
         let rate = rate_bits_per_s.map(|rate| Rate {
             bytes_per_s: rate / 8.0,
+            rise: load.rise_of(rate / 8.0),
+            share: load.rate_share.as_ref().map(|share| Allowance::new(share, phase)),
             origin: Duration::ZERO,
             forgiven: 0.0,
         });
@@ -149,7 +154,12 @@ impl Streams {
         let written = self.written() as f64;
         let whole = self.block_bytes;
         let Some(rate) = &mut self.rate else { return (whole, None) };
-        let should = now.saturating_sub(rate.origin).as_secs_f64() * rate.bytes_per_s;
+        let elapsed = now.saturating_sub(rate.origin);
+        let whole_s = rate.share.as_mut().map_or(elapsed.as_secs_f64(), |share| share.until(elapsed));
+        let should = match rate.rise {
+            Some(rise) => rise.due_by(rate.bytes_per_s, elapsed),
+            None => whole_s * rate.bytes_per_s,
+        };
         let owed = should - rate.forgiven - written;
         rate.forgiven += (owed - rate.bytes_per_s * MEMORY.as_secs_f64()).max(0.0);
         let chunk = (rate.bytes_per_s * BURST.as_secs_f64()).clamp(1.0, whole as f64);
@@ -307,7 +317,7 @@ mod tests {
             Stream { socket, written: 0, zero_copy: None }
         };
         let open = (0..4).map(|_| stream(&mut taken)).collect();
-        let rate = Rate { bytes_per_s: 1e6, origin: Duration::ZERO, forgiven: 0.0 };
+        let rate = Rate { bytes_per_s: 1e6, rise: None, share: None, origin: Duration::ZERO, forgiven: 0.0 };
         let mut streams = Streams::over(open, Source::Copied(vec![0; 100_000]), 100_000, Some(rate), false);
         for ms in 0..41 {
             streams.move_on(Duration::from_millis(ms)).unwrap();

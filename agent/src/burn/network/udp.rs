@@ -14,7 +14,7 @@ use super::{
     sequence::Sequence,
     socket::{BatchReceiver, BatchSender},
 };
-use crate::clock;
+use crate::{burn::rise::Rise, clock};
 
 /// The longest super-packet: an IP packet's 65,535 bytes less its headers (IPv6's and UDP's).
 const LONGEST_SUPER_BYTES: usize = 65_535 - 48;
@@ -37,6 +37,7 @@ pub(crate) struct UdpSender {
     segments: usize,
     /// Datagrams a second.
     rate_per_s: Option<f64>,
+    rise: Option<Rise>,
     origin: Duration,
     /// Datagrams whose time has come before, or is given up: by it the next due time is told.
     due: u64,
@@ -69,6 +70,7 @@ impl UdpSender {
             packet_bytes,
             segments,
             rate_per_s,
+            rise: None,
             origin: Duration::ZERO,
             due: 0,
             batch: BatchSender::new(messages, segments * packet_bytes),
@@ -91,6 +93,13 @@ impl UdpSender {
         self.origin += paused;
     }
 
+    /// Has its rate come from another one, in payload bits a second.
+    #[must_use]
+    pub(crate) fn rising(self, rise: Option<Rise>) -> Self {
+        let in_datagrams = |rise: Rise| Rise { from: rise.from / 8.0 / self.packet_bytes as f64, ..rise };
+        Self { rise: rise.map(in_datagrams), ..self }
+    }
+
     /// Sends one burst if it is due. Gives when the next is, or nothing where only room in the socket is waited for.
     ///
     /// # Errors
@@ -100,7 +109,12 @@ impl UdpSender {
         let datagrams = match self.rate_per_s {
             None => whole,
             Some(rate) => {
-                let should = (now.saturating_sub(self.origin).as_secs_f64() * rate) as u64 + 1;
+                let elapsed = now.saturating_sub(self.origin);
+                let should = match self.rise {
+                    Some(rise) => rise.due_by(rate, elapsed),
+                    None => elapsed.as_secs_f64() * rate,
+                };
+                let should = should as u64 + 1;
                 let burst = whole.min((rate * BURST.as_secs_f64()).max(1.0) as usize) as u64;
                 // What could not be sent for longer than it takes to notice is not made up for in one gush.
                 let backlog = (rate * 0.1) as u64 + burst;
@@ -134,7 +148,11 @@ impl UdpSender {
     }
 
     fn due_at(&self, n: u64) -> Duration {
-        self.rate_per_s.map_or(self.origin, |rate| self.origin + Duration::from_secs_f64(n as f64 / rate))
+        let after = |rate: f64| match self.rise {
+            Some(rise) => rise.due_at(rate, n as f64),
+            None => Duration::from_secs_f64(n as f64 / rate),
+        };
+        self.rate_per_s.map_or(self.origin, |rate| self.origin + after(rate))
     }
 
     /// Heads of the next datagrams; gives the lengths of the messages that hold them.

@@ -102,7 +102,8 @@ impl Worker for NetworkWorker {
         let traffic: Box<dyn Traffic> = match load.protocol {
             Protocol::Tcp => {
                 let rate = tighter(rate, granted);
-                let streams = Streams::open(load, streams, rate, self.seed, &mut session, reins)?;
+                let streams =
+                    Streams::open(load, streams, rate, (self.phase, self.seed), &mut session, reins)?;
                 if streams.are_copied_all_the_same() {
                     notices.push(format!(
                         "the kernel copies what MSG_ZEROCOPY sends to {}, as it does over loopback and to another \

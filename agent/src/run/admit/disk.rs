@@ -17,6 +17,7 @@ use super::{Offer, file_system, others::Claim, space};
 use crate::burn::{
     disk::{self, DiskLoad, EngineChoice, Place, Rate, Room, Task},
     plan::Load,
+    profile::Shape,
 };
 
 /// Its cores, one for each job, and what they do; fills in what was left open.
@@ -106,6 +107,8 @@ fn io(path: PathBuf, place: Place, disk: &mut DiskBurner) -> DiskLoad {
         blocks: disk.blocks.iter().map(share).collect(),
         depth: *disk.depth.get_or_insert(validate::DEFAULT_DEPTH),
         rate: disk.rate_per_s.map(Rate::Operations).or(disk.rate_bytes_per_s.map(Rate::Bytes)),
+        rise: None,
+        rate_share: disk.load.as_ref().and_then(|load| load.shape.as_ref()).map(Shape::from_message),
         fsync_every: disk.fsync_every.unwrap_or_default(),
         verify: disk.verify,
         inject_error: disk.inject_error,

@@ -10,12 +10,12 @@ use ssts_proto::{
     validate::{MAX_SIZE_BYTES, MIN_SHARE_BYTES, Violations},
 };
 
-use super::{Offer, cpu::choose_isa};
+use super::{Offer, cpu::choose_isa, occupied};
 use crate::{
     burn::{
         memory::{MemoryLoad, Method, Pages, Pattern, StreamLoop, Target},
         plan::{Load, Plan},
-        profile::LoadProfile,
+        profile::{LoadProfile, Shape},
     },
     host::{HostRoots, MemoryRoom},
 };
@@ -34,7 +34,17 @@ pub(super) fn plan(
     let cores = offer.choose_cores(field, &memory.cores, found)?;
     memory.cores.clone_from(&cores);
     memory.set_isa(CpuIsa::from(isa));
-    let size_bytes = size_bytes(offer.roots, field, memory, cores.len(), found)?;
+    let size_bytes = if memory.method() == MemoryMethod::Occupy {
+        occupied::size_bytes(
+            (offer.roots, offer.limits.min_available_memory_bytes),
+            field,
+            memory,
+            cores.len(),
+            found,
+        )?
+    } else {
+        size_bytes(offer.roots, field, memory, cores.len(), found)?
+    };
     if let Some(worker) = memory.inject_error_worker.filter(|worker| *worker as usize >= cores.len()) {
         found.add(
             format!("{field}.inject_error_worker"),
@@ -171,6 +181,7 @@ fn method(
             exceeds_caches: exceeds_caches(roots, size_bytes, cores),
         },
         MemoryMethod::Fault => Method::Fault,
+        MemoryMethod::Occupy => Method::Occupy(Shape::from_message(memory.used.as_ref()?.shape.as_ref()?)),
         MemoryMethod::Pressure => Method::Pressure(target(roots, field, memory.target?, found)?),
     })
 }

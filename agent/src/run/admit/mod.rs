@@ -10,8 +10,10 @@ mod guards;
 mod http;
 mod memory;
 mod network;
+mod occupied;
 mod others;
 mod policy;
+mod search;
 mod space;
 mod thresholds;
 
@@ -19,7 +21,7 @@ use std::{fs, time::Duration};
 
 use ipnet::IpNet;
 use ssts_proto::{
-    v1::{Burner, Scenario, Violation, burner, profile},
+    v1::{Burner, Kill, Scenario, Search, Violation, burner, profile},
     validate::{self, Violations},
 };
 
@@ -50,7 +52,7 @@ pub struct Admitted {
 }
 
 /// One phase, ready to be carried out.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct PlannedPhase {
     /// From the scenario.
     pub name: String,
@@ -58,6 +60,14 @@ pub struct PlannedPhase {
     pub duration: Duration,
     /// One for each of its burners.
     pub plans: Vec<Plan>,
+    /// The load that is searched for instead of held.
+    pub search: Option<Search>,
+    /// Burners that die are started anew.
+    pub restart: bool,
+    /// Burners that are killed on purpose.
+    pub kills: Vec<Kill>,
+    /// The earlier phase that this one is to settle like; empty for none.
+    pub settles_like: String,
 }
 
 /// What a host offers, as far as a scenario can ask too much of it.
@@ -126,7 +136,10 @@ impl Offer<'_> {
             space::check_disks(&place, &plans, self.limits.disk_reserve_bytes, self.others, &mut found);
             let reserve_bytes = bounds.min_available_memory_bytes;
             space::check_memory(&place, &plans, reserve_bytes, self.roots, self.others, &mut found);
-            phases.push(PlannedPhase { name: phase.name.clone(), duration, plans });
+            search::fill_in(self, &place, phase, &mut found);
+            let (search, restart, kills) = (phase.search.clone(), phase.restart, phase.kills.clone());
+            let (name, settles_like) = (phase.name.clone(), phase.settles_like.clone());
+            phases.push(PlannedPhase { name, duration, plans, search, restart, kills, settles_like });
         }
         if found.is_empty() {
             Ok(Admitted { scenario: resolved, bounds, guards, phases, start_at: None })
@@ -264,8 +277,10 @@ fn humantime(duration: Duration) -> humantime::FormattedDuration {
 fn fill_in_seed(burner: &mut Burner, seed: u64) {
     let profile = match &mut burner.kind {
         Some(burner::Kind::Cpu(cpu)) => cpu.load.as_mut(),
-        Some(burner::Kind::Memory(memory)) => memory.load.as_mut(),
-        Some(burner::Kind::Disk(_) | burner::Kind::Network(_) | burner::Kind::Http(_)) | None => None,
+        Some(burner::Kind::Memory(memory)) => memory.load.as_mut().or(memory.used.as_mut()),
+        Some(burner::Kind::Disk(disk)) => disk.load.as_mut(),
+        Some(burner::Kind::Network(network)) => network.load.as_mut(),
+        Some(burner::Kind::Http(_)) | None => None,
     };
     if let Some(profile::Shape::RandomWalk(walk)) = profile.and_then(|profile| profile.shape.as_mut()) {
         walk.seed.get_or_insert(seed);
@@ -303,8 +318,12 @@ mod tests {
         limits: Limits,
         policy: &PolicyConfig,
     ) -> Result<Admitted, Vec<Violation>> {
-        let phase =
-            Phase { name: "one".into(), duration_ms: 5_000, burners: vec![Burner { kind: Some(kind) }] };
+        let phase = Phase {
+            name: "one".into(),
+            duration_ms: 5_000,
+            burners: vec![Burner { kind: Some(kind) }],
+            ..Phase::default()
+        };
         let scenario = Scenario {
             name: "test".into(),
             phases: vec![phase],

@@ -17,6 +17,7 @@ use super::Offer;
 use crate::burn::{
     network::{DEFAULT_PORT, DEFAULT_RATE_PER_S, NetworkLoad, Protocol, ZeroCopyMethod},
     plan::Load,
+    profile::Shape,
 };
 
 /// The resolver's own patience may be tens of seconds.
@@ -66,6 +67,8 @@ pub(super) fn plan(
         // At most 1,024: the protocol's bounds were checked.
         streams: u16::try_from(*network.streams.get_or_insert(1)).unwrap_or(u16::MAX),
         rate,
+        rise: None,
+        rate_share: network.load.as_ref().and_then(|load| load.shape.as_ref()).map(Shape::from_message),
         block_bytes,
         buffer_bytes: network.buffer_bytes,
         zerocopy: match network.zerocopy() {

@@ -165,15 +165,15 @@ pub(super) fn loads_of_cores<'a>(
 
 /// Methods that keep their cores busy, so that a load can be asked of them: proto/src/validate/memory.rs.
 fn takes_load(method: MemoryMethod) -> bool {
-    use MemoryMethod::{Fault, Fill, Latency, Pressure, Read, Stream, Unspecified, Verify, Write};
+    use MemoryMethod::{Fault, Fill, Latency, Occupy, Pressure, Read, Stream, Unspecified, Verify, Write};
     match method {
         Stream | Read | Write | Latency | Verify => true,
-        Unspecified | Fill | Fault | Pressure => false,
+        Unspecified | Fill | Fault | Pressure | Occupy => false,
     }
 }
 
 /// The greatest load that a shape ever asks for.
-fn peak_percent(shape: &Shape) -> f64 {
+pub(super) fn peak_percent(shape: &Shape) -> f64 {
     match shape {
         Shape::Constant(constant) => constant.load_percent,
         Shape::Ramp(ramp) => ramp.from_percent.max(ramp.to_percent),

@@ -142,8 +142,8 @@ impl Want {
         match &plan.load {
             Load::Cpu(_) | Load::Network(_) | Load::Http(_) => None,
             Load::Disk(load) => Some(Self::of_disk(load, plan.cores.len() as u64)),
-            // Pressure feels its way.
-            Load::Memory(load) if matches!(load.method, Method::Pressure(_)) => None,
+            // They feel their way.
+            Load::Memory(load) if matches!(load.method, Method::Pressure(_) | Method::Occupy(_)) => None,
             Load::Memory(load) => Some(Self {
                 bytes: load.size_bytes,
                 field: "size_bytes",

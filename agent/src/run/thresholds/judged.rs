@@ -34,12 +34,14 @@ const MIN_READINGS: u64 = 20;
 
 /// One threshold of a run.
 #[derive(Debug)]
-pub(super) struct Judged {
+pub(in crate::run) struct Judged {
     threshold: Threshold,
     metric: &'static Metric,
     unit: String,
     /// Says which columns it looks at, and judges single readings.
     spec: GuardSpec,
+    /// What it is compared with, column by column; nothing where that is not known.
+    reference: Vec<Value>,
     lasting: Option<GuardSet>,
     /// The worst of what single readings said.
     worst: Option<f64>,
@@ -57,7 +59,7 @@ pub(super) struct Judged {
 }
 
 /// A value, and the column that it is of.
-type Value = (f64, Vec<Label>);
+pub(super) type Value = (f64, Vec<Label>);
 
 impl Judged {
     /// Of the run of that id.
@@ -74,6 +76,7 @@ impl Judged {
             threshold: threshold.clone(),
             metric,
             spec,
+            reference: Vec::new(),
             lasting: None,
             worst: None,
             schema_id: None,
@@ -92,13 +95,28 @@ impl Judged {
         &self.threshold
     }
 
+    /// Of its value: UCUM's short form.
+    pub(super) fn unit(&self) -> &str {
+        &self.unit
+    }
+
     /// What says which columns it looks at.
     pub(super) fn spec(&self) -> &GuardSpec {
         &self.spec
     }
 
+    /// Says what it is compared with, column by column.
+    pub(super) fn compare_with(&mut self, reference: &[Value]) {
+        self.reference = reference.to_vec();
+    }
+
+    /// What it is compared with.
+    pub(super) fn reference(&self) -> &[Value] {
+        &self.reference
+    }
+
     /// Looks at a frame. `is_on`: the phase is its own, and the grace is over.
-    pub(super) fn look(&mut self, schema: &Schema, frame: &Frame, is_on: bool) {
+    pub(in crate::run) fn look(&mut self, schema: &Schema, frame: &Frame, is_on: bool) {
         self.has_begun |= is_on;
         if self.threshold.for_ms > 0 {
             if is_on && self.failed.is_none() {
@@ -142,7 +160,7 @@ impl Judged {
         // A total that has yet to be reached has not failed.
         let is_over =
             self.threshold.comparison() != ThresholdComparison::Equal || value > self.threshold.value;
-        if is_settled && is_over && !holds(&self.threshold, value) {
+        if is_settled && is_over && !holds(&self.compared(&labels), value) {
             self.failed = Some(self.failure(value, labels));
         }
     }
@@ -197,17 +215,36 @@ impl Judged {
 
     /// What all columns come to: the worst of them.
     fn value(&self) -> Option<Value> {
+        self.worst_of(self.read_values().into_iter())
+    }
+
+    /// What each column comes to, by frames.
+    fn read_values(&self) -> Vec<Value> {
         let statistic = self.threshold.statistic();
         let series =
             self.series.iter().filter_map(|series| Some((series.statistic(statistic)?, series.labels())));
         let histograms =
             self.histograms.iter().filter_map(|series| Some((series.statistic(statistic)?, series.labels())));
-        self.worst_of(series.chain(histograms).map(|(value, labels)| (value, labels.to_vec())))
+        series.chain(histograms).map(|(value, labels)| (value, labels.to_vec())).collect()
+    }
+
+    /// What each column came to, once its phase is over.
+    pub(super) fn values(&self, results: &[BurnerResult]) -> Vec<Value> {
+        self.of_results(results).unwrap_or_else(|| self.read_values())
     }
 
     fn worst_of(&self, values: impl Iterator<Item = Value>) -> Option<Value> {
         let threshold = &self.threshold;
         let comparison = threshold.comparison();
+        if comparison == ThresholdComparison::Within {
+            // What has nothing to be compared with is not judged.
+            let off = |value: &Value| {
+                let reference = known_of(&self.reference, &value.1)?;
+                Some(off_by(value.0, reference))
+            };
+            let known = values.filter_map(|value| Some((off(&value)?, value)));
+            return known.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, value)| value);
+        }
         values.reduce(|one, other| {
             let is_worse = if is_floor(comparison) {
                 other.0 < one.0
@@ -221,7 +258,7 @@ impl Judged {
     }
 
     /// What burners counted themselves, which no tick can miss; nothing of what only frames tell.
-    fn of_results(&self, results: &[BurnerResult]) -> Option<Option<Value>> {
+    fn of_results(&self, results: &[BurnerResult]) -> Option<Vec<Value>> {
         let statistic = self.threshold.statistic();
         let is_total = statistic == ThresholdStatistic::Total;
         let is_error = self.metric.name == "burner.verify_errors" || self.metric.name == "burner.io_errors";
@@ -244,16 +281,17 @@ impl Judged {
             *self.metric != LOAD_MISSED
                 || matches!(result.outcome(), BurnerOutcome::Done | BurnerOutcome::Missed)
                     && result.target_load_percent.is_some()
+                    && !result.superseded
         });
         let values: Vec<Value> = ours.map(|result| (counted(result) as f64, labels(result, None))).collect();
         if *self.metric == LOAD_MISSED {
             let missed = values.iter().map(|(value, _)| value).sum();
-            return Some((!values.is_empty()).then_some((missed, Vec::new())));
+            return Some(if values.is_empty() { values } else { vec![(missed, Vec::new())] });
         }
-        Some(self.worst_of(values.into_iter()))
+        Some(values)
     }
 
-    fn latency(&self, results: &[BurnerResult]) -> Option<Option<Value>> {
+    fn latency(&self, results: &[BurnerResult]) -> Option<Vec<Value>> {
         use ThresholdStatistic::{Max, P50, P90, P95, P99, P999};
         let statistic = self.threshold.statistic();
         // All else of a histogram is taken from frames.
@@ -276,7 +314,7 @@ impl Judged {
                 Some((value as f64, labels))
             })
         });
-        Some(self.worst_of(values))
+        Some(values.collect())
     }
 
     fn run_label(&self) -> String {
@@ -286,7 +324,9 @@ impl Judged {
 
     /// Whether it looks at what a burner counted, of an operation where it is of one.
     fn is_of(&self, result: &BurnerResult, operation: &str) -> bool {
-        let of_phase = self.threshold.phase.is_empty() || result.phase == self.threshold.phase;
+        // Of a phase that was repeated the last time counts, of a run all that happened.
+        let of_phase =
+            self.threshold.phase.is_empty() || result.phase == self.threshold.phase && !result.superseded;
         of_phase
             && self.spec.matches(&[
                 self.run_label(),
@@ -297,17 +337,21 @@ impl Judged {
     }
 
     /// The outcome, once its phase and the run are over. `is_whole`: its phase came to its end, or of the run all did.
-    pub(super) fn outcome(&self, results: &[BurnerResult], is_whole: bool) -> ThresholdResult {
+    pub(in crate::run) fn outcome(&self, results: &[BurnerResult], is_whole: bool) -> ThresholdResult {
         if let Some(failed) = &self.failed {
             return failed.clone();
         }
         let value = match self.of_results(results) {
-            Some(value) => value,
+            Some(values) => self.worst_of(values.into_iter()),
             None if self.threshold.for_ms > 0 => self.worst.map(|worst| (worst, Vec::new())),
             None => self.value(),
         };
         let Some((value, labels)) = value else {
+            let is_compared = self.threshold.comparison() == ThresholdComparison::Within;
             let reason = match (self.has_begun || *self.metric == LOAD_MISSED, is_whole) {
+                (_, true) if is_compared && self.reference.is_empty() => {
+                    "what it is compared with was not measured"
+                }
                 (_, false) => "the run ended before it could be judged",
                 (false, true) if self.threshold.grace_ms > 0 => "nothing was read after the grace",
                 (_, true) => "nothing was read of it",
@@ -315,7 +359,7 @@ impl Judged {
             return self.result(ThresholdOutcome::Inconclusive, None, Vec::new(), reason.to_owned());
         };
         // Single readings that broke it did so for too short a time.
-        let is_good = self.threshold.for_ms > 0 || holds(&self.threshold, value);
+        let is_good = self.threshold.for_ms > 0 || holds(&self.compared(&labels), value);
         match (is_good, is_whole) {
             (true, true) => self.result(ThresholdOutcome::Pass, Some(value), labels, String::new()),
             (false, _) if is_whole || is_final(&self.threshold) => self.failure(value, labels),
@@ -326,6 +370,18 @@ impl Judged {
         }
     }
 
+    /// The outcome of one whose phase was left out.
+    pub(super) fn skipped(&self, why: &str) -> ThresholdResult {
+        let reason = format!("its phase was skipped: {why}");
+        self.result(ThresholdOutcome::Inconclusive, None, Vec::new(), reason)
+    }
+
+    /// The threshold, with what the column of these labels is compared with.
+    fn compared(&self, labels: &[Label]) -> Threshold {
+        let reference_value = known_of(&self.reference, labels);
+        Threshold { reference_value, ..self.threshold.clone() }
+    }
+
     fn failure(&self, value: f64, labels: Vec<Label>) -> ThresholdResult {
         let place = labels.iter().map(|label| format!("{} {}", label.name, label.value)).collect::<Vec<_>>();
         let place = if place.is_empty() { String::new() } else { format!(" ({})", place.join(", ")) };
@@ -333,7 +389,11 @@ impl Judged {
             0 => String::new(),
             ms => format!(", for {:?}", Duration::from_millis(ms)),
         };
-        let reason = format!("it is {}{place}{lasted}", guards::words(value, &self.unit));
+        let compared = known_of(&self.reference, &labels).map(|reference| {
+            format!(", and {} was {}", self.threshold.reference, guards::words(reference, &self.unit))
+        });
+        let compared = compared.unwrap_or_default();
+        let reason = format!("it is {}{place}{lasted}{compared}", guards::words(value, &self.unit));
         self.result(ThresholdOutcome::Fail, Some(value), labels, reason)
     }
 
@@ -345,7 +405,7 @@ impl Judged {
         reason: String,
     ) -> ThresholdResult {
         ThresholdResult {
-            threshold: Some(self.threshold.clone()),
+            threshold: Some(self.compared(&labels)),
             outcome: outcome.into(),
             value,
             unit: self.unit.clone(),
@@ -354,6 +414,24 @@ impl Judged {
             judged_at_unix_ns: clock::unix_ns(),
         }
     }
+}
+
+/// What the column of these labels is compared with. Burners are those of the same number in their phases.
+fn known_of(reference: &[Value], labels: &[Label]) -> Option<f64> {
+    let is_same = |one: &Label, other: &Label| {
+        let within_phase = |label: &Label| label.value.rsplit('.').next().unwrap_or_default().to_owned();
+        one.name == other.name
+            && (one.value == other.value || one.name == "burner" && within_phase(one) == within_phase(other))
+    };
+    let is_it = |known: &&Value| {
+        known.1.len() == labels.len() && known.1.iter().zip(labels).all(|(one, other)| is_same(one, other))
+    };
+    reference.iter().find(is_it).map(|(value, _)| *value)
+}
+
+/// By which share of the reference a value is off.
+fn off_by(value: f64, reference: f64) -> f64 {
+    if value == reference { 0.0 } else { (value - reference).abs() / reference.abs() }
 }
 
 /// `<phase>.<burner>`, as columns have it.
@@ -369,7 +447,7 @@ fn labels(result: &BurnerResult, operation: Option<&str>) -> Vec<Label> {
 }
 
 /// A guard that looks at the same columns, and trips where single readings break the threshold for long enough.
-fn reading_guard(threshold: &Threshold, metric: &'static Metric, run: &str) -> Guard {
+pub(in crate::run) fn reading_guard(threshold: &Threshold, metric: &'static Metric, run: &str) -> Guard {
     let mut labels = threshold.labels.clone();
     if metric.labels.contains(&"run") {
         labels.push(LabelMatch { name: "run".into(), value: run.into() });

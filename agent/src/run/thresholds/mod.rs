@@ -1,13 +1,17 @@
 //! The thresholds of a run: judged by the agent, so that they hold when the client is gone. They look at the frames of their
 //! phase, or of all phases, while the run burns; at its end they are judged with what burners counted themselves.
 
+mod baseline;
 mod judged;
 
 use std::time::Duration;
 
-use ssts_proto::v1::{BurnerResult, Cause, Threshold, ThresholdOutcome, ThresholdResult, Violation};
+use ssts_proto::v1::{
+    BurnerResult, Cause, Scenario, Threshold, ThresholdOutcome, ThresholdResult, Violation,
+};
 
-use self::judged::Judged;
+use self::baseline::Baseline;
+pub(super) use self::judged::{Judged, reading_guard};
 use super::{admit::PlannedPhase, ending::Ending};
 use crate::{
     guard::GuardSpec,
@@ -20,6 +24,11 @@ pub(super) struct Thresholds {
     all: Vec<Judged>,
     /// Phases that came to their end, by their places.
     finished: Vec<usize>,
+    /// Phases that were left out, and why.
+    skipped: Vec<(usize, String)>,
+    /// What earlier phases were, for those who compare with them.
+    baselines: Vec<Baseline>,
+    run: String,
 }
 
 /// The phase that burns.
@@ -60,10 +69,17 @@ pub(super) fn specs(thresholds: &[Threshold]) -> Vec<Result<GuardSpec, Vec<Viola
 }
 
 impl Thresholds {
+    /// All of a scenario's, with what its phases require where that compares with what earlier ones were.
+    pub(super) fn of(scenario: &Scenario, run: &str) -> Self {
+        let required = scenario.phases.iter().filter_map(|phase| phase.require.as_ref());
+        Self::new(&scenario.thresholds, run).with_baselines_of(required.flat_map(|require| &require.that))
+    }
+
     /// Of the run of that id. Each was admitted.
     pub(super) fn new(thresholds: &[Threshold], run: &str) -> Self {
         let judged = thresholds.iter().filter_map(|threshold| Judged::new("thresholds", threshold, run).ok());
-        Self { all: judged.collect(), finished: Vec::new() }
+        let all = judged.collect();
+        Self { all, run: run.to_owned(), ..Self::default() }.with_baselines_of(thresholds)
     }
 
     /// Looks at a frame, while a phase burns or none does. Gives those that have just failed.
@@ -85,7 +101,48 @@ impl Thresholds {
                 failed.push(Failed { result: result.clone(), aborts: judged.threshold().abort_on_fail });
             }
         }
+        for baseline in &mut self.baselines {
+            baseline.look(schema, frame, |threshold| {
+                burning.is_some_and(|burning| burning.counts_for(threshold, phases))
+            });
+        }
         failed
+    }
+
+    /// What came of those of a phase that has just come to its end, and those whose failure was not told yet.
+    pub(super) fn of_phase(
+        &mut self,
+        phase: &str,
+        results: &[BurnerResult],
+    ) -> (Vec<ThresholdResult>, Vec<ThresholdResult>) {
+        let mut all = Vec::new();
+        let mut untold = Vec::new();
+        for judged in self.all.iter_mut().filter(|judged| judged.threshold().phase == phase) {
+            let result = judged.outcome(results, true);
+            if result.outcome() == ThresholdOutcome::Fail && !judged.is_told {
+                judged.is_told = true;
+                untold.push(result.clone());
+            }
+            all.push(result);
+        }
+        (all, untold)
+    }
+
+    /// A phase is carried out once more: what was measured in it before no longer counts.
+    pub(super) fn begin_again(&mut self, index: usize, phase: &str) {
+        self.finished.retain(|finished| *finished != index);
+        for judged in self.all.iter_mut().filter(|judged| judged.threshold().phase == phase) {
+            // It was made of the same threshold before.
+            let Ok(mut anew) = Judged::new("thresholds", judged.threshold(), &self.run) else { continue };
+            anew.compare_with(judged.reference());
+            *judged = anew;
+        }
+        self.baselines.iter_mut().for_each(|baseline| baseline.begin_again(phase, &self.run));
+    }
+
+    /// Notes that a phase was left out.
+    pub(super) fn skip_phase(&mut self, index: usize, why: &str) {
+        self.skipped.push((index, why.to_owned()));
     }
 
     /// Notes that a phase came to its end.
@@ -103,12 +160,17 @@ impl Thresholds {
         let mut untold = Vec::new();
         for judged in &mut self.all {
             let of = judged.threshold().phase.clone();
-            let is_whole = phases
-                .iter()
-                .enumerate()
-                .filter(|(_, phase)| of.is_empty() || phase.name == of)
-                .all(|(index, _)| self.finished.contains(&index));
-            let result = judged.outcome(results, is_whole);
+            let skipped = |index: usize| self.skipped.iter().find(|(skipped, _)| *skipped == index);
+            // Of the whole run, what is left of it counts.
+            let is_over =
+                |index: usize| self.finished.contains(&index) || of.is_empty() && skipped(index).is_some();
+            let mut own = phases.iter().enumerate().filter(|(_, phase)| of.is_empty() || phase.name == of);
+            let is_whole = own.clone().all(|(index, _)| is_over(index));
+            let why = own.find_map(|(index, _)| skipped(index)).filter(|_| !of.is_empty());
+            let result = match why {
+                Some((_, why)) => judged.skipped(why),
+                None => judged.outcome(results, is_whole),
+            };
             if result.outcome() == ThresholdOutcome::Fail && !judged.is_told {
                 judged.is_told = true;
                 untold.push(result.clone());

@@ -34,7 +34,7 @@ impl Stage {
         let phase = |name: &str| PlannedPhase {
             name: name.into(),
             duration: Duration::from_secs(10),
-            plans: Vec::new(),
+            ..PlannedPhase::default()
         };
         let mut schema = Schema::new(1);
         let sensor = schema.column(&HOST_TEMPERATURE, &["hwmon0/temp1", "Core", "", ""]);

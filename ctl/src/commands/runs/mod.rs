@@ -6,6 +6,7 @@ mod remove;
 mod show;
 mod transfer;
 
+pub(super) use self::show::kept_document;
 use super::{Session, history::place};
 use crate::{
     cli::{Runs, RunsCommand},

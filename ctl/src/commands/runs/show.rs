@@ -5,7 +5,7 @@ use crate::{
     error::{Exit, Failure},
     json::{self, KeptRunOut},
     report::{Align, Document, Table, Tone, to_terminal},
-    store::{Access, FigureQuery, RunFilter},
+    store::{Access, FigureQuery, KeptFigure, KeptRun, RunFilter},
     text,
 };
 
@@ -21,13 +21,19 @@ pub(super) async fn show(reference: &str, session: &mut Session) -> Result<Exit,
     }
     let figures =
         store.figures(&FigureQuery { runs: RunFilter::run(&run.run_id), ..FigureQuery::default() }).await?;
+    let document = kept_document(&run, &figures);
+    session.output.result(&to_terminal(&document, session.output.in_color())).map(|()| Exit::Pass)
+}
+
+/// What the history has of a run, for people.
+pub(in crate::commands) fn kept_document(run: &KeptRun, figures: &[KeptFigure]) -> Document {
     let mut document = Document::default();
     let tone = match run.verdict.as_str() {
         "pass" => Tone::Good,
         "aborted" => Tone::Caution,
         _ => Tone::Bad,
     };
-    document.title(&format!("{} {}", run.scenario, result_line(&run)), tone);
+    document.title(&format!("{} {}", run.scenario, result_line(run)), tone);
     document.fact("run", &run.run_id);
     for host in &run.hosts {
         let of_agent = host.agent_version.as_ref().map(|version| format!("sstsd {version}"));
@@ -68,5 +74,5 @@ pub(super) async fn show(reference: &str, session: &mut Session) -> Result<Exit,
     document.section("Figures of the burners", table);
     let others = figures.len() - of_burners.len();
     document.line(&format!("{others} figures of the host, and all else, are in the JSON: --output json"));
-    session.output.result(&to_terminal(&document, session.output.in_color())).map(|()| Exit::Pass)
+    document
 }

@@ -30,7 +30,7 @@ const MAX_BYTES: usize = 4 << 20;
 const MEND: &str =
     "include = \"base.toml\", or a list of files: include = [\"limits.toml\", \"phases.toml\"]";
 /// Lists of a scenario: those of an included file come first.
-const LISTS: [&str; 3] = ["phase", "guards", "threshold"];
+const LISTS: [&str; 4] = ["phase", "guards", "threshold", "trend"];
 /// Tables of a scenario whose keys are put together.
 const TABLES: [&str; 3] = ["limits", "variables", "matrix"];
 

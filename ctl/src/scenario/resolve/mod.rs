@@ -7,9 +7,11 @@ mod matrix;
 mod template;
 mod tree;
 mod variables;
+mod when;
 
 use toml::de::DeTable;
 
+pub(crate) use self::variables::Variable;
 use self::{include::Assembler, matrix::Matrix, variables::Variables};
 pub(super) use self::{include::load, template::escaped};
 use super::{keys::Findings, source::Sources};
@@ -41,7 +43,7 @@ pub(super) fn whole<'t>(
     variables.beside(matrix.names());
     let filled = table.into_iter().map(|(key, value)| {
         let value = if key.get_ref() == "phase" {
-            matrix.expand(value, &variables, found)
+            when::kept(matrix.expand(value, &variables, found), found)
         } else {
             variables.fill_in(value, &[], found)
         };

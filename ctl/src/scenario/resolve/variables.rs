@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::Problem,
-    quantity,
+    product,
     scenario::{
         keys::{Findings, Keys, Value, did_you_mean, number, shortened, string, wrong_type},
         values::one_of,
@@ -48,6 +48,19 @@ const TYPES: [(&str, Type); 7] = [
     ("list", Type::List),
 ];
 
+/// A variable as whoever sets it has to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Variable {
+    pub(crate) name: String,
+    /// As it is written: `duration`, `number` and so on.
+    pub(crate) of: &'static str,
+    /// As it is written; none where it has to be set.
+    pub(crate) default: Option<String>,
+    pub(crate) description: String,
+    /// Where it is defined.
+    at: usize,
+}
+
 /// The variables of a scenario.
 #[derive(Debug, Default)]
 pub(super) struct Variables<'t> {
@@ -81,6 +94,7 @@ impl<'t> Variables<'t> {
                 }
             }
         }
+        found.variables.sort_by_key(|variable| variable.at);
         for Setting { name, value } in settings {
             if types.contains_key(name) {
                 continue;
@@ -116,11 +130,18 @@ impl<'t> Variables<'t> {
         let mut keys = Keys::new("a variable", &field, value.span(), table);
         let of = |value: &DeValue<'_>| one_of(value, "type", &TYPES);
         let of = keys.need("type", "type", found, of, "\"bytes\"");
-        let _description = keys.read("description", "description", found, string);
+        let description = keys.read("description", "description", found, string).unwrap_or_default();
         let default = keys.value("default", "default", found);
         keys.finish(found);
         let Some(of) = of else { return };
         types.insert(name.clone(), Some(of));
+        found.variables.push(Variable {
+            name: name.clone(),
+            of: TYPES.iter().find(|(_, known)| *known == of).map_or("", |(name, _)| name),
+            default: default.as_ref().map(|value| written(value.get_ref())),
+            description,
+            at: key.span().start,
+        });
         let set = settings.iter().rev().find(|setting| setting.name == name);
         let default = default.and_then(|value| match typed(of, value.get_ref()) {
             Ok(typed) => Some(kept(typed, value)),
@@ -257,6 +278,17 @@ pub(super) fn is_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'))
 }
 
+/// A default as `--set` would give it.
+fn written(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::Array(items) => {
+            let items: Vec<_> = items.iter().filter_map(|item| words(item.get_ref())).collect();
+            items.join(",")
+        }
+        other => words(other).unwrap_or_default(),
+    }
+}
+
 /// The value where it was written, each item of a list where that was.
 fn kept<'t>(typed: DeValue<'t>, written: &Value<'t>) -> Value<'t> {
     Spanned::new(written.span(), typed)
@@ -271,7 +303,7 @@ fn typed<'t>(of: Type, value: &DeValue<'t>) -> Result<DeValue<'t>, Problem> {
     let text = |wanted: &str| value.as_str().ok_or_else(|| wrong_type(value, wanted));
     match of {
         Type::Duration => {
-            quantity::duration_ms(text("a duration in quotes, such as \"10s\"")?)?;
+            product::duration_ms(text("a duration in quotes, such as \"10s\"")?)?;
         }
         Type::Bytes => {
             crate::scenario::values::size(value)?;
