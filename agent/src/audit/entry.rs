@@ -107,12 +107,7 @@ impl Entry {
 
     /// Somebody was not let in, or may not do it.
     pub fn refused(who: Subject, call: &str, why: String) -> Self {
-        Self {
-            who: Some(who),
-            call: Some(call.to_owned()),
-            outcome: Some(why),
-            ..Self::new(Kind::Refused)
-        }
+        Self { who: Some(who), call: Some(call.to_owned()), outcome: Some(why), ..Self::new(Kind::Refused) }
     }
 
     pub(super) fn with_left_out(self, left_out: u64) -> Self {

@@ -194,7 +194,11 @@ mod tests {
 
     fn lines(folder: &Path) -> Vec<String> {
         let of = |number| fs::read_to_string(folder.join(format!("audit-{number:06}.jsonl"))).unwrap();
-        numbers(folder).unwrap().into_iter().flat_map(|n| of(n).lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+        numbers(folder)
+            .unwrap()
+            .into_iter()
+            .flat_map(|n| of(n).lines().map(str::to_owned).collect::<Vec<_>>())
+            .collect()
     }
 
     fn refusal() -> Entry {

@@ -275,7 +275,8 @@ mod tests {
         let header = v1::HttpHeader { name: "authorization".into(), value: "Bearer s3cret".into() };
         let http = v1::HttpBurner { headers: vec![header], ..v1::HttpBurner::default() };
         let burner = v1::Burner { kind: Some(v1::burner::Kind::Http(http)) };
-        let phase = v1::Phase { name: "one".into(), duration_ms: 7, burners: vec![burner] };
+        let phase =
+            v1::Phase { name: "one".into(), duration_ms: 7, burners: vec![burner], ..v1::Phase::default() };
         let scenario = v1::Scenario { name: "x".into(), phases: vec![phase], ..v1::Scenario::default() };
         let request =
             v1::StartRequest { run_id: "r".into(), scenario: Some(scenario), ..v1::StartRequest::default() };

@@ -26,7 +26,7 @@ use tracing::{info, warn};
 pub use connection::Connection;
 pub use files::TlsError;
 use files::{Stamp, Trust};
-pub use identity::Client;
+pub(super) use identity::Client;
 use limits::{Counted, Full, Place, canonical};
 use open::OpenConnections;
 
@@ -105,6 +105,8 @@ impl Tls {
         let mut listeners = Vec::new();
         for address in &config.listen {
             let listener = bind(*address).map_err(|source| TlsError::Listen { address: *address, source })?;
+            // Port 0 is whichever is free.
+            let address = listener.local_addr().unwrap_or(*address);
             info!(%address, "listening over TLS");
             listeners.push(TlsListener { tls: tls.clone(), listener });
         }
