@@ -1,6 +1,7 @@
 //! The parts of `sstsd`, the daemon that loads, watches and guards one host.
 
 mod apart;
+pub mod audit;
 pub mod burn;
 pub mod clock;
 pub mod config;

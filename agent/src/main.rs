@@ -1,5 +1,6 @@
 //! `sstsd`: loads, watches and guards this host.
 
+mod answer;
 mod check;
 mod cli;
 mod recover;
@@ -17,7 +18,7 @@ use ssts_agent::{
     burn,
     config::{Config, ConfigError},
     exposition::ExpositionError,
-    rpc::ListenError,
+    rpc::{ListenError, TlsError},
     run::{EngineError, StoreError},
     sink::{self, KeeperError},
     systemd::InheritError,
@@ -32,6 +33,8 @@ enum Failure {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error(transparent)]
     Inherit(#[from] InheritError),
     #[error(transparent)]
@@ -57,8 +60,12 @@ impl Failure {
             Self::Config(_)
             | Self::Log(_)
             | Self::Exposition(ExpositionError::Misconfigured(_))
-            | Self::Listen(ListenError::NotUnix(_) | ListenError::Relative(_)) => ExitCode::from(2),
+            | Self::Listen(ListenError::NotUnix(_) | ListenError::Relative(_))
+            | Self::Tls(TlsError::File { .. } | TlsError::Wide { .. } | TlsError::Unfit(_)) => {
+                ExitCode::from(2)
+            }
             Self::Listen(_)
+            | Self::Tls(_)
             | Self::Inherit(_)
             | Self::Engine(_)
             | Self::Store(_)

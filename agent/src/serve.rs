@@ -15,6 +15,7 @@ use nix::{
     unistd::{Pid, getppid},
 };
 use ssts_agent::{
+    audit::Audit,
     config::{Config, LogConfig, LogFormat, ProtectConfig},
     exposition::{Exposed, Exposition, Tally},
     halt::{self, HaltLook, HaltSignal},
@@ -37,29 +38,26 @@ use ssts_agent::{
     privileges::{self, Duty},
     realtime,
     record::{FLIGHT, Flight, Recorder, Shelf},
-    rpc::{self, Address, AgentService, Allowed, Incoming, Inventory, Listener, Rights},
+    rpc::{self, Address, AgentService, Allowed, Audited, Inventory, Listener, Rights, Tls},
     run::{AGENT_STOPPED, Engine, KernelMessages},
     sink::Keeper,
     systemd::{self, Inherited, Notify, Watchdog},
     tick::{Tick, TickThread},
 };
-use ssts_proto::{FILE_DESCRIPTOR_SET, v1, v1::agent_server::AgentServer};
+use ssts_proto::v1;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
-use tonic::transport::Server;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
-use crate::{Failure, cli::Serve, configuration};
+use crate::{Failure, answer, cli::Serve, configuration};
 
 /// How long callers have to go once the service is told to stop.
 const GOODBYE: Duration = Duration::from_millis(500);
 /// A second signal before that is taken for the first one's echo.
 const INSISTS_AFTER: Duration = Duration::from_secs(1);
-/// A scenario of a thousand phases is some 100 KiB.
-const MAX_MESSAGE_BYTES: usize = 4 << 20;
 
 /// Runs the daemon. Everything that can be wrong with what the user wrote is told before a socket opens.
 pub(crate) fn serve(args: Serve) -> Result<ExitCode, Failure> {
@@ -76,10 +74,12 @@ pub(crate) fn serve(args: Serve) -> Result<ExitCode, Failure> {
         // It is there for one command, beside the host's own, which has the port.
         config.metrics.listen.clear();
         config.metrics.otlp.endpoint = None;
+        config.tls.listen.clear();
     }
     // Before there are other threads: what says so leaves the environment.
     let sockets = Inherited::from_environment()?;
     let addresses = addresses(&config, sockets.is_empty())?;
+    rpc::check_tls(&config.tls)?;
     // Each of them would have to block it.
     let no_signal = |source| Failure::Io { what: "SIGUSR1 can't be listened for", source };
     let halt_signal = HaltSignal::take_over().map_err(no_signal)?;
@@ -200,14 +200,23 @@ async fn daemon(
         allowed: Allowed::by(&config),
         tick: config.tick(),
     };
-    let rights = Rights::new(config.policy.rules()?);
+    let audit = Audit::open(&state_dir, config.audit);
+    let service = Audited::new(service, audit.clone());
+    let rights =
+        Rights::new(config.policy.rules()?).with_rate(config.tls.max_calls_per_s).with_audit(audit.clone());
+    let over_tls = Tls::listen(&config.tls, audit)?;
     // Before anything can be started: a signal that nobody listens for ends the process as it is.
     let mut signals = Signals::listen()?;
     let (stop, stopped) = watch::channel(false);
-    let serving: Vec<_> = listeners
-        .into_iter()
-        .map(|listener| tokio::spawn(answer(service.clone(), rights.clone(), listener, stopped.clone())))
-        .collect();
+    let here = listeners.into_iter().map(|listener| {
+        tokio::spawn(answer::on_socket(service.clone(), rights.clone(), listener, stopped.clone()))
+    });
+    let there = over_tls.into_iter().map(|listener| {
+        let answering =
+            answer::over_tls(service.clone(), rights.clone(), listener, config.tls.clone(), stopped.clone());
+        tokio::spawn(answering)
+    });
+    let serving: Vec<_> = here.chain(there).collect();
     let narration = tokio::spawn(systemd::narrate(notify.clone(), ring, engine.clone(), statuses));
     settle(Duty::Wait, false);
     signals.next().await;
@@ -288,33 +297,6 @@ fn start_tick(
     sources.push(Box::new(Burners::new(engine.board())));
     sources.push(Box::new(Own::new(cost.clone())));
     Tick { period: config.tick(), sources, engine, ring, cost, watchdog, halts }.start().map_err(no_tick)
-}
-
-/// Answers on one socket until told to stop.
-async fn answer(
-    service: AgentService,
-    rights: Rights,
-    mut listener: Listener,
-    mut stopped: watch::Receiver<bool>,
-) -> Result<(), tonic::transport::Error> {
-    let Some(socket) = listener.take() else { return Ok(()) };
-    let (health, health_service) = tonic_health::server::health_reporter();
-    let agent = AgentServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    health.set_serving::<AgentServer<AgentService>>().await;
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let mut server = Server::builder().layer(rights).add_service(health_service).add_service(agent);
-    // Both versions: older clients ask for v1alpha. The descriptors are compiled in, so building can't fail.
-    if let (Ok(v1), Ok(v1alpha)) = (reflection().build_v1(), reflection().build_v1alpha()) {
-        server = server.add_service(v1).add_service(v1alpha);
-    }
-    let told_to_stop = async move {
-        let _sender_gone = stopped.wait_for(|stopped| *stopped).await;
-    };
-    server.serve_with_incoming_shutdown(Incoming::new(socket), told_to_stop).await
 }
 
 /// What the service manager tells by the environment.

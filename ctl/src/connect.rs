@@ -19,6 +19,8 @@ use crate::{
     error::Failure,
     local::PrivateAgent,
     output::Output,
+    pki,
+    tls::{Refusal, ToAgent},
 };
 
 /// Where a system's agent listens.
@@ -44,11 +46,40 @@ pub(crate) enum Fallback {
     Refuse,
 }
 
+/// How an agent is reached.
+#[derive(Debug, Clone)]
+pub(crate) enum Line {
+    Unix(PathBuf),
+    Tls(ToAgent),
+}
+
+impl Line {
+    /// To a host that the user named.
+    fn to(host: &Host, global: &Global) -> Result<Self, Failure> {
+        match host {
+            Host::Unix(socket) => Ok(Self::Unix(socket.clone())),
+            Host::Tls(name, port) => {
+                ToAgent::new(name, *port, &pki::folder(global.pki.as_ref())?).map(Self::Tls)
+            }
+        }
+    }
+
+    /// Connects.
+    pub(crate) async fn dial(&self) -> io::Result<Client> {
+        match self {
+            Self::Unix(socket) => dial(socket).await,
+            Self::Tls(to_agent) => dial_tls(to_agent).await,
+        }
+    }
+}
+
 /// An agent that answers.
 #[derive(Debug)]
 pub(crate) struct Agent {
     pub(crate) client: Client,
     pub(crate) host: Host,
+    /// For more connections to it.
+    pub(crate) line: Line,
     /// Set where it was started for this one command.
     private: Option<PrivateAgent>,
 }
@@ -64,11 +95,10 @@ impl Agent {
             ([], true) => Self::start_private(global).await,
             ([], false) => {
                 for socket in default_sockets() {
-                    let host = Host { socket };
-                    match dial(&host.socket).await {
-                        Ok(client) => return Ok(Self { client, host, private: None }),
+                    match dial(&socket).await {
+                        Ok(client) => return Ok(Self::at(client, socket, None)),
                         Err(error) if nobody_listens(&error) => {}
-                        Err(error) => return Err(cannot_reach(&host, &error)),
+                        Err(error) => return Err(cannot_reach(&Host::Unix(socket), &error)),
                     }
                 }
                 match fallback {
@@ -87,10 +117,13 @@ impl Agent {
             ([_], true) => {
                 Err(Failure::usage("--local and --host exclude each other", "leave one of them out"))
             }
-            ([host], false) => match dial(&host.socket).await {
-                Ok(client) => Ok(Self { client, host: host.clone(), private: None }),
-                Err(error) => Err(cannot_reach(host, &error)),
-            },
+            ([host], false) => {
+                let line = Line::to(host, global)?;
+                match line.dial().await {
+                    Ok(client) => Ok(Self { client, host: host.clone(), line, private: None }),
+                    Err(error) => Err(cannot_reach(host, &error)),
+                }
+            }
             ([_, _, ..], _) => Err(Failure::usage(
                 "more than one --host",
                 "name one: this version commands one host at a time",
@@ -118,29 +151,48 @@ impl Agent {
                 Err(error) => private.wait_on(&error).await?,
             }
         };
-        Ok(Self { client, host: Host { socket: private.socket().to_owned() }, private: Some(private) })
+        Ok(Self::at(client, private.socket().to_owned(), Some(private)))
+    }
+
+    fn at(client: Client, socket: PathBuf, private: Option<PrivateAgent>) -> Self {
+        Self { client, host: Host::Unix(socket.clone()), line: Line::Unix(socket), private }
     }
 }
 
 /// Connects to the socket.
 pub(crate) async fn dial(socket: &Path) -> io::Result<Client> {
     let socket = socket.to_owned();
-    // The address is never used: the connector knows where to go.
-    let endpoint = Endpoint::from_static("http://[::]:0")
+    let connector = service_fn(move |_| {
+        let socket = socket.clone();
+        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+    });
+    endpoint()?.connect_with_connector(connector).await.map(client).map_err(io_cause)
+}
+
+async fn dial_tls(to_agent: &ToAgent) -> io::Result<Client> {
+    let to_agent = to_agent.clone();
+    let connector = service_fn(move |_| {
+        let to_agent = to_agent.clone();
+        async move { to_agent.connect().await.map(TokioIo::new) }
+    });
+    endpoint()?.connect_with_connector(connector).await.map(client).map_err(io_cause)
+}
+
+/// The address is never used: the connector knows where to go.
+fn endpoint() -> io::Result<Endpoint> {
+    Ok(Endpoint::from_static("http://[::]:0")
         .user_agent(concat!("sstsctl/", env!("CARGO_PKG_VERSION")))
         .map_err(io::Error::other)?
         .timeout(CALL_TIME)
         .connect_timeout(Duration::from_secs(5))
         .http2_keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_ANSWER_TIME);
-    let connector = service_fn(move |_| {
-        let socket = socket.clone();
-        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-    });
-    let channel = endpoint.connect_with_connector(connector).await.map_err(io_cause)?;
-    Ok(AgentClient::new(channel)
+        .keep_alive_timeout(PING_ANSWER_TIME))
+}
+
+fn client(channel: Channel) -> Client {
+    AgentClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES))
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
 }
 
 /// The failed system call at the bottom of the client's error.
@@ -148,6 +200,9 @@ fn io_cause(error: tonic::transport::Error) -> io::Error {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
     while let Some(current) = cause {
         if let Some(io_error) = current.downcast_ref::<io::Error>() {
+            if let Some(refusal) = io_error.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>()) {
+                return io::Error::other(refusal.clone());
+            }
             return match io_error.raw_os_error() {
                 Some(code) => io::Error::from_raw_os_error(code),
                 None => io::Error::new(io_error.kind(), io_error.to_string()),
@@ -172,6 +227,15 @@ fn nobody_listens(error: &io::Error) -> bool {
 }
 
 fn cannot_reach(host: &Host, error: &io::Error) -> Failure {
+    if let Some(Refusal(problem)) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        return Failure::agent(problem.message.clone(), problem.mend.clone());
+    }
+    if matches!(host, Host::Tls(..)) {
+        return Failure::agent(
+            format!("can't reach {host}: {error}"),
+            "see that [tls] of the agent's configuration listens there, and that no firewall is between",
+        );
+    }
     match error.kind() {
         ErrorKind::PermissionDenied => Failure::agent(
             format!("permission denied on {host}"),
@@ -198,7 +262,7 @@ mod tests {
 
     async fn reach(socket: PathBuf) -> Failure {
         let error = dial(&socket).await.expect_err("it was reached");
-        cannot_reach(&Host { socket }, &error)
+        cannot_reach(&Host::Unix(socket), &error)
     }
 
     #[tokio::test]
@@ -219,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_socket_without_permission_is_named_with_the_mend() {
-        let host = Host { socket: "/run/x.sock".into() };
+        let host = Host::Unix("/run/x.sock".into());
         let failure = cannot_reach(&host, &ErrorKind::PermissionDenied.into());
         assert_eq!(failure.exit, Exit::AgentFailed);
         assert!(failure.to_string().contains("usermod -aG ssts"), "{failure}");

@@ -1,5 +1,6 @@
 //! `sstsctl`: commands hosts that run `sstsd`.
 
+mod audit;
 mod cli;
 mod commands;
 mod compare;
@@ -13,6 +14,7 @@ mod load;
 mod local;
 mod output;
 mod page;
+mod pki;
 mod product;
 mod quantity;
 mod record;
@@ -24,6 +26,7 @@ mod status;
 mod store;
 mod telemetry;
 mod text;
+mod tls;
 mod top;
 mod trends;
 

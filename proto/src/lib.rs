@@ -3,6 +3,7 @@
 //!
 //! The `.proto` files under `proto/ssts/v1` are the documentation of each message and field.
 
+pub mod audit;
 pub mod catalogue;
 pub mod guards;
 pub mod http_url;

@@ -8,7 +8,7 @@ const PREFIX: &str = "SSTSD_";
 /// Read by the command line itself.
 const NOT_KEYS: [&str; 1] = ["SSTSD_CONFIG"];
 /// Keys that are lists; their variables are divided at commas.
-const LISTS: [&str; 7] = [
+const LISTS: [&str; 9] = [
     "listen",
     "limits__expendable_devices",
     "limits__mountable_devices",
@@ -16,6 +16,8 @@ const LISTS: [&str; 7] = [
     "metrics__listen",
     "policy__paths",
     "policy__hours",
+    "tls__listen",
+    "tls__allowed_networks",
 ];
 
 /// The configuration of `table` with the variables over it. Each variable is tried alone, so that the one at fault is named.

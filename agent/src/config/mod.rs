@@ -1,6 +1,7 @@
 //! The daemon's configuration: a TOML file, the environment over it, flags over both. A key that means nothing is an error
 //! with its place, never ignored.
 
+mod audit;
 mod environment;
 mod guards;
 mod hours;
@@ -10,6 +11,7 @@ mod network;
 mod policy;
 mod protect;
 mod record;
+mod tls;
 
 use std::{
     fs, io,
@@ -20,6 +22,7 @@ use std::{
 use serde::{Deserialize, Deserializer, de};
 
 pub use self::{
+    audit::AuditConfig,
     guards::GuardConfig,
     hours::{Hours, Window},
     http::{AllowedMethod, AllowedUrl, HttpConfig},
@@ -28,6 +31,7 @@ pub use self::{
     policy::{NameOrId, PolicyConfig, Role, Rule, Subject, UserRule},
     protect::{AskedUrl, MAX_PROTECTED, ProtectConfig},
     record::RecordConfig,
+    tls::{ClientRule, TlsConfig},
 };
 use crate::{host::HostRoots, observe::probes::HookChoice, sink::SinkPlan};
 
@@ -92,6 +96,10 @@ pub enum ConfigError {
 pub struct Config {
     /// Where to listen: `unix:PATH`. Empty: the default socket of the user.
     pub listen: Vec<String>,
+    /// Where to be commanded over TCP.
+    pub tls: TlsConfig,
+    /// How much of the audit log is kept.
+    pub audit: AuditConfig,
     /// Where records are kept. Unset: the default folder of the user.
     pub state_dir: Option<PathBuf>,
     /// Whose making halts the host. Unset: `halt` beside the first socket; empty: none.
@@ -384,6 +392,8 @@ impl Config {
         self.network.sink.check()?;
         protect::check(&self.protect)?;
         self.metrics.check()?;
+        self.tls.check()?;
+        self.audit.check()?;
         self.http.check()
     }
 }
@@ -428,7 +438,9 @@ mod tests {
                     max_run_bytes max_total_bytes flight_bytes frozen_before \
                     allowed_peers data_ports max_rate_bits_per_s max_streams cores allow methods max_rate_per_s max_connections \
                     max_runs max_load_percent never_cores paths hours users \
-                    allow_insecure ca_files beyond_loopback max_series endpoint interval headers proc sys tracefs dev cgroups protect";
+                    allow_insecure ca_files beyond_loopback max_series endpoint interval headers proc sys tracefs dev cgroups protect \
+                    certificate key clients_ca revoked allowed_networks roles max_connections_per_client max_calls_per_s \
+                    max_message_bytes max_file_bytes max_files";
         for key in keys.split_whitespace() {
             assert!(EXAMPLE.contains(&format!("#: {key} = ")), "{key}");
         }
@@ -499,6 +511,16 @@ mod tests {
             "[metrics]\nlisten = [\"0.0.0.0:9464\"]\n",
             "[metrics]\nlisten = [\"[::ffff:10.0.0.1]:9464\"]\n",
             "[metrics]\nmax_series = 0\n",
+            "[tls]\nlisten = [\"localhost:7443\"]\n",
+            "[tls]\nkey = \"host.key\"\n",
+            "[tls]\nallowed_networks = [\"10.0.0.0/33\"]\n",
+            "[tls]\nmax_connections = 0\n",
+            "[tls]\nmax_message_bytes = 1\n",
+            "[tls]\nroles = [{ client = \"\", role = \"viewer\" }]\n",
+            "[tls]\nroles = [{ client = \"a\", role = \"viewer\" }, { client = \"a\", role = \"admin\" }]\n",
+            "[tls]\nroles = [{ client = \"a\", role = \"king\" }]\n",
+            "[audit]\nmax_file_bytes = 1\n",
+            "[audit]\nmax_files = 1\n",
             "[[protect]]\n",
             "[[protect]]\nunit = \"nginx\"\n",
             "[[protect]]\nunit = \"../x.service\"\n",

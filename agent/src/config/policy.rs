@@ -193,6 +193,11 @@ impl fmt::Display for NameOrId {
 }
 
 impl Role {
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Viewer, Self::Halter, Self::Operator, Self::Admin].into_iter().find(|role| role.name() == name)
+    }
+
     /// As the configuration has it.
     pub fn name(self) -> &'static str {
         match self {

@@ -29,7 +29,7 @@ const SOCKET_MODE: u32 = 0o660;
 pub enum ListenError {
     /// Not a Unix socket.
     #[error(
-        "'{0}': only Unix sockets are offered, write unix:/PATH; TCP is refused as long as it would be without TLS"
+        "'{0}': write unix:/PATH; what is listened on over TCP stands in section [tls] of the configuration, with its certificates"
     )]
     NotUnix(String),
     /// The path is none.

@@ -1,12 +1,15 @@
 //! The gRPC service: translates between messages and the engine, and nothing else.
 
 mod accept;
+mod audited;
 mod drill;
 mod listen;
 mod peer;
 mod policy;
+mod rates;
 mod record;
 mod rights;
+mod tls;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
@@ -20,12 +23,14 @@ use tonic::{Request, Response, Status};
 use tracing::info;
 
 pub use accept::Incoming;
+pub use audited::Audited;
 pub use listen::{Address, ListenError, Listener};
 pub use peer::Accepted;
 pub use policy::Allowed;
 use record::RecordStream;
 use rights::Caller;
 pub use rights::Rights;
+pub use tls::{Connection, Tls, TlsError, TlsListener, check as check_tls};
 use watch::WatchStream;
 
 use crate::{

@@ -16,8 +16,15 @@ use tonic::{
 use tower::Layer;
 use tracing::warn;
 
-use super::peer::Peer;
-use crate::config::{Role, Rule, Subject};
+use super::{
+    peer::Peer,
+    rates::Rates,
+    tls::{self, Client},
+};
+use crate::{
+    audit::{self, Audit, Entry},
+    config::{Role, Rule, Subject, TlsConfig},
+};
 
 /// What each call asks for. One that is not here asks for the greatest role.
 static NEEDED: [(&str, Role); 15] = [
@@ -40,19 +47,36 @@ static NEEDED: [(&str, Role); 15] = [
     ("Recover", Role::Admin),
 ];
 
+/// These are never too many.
+static TAKES_LOAD_OFF: [&str; 2] = ["Stop", "Halt"];
+
 /// The rules of the configuration.
 #[derive(Debug, Clone)]
 pub struct Rights {
     rules: Arc<[Rule]>,
     /// The user that this daemon runs as.
     own_uid: u32,
+    /// How often clients over TCP may call.
+    rates: Arc<Rates>,
+    /// Where refusals are noted.
+    audit: Option<Audit>,
 }
 
 /// Somebody who calls, and what they may do. In the extensions of every request.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
-    peer: Option<Arc<Peer>>,
+    who: Who,
     role: Option<Role>,
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone)]
+enum Who {
+    Unknown,
+    /// Of a Unix socket.
+    Here(Arc<Peer>),
+    /// Of a connection over TLS.
+    There(Arc<Client>),
 }
 
 /// A service behind the rules.
@@ -65,16 +89,56 @@ pub struct Guarded<S> {
 impl Rights {
     /// With those rules. None: whoever can open the socket may do all.
     pub fn new(rules: Vec<Rule>) -> Self {
-        Self { rules: rules.into(), own_uid: nix::unistd::geteuid().as_raw() }
+        let rates = Arc::new(Rates::new(TlsConfig::default().max_calls_per_s));
+        Self { rules: rules.into(), own_uid: nix::unistd::geteuid().as_raw(), rates, audit: None }
     }
 
-    fn caller(&self, peer: Option<Arc<Peer>>) -> Caller {
-        let role = match &peer {
+    /// With a bound for clients over TCP: calls a second of each.
+    #[must_use]
+    pub fn with_rate(self, calls_per_s: u32) -> Self {
+        Self { rates: Arc::new(Rates::new(calls_per_s)), ..self }
+    }
+
+    /// With a place for refusals.
+    #[must_use]
+    pub fn with_audit(self, audit: Audit) -> Self {
+        Self { audit: Some(audit), ..self }
+    }
+
+    /// The rules are about those of a Unix socket: a client over TLS has what its certificate or the configuration gives it.
+    fn caller(&self, who: Who) -> Caller {
+        let role = match &who {
+            Who::There(client) => client.role,
             _ if self.rules.is_empty() => Some(Role::Admin),
-            Some(peer) => self.role_of(peer),
-            None => None,
+            Who::Here(peer) => self.role_of(peer),
+            Who::Unknown => None,
         };
-        Caller { peer, role }
+        Caller { who, role }
+    }
+
+    /// Whether this call may go on to the service.
+    fn admit(&self, caller: &Caller, path: &str) -> Result<(), Status> {
+        let (service, method) = path.trim_start_matches('/').split_once('/').unwrap_or_default();
+        let needed = match &caller.who {
+            _ if service == SERVICE_NAME => needed(method),
+            // What there is to call here is no stranger's business.
+            Who::There(_) => Role::Viewer,
+            // Health and reflection tell nothing of this host.
+            Who::Here(_) | Who::Unknown => return Ok(()),
+        };
+        let verdict = caller.require(needed, &words(method));
+        let verdict = verdict.and_then(|()| match &caller.who {
+            Who::There(client) if !TAKES_LOAD_OFF.contains(&method) && !self.rates.allow(&client.name) => {
+                let message = format!("{} calls too often (tls.max_calls_per_s)", caller.named());
+                Err(Status::resource_exhausted(message))
+            }
+            _ => Ok(()),
+        });
+        verdict.inspect_err(|status| {
+            if let Some(audit) = &self.audit {
+                audit.refused(Entry::refused(caller.subject(), method, status.message().to_owned()));
+            }
+        })
     }
 
     fn role_of(&self, peer: &Peer) -> Option<Role> {
@@ -92,7 +156,7 @@ impl Rights {
 impl Caller {
     /// Of a request that came through the rules.
     pub(super) fn of<T>(request: &Request<T>) -> Self {
-        request.extensions().get().cloned().unwrap_or(Self { peer: None, role: None })
+        request.extensions().get().cloned().unwrap_or(Self { who: Who::Unknown, role: None })
     }
 
     /// What they may do; empty where nothing.
@@ -118,9 +182,27 @@ impl Caller {
         Err(Status::permission_denied(message))
     }
 
+    /// As the audit log has them.
+    pub(super) fn subject(&self) -> audit::Subject {
+        match &self.who {
+            Who::Unknown => audit::Subject::default(),
+            Who::There(client) => tls::subject(client),
+            Who::Here(peer) => audit::Subject {
+                uid: Some(peer.uid),
+                pid: peer.pid,
+                role: self.role.map(Role::name),
+                ..audit::Subject::default()
+            },
+        }
+    }
+
     /// With the user's name, for people.
     fn named(&self) -> String {
-        let Some(peer) = &self.peer else { return "whoever this is".to_owned() };
+        let peer = match &self.who {
+            Who::Unknown => return "whoever this is".to_owned(),
+            Who::There(client) => return client.to_string(),
+            Who::Here(peer) => peer,
+        };
         let name = User::from_uid(Uid::from_raw(peer.uid)).ok().flatten().map(|user| user.name);
         name.map_or_else(|| format!("uid {}", peer.uid), |name| format!("user {name} (uid {})", peer.uid))
     }
@@ -129,9 +211,10 @@ impl Caller {
 /// As in records: `uid 0 (pid 1)`.
 impl std::fmt::Display for Caller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.peer {
-            Some(peer) => peer.fmt(f),
-            None => f.write_str("unknown"),
+        match &self.who {
+            Who::Here(peer) => peer.fmt(f),
+            Who::There(client) => client.fmt(f),
+            Who::Unknown => f.write_str("unknown"),
         }
     }
 }
@@ -159,13 +242,15 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
-        let peer = request.extensions().get::<Option<Arc<Peer>>>().cloned().flatten();
-        let caller = self.rights.caller(peer);
-        // Health and reflection tell nothing of this host.
-        let method = request.uri().path().trim_start_matches('/').split_once('/');
-        if let Some((_, method)) = method.filter(|(service, _)| *service == SERVICE_NAME)
-            && let Err(status) = caller.require(needed(method), &words(method))
-        {
+        let extensions = request.extensions();
+        let who = if let Some(client) = extensions.get::<Arc<Client>>() {
+            Who::There(client.clone())
+        } else {
+            let peer = extensions.get::<Option<Arc<Peer>>>().cloned().flatten();
+            peer.map_or(Who::Unknown, Who::Here)
+        };
+        let caller = self.rights.caller(who);
+        if let Err(status) = self.rights.admit(&caller, request.uri().path()) {
             return Box::pin(async move { Ok(status.into_http()) });
         }
         request.extensions_mut().insert(caller);
@@ -206,32 +291,81 @@ mod tests {
     #[test]
     fn the_greatest_role_that_fits_holds_and_strangers_have_none() {
         let rule = |subject, role| Rule { subject, role };
-        let rights = Rights {
-            rules: [
-                rule(Subject::User(7), Role::Viewer),
-                rule(Subject::Group(70), Role::Operator),
-                rule(Subject::Group(71), Role::Halter),
-            ]
-            .into(),
-            own_uid: 99,
-        };
+        let rules = vec![
+            rule(Subject::User(7), Role::Viewer),
+            rule(Subject::Group(70), Role::Operator),
+            rule(Subject::Group(71), Role::Halter),
+        ];
+        let rights = Rights { own_uid: 99, ..Rights::new(rules) };
         let role = |uid, groups: &[u32]| {
-            rights.caller(Some(Arc::new(Peer { uid, groups: groups.to_vec(), pid: None }))).role
+            let peer = Peer { uid, groups: groups.to_vec(), pid: None };
+            rights.caller(Who::Here(Arc::new(peer))).role
         };
         assert_eq!(role(7, &[1]), Some(Role::Viewer));
         assert_eq!(role(7, &[70, 71]), Some(Role::Operator));
         assert_eq!(role(8, &[71]), Some(Role::Halter));
         assert_eq!(role(8, &[1]), None);
         assert_eq!([role(0, &[]), role(99, &[])], [Some(Role::Admin); 2]);
-        assert_eq!(rights.caller(None).role, None);
+        assert_eq!(rights.caller(Who::Unknown).role, None);
         let all = Rights::new(Vec::new());
-        assert_eq!(all.caller(None).role, Some(Role::Admin));
+        assert_eq!(all.caller(Who::Unknown).role, Some(Role::Admin));
+    }
+
+    fn client(role: Option<Role>) -> Who {
+        let address = std::net::SocketAddr::from(([10, 0, 0, 7], 4_711));
+        Who::There(Arc::new(Client { name: "alice".into(), role, serial: "5f".into(), address }))
+    }
+
+    /// Whoever may open the Unix socket: that says nothing of TCP.
+    #[test]
+    fn a_client_over_tls_has_the_role_of_its_certificate_and_none_by_default() {
+        let rights = Rights::new(Vec::new());
+        let may = |role, path: &str| {
+            rights.admit(&rights.caller(client(role)), path).map_err(|status| status.code())
+        };
+        let denied = Err(tonic::Code::PermissionDenied);
+        let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+        for path in [
+            "/ssts.v1.Agent/Describe",
+            "/ssts.v1.Agent/Halt",
+            reflection,
+            "/grpc.health.v1.Health/Check",
+            "/x",
+            "",
+        ] {
+            assert_eq!(may(None, path), denied, "{path}");
+        }
+        assert_eq!(may(Some(Role::Viewer), reflection), Ok(()));
+        let set = FileDescriptorSet::decode(ssts_proto::FILE_DESCRIPTOR_SET).unwrap();
+        let methods = set.file.iter().flat_map(|file| &file.service).flat_map(|service| &service.method);
+        for method in methods {
+            let path = format!("/{SERVICE_NAME}/{}", method.name());
+            for role in [Role::Viewer, Role::Halter, Role::Operator, Role::Admin] {
+                let expected = if role >= needed(method.name()) { Ok(()) } else { denied };
+                assert_eq!(may(Some(role), &path), expected, "{path} {role}");
+            }
+        }
+        assert_eq!(may(Some(Role::Operator), "/ssts.v1.Agent/NoSuch"), denied);
+        assert_eq!(may(Some(Role::Admin), "/ssts.v1.Agent/NoSuch"), Ok(()));
+    }
+
+    #[test]
+    fn a_client_that_calls_too_often_can_still_halt() {
+        let rights = Rights::new(Vec::new()).with_rate(3);
+        let caller = rights.caller(client(Some(Role::Halter)));
+        let refused = (0..10).filter_map(|_| rights.admit(&caller, "/ssts.v1.Agent/Describe").err());
+        let codes: Vec<_> = refused.map(|status| status.code()).collect();
+        assert!(
+            codes.len() >= 6 && codes.iter().all(|code| *code == tonic::Code::ResourceExhausted),
+            "{codes:?}"
+        );
+        assert!((0..10).all(|_| rights.admit(&caller, "/ssts.v1.Agent/Halt").is_ok()));
     }
 
     #[test]
     fn a_refusal_names_the_user_what_they_have_and_what_it_takes() {
         let caller = Caller {
-            peer: Some(Arc::new(Peer { uid: 0, groups: Vec::new(), pid: None })),
+            who: Who::Here(Arc::new(Peer { uid: 0, groups: Vec::new(), pid: None })),
             role: Some(Role::Halter),
         };
         assert!(caller.require(Role::Halter, "call Stop").is_ok());

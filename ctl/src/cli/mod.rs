@@ -1,5 +1,6 @@
 //! The command line: names, values and help. What each command does is in `commands`.
 
+mod audit;
 mod compare;
 mod cpu;
 mod disk;
@@ -9,6 +10,7 @@ mod http;
 mod load;
 mod memory;
 mod network;
+mod pki;
 mod runs;
 mod values;
 
@@ -19,6 +21,7 @@ use clap_complete::Shell;
 
 use self::values::{duration, frame_rate, host, instant, label, run_id, setting, size, temperature};
 pub(crate) use self::{
+    audit::Audit,
     compare::{CompareFlags, TrendFlags},
     cpu::BurnCpu,
     disk::BurnDisk,
@@ -28,6 +31,7 @@ pub(crate) use self::{
     load::LoadFlags,
     memory::BurnMemory,
     network::BurnNetwork,
+    pki::{Issue, Pki},
     runs::{Runs, RunsCommand, Which},
     values::Host,
 };
@@ -129,9 +133,12 @@ pub(crate) struct Cli {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// The agent to command.
-    #[arg(long, global = true, env = "SSTSCTL_HOST", value_name = "unix:PATH", value_parser = host)]
+    /// The agent to command: unix:PATH, or https://HOST:PORT with the certificates of --pki.
+    #[arg(long, global = true, env = "SSTSCTL_HOST", value_name = "ADDRESS", value_parser = host)]
     pub(crate) host: Vec<Host>,
+    /// The folder of certificates for agents over TCP, and of the authority. Without it `$XDG_CONFIG_HOME/ssts/pki`.
+    #[arg(long, global = true, env = "SSTSCTL_PKI", value_name = "DIR")]
+    pub(crate) pki: Option<PathBuf>,
     /// Start a private agent for this one command, as the calling user.
     #[arg(long, global = true)]
     pub(crate) local: bool,
@@ -297,6 +304,18 @@ pub(crate) enum Command {
         #[arg(long)]
         halt: bool,
     },
+    /// Make certificates for agents that are commanded over TCP.
+    #[command(after_help = pki::EXAMPLES)]
+    Pki {
+        #[command(subcommand)]
+        command: Pki,
+    },
+    /// Look at the log of who commanded an agent.
+    #[command(after_help = audit::EXAMPLES)]
+    Audit {
+        #[command(subcommand)]
+        command: Audit,
+    },
     /// Print the completion script of a shell.
     Completions {
         /// The shell.
@@ -439,6 +458,8 @@ mod tests {
             TOP_EXAMPLES,
             headroom::EXAMPLES,
             runs::EXAMPLES,
+            pki::EXAMPLES,
+            audit::EXAMPLES,
         ] {
             for line in help.lines().filter(|line| line.starts_with("  sstsctl ")) {
                 let line = line.split(" > ").next().unwrap_or_default().replace("'smoke in rack 7'", "smoke");
@@ -478,6 +499,6 @@ mod tests {
     #[test]
     fn an_address_without_encryption_is_refused() {
         let text = refusal(&["sstsctl", "--host", "10.0.0.1:7000", "info"]);
-        assert!(text.contains("TCP comes with TLS, use unix:PATH"), "{text}");
+        assert!(text.contains("TCP comes with TLS, use https://10.0.0.1:7000"), "{text}");
     }
 }

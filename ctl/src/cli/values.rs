@@ -15,14 +15,20 @@ use crate::{error::Problem, load, quantity, scenario::Setting, store};
 
 /// Where an agent listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Host {
-    /// Of its Unix socket.
-    pub(crate) socket: PathBuf,
+pub(crate) enum Host {
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// A name or an address, and a port.
+    Tls(String, u16),
 }
 
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unix:{}", self.socket.display())
+        match self {
+            Self::Unix(socket) => write!(f, "unix:{}", socket.display()),
+            Self::Tls(name, port) if name.contains(':') => write!(f, "https://[{name}]:{port}"),
+            Self::Tls(name, port) => write!(f, "https://{name}:{port}"),
+        }
     }
 }
 
@@ -42,9 +48,26 @@ pub(super) fn host(text: &str) -> Result<Host, String> {
     match text.strip_prefix("unix:") {
         Some("") => Err("no path follows 'unix:'".into()),
         // As a URL has it: unix:///run/ssts/sstsd.sock.
-        Some(path) => Ok(Host { socket: path.strip_prefix("//").unwrap_or(path).into() }),
+        Some(path) => Ok(Host::Unix(path.strip_prefix("//").unwrap_or(path).into())),
         None if text.starts_with('/') => Err(format!("write it as unix:{text}")),
-        None => Err("TCP comes with TLS, use unix:PATH".into()),
+        None => match text.strip_prefix("https://") {
+            Some(address) => tls_host(address),
+            None => Err(format!("TCP comes with TLS, use https://{}", text.trim_start_matches("http://"))),
+        },
+    }
+}
+
+fn tls_host(address: &str) -> Result<Host, String> {
+    const MEND: &str = "write it as https://HOST:PORT, an IPv6 address in brackets";
+    let address = address.trim_end_matches('/');
+    let (name, port) = address.rsplit_once(':').ok_or_else(|| format!("it has no port; {MEND}"))?;
+    let port: Option<u16> = port.parse().ok().filter(|port| *port > 0);
+    let port = port.ok_or_else(|| format!("its port is no number; {MEND}"))?;
+    let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    match name {
+        "" => Err(format!("it has no host; {MEND}")),
+        name if name.contains(['/', '@', '[', ']']) => Err(format!("'{name}' is no host; {MEND}")),
+        name => Ok(Host::Tls(name.to_owned(), port)),
     }
 }
 

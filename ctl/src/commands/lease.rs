@@ -3,7 +3,6 @@
 
 use std::{
     io,
-    path::{Path, PathBuf},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -15,7 +14,7 @@ use tokio::{
 };
 use tonic::Code;
 
-use crate::connect::{Client, dial};
+use crate::connect::{Client, Line};
 
 /// After this long without a sign of life the agent stops the run.
 pub(super) const TTL_MS: u64 = 10_000;
@@ -31,17 +30,17 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// On the run of that id, of the agent at that socket.
+    /// On the run of that id, of the agent at the end of that line.
     ///
     /// # Errors
     /// The kernel's, when it has no thread left.
-    pub(super) fn keep(socket: PathBuf, run_id: String) -> io::Result<Self> {
+    pub(super) fn keep(line: Line, run_id: String) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let renewing = move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = renew(&socket, &run_id) => {}
+                    () = renew(&line, &run_id) => {}
                     _ = stopped => {}
                 }
             });
@@ -61,14 +60,14 @@ impl Drop for Lease {
 }
 
 /// A failed renewal is tried again; whether the run is over, and why, its watch tells.
-async fn renew(socket: &Path, run_id: &str) {
+async fn renew(line: &Line, run_id: &str) {
     let mut ticks = tokio::time::interval(RENEW_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut client: Option<Client> = None;
     loop {
         ticks.tick().await;
         if client.is_none() {
-            client = timeout(PATIENCE, dial(socket)).await.ok().and_then(Result::ok);
+            client = timeout(PATIENCE, line.dial()).await.ok().and_then(Result::ok);
         }
         let Some(connected) = &mut client else { continue };
         let request = RenewLeaseRequest { run_id: run_id.to_owned() };

@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod audit;
 mod baselines;
 mod compare;
 mod control;
@@ -9,6 +10,7 @@ mod form;
 mod history;
 mod info;
 mod lease;
+mod pki;
 mod plan;
 mod recover;
 mod report;
@@ -117,6 +119,8 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
         }
         Command::Freeze { run, reason } => session.with_agent(Refuse, control::freeze(run, reason)).await,
         Command::Drill { only, halt } => drill::drill(only, halt, session).await,
+        Command::Pki { command } => pki::pki(command, session),
+        Command::Audit { command } => audit::audit(command, session),
         Command::Completions { shell } => shell::completions(shell, &mut session.output),
         Command::Man { dir } => shell::man(dir.as_deref(), &mut session.output),
         Command::Schema => shell::schema(&mut session.output),

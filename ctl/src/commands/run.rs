@@ -70,7 +70,7 @@ async fn on_agent(
         return detached(&started, &run_id, session);
     }
 
-    let lease = Lease::keep(agent.host.socket.clone(), run_id.clone()).map_err(|error| {
+    let lease = Lease::keep(agent.line.clone(), run_id.clone()).map_err(|error| {
         Failure::new(
             Exit::Internal,
             format!("the lease of run {run_id} can't be renewed: {error}"),

@@ -20,6 +20,7 @@ mod receipt;
 mod recovery;
 mod run;
 mod search;
+mod security;
 mod settling;
 mod threshold;
 mod wrong_word;
@@ -50,6 +51,7 @@ pub(crate) use self::{
     recovery::RecoveryOut,
     run::{BurnerOut, LimitsOut, ResultOut},
     search::SearchOut,
+    security::{AuditOut, CertificateOut, CertificatesOut, RevokedOut},
     settling::SettlingOut,
     threshold::{ThresholdOut, comparison_sign},
     wrong_word::WrongWordOut,
@@ -301,6 +303,10 @@ enum Printed {
     Checks(ChecksOut),
     Plan(PlanOut),
     Drill(DrillOut),
+    Certificate(CertificateOut),
+    Certificates(CertificatesOut),
+    Revoked(RevokedOut),
+    Audit(AuditOut),
     Compared(ComparedOut),
     Trend(TrendOut),
 }
