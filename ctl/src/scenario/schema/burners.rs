@@ -64,7 +64,7 @@ words!(
 );
 words!(
     /// What a memory burner does.
-    Method, "fill", "stream", "read", "write", "latency", "verify", "fault", "pressure"
+    Method, "fill", "stream", "read", "write", "latency", "verify", "fault", "pressure", "occupy"
 );
 words!(
     /// What pages memory is made of.
@@ -122,6 +122,8 @@ value!(
 #[schemars(deny_unknown_fields)]
 pub(super) struct Cpu {
     kind: CpuKind,
+    /// It stands only where this text is not empty.
+    when: Option<Text>,
     /// Cores inside the agent's cpuset; all unless it is said.
     cores: Option<Cores>,
     /// 1 to 1,024, dealt to the cores in turn; one on each unless it is said.
@@ -150,11 +152,15 @@ pub(super) struct Cpu {
 
 /// Makes memory resident and uses it.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("anyOf" = [{ "required": ["size"] }, { "required": ["used"] }]))]
 pub(super) struct Memory {
     kind: MemoryKind,
-    /// How much, or "80%" of what is available.
-    size: SizeOrPercent,
+    /// It stands only where this text is not empty.
+    when: Option<Text>,
+    /// How much, or "80%" of what is available. Needed, but to occupy.
+    size: Option<SizeOrPercent>,
+    /// Of occupy: percent of the host's memory in use, or that over time.
+    used: Option<Load>,
     /// What is done with it.
     method: Option<Method>,
     /// One worker on each.
@@ -194,6 +200,8 @@ pub(super) struct Memory {
 #[schemars(deny_unknown_fields)]
 pub(super) struct Disk {
     kind: DiskKind,
+    /// It stands only where this text is not empty.
+    when: Option<Text>,
     /// An absolute path of a folder, or of an expendable device.
     path: Text,
     /// Of each job's file. Needed, but to fill.
@@ -214,6 +222,8 @@ pub(super) struct Disk {
     rate: Option<Whole>,
     /// Bytes a second instead.
     bandwidth: Option<Size>,
+    /// Percent of that rate, or that over time.
+    load: Option<Load>,
     /// An fsync after each so many writes.
     fsync: Option<Whole>,
     /// Blocks carry what they are, and are compared when read.
@@ -233,6 +243,8 @@ pub(super) struct Disk {
 #[schemars(deny_unknown_fields)]
 pub(super) struct Network {
     kind: NetworkKind,
+    /// It stands only where this text is not empty.
+    when: Option<Text>,
     /// The sink: "HOST" or "HOST:PORT".
     peer: Text,
     /// What flows.
@@ -241,6 +253,8 @@ pub(super) struct Network {
     streams: Option<Whole>,
     /// Bits a second of tcp and udp; requests or connections a second of the others.
     rate: Option<Rate>,
+    /// Percent of tcp's rate, or that over time.
+    load: Option<Load>,
     /// Bytes of a datagram, a request, or a write.
     packet: Option<Size>,
     /// Of each data socket.
@@ -260,6 +274,8 @@ pub(super) struct Network {
 #[schemars(deny_unknown_fields)]
 pub(super) struct Http {
     kind: HttpKind,
+    /// It stands only where this text is not empty.
+    when: Option<Text>,
     /// "http://HOST:PORT/PATH" or "https://…".
     url: Text,
     /// Of each request.

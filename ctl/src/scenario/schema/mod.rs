@@ -13,7 +13,7 @@ use self::{
     burners::Burner,
     values::{
         AfterFailure, Aggregate, Amount, AtLast, Celsius, Duration, LastStep, Missing, Name, OneOrMany,
-        Otherwise, Reaction, Sensors, Size, Text, VariableType, Whole, YesOrNo,
+        Otherwise, Percent, Reaction, Sensors, Signal, Size, Text, TrendKind, VariableType, Whole, YesOrNo,
     },
 };
 
@@ -37,6 +37,8 @@ struct ScenarioFile {
     guards: Option<Vec<Guard>>,
     /// What must have been measured in the whole run.
     threshold: Option<Vec<Threshold>>,
+    /// How what is measured must go on.
+    trend: Option<Vec<Trend>>,
     /// Names for values, used as `${NAME}`.
     variables: Option<BTreeMap<String, Variable>>,
     /// Lists that phases are repeated for.
@@ -129,6 +131,22 @@ struct Threshold {
     abort_on_fail: Option<YesOrNo>,
 }
 
+/// How what is measured must go on while the load lasts.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Trend {
+    /// Of the catalogue, or of what burners of a kind do, such as `disk.operations`.
+    metric: Text,
+    /// Which of the metric's columns.
+    labels: Option<BTreeMap<String, Text>>,
+    /// The name of a phase; the whole run unless it is said.
+    phase: Option<Name>,
+    /// What it must not do, or must come to.
+    kind: TrendKind,
+    /// What is let be: of a leak in a minute, of a drift percent an hour.
+    tolerate: Option<Amount>,
+}
+
 /// A name for a value.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -185,6 +203,48 @@ struct Phase {
     burner: Option<Vec<Burner>>,
     /// What must have been measured in it.
     threshold: Option<Vec<Threshold>>,
+    /// Its load is searched for.
+    search: Option<Search>,
+    /// Burners that die are started anew.
+    restart: Option<YesOrNo>,
+    /// Burners that are killed on purpose.
+    kill: Option<Vec<Kill>>,
+    /// The name of an earlier phase: how soon the host is as it was in that.
+    settles_like: Option<Name>,
+}
+
+/// Searches for the greatest load at which an objective holds.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Search {
+    /// A threshold on single readings: `http.request.latency.p99 < 10ms`.
+    objective: Text,
+    /// Which of its metric's columns.
+    labels: Option<BTreeMap<String, Text>>,
+    /// The least load, percent of a core.
+    from: Option<Percent>,
+    /// The greatest one.
+    to: Option<Percent>,
+    /// How close the bounds of the knee come, percentage points.
+    precision: Option<Percent>,
+    /// How long a load is watched at most.
+    hold: Option<Duration>,
+    /// After a load that was too much, at least.
+    rest: Option<Duration>,
+}
+
+/// A burner that is killed on purpose.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Kill {
+    /// After so long.
+    at: Option<Duration>,
+    /// Again and again.
+    every: Option<Duration>,
+    /// By what.
+    signal: Option<Signal>,
+    /// Which one, counted from 0; each in turn unless it is said.
+    burner: Option<Whole>,
 }
 
 /// What has to hold before a phase begins: at least one condition.

@@ -147,6 +147,14 @@ words!(
     Reaction, "warn", "throttle", "pause", "stop", "halt"
 );
 words!(
+    /// What a burner is killed by.
+    Signal, "KILL", "SEGV", "ILL"
+);
+words!(
+    /// How what is measured must go on.
+    TrendKind, "leak", "drift", "steady"
+);
+words!(
     /// What follows a load that was derated to its floor.
     LastStep, "hold", "pause", "stop", "halt"
 );
