@@ -16,7 +16,7 @@ use ssts_proto::v1::{
     DescribeRequest, HaltRequest, ListRunsRequest, RecoverRequest, ResumeRequest, StartRequest, WatchRequest,
     agent_client::AgentClient,
 };
-use ssts_tests::{Ctl, Daemon, Ground, Pki, connect, outside, tls_address};
+use ssts_tests::{Ctl, Daemon, Ground, Pki, connect, note, outside, tls_address};
 use tokio::io::AsyncReadExt as _;
 use tonic::Code;
 use tonic_reflection::pb::v1::{
@@ -98,6 +98,8 @@ fn three_commands_lead_from_nothing_to_a_host_over_tcp() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).expect("it is ours");
     ctl(&ground, &pki, address).words("info").run().assert_status(2).assert_tells(&["0640", "chmod 600"]);
     drop(daemon);
+    // It was killed, and could not remove it.
+    fs::remove_file(ground.socket()).expect("it is there");
     let wide = pki.join("hosts/here/host.key");
     fs::set_permissions(&wide, fs::Permissions::from_mode(0o644)).expect("it is ours");
     let (status, told) = Daemon::refusal(Daemon::command(&ground));
@@ -306,6 +308,11 @@ async fn a_flood_of_connections_is_bounded_and_harms_nobody() {
     let bounded = outside::within(PATIENCE, || sockets() < idle + 64);
     assert!(bounded.is_some(), "{} descriptors, {idle} before", sockets());
     let grown = daemon.process().resident_bytes().expect("it lives").saturating_sub(before);
+    note(format_args!(
+        "{} connections taken, {} descriptors more at most, {grown} bytes more",
+        held.len(),
+        most.saturating_sub(idle)
+    ));
     assert!(grown < 32 << 20, "{grown} bytes more");
     for _ in 0..10 {
         soon(frames.message()).await.expect("it goes on").expect("it does not end");
