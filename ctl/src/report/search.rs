@@ -186,7 +186,7 @@ mod tests {
             "0.66 cores more",
             "66.5 % of each core",
             "800 ms",
-            "12 ms",
+            "12.0 ms",
             "9 of 20 readings broke it",
         ] {
             assert!(told.contains(part), "{part}: {told}");
