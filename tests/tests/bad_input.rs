@@ -334,7 +334,7 @@ fn an_agent_that_cannot_be_reached_is_a_failure_of_the_agent() {
         .words("--host 127.0.0.1:7000 status")
         .run()
         .assert_status(2)
-        .assert_tells(&["127.0.0.1:7000", "unix:PATH"]);
+        .assert_tells(&["127.0.0.1:7000", "https://127.0.0.1:7000"]);
     Ctl::local(&ground)
         .words("--host unix:/none status")
         .run()
@@ -419,7 +419,7 @@ fn a_daemon_with_a_bad_configuration_does_not_start() {
     refused("[observe]\nrate_hz = 1000\n", &[], 2, &["rate_hz", "1000", "1 to 100"]);
     refused("[burners]\ndeadline = \"soon\"\n", &[], 2, &["line 2", "soon", "250ms"]);
     refused("limits\n", &[], 2, &["line 1"]);
-    refused("", &["--listen", "0.0.0.0:7000"], 2, &["0.0.0.0:7000", "unix:/PATH", "TLS"]);
+    refused("", &["--listen", "0.0.0.0:7000"], 2, &["0.0.0.0:7000", "unix:/PATH", "[tls]"]);
     refused("", &["--listen", "unix:relative"], 2, &["unix:relative", "absolute"]);
     refused("", &["--log", "ssts=loud"], 2, &["--log"]);
     refused("", &["--config", "/none.toml"], 2, &["--config"]);

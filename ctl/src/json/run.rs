@@ -8,8 +8,8 @@ use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatenc
 
 use super::{
     DecisionOut, GuardOut, PlatformOut, ProbeOut, ProcessOut, ReceiptOut, RecoveryOut, SearchOut,
-    SettlingOut, ThresholdOut, TrendResultOut, WrongWordOut, cause, known, mismatch::MismatchOut, plain,
-    present, rfc3339, seconds, verdict,
+    SettlingOut, ThresholdOut, TrendResultOut, WrongWordOut, cause, known, mismatch::MismatchOut, outcome,
+    plain, present, rfc3339, seconds, verdict,
 };
 use crate::report::{Finding, Severity, findings};
 
@@ -25,6 +25,9 @@ pub(crate) struct ResultOut {
     /// Why it ended as it did, such as `completed` or `guard_tripped`.
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<String>,
+    /// What it came to: `pass`, `fail_hw` (wrong results, I/O errors), `fail_sw`, `aborted_by`, `stopped_by`, `inconclusive` or `skipped`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<String>,
     /// The cause in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     cause_message: Option<String>,
@@ -476,6 +479,7 @@ impl From<&Run> for ResultOut {
         Self {
             verdict,
             cause: cause(&summary),
+            outcome: outcome(&summary).map(str::to_owned),
             cause_message: present(&summary.cause_message),
             started_at: rfc3339(summary.started_at_unix_ns),
             duration_s: seconds(summary.duration_ns),
