@@ -18,7 +18,7 @@ fn packed(version: &str, folder: &Path) -> PathBuf {
 }
 
 fn runs(machine: &Booted) -> Vec<String> {
-    let listed: Value = machine.run("sstsctl --output json runs").assert_status(0).json();
+    let listed: Value = machine.run("sstsctl --output json runs --agent").assert_status(0).json();
     let ids = listed["runs"].as_array().expect("runs are a list").iter();
     ids.map(|run| run["run_id"].as_str().expect("it is text").to_owned()).collect()
 }
