@@ -16,7 +16,7 @@ use crate::{
     compare::{SideRun, Windows, keyed},
     connect::{Agent, Client, Fallback},
     error::{Exit, Failure},
-    json::ResultOut,
+    json::{ResultOut, resolved},
     output::{Format, Output},
     page::{Observed, to_html, to_plotted_html},
     record::{Source, fetch as fetch_record},
@@ -232,7 +232,8 @@ pub(super) async fn page(mut client: Option<&mut Client>, run: &Run) -> Result<S
     }
     let description =
         DescribeResponse { host: run.host.clone(), limits: run.limits, ..DescribeResponse::default() };
-    let scenario = run.scenario.as_ref().map(|scenario| format!("{scenario:#?}")).unwrap_or_default();
+    let scenario =
+        run.scenario.as_ref().and_then(resolved).map(|json| format!("{json:#}")).unwrap_or_default();
     Ok(to_html(&document, observed.as_ref(), &host_document(&description), &scenario))
 }
 

@@ -18,6 +18,7 @@ mod policy;
 mod process;
 mod receipt;
 mod recovery;
+mod resolved;
 mod run;
 mod search;
 mod security;
@@ -49,6 +50,7 @@ pub(crate) use self::{
     process::ProcessOut,
     receipt::{ReceiptOut, RecoveredOut, RunReceiptOut, receipt_state},
     recovery::RecoveryOut,
+    resolved::resolved,
     run::{BurnerOut, LimitsOut, ResultOut},
     search::SearchOut,
     security::{AuditOut, CertificateOut, CertificatesOut, RevokedOut},

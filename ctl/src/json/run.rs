@@ -9,7 +9,7 @@ use ssts_proto::v1::{BurnerResult, Event, Limits, MetricSummary, OperationLatenc
 use super::{
     DecisionOut, GuardOut, PlatformOut, ProbeOut, ProcessOut, ReceiptOut, RecoveryOut, SearchOut,
     SettlingOut, ThresholdOut, TrendResultOut, WrongWordOut, cause, known, mismatch::MismatchOut, outcome,
-    plain, present, rfc3339, seconds, verdict,
+    plain, present, resolved, rfc3339, seconds, verdict,
 };
 use crate::report::{Finding, Severity, findings};
 
@@ -36,6 +36,9 @@ pub(crate) struct ResultOut {
     duration_s: f64,
     /// Gives the same operations again on the same host.
     seed: u64,
+    /// The scenario as it was carried out, every default filled in: protobuf's JSON of `Scenario` in `scenario.proto`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resolved_scenario: Option<serde_json::Value>,
     hosts: Vec<HostOut>,
     thresholds: Vec<ThresholdOut>,
     /// How what was measured went on, by the scenario's trends.
@@ -486,6 +489,7 @@ impl From<&Run> for ResultOut {
             run_id: summary.run_id,
             scenario: summary.scenario,
             seed: run.scenario.as_ref().map_or(0, |scenario| scenario.seed),
+            resolved_scenario: run.scenario.as_ref().and_then(resolved),
             hosts: vec![host],
             thresholds: run.thresholds.iter().map(ThresholdOut::from).collect(),
             trends: run.trends.iter().map(TrendResultOut::from).collect(),
