@@ -65,8 +65,9 @@ impl Holds {
     /// No more than before, but for what comes and goes with the allocator's arenas and a thread that is just ending.
     fn is_within(&self, before: &Self) -> bool {
         self.descriptors <= before.descriptors
-            && self.programs == before.programs
-            && self.maps == before.maps
+            // A probe that costs too much is taken out at any time.
+            && self.programs <= before.programs
+            && self.maps <= before.maps
             && self.threads <= before.threads
             && self.mappings <= before.mappings + 40
             && (self.cgroups, self.children) == (0, 0)
