@@ -243,7 +243,7 @@ fn each_level_of_cycle7_brings_the_whole_host_into_its_band() {
 }
 
 #[test]
-#[ignore = "it takes minutes"]
+#[ignore = "three minutes of a quiet machine: cargo test -p ssts-tests --test built_in -- --ignored --nocapture"]
 fn each_level_of_cycle7_brings_the_whole_host_into_its_band_at_a_sixtieth() {
     cycle7("0.016666667");
 }

@@ -341,7 +341,7 @@ impl Client {
 /// Two searches against a real nginx: their knees are within 5 % of each other, and a client from outside saw the objective broken
 /// for no more than 2 s at a stretch.
 #[test]
-#[ignore = "takes minutes"]
+#[ignore = "takes minutes, and wants nginx and a quiet machine: cargo test -p ssts-tests --test headroom -- --ignored --nocapture"]
 fn nginx_has_the_same_knee_twice_and_hardly_notices() {
     // Where `make setup` unpacks it for measurements, or installed.
     let unpacked = Programs::built().target.join("tools/nginx/usr/sbin/nginx");

@@ -297,9 +297,9 @@ impl Engine {
         run.renew_lease();
         drop(recording);
         if let Err(error) = written {
-            // Who is refused may ask again at once: its cores and memory are free by then. It panics in no case (a bug in the
-            // supervisor ends its run alone), and a burner that hangs is given up within the grace.
-            let _ = supervisor.join();
+            // Who is refused may ask again at once: its cores and memory are free by then. A bug in the supervisor ends its run
+            // alone and is logged there, and a burner that hangs is given up after the grace.
+            let _over = supervisor.join();
             return Err(error.into());
         }
         Ok(run)
