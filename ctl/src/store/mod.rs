@@ -55,6 +55,8 @@ pub(crate) enum Access {
 #[derive(Debug)]
 pub(crate) struct Store {
     db: Db,
+    /// Those that were met.
+    series: keep::KnownSeries,
 }
 
 impl Store {
@@ -81,7 +83,7 @@ impl Store {
                 }
             }
         };
-        Ok(Self { db })
+        Ok(Self { db, series: keep::KnownSeries::default() })
     }
 }
 
