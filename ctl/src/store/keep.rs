@@ -171,7 +171,7 @@ async fn keep_figures(
     figures: &[Figure],
 ) -> Result<(), Failure> {
     let series: Vec<_> = figures.iter().map(series_of).collect();
-    let mut hosts: Vec<_> = figures.iter().map(|figure| figure.host.as_str()).collect();
+    let mut hosts: Vec<_> = figures.iter().map(|figure| &*figure.host).collect();
     hosts.sort_unstable();
     hosts.dedup();
     if !series.iter().all(|series| known.contains_key(series)) {
@@ -219,8 +219,8 @@ async fn ids(db: &mut Db, hosts: &[&str]) -> Result<KnownSeries, Failure> {
 fn series_of(figure: &Figure) -> Series {
     let Figure { host, metric, labels, statistic, unit, value: _ } = figure;
     // A map of texts can always be written.
-    let labels = serde_json::to_string(labels).unwrap_or_default();
-    [host.clone(), metric.clone(), labels, statistic.clone(), unit.clone()]
+    let labels = serde_json::to_string(&**labels).unwrap_or_default();
+    [host.to_string(), metric.to_string(), labels, statistic.to_string(), unit.to_string()]
 }
 
 /// `($1, $2), ($3, $4)`: so many rows of so many columns.
