@@ -55,12 +55,13 @@ pub(crate) enum Line {
 
 impl Line {
     /// To a host that the user named.
-    fn to(host: &Host, global: &Global) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// The certificates in the folder `pki`, or the usual one, can't be used.
+    pub(crate) fn to(host: &Host, pki: Option<&PathBuf>) -> Result<Self, Failure> {
         match host {
             Host::Unix(socket) => Ok(Self::Unix(socket.clone())),
-            Host::Tls(name, port) => {
-                ToAgent::new(name, *port, &pki::folder(global.pki.as_ref())?).map(Self::Tls)
-            }
+            Host::Tls(name, port) => ToAgent::new(name, *port, &pki::folder(pki)?).map(Self::Tls),
         }
     }
 
@@ -118,7 +119,7 @@ impl Agent {
                 Err(Failure::usage("--local and --host exclude each other", "leave one of them out"))
             }
             ([host], false) => {
-                let line = Line::to(host, global)?;
+                let line = Line::to(host, global.pki.as_ref())?;
                 match line.dial().await {
                     Ok(client) => Ok(Self { client, host: host.clone(), line, private: None }),
                     Err(error) => Err(cannot_reach(host, &error)),
@@ -226,7 +227,7 @@ fn nobody_listens(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory)
 }
 
-fn cannot_reach(host: &Host, error: &io::Error) -> Failure {
+pub(crate) fn cannot_reach(host: &Host, error: &io::Error) -> Failure {
     if let Some(Refusal(problem)) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
         return Failure::agent(problem.message.clone(), problem.mend.clone());
     }
