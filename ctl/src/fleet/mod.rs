@@ -11,6 +11,7 @@ mod source;
 
 pub(crate) use self::{
     fan_out::{Answer, each},
+    inventory::schema as inventory_schema,
     member::{Fleet, Member},
     select::Selection,
     source::Source,
