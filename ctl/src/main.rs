@@ -8,6 +8,7 @@ mod connect;
 mod display;
 mod drill;
 mod error;
+mod fleet;
 mod interrupts;
 mod json;
 mod load;

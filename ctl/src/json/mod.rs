@@ -7,6 +7,7 @@ mod compare;
 mod course;
 mod decision;
 mod drill;
+mod fleet;
 mod guard;
 mod history;
 mod host;
@@ -39,6 +40,10 @@ pub(crate) use self::{
     course::TrendResultOut,
     decision::{DecisionOut, PlannedDecisionOut, planned_decisions, point_name},
     drill::DrillOut,
+    fleet::{
+        CollectedHostOut, CommandedHostOut, ComparedInfoOut, FleetHostOut, FleetOut, HaltConfirmedOut,
+        LatestDrillOut,
+    },
     guard::GuardOut,
     history::{
         BaselinesOut, KeptRunOut, ListedRunOut, RemovedOut, RetentionOut, RunsOut, TaggedOut, TransferredOut,
@@ -311,6 +316,12 @@ enum Printed {
     Audit(AuditOut),
     Compared(ComparedOut),
     Trend(TrendOut),
+    FleetInfo(FleetOut<ComparedInfoOut>),
+    FleetStatus(FleetOut<StatusOut>),
+    FleetHalted(FleetOut<HaltConfirmedOut>),
+    FleetCommanded(FleetOut<CommandedHostOut>),
+    FleetDrills(FleetOut<LatestDrillOut>),
+    FleetCollected(FleetOut<CollectedHostOut>),
 }
 
 /// The JSON Schema of all of it; `$defs` has one for each command.

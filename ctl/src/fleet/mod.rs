@@ -1,0 +1,21 @@
+//! A fleet: the hosts that one command is about.
+
+mod asked;
+mod fan_out;
+mod glob;
+mod inventory;
+mod member;
+mod pattern;
+mod select;
+mod source;
+
+pub(crate) use self::{
+    fan_out::{Answer, each},
+    inventory::schema as inventory_schema,
+    member::{Fleet, Member},
+    select::Selection,
+    source::Source,
+};
+
+/// Far beyond what one sstsctl is for: more is a mistake in a range.
+pub(crate) const MAX_HOSTS: u64 = 10_000;
