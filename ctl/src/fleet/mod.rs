@@ -1,5 +1,6 @@
 //! A fleet: the hosts that one command is about.
 
+mod clock;
 mod fan_out;
 mod member;
 mod outcome;
@@ -9,5 +10,8 @@ pub(crate) use self::{
     fan_out::{Answer, each},
     member::{Fleet, Member},
     outcome::{Fate, HostOutcome},
-    run::{FleetUpdate, FrameWish, News, Order, StartOptions, Updates, run_wave},
+    run::{
+        FleetUpdate, FollowOptions, FrameWish, News, Order, StartOptions, StartSkew, Updates, follow_run,
+        run_wave, skew_of_hosts,
+    },
 };
