@@ -1,21 +1,42 @@
-//! What commands take that are about a fleet.
+//! The flags that name several hosts at once.
 
 use clap::{Args, ValueEnum};
 
 use super::values::{duration, run_id};
+use crate::fleet::{Selection, Source};
+
+pub(super) const HEADING: &str = "Fleet";
+
+/// Which hosts a command is about, beside `--host`.
+#[derive(Debug, Default, Clone, Args)]
+pub(crate) struct FleetFlags {
+    /// The hosts to command: a file, - for standard input, exec:'CMD ARGS' that prints JSON, or srv:_ssts._tcp.DOMAIN.
+    #[arg(long, global = true, value_name = "INVENTORY", value_parser = Source::parse, help_heading = HEADING)]
+    pub(crate) fleet: Option<Source>,
+    /// Only hosts of this set, such as 'role=db,rack!=r7'; of several sets, those that are in any.
+    #[arg(long, global = true, value_name = "SET", value_parser = Selection::parse, help_heading = HEADING)]
+    pub(crate) select: Vec<Selection>,
+    /// Not these: a host's name, or a set as --select takes it; may be repeated.
+    #[arg(long, global = true, value_name = "SET", value_parser = Selection::parse, help_heading = HEADING)]
+    pub(crate) exclude: Vec<Selection>,
+    /// Only the first so many of them, in the inventory's order.
+    // `runs` and `trend` have a flag of this name: it is of the same type there, since clap hands the value on.
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = HEADING)]
+    pub(crate) limit: Option<u32>,
+}
 
 /// How a run starts on several hosts.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "On a fleet")]
 pub(crate) struct StartFlags {
     /// What becomes of the others where a host can't be made ready.
-    #[arg(long, value_name = "WHAT", default_value = "call-off")]
+    #[arg(long, value_name = "WHAT", default_value = "call-off", help_heading = HEADING)]
     pub(crate) not_ready: NotReady,
     /// How long hosts may take to be ready.
-    #[arg(long, value_name = "D", value_parser = duration, default_value = "60s")]
+    #[arg(long, value_name = "D", value_parser = duration, default_value = "60s",
+          help_heading = HEADING)]
     pub(crate) ready_within: u64,
     /// What becomes of the others where a host is lost during the run.
-    #[arg(long, value_name = "WHAT", default_value = "go-on")]
+    #[arg(long, value_name = "WHAT", default_value = "go-on", help_heading = HEADING)]
     pub(crate) on_loss: OnLoss,
     /// The run's id, chosen by whoever calls: no host starts an id twice. Without it one is made.
     #[arg(long, value_name = "ID", value_parser = run_id)]

@@ -1,10 +1,16 @@
 //! A fleet: the hosts that one command is about.
 
+mod asked;
 mod clock;
 mod fan_out;
+mod glob;
+mod inventory;
 mod member;
 mod outcome;
+mod pattern;
 mod run;
+mod select;
+mod source;
 
 pub(crate) use self::{
     fan_out::{Answer, each},
@@ -14,4 +20,9 @@ pub(crate) use self::{
         FleetUpdate, FollowOptions, FrameWish, News, Order, StartOptions, StartSkew, Updates, follow_run,
         run_wave, skew_of_hosts,
     },
+    select::Selection,
+    source::Source,
 };
+
+/// Far beyond what one sstsctl is for: more is a mistake in a range.
+pub(crate) const MAX_HOSTS: u64 = 10_000;
