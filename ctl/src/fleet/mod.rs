@@ -15,7 +15,7 @@ mod source;
 pub(crate) use self::{
     fan_out::{Answer, each},
     member::{Fleet, Member},
-    outcome::{Fate, HostOutcome},
+    outcome::{Fate, HostOutcome, worst},
     run::{
         FleetUpdate, FollowOptions, FrameWish, News, Order, StartOptions, StartSkew, Updates, follow_run,
         run_wave, skew_of_hosts,

@@ -7,6 +7,7 @@ mod compare;
 mod course;
 mod decision;
 mod drill;
+mod fleet_run;
 mod guard;
 mod history;
 mod host;
@@ -39,6 +40,7 @@ pub(crate) use self::{
     course::TrendResultOut,
     decision::{DecisionOut, PlannedDecisionOut, planned_decisions, point_name},
     drill::DrillOut,
+    fleet_run::FleetResultOut,
     guard::GuardOut,
     history::{
         BaselinesOut, KeptRunOut, ListedRunOut, RemovedOut, RetentionOut, RunsOut, TaggedOut, TransferredOut,
@@ -289,6 +291,7 @@ impl From<&Variable> for VariableOut {
 )]
 enum Printed {
     Result(ResultOut),
+    FleetResult(FleetResultOut),
     Info(InfoOut),
     Status(StatusOut),
     Runs(RunsOut),

@@ -62,19 +62,22 @@ impl Store {
         let by = concat!("sstsctl ", env!("CARGO_PKG_VERSION")).to_owned();
         let head = Head { format: FORMAT.into(), version: VERSION, exported_at: rfc3339(now_ns()), by };
         write_line(&mut file, &head)?;
+        let mut count = 0;
         for run in runs.iter().rev() {
-            let result = self.result(run).await?;
-            let line = Line {
-                tags: run.tags.clone(),
-                baselines: run.baselines.clone(),
-                client_version: run.client_version.clone(),
-                kept_at: jiff::Timestamp::from_nanosecond(i128::from(run.kept_at_ns)).unwrap_or_default(),
-                result: serde_json::from_str(&result)
-                    .map_err(|error| super::damaged(format!("run {}: {error}", run.run_id)))?,
-            };
-            write_line(&mut file, &line)?;
+            // A line for each host that it was on.
+            for result in self.results(run).await? {
+                let line = Line {
+                    tags: run.tags.clone(),
+                    baselines: run.baselines.clone(),
+                    client_version: run.client_version.clone(),
+                    kept_at: jiff::Timestamp::from_nanosecond(i128::from(run.kept_at_ns)).unwrap_or_default(),
+                    result: serde_json::from_str(&result)
+                        .map_err(|error| super::damaged(format!("run {}: {error}", run.run_id)))?,
+                };
+                write_line(&mut file, &line)?;
+                count += 1;
+            }
         }
-        let count = runs.len() as u64;
         write_line(&mut file, &Tail { runs: count })?;
         file.finish().and_then(|mut to| to.flush()).map_err(|error| unwritable(&error))?;
         Ok(count)
