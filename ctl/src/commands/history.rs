@@ -23,14 +23,19 @@ pub(super) fn place(named: Option<&Place>) -> Result<Place, Failure> {
 
 /// Keeps it, and prunes what that leaves no room for.
 pub(super) async fn keep(run: &Run, tags: &[String], named: Option<&Place>, output: &mut Output) {
-    keep_all(std::slice::from_ref(run), tags, named, output).await;
+    keep_all(&[(None, run)], tags, named, output).await;
 }
 
-/// The same of one run on many hosts.
-pub(super) async fn keep_all(runs: &[Run], tags: &[String], named: Option<&Place>, output: &mut Output) {
-    let is_over = |run: &&Run| run.summary.as_ref().is_some_and(|it| it.state() == RunState::Finished);
-    let over: Vec<_> = runs.iter().filter(is_over).collect();
-    let Some(run_id) = over.iter().find_map(|run| Some(&run.summary.as_ref()?.run_id)) else { return };
+/// The same of runs on hosts of a fleet, each kept under the host's name there.
+pub(super) async fn keep_all(
+    runs: &[(Option<String>, &Run)],
+    tags: &[String],
+    named: Option<&Place>,
+    output: &mut Output,
+) {
+    let is_over = |run: &Run| run.summary.as_ref().is_some_and(|it| it.state() == RunState::Finished);
+    let over: Vec<_> = runs.iter().filter(|(_, run)| is_over(run)).collect();
+    let Some(run_id) = over.iter().find_map(|(_, run)| Some(&run.summary.as_ref()?.run_id)) else { return };
     let kept = async {
         let place = place(named)?;
         if place == Place::Nowhere {
@@ -38,8 +43,13 @@ pub(super) async fn keep_all(runs: &[Run], tags: &[String], named: Option<&Place
         }
         let mut store = Store::open(&place, Access::Write).await?;
         let mut is_new = false;
-        for run in &over {
-            is_new |= store.keep(&NewRun::now(Document::of_run(run)?, tags.to_vec())).await?;
+        for (host, run) in &over {
+            let document = Document::of_run(run)?;
+            let document = match host {
+                Some(host) => document.on_host(host),
+                None => document,
+            };
+            is_new |= store.keep(&NewRun::now(document, tags.to_vec())).await?;
         }
         if is_new {
             let retention = store.retention().await?;

@@ -2,13 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{
-    Document, Figure, Store, damaged,
-    db::Db,
-    document::{HostPart, packed},
-    filter::places,
-    value::Value,
-};
+use super::{Document, Figure, Store, damaged, db::Db, document::packed, filter::places, value::Value};
 use crate::error::Failure;
 
 /// SQLite takes 32,766 values in a statement (sqlite.org/limits.html), PostgreSQL 65,535.
@@ -17,10 +11,6 @@ const ROWS: usize = 2_000;
 const FIGURE_BYTES: usize = 29;
 /// What a run takes beside its result and its figures, bytes.
 const RUN_BYTES: usize = 600;
-
-/// Of several hosts the worst tells what a run came to.
-const VERDICTS: [&str; 4] = ["fail", "error", "aborted", "pass"];
-const RECEIPTS: [&str; 3] = ["left", "unknown", "clean"];
 
 /// A run for the history.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,8 +31,7 @@ impl NewRun {
 }
 
 impl Store {
-    /// Keeps a run, once: of one that the history has, only new tags are added, and hosts that it did not know. Whether anything
-    /// was new but tags.
+    /// Keeps a run, once: of one that the history has, only new tags are added. Whether it was new.
     pub(crate) async fn keep(&mut self, run: &NewRun) -> Result<bool, Failure> {
         let document = packed(run.document.json.as_bytes())?;
         let message = run.document.message.as_deref().map(packed).transpose()?;
@@ -58,7 +47,7 @@ impl Store {
                 for keys in keys.chunks(ROWS) {
                     let values: Vec<_> = keys.iter().copied().map(Value::from).collect();
                     let these = places(1, keys.len());
-                    for table in ["figure", "result", "host_result", "run_host", "tag", "baseline"] {
+                    for table in ["figure", "result", "run_host", "tag", "baseline"] {
                         db.execute(&format!("DELETE FROM {table} WHERE run_key IN ({these})"), &values)
                             .await?;
                     }
@@ -74,7 +63,7 @@ impl Store {
 }
 
 async fn keep(db: &mut Db, run: &NewRun, packed: Vec<u8>, message: Option<Vec<u8>>) -> Result<bool, Failure> {
-    let Document { run_id, started_at_ns, figures, .. } = &run.document;
+    let Document { run_id, started_at_ns, figures, hosts, .. } = &run.document;
     db.make_room(*started_at_ns).await?;
     let packed_bytes = packed.len() + message.as_ref().map_or(0, Vec::len);
     let bytes = packed_bytes + figures.len() * FIGURE_BYTES + RUN_BYTES;
@@ -84,7 +73,7 @@ async fn keep(db: &mut Db, run: &NewRun, packed: Vec<u8>, message: Option<Vec<u8
         db.execute("INSERT INTO tag (run_key, tag) VALUES ($1, $2) ON CONFLICT DO NOTHING", &values).await?;
     }
     if !is_new {
-        return add_host(db, run, key, packed, message, bytes as i64).await;
+        return Ok(false);
     }
     let mut values = vec![key.into(), packed.into()];
     // Of bytes that are absent PostgreSQL would have to be told the type.
@@ -96,78 +85,6 @@ async fn keep(db: &mut Db, run: &NewRun, packed: Vec<u8>, message: Option<Vec<u8
         None => "INSERT INTO result (run_key, document) VALUES ($1, $2)",
     };
     db.execute(sql, &values).await?;
-    note_hosts(db, key, &run.document.hosts).await?;
-    keep_figures(db, run_id, key, figures).await?;
-    Ok(true)
-}
-
-/// What another host did in a run that the history has: its result beside the others', and the run is what the worst of them made
-/// of it. Whether the host was new.
-async fn add_host(
-    db: &mut Db,
-    run: &NewRun,
-    key: i64,
-    packed: Vec<u8>,
-    message: Option<Vec<u8>>,
-    bytes: i64,
-) -> Result<bool, Failure> {
-    let document = &run.document;
-    let mut known = Vec::new();
-    for mut row in db.query("SELECT host FROM run_host WHERE run_key = $1", &[key.into()]).await? {
-        known.push(row.text()?);
-    }
-    let new: Vec<_> = document.hosts.iter().filter(|host| !known.contains(&host.host)).cloned().collect();
-    let Some(first) = new.first() else { return Ok(false) };
-    let mut values = vec![key.into(), first.host.as_str().into(), packed.into()];
-    let sql = match message {
-        Some(message) => {
-            values.push(message.into());
-            "INSERT INTO host_result (run_key, host, document, message) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
-        }
-        None => "INSERT INTO host_result (run_key, host, document) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-    };
-    if db.execute(sql, &values).await? == 0 {
-        // Another client was first.
-        return Ok(false);
-    }
-    note_hosts(db, key, &new).await?;
-    let is_new = |figure: &&Figure| new.iter().any(|host| host.host == figure.host);
-    let figures: Vec<_> = document.figures.iter().filter(is_new).cloned().collect();
-    keep_figures(db, &document.run_id, key, &figures).await?;
-    let of_run = "SELECT duration_ns, verdict, receipt FROM run WHERE key = $1";
-    let Some(mut row) = db.query(of_run, &[key.into()]).await?.into_iter().next() else { return Ok(true) };
-    let duration_ns = row.int()?.max(document.duration_ns);
-    let (verdict, receipt) = (row.text()?, row.maybe_text()?);
-    let receipt = worse(&RECEIPTS, receipt.as_deref(), document.receipt.as_deref());
-    db.execute(
-        "UPDATE run SET duration_ns = $2, receipt = $3, bytes = bytes + $4 WHERE key = $1",
-        &[key.into(), duration_ns.into(), receipt.into(), bytes.into()],
-    )
-    .await?;
-    if worse(&VERDICTS, Some(&verdict), Some(&document.verdict)) != Some(verdict.as_str()) {
-        let values = [
-            key.into(),
-            document.verdict.as_str().into(),
-            document.cause.as_deref().into(),
-            document.cause_message.as_deref().into(),
-        ];
-        let sql = "UPDATE run SET verdict = $2, cause = $3, cause_message = $4 WHERE key = $1";
-        db.execute(sql, &values).await?;
-    }
-    Ok(true)
-}
-
-/// The worse of two, by a list that begins with the worst.
-fn worse<'a>(worst_first: &[&str], one: Option<&'a str>, other: Option<&'a str>) -> Option<&'a str> {
-    let place = |word: Option<&str>| worst_first.iter().position(|known| Some(*known) == word);
-    match (place(one), place(other)) {
-        (Some(of_one), Some(of_other)) if of_other < of_one => other,
-        (None, _) => other,
-        _ => one,
-    }
-}
-
-async fn note_hosts(db: &mut Db, key: i64, hosts: &[HostPart]) -> Result<(), Failure> {
     for host in hosts {
         let values = [
             key.into(),
@@ -183,7 +100,8 @@ async fn note_hosts(db: &mut Db, key: i64, hosts: &[HostPart]) -> Result<(), Fai
         )
         .await?;
     }
-    Ok(())
+    keep_figures(db, run_id, key, figures).await?;
+    Ok(true)
 }
 
 /// The run's key, and whether it was made now.

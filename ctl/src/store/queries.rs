@@ -118,28 +118,6 @@ impl Store {
         row.maybe_bytes()?.map(|bytes| unpacked_run(&run.run_id, &bytes)).transpose()
     }
 
-    /// The same of every host that it was on, as far as they were kept whole.
-    pub(crate) async fn messages(&mut self, run: &KeptRun) -> Result<Vec<Run>, Failure> {
-        let mut messages: Vec<_> = self.message(run).await?.into_iter().collect();
-        let sql = "SELECT message FROM host_result WHERE run_key = $1 ORDER BY host";
-        for mut row in self.db.query(sql, &[run.key.into()]).await? {
-            if let Some(bytes) = row.maybe_bytes()? {
-                messages.push(unpacked_run(&run.run_id, &bytes)?);
-            }
-        }
-        Ok(messages)
-    }
-
-    /// The results of every host that it was on.
-    pub(crate) async fn results(&mut self, run: &KeptRun) -> Result<Vec<String>, Failure> {
-        let mut results = vec![self.result(run).await?];
-        let sql = "SELECT document FROM host_result WHERE run_key = $1 ORDER BY host";
-        for mut row in self.db.query(sql, &[run.key.into()]).await? {
-            results.push(unpacked(&run.run_id, &row.bytes()?)?);
-        }
-        Ok(results)
-    }
-
     /// The result of a run, as `--output json` printed it.
     pub(crate) async fn result(&mut self, run: &KeptRun) -> Result<String, Failure> {
         let rows = self.db.query("SELECT document FROM result WHERE run_key = $1", &[run.key.into()]).await?;

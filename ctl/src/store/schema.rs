@@ -19,23 +19,6 @@ pub(super) const STEPS: &[Step] = &[
         sqlite: "ALTER TABLE result ADD COLUMN message BLOB;",
         postgres: "ALTER TABLE ssts.result ADD COLUMN message BYTEA;",
     },
-    // A run on several hosts has a result of each: the first one's is in `result`, those of the others are here.
-    Step {
-        sqlite: "CREATE TABLE host_result (
-            run_key INTEGER NOT NULL,
-            host TEXT NOT NULL,
-            document BLOB NOT NULL,
-            message BLOB,
-            PRIMARY KEY (run_key, host)
-        ) STRICT, WITHOUT ROWID;",
-        postgres: r#"CREATE TABLE ssts.host_result (
-            run_key BIGINT NOT NULL,
-            host TEXT COLLATE "C" NOT NULL,
-            document BYTEA NOT NULL,
-            message BYTEA,
-            PRIMARY KEY (run_key, host)
-        );"#,
-    },
 ];
 
 /// The version that this program writes.

@@ -1,8 +1,7 @@
 //! What came of a fleet run: printed, kept in the history, and written into a folder, host by host.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
+    collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
@@ -36,7 +35,11 @@ pub(super) struct Told<'a> {
 impl Told<'_> {
     pub(super) async fn tell(&self, session: &mut Session) -> Result<(), Failure> {
         let printed = self.print(session);
-        let runs = distinctly_named(self.outcomes);
+        let runs: Vec<_> = self
+            .outcomes
+            .iter()
+            .filter_map(|outcome| Some((Some(outcome.member.file_name()), outcome.ended()?)))
+            .collect();
         let Session { global, output, .. } = &mut *session;
         history::keep_all(&runs, self.tags, global.store.as_ref(), output).await;
         printed?;
@@ -78,17 +81,16 @@ impl Told<'_> {
         let document = fleet_document(self.run_id, self.outcomes);
         let json = serde_json::to_string_pretty(&self.json())
             .map_err(|error| Failure::new(Exit::Internal, format!("can't write JSON: {error}"), ""))?;
-        let names = file_names(self.outcomes.iter().map(|outcome| outcome.member.name.as_str()));
-        let index = to_plotted_html(&document, &[("Pages".to_owned(), links(self.outcomes, &names))]);
+        let index = to_plotted_html(&document, &[("Pages".to_owned(), links(self.outcomes))]);
         let files =
             [("index.html", index), ("index.md", to_markdown(&document)), ("report.json", json + "\n")];
         for (name, content) in files {
             let path = folder.join(name);
             replace_file(&path, content.as_bytes()).map_err(|error| unwritable(&path, &error))?;
         }
-        for (outcome, name) in self.outcomes.iter().zip(&names) {
+        for outcome in self.outcomes {
             let Some(run) = outcome.ended() else { continue };
-            let folder = folder.join(PAGES).join(name);
+            let folder = folder.join(PAGES).join(outcome.member.file_name());
             prepare_folder(&folder)?;
             let pki = session.global.pki.clone();
             let page = tokio::select! {
@@ -121,61 +123,12 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
     )
 }
 
-/// Plain names for folders, each once.
-fn file_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut seen = BTreeSet::new();
-    let plain = |name: &str| {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-        let plain: String = name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
-        // Neither hidden nor a folder above.
-        plain.trim_matches(|c| matches!(c, '.' | '_')).to_owned()
-    };
-    let mut unique = |(index, name): (usize, &str)| {
-        let plain = plain(name);
-        let name = if plain.is_empty() || !seen.insert(plain.clone()) { format!("{plain}-{index}") } else { plain };
-        seen.insert(name.clone());
-        name
-    };
-    names.enumerate().map(&mut unique).collect()
-}
-
 /// The index leads to each host's page.
-fn links(outcomes: &[HostOutcome], names: &[String]) -> String {
+fn links(outcomes: &[HostOutcome]) -> String {
     let mut links = String::from("<ul>");
-    for (outcome, name) in outcomes.iter().zip(names).filter(|(outcome, _)| outcome.ended().is_some()) {
-        let host = escaped(&outcome.member.name);
+    for member in outcomes.iter().filter(|outcome| outcome.ended().is_some()).map(|outcome| &outcome.member) {
+        let (host, name) = (escaped(&member.name), member.file_name());
         links += &format!("<li><a href=\"{PAGES}/{name}/report.html\">{host}</a></li>");
     }
     links + "</ul>"
-}
-
-/// The runs that are over. Hosts that call themselves alike are told apart by their names in the fleet.
-fn distinctly_named(outcomes: &[HostOutcome]) -> Vec<Run> {
-    let hostname = |run: &Run| run.host.as_ref().map(|host| host.hostname.clone()).unwrap_or_default();
-    let mut count: BTreeMap<String, usize> = BTreeMap::new();
-    for run in outcomes.iter().filter_map(HostOutcome::ended) {
-        *count.entry(hostname(run)).or_default() += 1;
-    }
-    let named = |outcome: &HostOutcome| {
-        let mut run = outcome.ended()?.clone();
-        if count.get(&hostname(&run)).is_some_and(|count| *count > 1) {
-            run.host.get_or_insert_default().hostname.clone_from(&outcome.member.name);
-        }
-        Some(run)
-    };
-    outcomes.iter().filter_map(named).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_get_plain_folders_of_their_own() {
-        let names = ["node1", "unix:/run/a.sock", "https://[::1]:70", "..", "node1", "a/../b"];
-        let folders = file_names(names.into_iter());
-        assert_eq!(folders[..3], ["node1", "unix__run_a.sock", "https_____1__70"]);
-        assert_eq!(folders.iter().collect::<BTreeSet<_>>().len(), names.len());
-        assert!(folders.iter().all(|name| !name.starts_with('.') && !name.contains('/')), "{folders:?}");
-    }
 }
