@@ -45,7 +45,7 @@ impl Link {
     /// Of each host the certificates' or its name's.
     pub(super) fn to_all(members: &[Member], pki: Option<&PathBuf>) -> Vec<Result<Self, Failure>> {
         let mut first: Option<ToAgent> = None;
-        let mut link = |(index, member): (usize, &Member)| {
+        let mut link = |(index, member): (usize, &Member)| -> Result<Self, Failure> {
             let line = match (&member.host, &first) {
                 (Host::Tls(name, port), Some(known)) => Line::Tls(known.also_to(name, *port)?),
                 _ => member.line(pki)?,
