@@ -14,6 +14,7 @@ mod source;
 
 pub(crate) use self::{
     fan_out::{Answer, each},
+    inventory::schema as inventory_schema,
     member::{Fleet, Member},
     outcome::{Fate, HostOutcome, worst},
     run::{
