@@ -42,7 +42,8 @@ pub(crate) use self::{
     decision::{DecisionOut, PlannedDecisionOut, planned_decisions, point_name},
     drill::DrillOut,
     fleet::{
-        CollectedHostOut, CommandedHostOut, ComparedInfoOut, FleetHostOut, FleetOut, HaltConfirmedOut, LatestDrillOut,
+        CollectedHostOut, CommandedHostOut, ComparedInfoOut, FleetHostOut, FleetOut, HaltConfirmedOut,
+        LatestDrillOut,
     },
     fleet_run::FleetResultOut,
     guard::GuardOut,

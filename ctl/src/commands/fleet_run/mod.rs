@@ -15,9 +15,7 @@ use super::{Session, fleet::allow_connections};
 use crate::{
     cli::RunOptions,
     error::{Exit, Failure},
-    fleet::{
-        Fate, Fleet, FleetUpdate, HostOutcome, News, Order, StartOptions, Updates, run_wave, worst,
-    },
+    fleet::{Fate, Fleet, FleetUpdate, HostOutcome, News, Order, StartOptions, Updates, run_wave, worst},
     json::FleetResultOut,
     output::Output,
     report::prepare_folder,
@@ -55,7 +53,8 @@ pub(super) async fn run(
     if options.detach {
         return detached(&run_id, &outcomes, session);
     }
-    let told = Told { run_id: &run_id, outcomes: &outcomes, tags: &options.tags, report: options.report.as_deref() };
+    let told =
+        Told { run_id: &run_id, outcomes: &outcomes, tags: &options.tags, report: options.report.as_deref() };
     told.tell(session).await?;
     Ok(exit(&outcomes, order))
 }

@@ -63,7 +63,8 @@ impl<'a> Progress<'a> {
             }
             News::Begins { .. } => {
                 self.begun += 1;
-                (self.begun + self.out == all).then(|| format!("{} of {all} hosts begin at one instant", self.begun))
+                (self.begun + self.out == all)
+                    .then(|| format!("{} of {all} hosts begin at one instant", self.begun))
             }
             News::State(summary) => match summary.state() {
                 RunState::Running if summary.phase_index == Some(0) => {
@@ -89,7 +90,9 @@ impl<'a> Progress<'a> {
             }
             News::Lost(failure) => Some(format!("{name}: lost, and tried again: {}", words(&failure))),
             News::Back => Some(format!("{name}: back")),
-            News::Halted(Ok(())) => Some(format!("{name}: halted; nothing starts there until `sstsctl halt --clear`")),
+            News::Halted(Ok(())) => {
+                Some(format!("{name}: halted; nothing starts there until `sstsctl halt --clear`"))
+            }
             News::Halted(Err(failure)) => Some(format!("{name}: NOT HALTED: {}", words(&failure))),
             News::Over | News::Guards(_) | News::Schema(_) | News::Frame(_) => None,
         }
