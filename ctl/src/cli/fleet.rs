@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use super::values::{label, run_id};
+use super::values::{duration, label, run_id};
 use crate::fleet::{Selection, Source};
 
 pub(super) const COLLECT_EXAMPLES: &str = "\
@@ -35,6 +35,66 @@ pub(crate) struct FleetFlags {
     // `runs` and `trend` have a flag of this name: it is of the same type there, since clap hands the value on.
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = HEADING)]
     pub(crate) limit: Option<u32>,
+}
+
+/// How a run starts on several hosts.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct StartFlags {
+    /// What becomes of the others where a host can't be made ready.
+    #[arg(long, value_name = "WHAT", default_value = "call-off", help_heading = HEADING)]
+    pub(crate) not_ready: NotReady,
+    /// How long hosts may take to be ready.
+    #[arg(long, value_name = "D", value_parser = duration, default_value = "60s",
+          help_heading = HEADING)]
+    pub(crate) ready_within: u64,
+    /// What becomes of the others where a host is lost during the run.
+    #[arg(long, value_name = "WHAT", default_value = "go-on", help_heading = HEADING)]
+    pub(crate) on_loss: OnLoss,
+    /// The run's id, chosen by whoever calls: no host starts an id twice. Without it one is made.
+    #[arg(long, value_name = "ID", value_parser = run_id)]
+    pub(crate) run_id: Option<String>,
+}
+
+/// Whose a run is that is watched.
+#[derive(Debug, Default, Clone, Args)]
+pub(crate) struct WatchFlags {
+    /// Take the run over: renew its leases from now on.
+    #[arg(long, requires = "run")]
+    pub(crate) adopt: bool,
+    /// What becomes of the others where a host is lost, of a run that was taken over.
+    #[arg(long, value_name = "WHAT", default_value = "go-on", requires = "adopt", help_heading = HEADING)]
+    pub(crate) on_loss: OnLoss,
+}
+
+/// Where a host can't be made ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum NotReady {
+    /// It is left out, by name; the others start.
+    LeaveOut,
+    /// None starts, and all that were ready are released.
+    #[default]
+    CallOff,
+}
+
+/// Where a host is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum OnLoss {
+    /// The others go on.
+    #[default]
+    GoOn,
+    /// The others are stopped.
+    Stop,
+}
+
+impl Default for StartFlags {
+    fn default() -> Self {
+        Self {
+            not_ready: NotReady::default(),
+            ready_within: 60_000,
+            on_loss: OnLoss::default(),
+            run_id: None,
+        }
+    }
 }
 
 /// Of `collect`.

@@ -1,11 +1,14 @@
 //! A fleet: the hosts that one command is about.
 
 mod asked;
+mod clock;
 mod fan_out;
 mod glob;
 mod inventory;
 mod member;
+mod outcome;
 mod pattern;
+mod run;
 mod select;
 mod source;
 
@@ -13,6 +16,11 @@ pub(crate) use self::{
     fan_out::{Answer, each},
     inventory::schema as inventory_schema,
     member::{Fleet, Member},
+    outcome::{Fate, HostOutcome, worst},
+    run::{
+        FleetUpdate, FollowOptions, FrameWish, News, Order, StartOptions, StartSkew, Updates, follow_run,
+        run_wave, skew_of_hosts,
+    },
     select::Selection,
     source::Source,
 };

@@ -8,6 +8,7 @@ mod course;
 mod decision;
 mod drill;
 mod fleet;
+mod fleet_run;
 mod guard;
 mod history;
 mod host;
@@ -44,6 +45,7 @@ pub(crate) use self::{
         CollectedHostOut, CommandedHostOut, ComparedInfoOut, FleetHostOut, FleetOut, HaltConfirmedOut,
         LatestDrillOut,
     },
+    fleet_run::FleetResultOut,
     guard::GuardOut,
     history::{
         BaselinesOut, KeptRunOut, ListedRunOut, RemovedOut, RetentionOut, RunsOut, TaggedOut, TransferredOut,
@@ -294,6 +296,7 @@ impl From<&Variable> for VariableOut {
 )]
 enum Printed {
     Result(ResultOut),
+    FleetResult(FleetResultOut),
     Info(InfoOut),
     Status(StatusOut),
     Runs(RunsOut),

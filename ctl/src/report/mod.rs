@@ -5,6 +5,7 @@ mod decisions;
 mod document;
 mod files;
 mod findings;
+mod fleet_run;
 mod guards;
 mod host;
 mod junit;
@@ -31,6 +32,7 @@ pub(crate) use self::{
     document::{Align, Block, Document, Table, Tone},
     files::{prepare_folder, replace_file, write_files},
     findings::{Finding, Severity, findings},
+    fleet_run::fleet_document,
     guards::table as guards_table,
     host::host_document,
     junit::to_junit,
@@ -82,6 +84,8 @@ fn cause_words(cause: Cause) -> &'static str {
         Cause::Halted => "halted",
         Cause::GuardTripped => "a guard tripped",
         Cause::LeaseExpired => "its lease was not renewed",
+        Cause::Released => "it was prepared, and released before it began",
+        Cause::NotBegun => "it was prepared, and nobody began it in time",
         Cause::AgentStopped => "the agent was told to stop",
         Cause::BurnerDied => "a burner died",
         Cause::BurnerFailed => "a burner failed",
