@@ -4,6 +4,7 @@ mod audit;
 mod compare;
 mod cpu;
 mod disk;
+mod fleet;
 mod form;
 mod headroom;
 mod http;
@@ -25,6 +26,7 @@ pub(crate) use self::{
     compare::{CompareFlags, TrendFlags},
     cpu::BurnCpu,
     disk::BurnDisk,
+    fleet::{NotReady, OnLoss, StartFlags},
     form::{ComparisonForm, Form, ReportForm, ReportFormat},
     headroom::HeadroomFlags,
     http::BurnHttp,
@@ -396,6 +398,8 @@ pub(crate) struct RunOptions {
     /// Keep the run in the history with this tag; may be repeated.
     #[arg(long = "tag", value_name = "TAG", value_parser = label, conflicts_with = "detach")]
     pub(crate) tags: Vec<String>,
+    #[command(flatten)]
+    pub(crate) start: StartFlags,
 }
 
 #[derive(Debug, Subcommand)]
