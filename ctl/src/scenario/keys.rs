@@ -135,7 +135,7 @@ impl Findings {
 }
 
 /// `did you mean 'load'? `, or nothing where no known name is near.
-pub(super) fn did_you_mean<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> String {
+pub(crate) fn did_you_mean<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> String {
     let near = known.into_iter().map(|known| (distance(known, name), known)).min();
     // Two letters changed places are two changes: of a short name that must be near enough.
     let near = near.filter(|(distance, known)| {
