@@ -26,7 +26,11 @@ pub(crate) use self::{
     compare::{CompareFlags, TrendFlags},
     cpu::BurnCpu,
     disk::BurnDisk,
+<<<<<<< HEAD
     fleet::{NotReady, OnLoss, StartFlags},
+=======
+    fleet::FleetFlags,
+>>>>>>> fleet-f1
     form::{ComparisonForm, Form, ReportForm, ReportFormat},
     headroom::HeadroomFlags,
     http::BurnHttp,
@@ -135,9 +139,11 @@ pub(crate) struct Cli {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// The agent to command: unix:PATH, or https://HOST:PORT with the certificates of --pki.
+    /// The agent to command: unix:PATH, or https://HOST:PORT with the certificates of --pki. May be repeated.
     #[arg(long, global = true, env = "SSTSCTL_HOST", value_name = "ADDRESS", value_parser = host)]
     pub(crate) host: Vec<Host>,
+    #[command(flatten)]
+    pub(crate) fleet: FleetFlags,
     /// The folder of certificates for agents over TCP, and of the authority. Without it `$XDG_CONFIG_HOME/ssts/pki`.
     #[arg(long, global = true, env = "SSTSCTL_PKI", value_name = "DIR")]
     pub(crate) pki: Option<PathBuf>,
