@@ -26,11 +26,7 @@ pub(crate) use self::{
     compare::{CompareFlags, TrendFlags},
     cpu::BurnCpu,
     disk::BurnDisk,
-<<<<<<< HEAD
-    fleet::{NotReady, OnLoss, StartFlags},
-=======
-    fleet::FleetFlags,
->>>>>>> fleet-f1
+    fleet::{FleetFlags, NotReady, OnLoss, StartFlags},
     form::{ComparisonForm, Form, ReportForm, ReportFormat},
     headroom::HeadroomFlags,
     http::BurnHttp,
