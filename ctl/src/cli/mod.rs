@@ -14,6 +14,7 @@ mod network;
 mod pki;
 mod runs;
 mod values;
+mod waves;
 
 use std::path::PathBuf;
 
@@ -36,6 +37,7 @@ pub(crate) use self::{
     pki::{Issue, Pki},
     runs::{Runs, RunsCommand, Which},
     values::Host,
+    waves::WaveFlags,
 };
 use crate::{
     drill::Fault,
@@ -402,6 +404,8 @@ pub(crate) struct RunOptions {
     pub(crate) tags: Vec<String>,
     #[command(flatten)]
     pub(crate) start: StartFlags,
+    #[command(flatten)]
+    pub(crate) waves: WaveFlags,
 }
 
 #[derive(Debug, Subcommand)]
@@ -493,6 +497,11 @@ mod tests {
             ("--tolerance", "0", "0.1 to 100"),
             ("--start-at", "yesterday", "+30s"),
             ("--start-at", "2020-01-01T00:00:00Z", "it is past"),
+            ("--wave", "1,0%", "such as 10%"),
+            ("--max-per", "rack", "rack=25%"),
+            ("--max-watts", "rack=hot", "kW"),
+            ("--max-failures", "some", "such as 10%"),
+            ("--fleet-threshold", "hosts fialed < 1", "did you mean 'failed'"),
         ] {
             let text = refusal(&[&burn[..], &[flag, value]].concat());
             assert!(text.contains(mend), "{text}");

@@ -8,6 +8,7 @@ mod inventory;
 mod member;
 mod outcome;
 mod pattern;
+mod planned;
 mod portion;
 mod run;
 mod select;
@@ -21,12 +22,13 @@ pub(crate) use self::{
     gate::{Gate, Tally},
     member::{Fleet, Member},
     outcome::{Fate, HostOutcome},
+    planned::{FleetPlan, Taken, would_start},
     portion::Portion,
     run::{FleetUpdate, FrameWish, News, Order, StartOptions, Updates, run_wave},
     select::Selection,
     source::Source,
-    spec::FleetSpec,
-    thresholds::{FleetJudged, FleetThreshold},
+    spec::{FleetSpec, watts_of},
+    thresholds::{FleetJudged, FleetThreshold, Subject},
     waves::{MaxPer, MaxWatts, Wave, WaveOptions, named},
 };
 

@@ -7,6 +7,8 @@ mod compare;
 mod course;
 mod decision;
 mod drill;
+mod fleet_judged;
+mod fleet_plan;
 mod guard;
 mod history;
 mod host;
@@ -39,6 +41,8 @@ pub(crate) use self::{
     course::TrendResultOut,
     decision::{DecisionOut, PlannedDecisionOut, planned_decisions, point_name},
     drill::DrillOut,
+    fleet_judged::{FleetAskedOut, FleetThresholdOut, TallyOut},
+    fleet_plan::FleetPlanOut,
     guard::GuardOut,
     history::{
         BaselinesOut, KeptRunOut, ListedRunOut, RemovedOut, RetentionOut, RunsOut, TaggedOut, TransferredOut,
@@ -304,6 +308,7 @@ enum Printed {
     Scenario(ScenarioOut),
     Checks(ChecksOut),
     Plan(PlanOut),
+    FleetPlan(FleetPlanOut),
     Drill(DrillOut),
     Certificate(CertificateOut),
     Certificates(CertificatesOut),

@@ -5,6 +5,7 @@ mod decisions;
 mod document;
 mod files;
 mod findings;
+mod fleet_plan;
 mod guards;
 mod host;
 mod junit;
@@ -31,6 +32,7 @@ pub(crate) use self::{
     document::{Align, Block, Document, Table, Tone},
     files::{prepare_folder, replace_file, write_files},
     findings::{Finding, Severity, findings},
+    fleet_plan::fleet_plan_document,
     guards::table as guards_table,
     host::host_document,
     junit::to_junit,
