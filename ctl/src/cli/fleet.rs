@@ -27,16 +27,16 @@ pub(crate) struct FleetFlags {
 
 /// How a run starts on several hosts.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "On a fleet")]
 pub(crate) struct StartFlags {
     /// What becomes of the others where a host can't be made ready.
-    #[arg(long, value_name = "WHAT", default_value = "call-off")]
+    #[arg(long, value_name = "WHAT", default_value = "call-off", help_heading = HEADING)]
     pub(crate) not_ready: NotReady,
     /// How long hosts may take to be ready.
-    #[arg(long, value_name = "D", value_parser = duration, default_value = "60s")]
+    #[arg(long, value_name = "D", value_parser = duration, default_value = "60s",
+          help_heading = HEADING)]
     pub(crate) ready_within: u64,
     /// What becomes of the others where a host is lost during the run.
-    #[arg(long, value_name = "WHAT", default_value = "go-on")]
+    #[arg(long, value_name = "WHAT", default_value = "go-on", help_heading = HEADING)]
     pub(crate) on_loss: OnLoss,
     /// The run's id, chosen by whoever calls: no host starts an id twice. Without it one is made.
     #[arg(long, value_name = "ID", value_parser = run_id)]

@@ -9,8 +9,8 @@ use ssts_proto::{
     v1::ThresholdOutcome,
 };
 
-use super::{known, present};
-use crate::fleet::{FleetJudged, FleetSpec, Tally};
+use super::{known, present, rfc3339};
+use crate::fleet::{Course, FleetJudged, FleetSpec, Gate, Stage, Tally};
 
 /// What is asked of a fleet as a whole.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -125,5 +125,69 @@ impl From<&Tally> for TallyOut {
     fn from(tally: &Tally) -> Self {
         let Tally { tried, passed, aborted, unready, lost } = *tally;
         Self { tried, passed, failed: tally.failed(), aborted, unready, lost }
+    }
+}
+
+/// A wave of a run over a fleet.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Wave")]
+pub(crate) struct WaveOut {
+    /// From 1.
+    wave: usize,
+    /// How many of all hosts are to have run after it, as it was asked.
+    asked: String,
+    /// Where bounds parted it: which part of that it is, from 1, and of how many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<usize>,
+    /// Their names.
+    hosts: Vec<String>,
+    /// What they may draw together, by the inventory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    watts: Option<f64>,
+    /// Whether it was started: a gate before it may have kept it.
+    started: bool,
+    /// When its hosts were asked to make ready: RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<String>,
+    /// What came of its hosts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counts: Option<TallyOut>,
+    /// Whether it was good, so that the next one may start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passed: Option<bool>,
+    /// Why it was not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<String>,
+    /// What came of the fleet's thresholds, by its hosts alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fleet_thresholds: Vec<FleetThresholdOut>,
+}
+
+impl WaveOut {
+    /// All of a run, in order.
+    pub(crate) fn all(course: &Course) -> Vec<Self> {
+        course.stages.iter().enumerate().map(|(index, stage)| Self::of(index + 1, stage)).collect()
+    }
+
+    fn of(wave: usize, stage: &Stage) -> Self {
+        let gate = stage.gate.as_ref();
+        Self {
+            wave,
+            asked: stage.wave.asked.clone(),
+            part: stage.wave.part.map(|(part, _)| part),
+            parts: stage.wave.part.map(|(_, parts)| parts),
+            hosts: stage.hosts.clone(),
+            watts: stage.wave.watts,
+            started: stage.asked_at_unix_ns.is_some(),
+            started_at: stage.asked_at_unix_ns.map(rfc3339),
+            counts: gate.map(|gate| (&gate.tally).into()),
+            passed: gate.map(Gate::is_open),
+            reasons: gate.map(|gate| gate.reasons.clone()).unwrap_or_default(),
+            fleet_thresholds: gate
+                .map(|gate| gate.thresholds.iter().map(FleetThresholdOut::from).collect())
+                .unwrap_or_default(),
+        }
     }
 }

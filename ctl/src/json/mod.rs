@@ -41,7 +41,7 @@ pub(crate) use self::{
     course::TrendResultOut,
     decision::{DecisionOut, PlannedDecisionOut, planned_decisions, point_name},
     drill::DrillOut,
-    fleet_judged::{FleetAskedOut, FleetThresholdOut, TallyOut},
+    fleet_judged::{FleetAskedOut, FleetThresholdOut, WaveOut},
     fleet_plan::FleetPlanOut,
     guard::GuardOut,
     history::{

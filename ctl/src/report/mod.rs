@@ -23,6 +23,7 @@ mod telemetry;
 mod terminal;
 mod thresholds;
 mod trends;
+mod waves;
 
 use ssts_proto::v1::{Cause, Run, RunSummary, Verdict};
 
@@ -45,6 +46,7 @@ pub(crate) use self::{
     sparkline::sparkline,
     terminal::to_terminal,
     thresholds::bound as threshold_bound,
+    waves::{fleet_thresholds_table, waves_table},
 };
 use crate::error::Exit;
 
