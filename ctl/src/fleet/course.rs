@@ -95,8 +95,7 @@ pub(crate) async fn run_in_waves(
         }
     }
     if !options.detach {
-        let all: Vec<HostOutcome> = course.outcomes().cloned().collect();
-        course.thresholds = thresholds.iter().map(|one| one.judge(&all)).collect();
+        course.thresholds = thresholds.iter().map(|one| one.judge(course.outcomes())).collect();
     }
     Ok(course)
 }
@@ -184,9 +183,9 @@ mod tests {
             }
             stages.push(stage);
         }
-        let all: Vec<HostOutcome> = stages.iter().flat_map(|stage| stage.outcomes.clone()).collect();
+        let all = || stages.iter().flat_map(|stage| &stage.outcomes);
         Course {
-            thresholds: thresholds.iter().map(|one| one.judge(&all)).collect(),
+            thresholds: thresholds.iter().map(|one| one.judge(all())).collect(),
             stages,
             bears_failures: thresholds.iter().any(FleetThreshold::counts_failures),
         }

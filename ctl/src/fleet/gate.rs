@@ -21,9 +21,9 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// Of these hosts. One that was called off because of another was not tried.
-    pub(crate) fn of(outcomes: &[HostOutcome]) -> Self {
+    pub(crate) fn of<'h>(outcomes: impl IntoIterator<Item = &'h HostOutcome>) -> Self {
         let mut tally = Self::default();
-        for outcome in outcomes.iter().filter(|outcome| is_tried(outcome)) {
+        for outcome in outcomes.into_iter().filter(|outcome| is_tried(outcome)) {
             tally.tried += 1;
             match (outcome.fate, verdict(outcome)) {
                 (Fate::NotReady, _) => tally.unready += 1,
