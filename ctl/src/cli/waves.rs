@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::values::one_line;
+use super::{fleet::HEADING, values::one_line};
 use crate::{
     error::Problem,
     fleet::{FleetSpec, FleetThreshold, MaxPer, MaxWatts, Portion, WaveOptions},
@@ -10,22 +10,21 @@ use crate::{
 
 /// What `run`, `burn` and `plan` take alike.
 #[derive(Debug, Default, Clone, Args)]
-#[command(next_help_heading = "On a fleet")]
 pub(crate) struct WaveFlags {
     /// Go wave by wave, each only when the one before was good: 1,10%,50%,100%. Each says how many of all hosts have run after it.
-    #[arg(long, visible_alias = "waves", value_name = "N|P%", value_delimiter = ',', value_parser = wave)]
+    #[arg(long, visible_alias = "waves", value_name = "N|P%", value_delimiter = ',', value_parser = wave, help_heading = HEADING)]
     pub(crate) wave: Vec<Portion>,
     /// Never more hosts of one failure domain at once, such as rack=2 or power=25%; may be repeated.
-    #[arg(long, value_name = "DOMAIN=N|P%", value_parser = max_per)]
+    #[arg(long, value_name = "DOMAIN=N|P%", value_parser = max_per, help_heading = HEADING)]
     pub(crate) max_per: Vec<MaxPer>,
     /// Never more watts at once than so many, of the whole fleet or per domain, such as 12kW or rack=4000; may be repeated.
-    #[arg(long, value_name = "[DOMAIN=]W", value_parser = max_watts)]
+    #[arg(long, value_name = "[DOMAIN=]W", value_parser = max_watts, help_heading = HEADING)]
     pub(crate) max_watts: Vec<MaxWatts>,
     /// Let later waves start although so many hosts failed, of a wave or of all so far. Without it, none may.
-    #[arg(long, value_name = "N|P%", value_parser = failures)]
+    #[arg(long, value_name = "N|P%", value_parser = failures, help_heading = HEADING)]
     pub(crate) max_failures: Option<Portion>,
     /// What must hold of the fleet as a whole, such as 'hosts failed <= 1%'; may be repeated.
-    #[arg(long = "fleet-threshold", value_name = "CONDITION", value_parser = threshold)]
+    #[arg(long = "fleet-threshold", value_name = "CONDITION", value_parser = threshold, help_heading = HEADING)]
     pub(crate) fleet_thresholds: Vec<FleetThreshold>,
 }
 

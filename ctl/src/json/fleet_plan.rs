@@ -59,8 +59,8 @@ struct PlannedWaveOut {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "PlannedHost")]
 struct PlannedHostOut {
-    /// Its name in the fleet.
-    host: String,
+    /// As the inventory calls it.
+    name: String,
     address: String,
     labels: BTreeMap<String, String>,
     /// By the inventory.
@@ -119,7 +119,7 @@ fn host_out(host: &Answer<PlanResponse>, wave: Option<usize>, plan: &Plan) -> Pl
     let response = host.result.as_ref().ok();
     let taken = response.filter(|response| !response.burners.is_empty()).map(Taken::of).unwrap_or_default();
     PlannedHostOut {
-        host: host.member.name.clone(),
+        name: host.member.name.clone(),
         address: host.member.host.to_string(),
         labels: host.member.labels.clone(),
         watts: host.member.watts,

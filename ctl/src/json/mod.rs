@@ -7,6 +7,7 @@ mod compare;
 mod course;
 mod decision;
 mod drill;
+mod fleet;
 mod fleet_judged;
 mod fleet_plan;
 mod guard;
@@ -41,6 +42,9 @@ pub(crate) use self::{
     course::TrendResultOut,
     decision::{DecisionOut, PlannedDecisionOut, planned_decisions, point_name},
     drill::DrillOut,
+    fleet::{
+        CollectedHostOut, CommandedHostOut, ComparedInfoOut, FleetHostOut, FleetOut, HaltConfirmedOut, LatestDrillOut,
+    },
     fleet_judged::{FleetAskedOut, FleetThresholdOut, WaveOut},
     fleet_plan::FleetPlanOut,
     guard::GuardOut,
@@ -316,6 +320,12 @@ enum Printed {
     Audit(AuditOut),
     Compared(ComparedOut),
     Trend(TrendOut),
+    FleetInfo(FleetOut<ComparedInfoOut>),
+    FleetStatus(FleetOut<StatusOut>),
+    FleetHalted(FleetOut<HaltConfirmedOut>),
+    FleetCommanded(FleetOut<CommandedHostOut>),
+    FleetDrills(FleetOut<LatestDrillOut>),
+    FleetCollected(FleetOut<CollectedHostOut>),
 }
 
 /// The JSON Schema of all of it; `$defs` has one for each command.

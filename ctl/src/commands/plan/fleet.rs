@@ -1,15 +1,14 @@
 //! `plan` over a fleet: every host is asked, and what each would do, in which wave, and why not elsewhere is shown.
 
-use std::path::PathBuf;
-
-use ssts_proto::v1::{PlanRequest, PlanResponse};
+use ssts_proto::v1::PlanRequest;
 
 use super::Session;
 use crate::{
     cli::RunOptions,
-    connect::cannot_reach,
+    commands::fleet::ask,
+    connect::Client,
     error::{Exit, Failure},
-    fleet::{Fleet, FleetPlan, Member, each},
+    fleet::{Fleet, FleetPlan},
     json::FleetPlanOut,
     report::{fleet_plan_document, to_terminal},
     scenario::Plan,
@@ -28,13 +27,14 @@ pub(super) async fn plan(
 ) -> Result<Exit, Failure> {
     let waves = plan.fleet.waves.draw(fleet)?;
     let request = PlanRequest { scenario: Some(plan.scenario.clone()), start_at_unix_ns: options.start_at };
-    let pki = session.global.pki.clone();
-    let question = |member: Member| ask(member, request.clone(), pki.clone());
-    let asked = each(&fleet.members, AT_ONCE, question, |_| {});
-    let hosts = tokio::select! {
-        hosts = asked => hosts,
-        () = session.interrupts.next() => return Err(Failure::interrupted()),
+    let question = move |mut client: Client| {
+        let request = request.clone();
+        async move {
+            let response = client.plan(request).await.map_err(|status| status::failure(&status))?;
+            Ok(response.into_inner())
+        }
     };
+    let hosts = ask(fleet, AT_ONCE, session, question).await?;
     let planned = FleetPlan { waves, hosts };
     if session.wants_json() {
         session.output.json(&FleetPlanOut::new(&planned, plan))?;
@@ -44,11 +44,4 @@ pub(super) async fn plan(
         session.output.result(&to_terminal(&document, in_color))?;
     }
     Ok(planned.exit())
-}
-
-async fn ask(member: Member, request: PlanRequest, pki: Option<PathBuf>) -> Result<PlanResponse, Failure> {
-    let line = member.line(pki.as_ref())?;
-    let mut client = line.dial().await.map_err(|error| cannot_reach(&member.host, &error))?;
-    let response = client.plan(request).await.map_err(|status| status::failure(&status))?;
-    Ok(response.into_inner())
 }
