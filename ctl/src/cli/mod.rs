@@ -67,15 +67,18 @@ Examples:
   sstsctl run quick
   sstsctl run burn-in.toml --max-temperature 85 --report ./report
   sstsctl run burn-in.toml --set soak=8h --set peak=90%
+  sstsctl --fleet hosts.toml run burn-in.toml --wave 1,10%,100% --max-per rack=2 --max-failures 2%
   sstsctl --output json run quick > result.json";
 
 const PLAN_EXAMPLES: &str = "\
 Asks the agent what a start would come to: cores, memory, files, limits, guards, and every rule that it would break, with the
-value asked and the value allowed. Exit status: 0 it would start, 2 it would be refused, 5 it could not start just now.
+value asked and the value allowed. Over a fleet every host is asked: what would run where, in which wave, and why not elsewhere.
+Exit status: 0 it would start, 2 it would be refused, 5 it could not start just now, or a host could not be reached.
 
 Examples:
   sstsctl plan burn-in.toml
   sstsctl plan burn-in.toml --set soak=8h
+  sstsctl --fleet hosts.toml plan burn-in.toml --wave 1,50% --max-watts rack=4000
   sstsctl plan burn cpu --load 50 --duration 10s";
 
 const HALT_EXAMPLES: &str = "\
