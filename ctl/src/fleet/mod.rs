@@ -24,7 +24,7 @@ pub(crate) use self::{
     fan_out::{Answer, each},
     gate::{Gate, Tally},
     member::{Fleet, Member},
-    outcome::{Fate, HostOutcome},
+    outcome::{Fate, HostOutcome, worst},
     planned::{FleetPlan, Taken, would_start},
     portion::Portion,
     run::{
