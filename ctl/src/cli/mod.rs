@@ -377,7 +377,11 @@ pub(crate) enum Command {
     },
     /// Print the JSON Schema of what `--output json` prints.
     #[command(hide = true)]
-    Schema,
+    Schema {
+        /// Of inventories instead.
+        #[arg(long)]
+        inventory: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -157,6 +157,6 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
         Command::Audit { command } => audit::audit(command, session),
         Command::Completions { shell } => shell::completions(shell, &mut session.output),
         Command::Man { dir } => shell::man(dir.as_deref(), &mut session.output),
-        Command::Schema => shell::schema(&mut session.output),
+        Command::Schema { inventory } => shell::schema(inventory, &mut session.output),
     }
 }
