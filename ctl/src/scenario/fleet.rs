@@ -63,7 +63,7 @@ fn threshold(mut keys: Keys<'_, '_>, found: &mut Findings) -> Option<FleetThresh
         }
         (Subject::Across { of, .. }, Some(at)) => {
             let mut violations = Violations::default();
-            validate::threshold("", of, &mut violations);
+            validate::any_threshold("", of, &mut violations);
             for violation in violations.into_vec() {
                 found.at(at.clone(), &violation.message, &violation.mend);
             }

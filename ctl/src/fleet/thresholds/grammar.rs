@@ -149,7 +149,7 @@ fn across(first: &str, part: &Range<usize>, words: &mut Words<'_>) -> Result<Sub
         return Err(wrong(whole, message, "use p50, p95, p99, max, min or mean"));
     }
     let mut found = Violations::default();
-    validate::threshold("", &of, &mut found);
+    validate::any_threshold("", &of, &mut found);
     match found.into_vec().into_iter().next() {
         Some(violation) => Err(wrong(whole, violation.message, violation.mend)),
         None => Ok(Subject::Across { aggregate, only_reporting, of: Box::new(of) }),
