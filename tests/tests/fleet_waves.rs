@@ -34,7 +34,10 @@ impl Fleet {
         let started: Vec<_> = hosts.iter().map(host).collect();
         let entry = |((name, rack, _), host): (&(&str, &str, u32), &Host)| {
             let socket = host.ground.socket();
-            format!("[[host]]\nname = '{name}'\naddress = 'unix:{}'\nwatts = 500\nlabels = {{ rack = '{rack}' }}\n", socket.display())
+            format!(
+                "[[host]]\nname = '{name}'\naddress = 'unix:{}'\nwatts = 500\nlabels = {{ rack = '{rack}' }}\n",
+                socket.display()
+            )
         };
         let inventory: String = hosts.iter().zip(&started).map(entry).collect();
         ground.file("hosts.toml", &format!("domains = ['rack']\n{inventory}"));
@@ -49,7 +52,10 @@ impl Fleet {
     fn add_absent(&self, name: &str) {
         let mut text = fs::read_to_string(self.inventory()).expect("it was written");
         let socket = self.ground.path("nobody.sock");
-        text += &format!("[[host]]\nname = '{name}'\naddress = 'unix:{}'\nlabels = {{ rack = 'r9' }}\n", socket.display());
+        text += &format!(
+            "[[host]]\nname = '{name}'\naddress = 'unix:{}'\nlabels = {{ rack = 'r9' }}\n",
+            socket.display()
+        );
         fs::write(self.inventory(), text).expect("the folder is ours");
     }
 
@@ -74,7 +80,8 @@ impl Fleet {
     /// From when to when the run was on the host of that name, in seconds; nothing where it never was.
     fn span(&self, name: &str, run: &str) -> Option<(f64, f64)> {
         let host = self.hosts.iter().find(|host| host.name == name).expect("it is of the fleet");
-        let outcome = Ctl::new(&host.ground).args(["--store", "none", "--output", "json", "report", run]).run();
+        let outcome =
+            Ctl::new(&host.ground).args(["--store", "none", "--output", "json", "report", run]).run();
         if outcome.status.code() != Some(0) {
             return None;
         }
@@ -88,7 +95,10 @@ impl Fleet {
 /// Of RFC 3339 in UTC. A story that goes past midnight is left to the next day.
 fn seconds_of_day(at: &str) -> f64 {
     let clock = at.split('T').nth(1).expect("a time follows").trim_end_matches('Z');
-    clock.split(':').map(|part| part.parse::<f64>().expect("a number")).fold(0.0, |sum, part| sum * 60.0 + part)
+    clock
+        .split(':')
+        .map(|part| part.parse::<f64>().expect("a number"))
+        .fold(0.0, |sum, part| sum * 60.0 + part)
 }
 
 fn names(list: &Value) -> Vec<&str> {
@@ -104,12 +114,24 @@ fn a_canary_that_fails_keeps_the_other_waves_from_starting() {
     let fleet = Fleet::new(&[("canary", "r1", 70), ("n2", "r1", 40), ("n3", "r2", 40)], |_| String::new());
     let scenario = fleet.scenario("[[phase.threshold]]\nthat = 'host.temperature.max < 60'\n");
     let stopped = fleet.run(&scenario, &["--wave", "1,100%"]);
-    stopped.assert_status(3).assert_tells(&["wave 1 failed", "1 of 1 hosts failed, and none may: canary", "no later wave"]);
+    stopped.assert_status(3).assert_tells(&[
+        "wave 1 failed",
+        "1 of 1 hosts failed, and none may: canary",
+        "no later wave",
+    ]);
     let result = stopped.json();
     let waves = result["waves"].as_array().expect("there are waves");
-    assert_eq!((names(&waves[0]["hosts"]), waves[0]["passed"].as_bool()), (vec!["canary"], Some(false)), "{result:#}");
+    assert_eq!(
+        (names(&waves[0]["hosts"]), waves[0]["passed"].as_bool()),
+        (vec!["canary"], Some(false)),
+        "{result:#}"
+    );
     assert_eq!(names(&waves[1]["hosts"]), ["n2", "n3"]);
-    assert_eq!((waves[1]["started"].as_bool(), &waves[1]["passed"]), (Some(false), &Value::Null), "{result:#}");
+    assert_eq!(
+        (waves[1]["started"].as_bool(), &waves[1]["passed"]),
+        (Some(false), &Value::Null),
+        "{result:#}"
+    );
     assert!(fleet.span("canary", run_id(&result)).is_some());
     for name in ["n2", "n3"] {
         assert_eq!(fleet.span(name, run_id(&result)), None, "{name} was not to start");
@@ -168,7 +190,8 @@ fn what_must_hold_of_the_fleet_is_judged_from_every_host() {
     let reason = result["fleet_thresholds"][1]["reason"].as_str();
     assert_eq!(reason, Some("1 of 3 hosts failed"), "{result:#}");
 
-    let unreadable = fleet.run(&scenario, &["--fleet-threshold", "p95 across hosts of host.temprature.max < 80"]);
+    let unreadable =
+        fleet.run(&scenario, &["--fleet-threshold", "p95 across hosts of host.temprature.max < 80"]);
     unreadable.assert_status(2).assert_tells(&["did you mean 'host.temperature'"]);
 }
 
@@ -187,7 +210,11 @@ fn a_plan_says_what_would_run_where_and_why_not_elsewhere() {
     let [free, strict] = &hosts[..] else { panic!("{result:#}") };
     assert_eq!((free["would_start"].as_bool(), free["wave"].as_u64()), (Some(true), Some(1)), "{result:#}");
     assert_eq!(free["cores"], serde_json::json!([0]), "{result:#}");
-    assert_eq!((strict["would_start"].as_bool(), strict["wave"].as_u64()), (Some(false), Some(2)), "{result:#}");
+    assert_eq!(
+        (strict["would_start"].as_bool(), strict["wave"].as_u64()),
+        (Some(false), Some(2)),
+        "{result:#}"
+    );
     assert_eq!(strict["refusals"][0]["rule"], "policy.max_load_percent", "{result:#}");
     assert_eq!(strict["refusals"][0]["line"], 7, "the place in the file is told: {result:#}");
 
@@ -196,12 +223,21 @@ fn a_plan_says_what_would_run_where_and_why_not_elsewhere() {
     let ctl = || Ctl::bare(&fleet.ground).args(["--fleet", &inventory]);
     let told = ctl().args(["plan", &scenario, "--wave", "1"]).run();
     told.assert_status(2);
-    for part in ["would start on 1 of 3 hosts", "refused", "not reached", "no sstsd listens", "policy.max_load_percent = 2"] {
+    for part in [
+        "would start on 1 of 3 hosts",
+        "refused",
+        "not reached",
+        "no sstsd listens",
+        "policy.max_load_percent = 2",
+    ] {
         assert!(told.stdout.contains(part), "'{part}' is missing:\n{}", told.stdout);
     }
     let without = ctl().args(["--exclude", "strict", "--output", "json", "plan", &scenario]).run();
     let result = without.assert_status(5).json();
-    assert!(result["hosts"][1]["failure"].as_str().is_some_and(|why| why.contains("no sstsd listens")), "{result:#}");
+    assert!(
+        result["hosts"][1]["failure"].as_str().is_some_and(|why| why.contains("no sstsd listens")),
+        "{result:#}"
+    );
     let all_right = ctl().args(["--select", "rack=r1", "plan", &scenario]).run();
     all_right.assert_status(0);
     assert!(all_right.stdout.contains("would start on 1 of 1 hosts"), "{}", all_right.stdout);

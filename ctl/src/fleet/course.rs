@@ -61,7 +61,8 @@ pub(crate) async fn run_in_waves(
     for (index, stage) in stages.iter_mut().enumerate() {
         let of_wave = updates.about(stage.wave.members.iter().copied());
         if count > 1 {
-            let words = format!("wave {} of {count} ({}): {}", index + 1, stage.wave.asked_words(), stage.names());
+            let words =
+                format!("wave {} of {count} ({}): {}", index + 1, stage.wave.asked_words(), stage.names());
             of_wave.tell(0, News::Wave { words, hosts: stage.hosts.len() });
         }
         let options_of_wave = StartOptions {
@@ -100,7 +101,11 @@ pub(crate) async fn run_in_waves(
     let outcomes: Vec<_> = came.into_iter().zip(&fleet.members).map(outcome).collect();
     let thresholds_judged = |one: &FleetThreshold| one.judge(&outcomes);
     Ok(Course {
-        thresholds: if options.detach { Vec::new() } else { thresholds.iter().map(thresholds_judged).collect() },
+        thresholds: if options.detach {
+            Vec::new()
+        } else {
+            thresholds.iter().map(thresholds_judged).collect()
+        },
         bears_failures: thresholds.iter().any(FleetThreshold::counts_failures),
         stages,
         outcomes,
@@ -165,7 +170,8 @@ mod tests {
         for (index, verdicts) in waves.iter().enumerate() {
             let names: Vec<String> = (0..verdicts.len()).map(|host| format!("w{index}n{host}")).collect();
             let members: Vec<_> = names.iter().map(|name| member(name)).collect();
-            let wave = Wave { members: (0..verdicts.len()).collect(), asked: "1".into(), part: None, watts: None };
+            let wave =
+                Wave { members: (0..verdicts.len()).collect(), asked: "1".into(), part: None, watts: None };
             let mut stage = Stage::of(wave, &Fleet { members: members.clone(), domains: Vec::new() });
             let outcomes: Vec<_> = if index < started {
                 names.iter().zip(*verdicts).map(|(name, verdict)| ran(name, *verdict)).collect()
@@ -198,7 +204,11 @@ mod tests {
         };
         assert_eq!(exit(&[&[Pass], &[Pass]], 2, &["hosts failed == 0"]), Exit::Pass);
         assert_eq!(exit(&[&[Pass]], 1, &["hosts lost > 0"]), Exit::ThresholdFailed);
-        assert_eq!(exit(&[&[Aborted]], 1, &["hosts lost > 0"]), Exit::Aborted, "what a host came to says more");
+        assert_eq!(
+            exit(&[&[Aborted]], 1, &["hosts lost > 0"]),
+            Exit::Aborted,
+            "what a host came to says more"
+        );
         assert_eq!(exit(&[&[Pass, Fail]], 1, &["hosts failed <= 50%"]), Exit::Pass);
         assert_eq!(exit(&[&[Pass, Fail]], 1, &["hosts lost == 0"]), Exit::ThresholdFailed);
     }

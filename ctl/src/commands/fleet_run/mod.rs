@@ -15,9 +15,7 @@ use super::{Session, fleet::allow_connections};
 use crate::{
     cli::RunOptions,
     error::{Exit, Failure},
-    fleet::{
-        Fate, Fleet, FleetUpdate, HostOutcome, News, Order, StartOptions, Updates, run_in_waves, worst,
-    },
+    fleet::{Fate, Fleet, FleetUpdate, HostOutcome, News, Order, StartOptions, Updates, run_in_waves, worst},
     json::FleetResultOut,
     output::Output,
     report::prepare_folder,

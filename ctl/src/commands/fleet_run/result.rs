@@ -16,8 +16,8 @@ use crate::{
     output::Format,
     page::{escaped, to_plotted_html},
     report::{
-        Document, fleet_document, fleet_thresholds_table, prepare_folder, replace_file, to_markdown, to_terminal,
-        waves_table, write_files,
+        Document, fleet_document, fleet_thresholds_table, prepare_folder, replace_file, to_markdown,
+        to_terminal, waves_table, write_files,
     },
     text::printable,
 };
@@ -63,7 +63,9 @@ impl Told<'_> {
                 output.result(&text)?;
                 let mut mends = BTreeSet::new();
                 for outcome in self.outcomes {
-                    for Problem { message, mend } in outcome.failure.iter().flat_map(|failure| &failure.problems) {
+                    for Problem { message, mend } in
+                        outcome.failure.iter().flat_map(|failure| &failure.problems)
+                    {
                         let line = format!("error: {}: {message}", outcome.member.name);
                         output.message(&printable(&line));
                         mends.insert(mend.as_str());
@@ -88,7 +90,9 @@ impl Told<'_> {
 
     fn json(&self) -> FleetResultOut {
         match self.course {
-            Some(course) => FleetResultOut::new(self.run_id, self.outcomes, course.exit()).with_course(course),
+            Some(course) => {
+                FleetResultOut::new(self.run_id, self.outcomes, course.exit()).with_course(course)
+            }
             None => FleetResultOut::new(self.run_id, self.outcomes, worst(self.outcomes)),
         }
     }

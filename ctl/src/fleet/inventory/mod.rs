@@ -57,7 +57,9 @@ async fn standard_input() -> Result<String, Failure> {
             format!("can't read the inventory from standard input: {error}"),
             "write it there, as in `list | sstsctl --fleet - info`",
         )),
-        Err(error) => Err(Failure::new(crate::error::Exit::Internal, format!("the reader ended: {error}"), "")),
+        Err(error) => {
+            Err(Failure::new(crate::error::Exit::Internal, format!("the reader ended: {error}"), ""))
+        }
     }
 }
 

@@ -27,7 +27,9 @@ pub(crate) enum News {
     /// It was released because another was not ready.
     CalledOff,
     /// It begins at this instant, by our own clock.
-    Begins { at_unix_ns: i64 },
+    Begins {
+        at_unix_ns: i64,
+    },
     /// Where its run stands.
     State(RunSummary),
     /// All since the run's start come first.
@@ -46,7 +48,10 @@ pub(crate) enum News {
     /// Nothing more comes of it.
     Over,
     /// Of all hosts of a wave, told of its first: it begins.
-    Wave { words: String, hosts: usize },
+    Wave {
+        words: String,
+        hosts: usize,
+    },
     /// It was not good, and no later one starts.
     GateShut(String),
 }
