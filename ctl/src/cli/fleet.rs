@@ -1,4 +1,4 @@
-//! The flags that name several hosts at once.
+//! What commands take that are about a fleet.
 
 use std::path::PathBuf;
 

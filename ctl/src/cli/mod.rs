@@ -14,6 +14,7 @@ mod network;
 mod pki;
 mod runs;
 mod values;
+mod waves;
 
 use std::path::PathBuf;
 
@@ -36,6 +37,7 @@ pub(crate) use self::{
     pki::{Issue, Pki},
     runs::{Runs, RunsCommand, Which},
     values::Host,
+    waves::WaveFlags,
 };
 use crate::{
     drill::Fault,
@@ -71,15 +73,18 @@ On a fleet every host is made ready before any begins, and all begin at one inst
 Each host has its own result; the exit status is that of the worst: 6, then 5, 4, 3, 0. Ctrl-C stops all, a second one halts all.
 
   sstsctl --fleet fleet.toml run burn-in.toml
+  sstsctl --fleet fleet.toml run burn-in.toml --wave 1,10%,100% --max-per rack=2 --max-failures 2%
   sstsctl --fleet fleet.toml --select role=db run quick --not-ready leave-out --on-loss stop --report ./report";
 
 const PLAN_EXAMPLES: &str = "\
 Asks the agent what a start would come to: cores, memory, files, limits, guards, and every rule that it would break, with the
-value asked and the value allowed. Exit status: 0 it would start, 2 it would be refused, 5 it could not start just now.
+value asked and the value allowed. Over a fleet every host is asked: what would run where, in which wave, and why not elsewhere.
+Exit status: 0 it would start, 2 it would be refused, 5 it could not start just now, or a host could not be reached.
 
 Examples:
   sstsctl plan burn-in.toml
   sstsctl plan burn-in.toml --set soak=8h
+  sstsctl --fleet fleet.toml plan burn-in.toml --wave 1,50% --max-watts rack=4000
   sstsctl plan burn cpu --load 50 --duration 10s";
 
 const WATCH_EXAMPLES: &str = "\
@@ -445,6 +450,8 @@ pub(crate) struct RunOptions {
     pub(crate) tags: Vec<String>,
     #[command(flatten)]
     pub(crate) start: StartFlags,
+    #[command(flatten)]
+    pub(crate) waves: WaveFlags,
 }
 
 #[derive(Debug, Subcommand)]
@@ -538,6 +545,11 @@ mod tests {
             ("--tolerance", "0", "0.1 to 100"),
             ("--start-at", "yesterday", "+30s"),
             ("--start-at", "2020-01-01T00:00:00Z", "it is past"),
+            ("--wave", "1,0%", "such as 10%"),
+            ("--max-per", "rack", "rack=25%"),
+            ("--max-watts", "rack=hot", "kW"),
+            ("--max-failures", "some", "such as 10%"),
+            ("--fleet-threshold", "hosts fialed < 1", "did you mean 'failed'"),
         ] {
             let text = refusal(&[&burn[..], &[flag, value]].concat());
             assert!(text.contains(mend), "{text}");

@@ -31,7 +31,7 @@ mod tests;
 
 pub(crate) use self::report::fetch as fetch_run;
 use crate::{
-    cli::{Burn, Command, ComparisonForm, Global},
+    cli::{Burn, Command, ComparisonForm, Global, RunOptions},
     connect::{Agent, Fallback},
     error::{Exit, Failure},
     fleet::Fleet,
@@ -94,6 +94,22 @@ impl Session {
         agent.close().await;
         result.map(|()| Exit::Pass)
     }
+}
+
+/// Waves and thresholds of a fleet say nothing of one host: who asked for them on the command line is told so before anything
+/// is done, and of a scenario that brings some it is said that they are left out.
+fn not_on_one_host(plan: &Plan, options: &RunOptions, session: &mut Session) -> Result<(), Failure> {
+    if options.waves.spec().is_asked() {
+        return Err(Failure::usage(
+            "waves and thresholds of a fleet, and there is one host",
+            "name the fleet with --fleet, or several hosts with --host; or leave --wave, --max-per, --max-watts, \
+             --max-failures and --fleet-threshold out",
+        ));
+    }
+    if plan.fleet.is_asked() {
+        session.output.message("the scenario's [fleet] is left out: this is one host");
+    }
+    Ok(())
 }
 
 /// Carries out a command.

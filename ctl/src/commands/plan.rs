@@ -1,5 +1,7 @@
 //! `plan`: what a start would come to, before it is started.
 
+mod fleet;
+
 use ssts_proto::v1::{PlanRequest, PlanResponse};
 
 use super::{Session, baselines};
@@ -31,6 +33,10 @@ pub(super) async fn plan(
     };
     baselines::resolve(&mut plan, session).await?;
     plan.apply(&options)?;
+    if let Some(fleet) = session.fleet().await? {
+        return fleet::plan(&plan, &options, &fleet, session).await;
+    }
+    super::not_on_one_host(&plan, &options, session)?;
     let mut agent = session.agent(Fallback::Private).await?;
     let response = ask(&plan, &options, &mut agent).await;
     agent.close().await;

@@ -2,27 +2,41 @@
 
 mod asked;
 mod clock;
+mod course;
 mod fan_out;
+mod gate;
 mod glob;
 mod inventory;
 mod member;
 mod outcome;
 mod pattern;
+mod planned;
+mod portion;
 mod run;
 mod select;
 mod source;
+mod spec;
+mod thresholds;
+mod waves;
 
 pub(crate) use self::{
+    course::{Course, Stage, run_in_waves},
     fan_out::{Answer, each},
+    gate::{Gate, Tally},
     inventory::schema as inventory_schema,
     member::{Fleet, Member},
     outcome::{Fate, HostOutcome, worst},
+    planned::{FleetPlan, Taken, would_start},
+    portion::Portion,
     run::{
         FleetUpdate, FollowOptions, FrameWish, News, Order, StartOptions, StartSkew, Updates, follow_run,
         run_wave, skew_of_hosts,
     },
     select::Selection,
     source::Source,
+    spec::{FleetSpec, watts_of},
+    thresholds::{FleetJudged, FleetThreshold, Subject},
+    waves::{MaxPer, MaxWatts, Wave, WaveOptions, named},
 };
 
 /// Far beyond what one sstsctl is for: more is a mistake in a range.

@@ -8,6 +8,8 @@ mod course;
 mod decision;
 mod drill;
 mod fleet;
+mod fleet_judged;
+mod fleet_plan;
 mod fleet_run;
 mod guard;
 mod history;
@@ -45,6 +47,8 @@ pub(crate) use self::{
         CollectedHostOut, CommandedHostOut, ComparedInfoOut, FleetHostOut, FleetOut, HaltConfirmedOut,
         LatestDrillOut,
     },
+    fleet_judged::{FleetAskedOut, FleetThresholdOut, WaveOut},
+    fleet_plan::FleetPlanOut,
     fleet_run::FleetResultOut,
     guard::GuardOut,
     history::{
@@ -312,6 +316,7 @@ enum Printed {
     Scenario(ScenarioOut),
     Checks(ChecksOut),
     Plan(PlanOut),
+    FleetPlan(FleetPlanOut),
     Drill(DrillOut),
     Certificate(CertificateOut),
     Certificates(CertificatesOut),

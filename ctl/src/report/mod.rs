@@ -5,6 +5,7 @@ mod decisions;
 mod document;
 mod files;
 mod findings;
+mod fleet_plan;
 mod fleet_run;
 mod guards;
 mod host;
@@ -23,6 +24,7 @@ mod telemetry;
 mod terminal;
 mod thresholds;
 mod trends;
+mod waves;
 
 use ssts_proto::v1::{Cause, Run, RunSummary, Verdict};
 
@@ -32,6 +34,7 @@ pub(crate) use self::{
     document::{Align, Block, Document, Table, Tone},
     files::{prepare_folder, replace_file, write_files},
     findings::{Finding, Severity, findings},
+    fleet_plan::fleet_plan_document,
     fleet_run::fleet_document,
     guards::table as guards_table,
     host::host_document,
@@ -45,6 +48,7 @@ pub(crate) use self::{
     sparkline::sparkline,
     terminal::to_terminal,
     thresholds::bound as threshold_bound,
+    waves::{fleet_thresholds_table, waves_table},
 };
 use crate::error::Exit;
 

@@ -42,6 +42,7 @@ pub use search::{
     DEFAULT_SEARCH_FROM_PERCENT, DEFAULT_SEARCH_HOLD_MS, DEFAULT_SEARCH_PRECISION_POINTS,
     DEFAULT_SEARCH_REST_MS, DEFAULT_SEARCH_TO_PERCENT,
 };
+pub use threshold::threshold as any_threshold;
 
 use crate::v1::{Burner, Limits, Phase, Scenario, Violation, burner};
 

@@ -80,7 +80,7 @@ pub(super) async fn carry_out(command: &Command, session: &mut Session) -> Resul
 ///
 /// # Errors
 /// The user has no patience: then nothing is told of any host.
-async fn ask<T, F>(
+pub(super) async fn ask<T, F>(
     fleet: &Fleet,
     at_once: usize,
     session: &mut Session,

@@ -11,11 +11,14 @@ use super::Session;
 use crate::{
     commands::{history, report},
     error::{Exit, Failure, Problem},
-    fleet::{HostOutcome, Member, worst},
+    fleet::{Course, HostOutcome, Member, worst},
     json::FleetResultOut,
     output::Format,
     page::{escaped, to_plotted_html},
-    report::{fleet_document, prepare_folder, replace_file, to_markdown, to_terminal, write_files},
+    report::{
+        Document, fleet_document, fleet_thresholds_table, prepare_folder, replace_file, to_markdown,
+        to_terminal, waves_table, write_files,
+    },
     text::printable,
 };
 
@@ -28,6 +31,8 @@ const PAGES: &str = "hosts";
 pub(super) struct Told<'a> {
     pub(super) run_id: &'a str,
     pub(super) outcomes: &'a [HostOutcome],
+    /// Of whoever ran it: how it came over the fleet.
+    pub(super) course: Option<&'a Course>,
     pub(super) tags: &'a [String],
     pub(super) report: Option<&'a Path>,
 }
@@ -54,7 +59,7 @@ impl Told<'_> {
         match session.global.output {
             Format::Json => output.json(&self.json()),
             Format::Text => {
-                let text = to_terminal(&fleet_document(self.run_id, self.outcomes), output.in_color());
+                let text = to_terminal(&self.document(), output.in_color());
                 output.result(&text)?;
                 let mut mends = BTreeSet::new();
                 for outcome in self.outcomes {
@@ -74,13 +79,27 @@ impl Told<'_> {
         }
     }
 
+    fn document(&self) -> Document {
+        let mut document = fleet_document(self.run_id, self.outcomes);
+        if let Some(course) = self.course {
+            document.section("Waves", waves_table(course));
+            document.section("Thresholds of the fleet", fleet_thresholds_table(&course.thresholds));
+        }
+        document
+    }
+
     fn json(&self) -> FleetResultOut {
-        FleetResultOut::new(self.run_id, self.outcomes, worst(self.outcomes))
+        match self.course {
+            Some(course) => {
+                FleetResultOut::new(self.run_id, self.outcomes, course.exit()).with_course(course)
+            }
+            None => FleetResultOut::new(self.run_id, self.outcomes, worst(self.outcomes)),
+        }
     }
 
     /// An index, and a folder for each host.
     async fn write(&self, folder: &Path, session: &mut Session) -> Result<(), Failure> {
-        let document = fleet_document(self.run_id, self.outcomes);
+        let document = self.document();
         let json = serde_json::to_string_pretty(&self.json())
             .map_err(|error| Failure::new(Exit::Internal, format!("can't write JSON: {error}"), ""))?;
         let index = to_plotted_html(&document, &[("Pages".to_owned(), links(self.outcomes))]);
