@@ -11,6 +11,7 @@ mod http;
 mod load;
 mod memory;
 mod network;
+mod odd;
 mod pki;
 mod runs;
 mod values;
@@ -33,6 +34,7 @@ pub(crate) use self::{
     load::LoadFlags,
     memory::BurnMemory,
     network::BurnNetwork,
+    odd::{OddFlags, OddFormat},
     pki::{Issue, Pki},
     runs::{Runs, RunsCommand, Which},
     values::Host,
@@ -274,6 +276,9 @@ pub(crate) enum Command {
     /// Show a metric over many runs, or over the time of one.
     #[command(after_help = compare::TREND_EXAMPLES)]
     Trend(Box<TrendFlags>),
+    /// Say which hosts, cores, memory modules, disks and links lag behind their peers, and how sure that is.
+    #[command(after_help = odd::EXAMPLES)]
+    Odd(Box<OddFlags>),
     /// Print what was kept of a run's telemetry, or the latest ten minutes of the host, as comma-separated values.
     #[command(after_help = TELEMETRY_EXAMPLES)]
     Telemetry {
@@ -461,6 +466,7 @@ mod tests {
             DRILL_EXAMPLES,
             TOP_EXAMPLES,
             headroom::EXAMPLES,
+            odd::EXAMPLES,
             runs::EXAMPLES,
             pki::EXAMPLES,
             audit::EXAMPLES,

@@ -11,6 +11,7 @@ mod guard;
 mod history;
 mod host;
 mod mismatch;
+mod odd;
 mod outcome;
 mod plan;
 mod platform;
@@ -44,6 +45,7 @@ pub(crate) use self::{
         BaselinesOut, KeptRunOut, ListedRunOut, RemovedOut, RetentionOut, RunsOut, TaggedOut, TransferredOut,
     },
     host::{InfoOut, ProbeOut},
+    odd::OddOut,
     outcome::outcome,
     plan::{CheckedOut, ChecksOut, FindingOut, PlanOut, planned},
     platform::PlatformOut,
@@ -311,6 +313,7 @@ enum Printed {
     Audit(AuditOut),
     Compared(ComparedOut),
     Trend(TrendOut),
+    OddOnes(OddOut),
 }
 
 /// The JSON Schema of all of it; `$defs` has one for each command.
