@@ -44,6 +44,13 @@ pub(crate) struct Blocks(pub(crate) Vec<BlockShare>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Statuses(pub(crate) Vec<u32>);
 
+impl Host {
+    /// As the command line has it.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        host(text)
+    }
+}
+
 pub(super) fn host(text: &str) -> Result<Host, String> {
     match text.strip_prefix("unix:") {
         Some("") => Err("no path follows 'unix:'".into()),
@@ -207,7 +214,7 @@ pub(super) fn run_id(text: &str) -> Result<String, String> {
     }
 }
 
-fn one_line(problem: Problem) -> String {
+pub(super) fn one_line(problem: Problem) -> String {
     let Problem { message, mend } = problem;
     format!("{message}; {mend}")
 }

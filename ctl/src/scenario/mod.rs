@@ -7,20 +7,21 @@ mod cpu;
 mod decision;
 mod disk;
 mod flags;
+mod fleet;
 mod guard;
 mod headroom;
 mod http;
-mod keys;
+pub(crate) mod keys;
 mod load;
 mod memory;
 mod network;
-mod origin;
+pub(crate) mod origin;
 mod recovery;
 mod resolve;
 mod schema;
 mod search;
 mod show;
-mod source;
+pub(crate) mod source;
 mod threshold;
 mod toml_file;
 mod trend;
@@ -46,15 +47,18 @@ pub(crate) use self::{
     disk::burn_disk,
     headroom::headroom,
     http::burn_http,
+    keys::did_you_mean,
     memory::burn_memory,
     network::burn_network,
     origin::Finding,
-    resolve::{Setting, Variable},
+    resolve::{Setting, Variable, too_deep},
     schema::schema,
+    toml_file::{table, tables, told},
 };
 use crate::{
     cli::RunOptions,
     error::{Exit, Failure, Problem},
+    fleet::FleetSpec,
 };
 
 /// Far beyond any scenario: what is larger is another kind of file.
@@ -70,6 +74,8 @@ pub(crate) struct Plan {
     seed_is_given: bool,
     /// Thresholds that a baseline gives their bounds.
     against: Vec<Against>,
+    /// In which waves it comes over a fleet, and what must hold of that.
+    pub(crate) fleet: FleetSpec,
     /// The scenario file with all that it includes, its variables filled in and its matrix carried out. Empty of `burn`.
     pub(crate) toml: String,
     /// What may be set. Empty of `burn`.
@@ -124,6 +130,7 @@ impl Plan {
         let RunOptions { max_temperature, min_available_memory, max_duration, seed, share_cores, .. } =
             options;
         self.scenario.shared_cores |= share_cores;
+        self.fleet = std::mem::take(&mut self.fleet).under(options.waves.spec());
         if max_temperature.is_some() || min_available_memory.is_some() || max_duration.is_some() {
             let limits = self.scenario.limits.get_or_insert_with(Limits::default);
             if let Some(celsius) = *max_temperature {
