@@ -1,7 +1,6 @@
 //! `odd`.
 
 use serde_json::Value;
-use ssts_proto::validate;
 
 use super::{
     Session,
@@ -12,11 +11,11 @@ use super::{
 use crate::{
     cli::{OddFlags, OddFormat},
     compare::{Item, read_results},
-    connect::Fallback,
+    connect::{Agent, Fallback},
     error::{Exit, Failure},
     fleet::{OddOnes, OddSettings, Readings, odd_csv, odd_document, odd_ones},
     json::{OddOut, ResultOut},
-    output::Format,
+    output::{Format, Output},
     page::to_plotted_html,
     report::{to_markdown, to_pdf, to_terminal},
     store::{KeptRun, RunFilter, Store, unknown},
@@ -34,13 +33,16 @@ pub(super) async fn odd(flags: OddFlags, session: &mut Session) -> Result<Exit, 
                 let filter = RunFilter { tags: vec![tag.clone()], ..RunFilter::default() };
                 let runs = store.runs(&filter).await?;
                 if runs.is_empty() {
-                    return Err(unknown(&format!("tag:{tag}")));
+                    return Err(Failure::usage(
+                        format!("no run of the history has the tag '{tag}'"),
+                        "`sstsctl runs` lists the runs and their tags",
+                    ));
                 }
                 for run in &runs {
                     readings.take(kept(store, run).await?);
                 }
             }
-            Item::Run(reference) => readings.take(run(reference, &mut store, session).await?),
+            Item::Run(reference) => run(reference, &mut store, &mut readings, session).await?,
         }
     }
     let settings = OddSettings { change: flags.change / 100.0, sure: flags.sure / 100.0 };
@@ -56,22 +58,35 @@ pub(super) async fn odd(flags: OddFlags, session: &mut Session) -> Result<Exit, 
     }
 }
 
-/// Of the history; of an agent where that does not have it.
-async fn run(reference: &str, store: &mut Option<Store>, session: &mut Session) -> Result<Value, Failure> {
+/// Of the history, all hosts that it was on; of an agent where that does not have it.
+async fn run(
+    reference: &str,
+    store: &mut Option<Store>,
+    readings: &mut Readings,
+    session: &mut Session,
+) -> Result<(), Failure> {
     match opened(store, session).await {
         Ok(store) => {
-            if let Some(run) = store.lookup(reference).await? {
-                return kept(store, &run).await;
+            let runs = store.of_fleet(reference).await?;
+            for (run, host) in &runs {
+                let result = kept(store, run).await?;
+                match host {
+                    Some(host) => readings.take_as(host, result),
+                    None => readings.take(result),
+                }
+            }
+            if !runs.is_empty() {
+                return Ok(());
             }
         }
         Err(failure) if !may_be_an_agents(reference) => return Err(failure),
         Err(_) => {}
     }
-    if !may_be_an_agents(reference) || !validate::run_id(reference) {
+    if !may_be_an_agents(reference) {
         return Err(unknown(reference));
     }
     let mut result = Value::Null;
-    let ask = async |agent: &mut crate::connect::Agent, _: &mut _, _| {
+    let ask = async |agent: &mut Agent, _: &mut Output, _: Format| {
         let run = match fetch(&mut agent.client, reference).await {
             Ok(run) => run,
             Err(failure) if failure.exit == Exit::Usage => return Err(unknown(reference)),
@@ -81,7 +96,8 @@ async fn run(reference: &str, store: &mut Option<Store>, session: &mut Session) 
         Ok(())
     };
     session.with_agent(Fallback::Private, ask).await?;
-    Ok(result)
+    readings.take(result);
+    Ok(())
 }
 
 fn value(result: &ResultOut) -> Result<Value, Failure> {

@@ -41,6 +41,7 @@ pub(crate) use self::{
     source::Source,
     spec::{FleetSpec, watts_of},
     thresholds::{FleetJudged, FleetThreshold, Subject},
+    view::{Progress, live as fleet_live, once as fleet_once},
     waves::{MaxPer, MaxWatts, Wave, WaveOptions, named},
 };
 

@@ -113,7 +113,7 @@ where
 
 /// Each connection is a file, and the usual bound on those is 1,024. It may be raised up to what the administrator allows; where that
 /// is too little, connections fail, and say so.
-fn allow_connections(hosts: usize) {
+pub(super) fn allow_connections(hosts: usize) {
     let wanted = hosts as u64 + 256;
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < wanted
