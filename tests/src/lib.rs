@@ -9,6 +9,7 @@
 mod booted;
 mod ctl;
 mod daemon;
+mod disk_throttle;
 mod fixture;
 mod frozen;
 mod ground;
@@ -34,6 +35,7 @@ mod two_hosts;
 pub use booted::{Booted, Said, make, signal};
 pub use ctl::{Ctl, Outcome, Running};
 pub use daemon::Daemon;
+pub use disk_throttle::DiskThrottle;
 pub use fixture::Sysfs;
 pub use frozen::FrozenMount;
 pub use ground::Ground;

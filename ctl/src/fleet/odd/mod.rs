@@ -15,7 +15,6 @@ mod show;
 mod tests;
 
 pub(crate) use self::{
-    aspect::Way,
     judge::{Basis, Evidence},
     rank::{OddOnes, Ranked, Settings, odd_ones},
     readings::{Part, Question, Readings, Subject},

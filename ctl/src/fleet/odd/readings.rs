@@ -98,7 +98,7 @@ impl Readings {
             let name = text(&host["host"]);
             let whole = Subject { host: name.clone(), part: Part::Host, name: String::new() };
             let name = if self.places.contains_key(&whole) { format!("{name} run {tail}") } else { name };
-            self.host(&name, &scenario, host);
+            self.host(&name, &scenario, &host);
         }
     }
 
@@ -109,11 +109,11 @@ impl Readings {
         if let Some(Value::Array(hosts)) = result.remove("hosts")
             && let Some(host) = hosts.into_iter().next()
         {
-            self.host(name, &scenario, host);
+            self.host(name, &scenario, &host);
         }
     }
 
-    fn host(&mut self, name: &str, scenario: &str, host: Value) {
+    fn host(&mut self, name: &str, scenario: &str, host: &Value) {
         self.hosts += 1;
         self.place(&Subject { host: name.to_owned(), part: Part::Host, name: String::new() });
         let all = items(&host["burners"]);
@@ -245,7 +245,8 @@ impl Readings {
         let place = self.place(&subject);
         let Question { part, metric, statistic, of: words, model, .. } = &question;
         // Runs of one scenario did the same.
-        let key = [part.name(), metric, statistic, words, model, of.scenario].map(str::to_owned);
+        let key = [part.name(), &metric[..], &statistic[..], &words[..], &model[..], of.scenario];
+        let key = key.map(str::to_owned);
         let number = *self.numbers.entry(key).or_insert_with(|| {
             self.questions.push((question, Vec::new()));
             self.questions.len() - 1

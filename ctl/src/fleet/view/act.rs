@@ -32,10 +32,7 @@ pub(crate) async fn carry_out(act: Act, places: Vec<usize>, board: Arc<Board>, t
         let (act, board) = (act.clone(), Arc::clone(&board));
         asked.spawn(async move { (place, confirmed(&act, place, &board).await) });
     }
-    let (verb, done_word) = match act {
-        Act::Halt => ("halting", "quiet"),
-        Act::Stop(_) => ("stopping", "quiet"),
-    };
+    let verb = if act == Act::Halt { "halting" } else { "stopping" };
     let (mut done, mut missing) = (0, Vec::new());
     while let Some(ended) = asked.join_next().await {
         match ended {
@@ -46,7 +43,7 @@ pub(crate) async fn carry_out(act: Act, places: Vec<usize>, board: Arc<Board>, t
             }
             Err(_) => missing.push("a host whose task ended".into()),
         }
-        let mut line = format!("{verb}: {done} of {all} are {done_word}");
+        let mut line = format!("{verb}: {done} of {all} are quiet");
         if !missing.is_empty() {
             let more = missing.len().saturating_sub(NAMED);
             let named = missing.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");

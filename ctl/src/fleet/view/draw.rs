@@ -74,7 +74,8 @@ pub(crate) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         Overlay::Help => over(" keys ", &KEYS.map(str::to_owned), area, buffer),
         Overlay::Halt => question(" halt ", &format!("halt all {} hosts?", app.members.len()), area, buffer),
         Overlay::Stop(run_id, hosts) => {
-            question(" stop ", &format!("stop run {run_id} on {hosts} hosts?"), area, buffer);
+            let on = if *hosts == 1 { "1 host".to_owned() } else { format!("{hosts} hosts") };
+            question(" stop ", &format!("stop run {run_id} on {on}?"), area, buffer);
         }
     }
 }
