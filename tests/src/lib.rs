@@ -7,6 +7,7 @@
 )]
 
 mod booted;
+mod cable;
 mod ctl;
 mod daemon;
 mod disk_throttle;
@@ -14,6 +15,7 @@ mod fixture;
 mod frozen;
 mod ground;
 mod grpc;
+mod hosts;
 pub mod lab;
 mod loop_device;
 mod machine;
@@ -33,6 +35,7 @@ mod terminal;
 mod two_hosts;
 
 pub use booted::{Booted, Said, make, signal};
+pub use cable::Cable;
 pub use ctl::{Ctl, Outcome, Running};
 pub use daemon::Daemon;
 pub use disk_throttle::DiskThrottle;
@@ -40,6 +43,7 @@ pub use fixture::Sysfs;
 pub use frozen::FrozenMount;
 pub use ground::Ground;
 pub use grpc::connect;
+pub use hosts::{Cuttable, Hosts, with_clock_off_by};
 pub use loop_device::LoopDevice;
 pub use machine::{Machine, as_nobody, note, possible, privileged, prometheus_tool, tools};
 pub use memory_cgroup::MemoryCgroup;

@@ -33,7 +33,11 @@ impl AgentService {
         }
         let wait_ms = wait_ms.unwrap_or(validate::DEFAULT_PREPARE_WAIT_MS);
         if wait_ms > validate::MAX_PREPARE_WAIT_MS {
-            return Err(violation("wait_ms", format!("{wait_ms} ms"), "use at most 20,000 ms, and ask again"));
+            return Err(violation(
+                "wait_ms",
+                format!("{wait_ms} ms"),
+                "use at most 20,000 ms, and ask again",
+            ));
         }
         let asked =
             scenario.ok_or_else(|| violation("scenario", "no scenario is given".into(), "give one"))?;

@@ -25,12 +25,13 @@ pub(crate) use self::{
     course::{Course, Stage, run_in_waves},
     fan_out::{Answer, each},
     gate::{Gate, Tally},
+    inventory::schema as inventory_schema,
     member::{Fleet, Member},
     odd::{
         Evidence, OddOnes, Question, Ranked, Readings, Settings as OddSettings, odd_csv, odd_document, odd_ones,
         odd_ones_of, odd_section,
     },
-    outcome::{Fate, HostOutcome},
+    outcome::{Fate, HostOutcome, worst},
     planned::{FleetPlan, Taken, would_start},
     portion::Portion,
     run::{

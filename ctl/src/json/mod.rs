@@ -10,6 +10,7 @@ mod drill;
 mod fleet;
 mod fleet_judged;
 mod fleet_plan;
+mod fleet_run;
 mod guard;
 mod history;
 mod host;
@@ -44,10 +45,12 @@ pub(crate) use self::{
     decision::{DecisionOut, PlannedDecisionOut, planned_decisions, point_name},
     drill::DrillOut,
     fleet::{
-        CollectedHostOut, CommandedHostOut, ComparedInfoOut, FleetHostOut, FleetOut, HaltConfirmedOut, LatestDrillOut,
+        CollectedHostOut, CommandedHostOut, ComparedInfoOut, FleetHostOut, FleetOut, HaltConfirmedOut,
+        LatestDrillOut,
     },
     fleet_judged::{FleetAskedOut, FleetThresholdOut, WaveOut},
     fleet_plan::FleetPlanOut,
+    fleet_run::FleetResultOut,
     guard::GuardOut,
     history::{
         BaselinesOut, KeptRunOut, ListedRunOut, RemovedOut, RetentionOut, RunsOut, TaggedOut, TransferredOut,
@@ -299,6 +302,7 @@ impl From<&Variable> for VariableOut {
 )]
 enum Printed {
     Result(ResultOut),
+    FleetResult(FleetResultOut),
     Info(InfoOut),
     Status(StatusOut),
     Runs(RunsOut),
