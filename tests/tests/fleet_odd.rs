@@ -66,7 +66,8 @@ fn the_host_with_the_slow_disk_is_ranked_first() {
         if index == ODD {
             odd_id = format!("host{index}");
         }
-        std::fs::write(results.join(format!("{index}.json")), result.to_string()).expect("the folder is ours");
+        std::fs::write(results.join(format!("{index}.json")), result.to_string())
+            .expect("the folder is ours");
     }
 
     let results = results.display().to_string();

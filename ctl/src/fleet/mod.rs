@@ -28,8 +28,8 @@ pub(crate) use self::{
     inventory::schema as inventory_schema,
     member::{Fleet, Member},
     odd::{
-        Evidence, OddOnes, Question, Ranked, Readings, Settings as OddSettings, odd_csv, odd_document, odd_ones,
-        odd_ones_of, odd_section,
+        Evidence, OddOnes, Question, Ranked, Readings, Settings as OddSettings, odd_csv, odd_document,
+        odd_ones, odd_ones_of, odd_section,
     },
     outcome::{Fate, HostOutcome, worst},
     planned::{FleetPlan, Taken, would_start},
@@ -42,7 +42,7 @@ pub(crate) use self::{
     source::Source,
     spec::{FleetSpec, watts_of},
     thresholds::{FleetJudged, FleetThreshold, Subject},
-    view::{Progress, live as fleet_live, once as fleet_once},
+    view::{LiveFleet, live as fleet_live, once as fleet_once},
     waves::{MaxPer, MaxWatts, Wave, WaveOptions, named},
 };
 

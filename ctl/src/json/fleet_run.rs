@@ -7,14 +7,14 @@ use serde::Serialize;
 use ssts_proto::v1::Run;
 
 use super::{
-    DecisionOut, RecoveryOut, SearchOut, SettlingOut, ThresholdOut, TrendResultOut, cause, outcome, present,
-    resolved, rfc3339,
+    DecisionOut, OddOut, RecoveryOut, SearchOut, SettlingOut, ThresholdOut, TrendResultOut, cause, outcome,
+    present, resolved, rfc3339,
     run::{FindingOut, HostOut},
     seconds,
 };
 use crate::{
     error::Exit,
-    fleet::{Fate, HostOutcome, StartSkew, skew_of_hosts},
+    fleet::{Fate, HostOutcome, OddOnes, StartSkew, skew_of_hosts},
     report::findings,
 };
 
@@ -40,6 +40,9 @@ pub(crate) struct FleetResultOut {
     start: Option<StartOut>,
     /// In the order of the fleet.
     hosts: Vec<FleetResultHostOut>,
+    /// Hosts and parts of hosts that lag behind their peers. Absent where fewer than five hosts have a result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    odd: Option<OddOut>,
 }
 
 /// How far apart hosts began, by the clocks as they were measured.
@@ -138,7 +141,13 @@ impl FleetResultOut {
             counts,
             start: skew_of_hosts(outcomes).map(StartOut::from),
             hosts: outcomes.iter().map(FleetResultHostOut::from).collect(),
+            odd: None,
         }
+    }
+
+    /// With those that lag behind.
+    pub(crate) fn with_odd(self, odd: Option<&OddOnes>) -> Self {
+        Self { odd: odd.map(OddOut::from), ..self }
     }
 }
 

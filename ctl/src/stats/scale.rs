@@ -18,7 +18,8 @@ pub(crate) fn qn(values: &[f64]) -> Option<f64> {
     let values = if values.len() > MOST {
         let mut sorted = values.to_vec();
         sorted.sort_unstable_by(f64::total_cmp);
-        thinned = (0..MOST).map(|step| sorted[(2 * step + 1) * sorted.len() / (2 * MOST)]).collect::<Vec<_>>();
+        thinned =
+            (0..MOST).map(|step| sorted[(2 * step + 1) * sorted.len() / (2 * MOST)]).collect::<Vec<_>>();
         &thinned
     } else {
         values
@@ -53,9 +54,7 @@ mod tests {
 
     /// The values of a normal distribution's order, in even steps.
     fn normal(count: usize) -> Vec<f64> {
-        (0..count)
-            .map(|index| crate::stats::normal_quantile((index as f64 + 0.5) / count as f64))
-            .collect()
+        (0..count).map(|index| crate::stats::normal_quantile((index as f64 + 0.5) / count as f64)).collect()
     }
 
     #[test]

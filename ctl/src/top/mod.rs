@@ -23,15 +23,18 @@ use ratatui::{buffer::Buffer, crossterm::style::force_color_output, layout::Rect
 use ssts_proto::v1::Frame;
 use tokio::{sync::mpsc, time::sleep};
 
-pub(crate) use self::{
-    keys::{Input, Key},
-    views::{BAD, BOLD, DIM, MARKED, PLAIN, TITLE, WARN, clock, fitting, heat::SHADES, help::over, put, text as picture_text},
-};
 use self::{
     app::{App, Wish},
     feed::News,
     keys::Reader,
     terminal::Screen,
+};
+pub(crate) use self::{
+    keys::{Input, Key},
+    views::{
+        BAD, BOLD, DIM, MARKED, PLAIN, TITLE, WARN, clock, fitting, heat::SHADES, help::over, put,
+        text as picture_text,
+    },
 };
 use crate::{
     connect::Client,

@@ -11,11 +11,12 @@ use super::Session;
 use crate::{
     commands::{history, report},
     error::{Exit, Failure, Problem},
-    fleet::{HostOutcome, Member, worst},
+    fleet::{HostOutcome, Member, OddOnes, OddSettings, odd_ones_of, odd_section, worst},
     json::FleetResultOut,
     output::Format,
     page::{escaped, to_plotted_html},
-    report::{fleet_document, prepare_folder, replace_file, to_markdown, to_terminal, write_files},
+    report::{Document, fleet_document, prepare_folder, replace_file, to_markdown, to_terminal, write_files},
+    stats::LEAST_PEERS,
     text::printable,
 };
 
@@ -34,7 +35,8 @@ pub(super) struct Told<'a> {
 
 impl Told<'_> {
     pub(super) async fn tell(&self, session: &mut Session) -> Result<(), Failure> {
-        let printed = self.print(session);
+        let odd = self.odd()?;
+        let printed = self.print(odd.as_ref(), session);
         let runs: Vec<_> = self
             .outcomes
             .iter()
@@ -44,17 +46,34 @@ impl Told<'_> {
         history::keep_all(&runs, self.tags, global.store.as_ref(), output).await;
         printed?;
         if let Some(folder) = self.report {
-            self.write(folder, session).await?;
+            self.write(folder, odd.as_ref(), session).await?;
         }
         Ok(())
     }
 
-    fn print(&self, session: &mut Session) -> Result<(), Failure> {
+    /// Who lags behind the others. Nothing where there are too few of them.
+    fn odd(&self) -> Result<Option<OddOnes>, Failure> {
+        if self.outcomes.iter().filter(|outcome| outcome.ended().is_some()).count() <= LEAST_PEERS {
+            return Ok(None);
+        }
+        let odd = odd_ones_of(self.outcomes, OddSettings::default())?;
+        Ok(Some(odd).filter(OddOnes::tells_something))
+    }
+
+    fn document(&self, odd: Option<&OddOnes>) -> Document {
+        let mut document = fleet_document(self.run_id, self.outcomes);
+        if let Some(odd) = odd {
+            odd_section(odd, &mut document);
+        }
+        document
+    }
+
+    fn print(&self, odd: Option<&OddOnes>, session: &mut Session) -> Result<(), Failure> {
         let output = &mut session.output;
         match session.global.output {
-            Format::Json => output.json(&self.json()),
+            Format::Json => output.json(&self.json(odd)),
             Format::Text => {
-                let text = to_terminal(&fleet_document(self.run_id, self.outcomes), output.in_color());
+                let text = to_terminal(&self.document(odd), output.in_color());
                 output.result(&text)?;
                 let mut mends = BTreeSet::new();
                 for outcome in self.outcomes {
@@ -74,14 +93,19 @@ impl Told<'_> {
         }
     }
 
-    fn json(&self) -> FleetResultOut {
-        FleetResultOut::new(self.run_id, self.outcomes, worst(self.outcomes))
+    fn json(&self, odd: Option<&OddOnes>) -> FleetResultOut {
+        FleetResultOut::new(self.run_id, self.outcomes, worst(self.outcomes)).with_odd(odd)
     }
 
     /// An index, and a folder for each host.
-    async fn write(&self, folder: &Path, session: &mut Session) -> Result<(), Failure> {
-        let document = fleet_document(self.run_id, self.outcomes);
-        let json = serde_json::to_string_pretty(&self.json())
+    async fn write(
+        &self,
+        folder: &Path,
+        odd: Option<&OddOnes>,
+        session: &mut Session,
+    ) -> Result<(), Failure> {
+        let document = self.document(odd);
+        let json = serde_json::to_string_pretty(&self.json(odd))
             .map_err(|error| Failure::new(Exit::Internal, format!("can't write JSON: {error}"), ""))?;
         let index = to_plotted_html(&document, &[("Pages".to_owned(), links(self.outcomes))]);
         let files =

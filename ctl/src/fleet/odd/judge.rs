@@ -111,8 +111,9 @@ impl Judge {
         let mut sorted = values.clone();
         sorted.sort_unstable_by(f64::total_cmp);
         for (index, (subject, value)) in group.iter().enumerate() {
-            let of_others =
-                || Some((Peers::of(&without(&scaled, index), least_scale)?, median(&without(&values, index))?));
+            let of_others = || {
+                Some((Peers::of(&without(&scaled, index), least_scale)?, median(&without(&values, index))?))
+            };
             let Some((peers, middle)) = whole.or_else(of_others) else { continue };
             let (low, high) = ends(&sorted, *value);
             let distance = scaled[index] - peers.median;

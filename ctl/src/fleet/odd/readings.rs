@@ -217,7 +217,8 @@ impl Readings {
         if (is_histogram && samples < LEAST_OF_HISTOGRAM) || !is_asked(aspect, &labels) {
             return;
         }
-        let names: Vec<&str> = aspect.named_by.iter().filter_map(|label| labels.get(label).copied()).collect();
+        let names: Vec<&str> =
+            aspect.named_by.iter().filter_map(|label| labels.get(label).copied()).collect();
         let (part, name) = match names.is_empty() {
             // A sensor that names no package is the host's.
             true => (Part::Host, String::new()),

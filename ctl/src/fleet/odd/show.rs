@@ -47,7 +47,9 @@ pub(crate) fn odd_document(odd: &OddOnes, all: bool) -> Document {
 pub(crate) fn odd_section(odd: &OddOnes, document: &mut Document) {
     document.heading("The odd ones out");
     document.line(&title(odd).0);
-    body(odd, false, document);
+    if !odd.ranked.is_empty() {
+        body(odd, false, document);
+    }
 }
 
 fn title(odd: &OddOnes) -> (String, Tone) {
@@ -67,10 +69,14 @@ fn body(odd: &OddOnes, all: bool, document: &mut Document) {
     let OddOnes { settings, compared, few_peers, no_spread, without, .. } = odd;
     document.fact("judged by", "distance from the peers' median in their robust standard deviations (Qn)");
     document.fact("peers", "same model, same phase, same burner; four or more");
-    document.fact("let be", format!("differences of less than {} %", text::trimmed(settings.change * 100.0, 2)));
+    document
+        .fact("let be", format!("differences of less than {} %", text::trimmed(settings.change * 100.0, 2)));
     document.fact(
         "odd",
-        format!("surer than {} %, corrected for all {compared} values", text::trimmed(settings.sure * 100.0, 2)),
+        format!(
+            "surer than {} %, corrected for all {compared} values",
+            text::trimmed(settings.sure * 100.0, 2)
+        ),
     );
     if *few_peers > 0 {
         document.fact("not judged", format!("{few_peers} values with fewer than four peers"));
@@ -154,8 +160,23 @@ pub(crate) fn odd_csv(odd: &OddOnes) -> Result<String, Failure> {
         Failure::new(Exit::Internal, format!("can't write comma-separated values: {error}"), "")
     };
     let head = [
-        "host", "part", "name", "odd", "p_adjusted", "metric", "statistic", "of", "unit", "value", "peers",
-        "median", "low", "high", "score", "p", "basis",
+        "host",
+        "part",
+        "name",
+        "odd",
+        "p_adjusted",
+        "metric",
+        "statistic",
+        "of",
+        "unit",
+        "value",
+        "peers",
+        "median",
+        "low",
+        "high",
+        "score",
+        "p",
+        "basis",
     ];
     writer.write_record(head).map_err(|error| failed(&error))?;
     let number = |number: Option<f64>| number.map(|number| number.to_string()).unwrap_or_default();

@@ -54,9 +54,7 @@ fn host(name: &str, plant: Plant, random: &mut fastrand::Rng) -> Value {
         .collect();
     let hot = if plant == Plant::HotSocket { 12.0 } else { 0.0 };
     let corrected = if plant == Plant::BadDimm { 31.0 } else { 0.0 };
-    let dimm = |dimm: &str, increase: f64| {
-        json!({"labels": {"controller": "mc0", "dimm": dimm}, "unit": "1/s", "samples": 99, "mean": 0.0, "increase": increase})
-    };
+    let dimm = |dimm: &str, increase: f64| json!({"labels": {"controller": "mc0", "dimm": dimm}, "unit": "1/s", "samples": 99, "mean": 0.0, "increase": increase});
     json!({
         "host": name,
         "platform": {"cpu_model": "Test 9000", "disk_models": {"nvme0n1": "Disk 1"}},
@@ -124,7 +122,10 @@ fn false_alarms_are_few_without_an_odd_host() {
     let alarms: Vec<String> = (1_000..1_200)
         .filter_map(|seed| {
             let found = fleet(seed, 0, Plant::Nothing);
-            found.odd().next().map(|ranked| format!("{seed}: {} {:?}", ranked.subject.words(), ranked.evidence))
+            found
+                .odd()
+                .next()
+                .map(|ranked| format!("{seed}: {} {:?}", ranked.subject.words(), ranked.evidence))
         })
         .collect();
     assert!(alarms.len() <= 10, "{} of 200: {alarms:#?}", alarms.len());
@@ -150,7 +151,8 @@ fn the_evidence_names_value_peers_and_range() {
 #[test]
 fn fewer_than_four_peers_tell_nothing() {
     let mut random = fastrand::Rng::with_seed(1);
-    let hosts: Vec<Value> = (0..4).map(|index| host(&format!("n{index}"), Plant::Nothing, &mut random)).collect();
+    let hosts: Vec<Value> =
+        (0..4).map(|index| host(&format!("n{index}"), Plant::Nothing, &mut random)).collect();
     let mut readings = Readings::default();
     readings.take(json!({"run_id": "r-1", "scenario": "soak", "hosts": hosts}));
     let found = odd_ones(&readings, Settings::default());
@@ -169,9 +171,7 @@ fn fewer_than_four_peers_tell_nothing() {
 /// All peers alike, as percentiles of coarse buckets are: it is said, and not called sure.
 #[test]
 fn peers_without_spread_are_told_as_such() {
-    let host = |name: String, rate: f64| {
-        json!({"host": name, "burners": [{"kind": "disk", "phase": "p", "rates": {"operations_per_s": rate}}]})
-    };
+    let host = |name: String, rate: f64| json!({"host": name, "burners": [{"kind": "disk", "phase": "p", "rates": {"operations_per_s": rate}}]});
     let hosts: Vec<Value> =
         (0..8).map(|index| host(format!("n{index}"), if index == 5 { 50.0 } else { 100.0 })).collect();
     let mut readings = Readings::default();
@@ -191,7 +191,8 @@ fn only_the_same_model_is_a_peer() {
         json!({"host": name, "platform": {"cpu_model": model},
                "burners": [{"kind": "cpu", "phase": "p", "rates": {"operations_per_s": rate}}]})
     };
-    let mut hosts: Vec<Value> = (0..6).map(|n| host(format!("new{n}"), "new", 100.0 + f64::from(n))).collect();
+    let mut hosts: Vec<Value> =
+        (0..6).map(|n| host(format!("new{n}"), "new", 100.0 + f64::from(n))).collect();
     hosts.extend((0..6).map(|n| host(format!("old{n}"), "old", 50.0 + f64::from(n) / 2.0)));
     let mut readings = Readings::default();
     readings.take(json!({"run_id": "r-1", "scenario": "s", "hosts": hosts}));

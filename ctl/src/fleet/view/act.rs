@@ -25,7 +25,12 @@ pub(crate) enum Act {
 }
 
 /// Does it to all of these at once, and tells how far it is, in words.
-pub(crate) async fn carry_out(act: Act, places: Vec<usize>, board: Arc<Board>, told: UnboundedSender<String>) {
+pub(crate) async fn carry_out(
+    act: Act,
+    places: Vec<usize>,
+    board: Arc<Board>,
+    told: UnboundedSender<String>,
+) {
     let all = places.len();
     let mut asked = JoinSet::new();
     for place in places {
@@ -81,7 +86,10 @@ async fn confirmed(act: &Act, place: usize, board: &Board) -> Result<(), String>
             }
             Err(status) => {
                 why = words(&status::failure(&status));
-                if matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated | Code::InvalidArgument) {
+                if matches!(
+                    status.code(),
+                    Code::PermissionDenied | Code::Unauthenticated | Code::InvalidArgument
+                ) {
                     break;
                 }
             }

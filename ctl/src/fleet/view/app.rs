@@ -333,7 +333,8 @@ impl App {
                 greatest(io(a), io(b))
             }
             Column::Guards => {
-                let guards = |row: &Row| row.guards.map(|it| f64::from(it.tripped) * 1e3 + f64::from(it.pending));
+                let guards =
+                    |row: &Row| row.guards.map(|it| f64::from(it.tripped) * 1e3 + f64::from(it.pending));
                 greatest(guards(a), guards(b))
             }
             Column::Lag => {

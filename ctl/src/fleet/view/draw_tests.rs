@@ -27,12 +27,21 @@ fn a_thousand_hosts_fit_80_by_24() {
     assert_eq!(found.lines().count(), 24);
     assert!(found.lines().all(|line| line.chars().count() <= 80), "{found}");
     let lines: Vec<&str> = found.lines().collect();
-    assert!(lines[0].starts_with("fleet of 1000 hosts") && lines[0].ends_with("by state  page 1/56"), "{found}");
+    assert!(
+        lines[0].starts_with("fleet of 1000 hosts") && lines[0].ends_with("by state  page 1/56"),
+        "{found}"
+    );
     assert_eq!(lines[1], "1 unreachable  999 running");
-    assert!(lines[2].contains("load 50.0% mean of 999") && lines[2].contains("hottest 1000\u{b0}C node1000"), "{found}");
+    assert!(
+        lines[2].contains("load 50.0% mean of 999") && lines[2].contains("hottest 1000\u{b0}C node1000"),
+        "{found}"
+    );
     assert!(lines[3].starts_with("host             state       phase        load/asked"), "{found}");
     assert_eq!(lines[4], "node3            unreachable 1/2 soak              -     -       -     ok      -");
-    assert_eq!(lines[5], "node1            running     1/2 soak     50.0/50%   1\u{b0}C 1.00 \u{b5}s     ok  0.0 s");
+    assert_eq!(
+        lines[5],
+        "node1            running     1/2 soak     50.0/50%   1\u{b0}C 1.00 \u{b5}s     ok  0.0 s"
+    );
     assert!(lines[22].starts_with("node3  no sstsd listens on it"), "{found}");
     assert!(lines[23].starts_with("q quit  ? help  Enter open"), "{found}");
 }
@@ -43,7 +52,8 @@ fn the_map_has_a_character_for_each_host() {
     app.key(Key::Char('5'));
     app.key(Key::Char('m'));
     let found = picture(&mut app, 80, 24);
-    let marks = |mark: char| found.lines().skip(3).take(17).flat_map(str::chars).filter(|c| *c == mark).count();
+    let marks =
+        |mark: char| found.lines().skip(3).take(17).flat_map(str::chars).filter(|c| *c == mark).count();
     let all: usize = ['\u{2591}', '\u{2592}', '\u{2593}', '\u{2588}'].into_iter().map(marks).sum();
     assert_eq!(all, 300, "{found}");
     assert!(found.contains("temp: \u{2591}\u{2592}\u{2593}\u{2588} from 1\u{b0}C to 300\u{b0}C"), "{found}");

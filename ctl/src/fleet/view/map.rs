@@ -50,7 +50,12 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         Some((low, high)) => {
             let words = |value: f64| cell(app.sort, &with(app.sort, value), "", "").0;
             let marks: String = SHADES.iter().map(|(mark, _)| *mark).collect();
-            format!("{}: {marks} from {} to {}  \u{b7} nothing known  x unreachable", app.sort.title(), words(low), words(high))
+            format!(
+                "{}: {marks} from {} to {}  \u{b7} nothing known  x unreachable",
+                app.sort.title(),
+                words(low),
+                words(high)
+            )
         }
     };
     buffer.set_stringn(area.x, area.y + area.height - 1, legend, area.width.into(), DIM);

@@ -21,7 +21,7 @@ use tokio::{
     time::sleep,
 };
 
-pub(crate) use self::progress::Progress;
+pub(crate) use self::progress::LiveFleet;
 use self::{
     act::{Act, carry_out},
     app::{App, Wish},
@@ -150,7 +150,8 @@ pub(crate) async fn once(
     draw::fit(&mut app, area);
     draw::draw_still(&app, area, &mut buffer);
     output.result(&picture_text(&buffer))?;
-    let is_reached = |row: &Row| row.standing != Standing::Unreachable && row.standing != Standing::Connecting;
+    let is_reached =
+        |row: &Row| row.standing != Standing::Unreachable && row.standing != Standing::Connecting;
     Ok(if app.rows.iter().all(is_reached) { Exit::Pass } else { Exit::AgentFailed })
 }
 
@@ -164,11 +165,6 @@ fn refresh(app: &mut App, board: &Board) {
     app.take(rows, phases);
 }
 
-fn act(
-    act: Act,
-    places: Vec<usize>,
-    board: &std::sync::Arc<Board>,
-    told: &UnboundedSender<String>,
-) {
+fn act(act: Act, places: Vec<usize>, board: &std::sync::Arc<Board>, told: &UnboundedSender<String>) {
     tokio::spawn(carry_out(act, places, std::sync::Arc::clone(board), told.clone()));
 }

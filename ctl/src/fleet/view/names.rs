@@ -16,14 +16,16 @@ fn alike(names: &[&str]) -> (usize, usize) {
     let Some((first, others)) = names.split_first() else { return (0, 0) };
     let is_edge = |c: char| !c.is_alphanumeric();
     let begin = others.iter().fold(first.len(), |begin, name| {
-        first[..begin].char_indices().zip(name.chars()).find(|((_, a), b)| a != b).map_or_else(
-            || begin.min(name.len()),
-            |((at, _), _)| at,
-        )
+        first[..begin]
+            .char_indices()
+            .zip(name.chars())
+            .find(|((_, a), b)| a != b)
+            .map_or_else(|| begin.min(name.len()), |((at, _), _)| at)
     });
-    let begin = first.get(..begin).and_then(|same| same.rfind(is_edge)).map_or(0, |edge| {
-        edge + first[edge..].chars().next().map_or(1, char::len_utf8)
-    });
+    let begin = first
+        .get(..begin)
+        .and_then(|same| same.rfind(is_edge))
+        .map_or(0, |edge| edge + first[edge..].chars().next().map_or(1, char::len_utf8));
     let rest = |name: &str| name.get(begin..).unwrap_or_default().to_owned();
     let tail = rest(first);
     let end = others.iter().fold(tail.len(), |end, name| {
