@@ -37,7 +37,7 @@ pub use daemon::Daemon;
 pub use fixture::Sysfs;
 pub use frozen::FrozenMount;
 pub use ground::Ground;
-pub use grpc::connect;
+pub use grpc::{connect, raw_call};
 pub use loop_device::LoopDevice;
 pub use machine::{Machine, as_nobody, note, possible, privileged, prometheus_tool, tools};
 pub use memory_cgroup::MemoryCgroup;
