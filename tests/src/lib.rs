@@ -28,6 +28,7 @@ mod programs;
 mod prometheus;
 mod seccomp;
 mod service;
+mod swarm;
 mod terminal;
 mod two_hosts;
 
@@ -50,5 +51,6 @@ pub use programs::Programs;
 pub use prometheus::Prometheus;
 pub use seccomp::without_io_uring;
 pub use service::{Certificate, Service};
+pub use swarm::{Swarm, Template};
 pub use terminal::Terminal;
 pub use two_hosts::{OPEN_SINK, TwoHosts, count, figure};
