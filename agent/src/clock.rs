@@ -56,6 +56,44 @@ pub fn unix_ns() -> i64 {
     i64::try_from(realtime().as_nanos()).unwrap_or(i64::MAX)
 }
 
+/// The Unix time of an instant of CLOCK_BOOTTIME, as the wall clock stands now.
+pub fn unix_ns_at(instant: Duration) -> i64 {
+    let (boottime, realtime) = boottime_and_realtime();
+    let unix_ns = realtime.as_nanos().cast_signed() + instant.as_nanos().cast_signed()
+        - boottime.as_nanos().cast_signed();
+    i64::try_from(unix_ns).unwrap_or(i64::MAX)
+}
+
+/// The instant of CLOCK_BOOTTIME of a Unix time, as the wall clock stands now; nothing for one that is past.
+pub fn boottime_at(unix: Duration) -> Option<Duration> {
+    let (boottime, realtime) = boottime_and_realtime();
+    Some(boottime + unix.checked_sub(realtime)?)
+}
+
+/// Both clocks at one instant, as far as that can be had: whoever loses the core between two readings reads again.
+fn boottime_and_realtime() -> (Duration, Duration) {
+    let pair = || {
+        let before = boottime();
+        let realtime = realtime();
+        let took = boottime().saturating_sub(before);
+        (took, before + took / 2, realtime)
+    };
+    let mut best = pair();
+    for _ in 0..3 {
+        if best.0 <= SHORT {
+            break;
+        }
+        let again = pair();
+        if again.0 < best.0 {
+            best = again;
+        }
+    }
+    (best.1, best.2)
+}
+
+/// Three readings in user space take some 150 ns; far more says that something came in between.
+const SHORT: Duration = Duration::from_micros(5);
+
 /// A duration in whole nanoseconds; 584 years fit.
 pub fn ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)

@@ -17,6 +17,7 @@ use tower::service_fn;
 use crate::{
     cli::{Global, Host},
     error::Failure,
+    fleet::{Fleet, Member},
     local::PrivateAgent,
     output::Output,
     pki,
@@ -92,6 +93,9 @@ impl Agent {
         fallback: Fallback,
         output: &mut Output,
     ) -> Result<Self, Failure> {
+        if let Some(fleet) = Fleet::asked(global).await? {
+            return Self::of_member(&fleet.only()?, global).await;
+        }
         match (&global.host[..], global.local) {
             ([], true) => Self::start_private(global).await,
             ([], false) => {
@@ -118,17 +122,23 @@ impl Agent {
             ([_], true) => {
                 Err(Failure::usage("--local and --host exclude each other", "leave one of them out"))
             }
-            ([host], false) => {
-                let line = Line::to(host, global.pki.as_ref())?;
-                match line.dial().await {
-                    Ok(client) => Ok(Self { client, host: host.clone(), line, private: None }),
-                    Err(error) => Err(cannot_reach(host, &error)),
-                }
-            }
+            ([host], false) => Self::on(host, Line::to(host, global.pki.as_ref())?).await,
             ([_, _, ..], _) => Err(Failure::usage(
-                "more than one --host",
-                "name one: this version commands one host at a time",
+                "this command is about one host, and several are named",
+                "name one of them with --host",
             )),
+        }
+    }
+
+    /// Connects to the agent of a host of a fleet.
+    pub(crate) async fn of_member(member: &Member, global: &Global) -> Result<Self, Failure> {
+        Self::on(&member.host, member.line(global.pki.as_ref())?).await
+    }
+
+    async fn on(host: &Host, line: Line) -> Result<Self, Failure> {
+        match line.dial().await {
+            Ok(client) => Ok(Self { client, host: host.clone(), line, private: None }),
+            Err(error) => Err(cannot_reach(host, &error)),
         }
     }
 

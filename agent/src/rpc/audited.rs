@@ -236,12 +236,73 @@ impl Agent for Audited {
     async fn plan(&self, request: Request<v1::PlanRequest>) -> Result<Response<v1::PlanResponse>, Status> {
         self.service.plan(request).await
     }
+
+    async fn clock(&self, request: Request<v1::ClockRequest>) -> Result<Response<v1::ClockResponse>, Status> {
+        self.service.clock(request).await
+    }
+
+    async fn prepare(
+        &self,
+        request: Request<v1::PrepareRequest>,
+    ) -> Result<Response<v1::PrepareResponse>, Status> {
+        let mut noting = self.noting(&request, "Prepare", of_prepare(request.get_ref()));
+        noting.before().await?;
+        let outcome = self.service.prepare(request).await;
+        noting.after(&outcome).await;
+        outcome
+    }
+
+    async fn begin(&self, request: Request<v1::BeginRequest>) -> Result<Response<v1::BeginResponse>, Status> {
+        let v1::BeginRequest { run_id, begin_at_unix_ns } = request.get_ref();
+        let parameters = json!({ "run_id": cut(run_id), "begin_at_unix_ns": begin_at_unix_ns });
+        let mut noting = self.noting(&request, "Begin", parameters);
+        noting.before().await?;
+        let outcome = self.service.begin(request).await;
+        noting.after(&outcome).await;
+        outcome
+    }
+
+    async fn release(
+        &self,
+        request: Request<v1::ReleaseRequest>,
+    ) -> Result<Response<v1::ReleaseResponse>, Status> {
+        let v1::ReleaseRequest { run_id, reason } = request.get_ref();
+        let parameters = json!({ "run_id": cut(run_id), "reason": cut(reason) });
+        let mut noting = self.noting(&request, "Release", parameters);
+        noting.begun();
+        let outcome = self.service.release(request).await;
+        noting.after(&outcome).await;
+        outcome
+    }
 }
 
 /// Which scenario it was, without what stands in it: that is in the run's record.
 fn of_start(request: &v1::StartRequest) -> Value {
     let mut parameters = json!({ "run_id": cut(&request.run_id) });
-    if let Some(scenario) = &request.scenario {
+    note_scenario(&mut parameters, request.scenario.as_ref());
+    if let Some(ttl) = request.lease_ttl_ms {
+        parameters["lease_ttl_ms"] = ttl.into();
+    }
+    if let Some(start_at) = request.start_at_unix_ns {
+        parameters["start_at_unix_ns"] = start_at.into();
+    }
+    parameters
+}
+
+/// The same; its token is the caller's own business.
+fn of_prepare(request: &v1::PrepareRequest) -> Value {
+    let mut parameters = json!({ "run_id": cut(&request.run_id) });
+    note_scenario(&mut parameters, request.scenario.as_ref());
+    for (name, ms) in [("lease_ttl_ms", request.lease_ttl_ms), ("hold_ms", request.hold_ms)] {
+        if let Some(ms) = ms {
+            parameters[name] = ms.into();
+        }
+    }
+    parameters
+}
+
+fn note_scenario(parameters: &mut Value, scenario: Option<&v1::Scenario>) {
+    if let Some(scenario) = scenario {
         let burners: usize = scenario.phases.iter().map(|phase| phase.burners.len()).sum();
         let duration_ms =
             scenario.phases.iter().fold(0u64, |sum, phase| sum.saturating_add(phase.duration_ms));
@@ -253,13 +314,6 @@ fn of_start(request: &v1::StartRequest) -> Value {
             "sha256": sha256(&scenario.encode_to_vec()),
         });
     }
-    if let Some(ttl) = request.lease_ttl_ms {
-        parameters["lease_ttl_ms"] = ttl.into();
-    }
-    if let Some(start_at) = request.start_at_unix_ns {
-        parameters["start_at_unix_ns"] = start_at.into();
-    }
-    parameters
 }
 
 fn cut(words: &str) -> String {

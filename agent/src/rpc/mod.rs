@@ -6,6 +6,7 @@ mod drill;
 mod listen;
 mod peer;
 mod policy;
+mod prepare;
 mod rates;
 mod record;
 mod rights;
@@ -132,13 +133,7 @@ impl Agent for AgentService {
                 "use 1 to 64 characters of A-Z, a-z, 0-9, '-'",
             ));
         }
-        if let Some(ttl) = lease_ttl_ms.filter(|ttl| !validate::LEASE_TTL_MS.contains(ttl)) {
-            return Err(violation(
-                "lease_ttl_ms",
-                format!("a lease of {ttl} ms"),
-                "use 1,000 to 3,600,000 ms",
-            ));
-        }
+        lease_ttl(lease_ttl_ms)?;
         let scenario =
             scenario.ok_or_else(|| violation("scenario", "no scenario is given".into(), "give one"))?;
         info!(run = run_id, scenario = scenario.name, %caller, "asked to start");
@@ -371,6 +366,29 @@ impl Agent for AgentService {
         let engine = self.engine.clone();
         blocking(move || Ok(engine.plan(&scenario, start_at))).await
     }
+
+    async fn clock(&self, _: Request<v1::ClockRequest>) -> Result<Response<v1::ClockResponse>, Status> {
+        let received_unix_ns = clock::unix_ns();
+        Ok(prepare::clock_answer(received_unix_ns))
+    }
+
+    async fn prepare(
+        &self,
+        request: Request<v1::PrepareRequest>,
+    ) -> Result<Response<v1::PrepareResponse>, Status> {
+        self.prepare_run(request).await
+    }
+
+    async fn begin(&self, request: Request<v1::BeginRequest>) -> Result<Response<v1::BeginResponse>, Status> {
+        self.begin_run(request).await
+    }
+
+    async fn release(
+        &self,
+        request: Request<v1::ReleaseRequest>,
+    ) -> Result<Response<v1::ReleaseResponse>, Status> {
+        self.release_run(request).await
+    }
 }
 
 /// From the receipt of a request to the proof that no burner was left, ns.
@@ -407,6 +425,7 @@ impl From<EngineError> for Status {
             | EngineError::Held { .. }
             | EngineError::Guarded { .. }
             | EngineError::Illegal(_)
+            | EngineError::NotHeld { .. }
             | EngineError::Over(_) => Self::failed_precondition(message),
             EngineError::Known(_) => Self::already_exists(message),
             EngineError::Unknown(_) => Self::not_found(message),
@@ -420,6 +439,16 @@ fn instant(unix_ns: i64) -> Result<Duration, Status> {
     u64::try_from(unix_ns).map(Duration::from_nanos).map_err(|_| {
         violation("start_at_unix_ns", format!("a start at {unix_ns} ns"), "use an instant that is ahead")
     })
+}
+
+fn lease_ttl(ttl_ms: Option<u64>) -> Result<(), Status> {
+    match ttl_ms.filter(|ttl| !validate::LEASE_TTL_MS.contains(ttl)) {
+        None => Ok(()),
+        Some(ttl) => {
+            let message = format!("a lease of {ttl} ms");
+            Err(violation("lease_ttl_ms", message, "use 1,000 to 3,600,000 ms"))
+        }
+    }
 }
 
 fn violation(field: &str, message: String, mend: &str) -> Status {

@@ -27,16 +27,20 @@ use crate::{
 };
 
 /// What each call asks for. One that is not here asks for the greatest role.
-static NEEDED: [(&str, Role); 15] = [
+static NEEDED: [(&str, Role); 19] = [
     ("Describe", Role::Viewer),
     ("ListRuns", Role::Viewer),
     ("GetRun", Role::Viewer),
     ("Watch", Role::Viewer),
     ("ReadRecord", Role::Viewer),
+    ("Clock", Role::Viewer),
     ("Stop", Role::Halter),
+    ("Release", Role::Halter),
     // Lifting one asks for more: see `lift_halt`.
     ("Halt", Role::Halter),
     ("Start", Role::Operator),
+    ("Prepare", Role::Operator),
+    ("Begin", Role::Operator),
     ("Pause", Role::Operator),
     ("Resume", Role::Operator),
     ("RenewLease", Role::Operator),
@@ -48,7 +52,7 @@ static NEEDED: [(&str, Role); 15] = [
 ];
 
 /// These are never too many.
-static TAKES_LOAD_OFF: [&str; 2] = ["Stop", "Halt"];
+static TAKES_LOAD_OFF: [&str; 3] = ["Stop", "Release", "Halt"];
 
 /// The rules of the configuration.
 #[derive(Debug, Clone)]

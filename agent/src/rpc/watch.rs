@@ -54,12 +54,15 @@ struct Watch {
     /// Frames of the ring that were read.
     read: u64,
     events: usize,
-    state: Option<(RunState, Option<u32>)>,
+    state: Option<Stand>,
     view: View,
     last_sent: Option<Duration>,
     /// The last frame that was read.
     previous: Frame,
 }
+
+/// Where a run stands: told whenever it changes. Its state, its phase, and whether it is ready while it is held.
+type Stand = (RunState, Option<u32>, Option<bool>);
 
 /// What was told of guards.
 #[derive(Default)]
@@ -164,7 +167,8 @@ impl Watch {
 
     async fn send_state(&mut self, run: &ActiveRun) -> Result<(), Gone> {
         let summary = run.summary();
-        let state = (summary.state(), summary.phase_index);
+        let is_ready = summary.prepared.map(|prepared| prepared.ready);
+        let state = (summary.state(), summary.phase_index, is_ready);
         if self.state == Some(state) {
             return Ok(());
         }

@@ -23,6 +23,7 @@ use super::{
     error::EngineError,
     guarded::{HaltWanted, RunBoard, RunGuards},
     hardware_errors::HardwareErrors,
+    held::{Held, Hold},
     lease::Lease,
     recovery::Recoveries,
     search::Searches,
@@ -54,7 +55,7 @@ pub struct ActiveRun {
     started_at_unix_ns: i64,
     /// How long the host had been suspended before.
     suspended_before: Option<Duration>,
-    lease: Option<Lease>,
+    pub(super) lease: Lease,
     pub(super) board: Arc<BurnerBoard>,
     pub(super) searches: Searches,
     pub(super) recoveries: Recoveries,
@@ -78,13 +79,28 @@ pub struct ActiveRun {
     judged: Mutex<Vec<ThresholdResult>>,
 }
 
+/// What keeps a run alive.
 #[derive(Debug)]
-struct Progress {
-    state: RunState,
-    ending: Option<Ending>,
+pub(super) enum Promise {
+    /// A lease of so long; none for a detached run.
+    Lease(Option<Duration>),
+    /// It was prepared, and waits to be told when to begin.
+    Hold(Hold),
+}
+
+#[derive(Debug)]
+pub(super) struct Progress {
+    pub(super) state: RunState,
+    pub(super) ending: Option<Ending>,
     phase: Option<PhaseClock>,
     /// Its first record was written, or could not be.
-    recorded: bool,
+    pub(super) recorded: bool,
+    /// It was prepared.
+    pub(super) held: Option<Held>,
+    /// When it is to begin, Unix time.
+    pub(super) begin_at: Option<Duration>,
+    /// When its first phase that began did, Unix time.
+    began_at_unix_ns: Option<i64>,
     /// When it was told to end before its time, CLOCK_BOOTTIME.
     stopped: Option<Duration>,
     /// When the last burner was seen to be gone, CLOCK_BOOTTIME.
@@ -121,11 +137,16 @@ impl ActiveRun {
     pub(super) fn new(
         id: String,
         admitted: Admitted,
-        lease_ttl: Option<Duration>,
+        promise: Promise,
         board: Arc<BurnerBoard>,
         trail: Trail,
     ) -> nix::Result<Self> {
-        let lease = lease_ttl.map(Lease::new);
+        let (lease_ttl, held) = match promise {
+            Promise::Lease(ttl) => (ttl, None),
+            Promise::Hold(hold) => (Some(hold.time), Some(Held::new(hold))),
+        };
+        let lease = Lease::new(lease_ttl);
+        let begin_at = admitted.start_at;
         let guards = RunGuards::new(admitted.bounds, admitted.guards.clone(), clock::monotonic());
         let run = Self {
             telemetry: Mutex::new(Telemetry::of(&id)),
@@ -147,6 +168,9 @@ impl ActiveRun {
                 ending: None,
                 phase: None,
                 recorded: false,
+                held,
+                begin_at,
+                began_at_unix_ns: None,
                 stopped: None,
                 quiet: None,
                 trail,
@@ -188,9 +212,14 @@ impl ActiveRun {
             duration_ns: clock::ns(until.saturating_sub(self.started)),
             phase_index: progress.phase.map(|phase| phase.index),
             phase_elapsed_ns: progress.phase.map(|phase| clock::ns(phase.elapsed(now))),
+            begin_at_unix_ns: progress.begin_at.and_then(|at| i64::try_from(at.as_nanos()).ok()),
+            began_at_unix_ns: progress.began_at_unix_ns,
             ..RunSummary::default()
         };
         summary.set_state(progress.state);
+        if progress.state == RunState::Pending {
+            summary.prepared = progress.held.as_ref().and_then(Held::message);
+        }
         if let Some(ending) = &progress.ending {
             summary.set_cause(ending.cause);
             summary.cause_message.clone_from(&ending.message);
@@ -221,7 +250,7 @@ impl ActiveRun {
 
     /// Moves the lease's end, and says by how much it is ahead now; nothing for a detached run.
     pub fn renew_lease(&self) -> Option<Duration> {
-        self.lease.as_ref().map(Lease::renew)
+        self.lease.renew()
     }
 
     /// Ends the run for the reason given, unless it is ending already: burners are told at once, by the calling thread.
@@ -355,9 +384,8 @@ impl ActiveRun {
         }
         let halt = lock(&self.guarded).guards.follow(self, host, schema, frame);
         // Who started it has no answer before it is recorded, and can't renew.
-        if self.is_recorded() && self.lease.as_ref().is_some_and(Lease::has_expired) {
-            let words = || "the client that started the run no longer renews its lease".to_owned();
-            self.stop_saying(Cause::LeaseExpired, words);
+        if self.is_recorded() && self.lease.has_expired() {
+            self.expire();
         }
         self.search(state, schema, frame);
         self.settle(state, schema, frame);
@@ -480,11 +508,18 @@ impl ActiveRun {
         Ok(())
     }
 
+    /// When its first phase is to begin, Unix time; nothing where none was named, or a phase has begun.
+    pub(super) fn named_start(&self) -> Option<Duration> {
+        let progress = lock(&self.progress);
+        progress.begin_at.filter(|_| progress.began_at_unix_ns.is_none())
+    }
+
     /// Starts the clock of a phase.
     pub(super) fn begin_phase(&self, index: usize, now: Duration) -> Result<(), Illegal> {
         {
             let mut progress = lock(&self.progress);
             progress.state = state::next(progress.state, Step::Burn)?;
+            progress.began_at_unix_ns.get_or_insert_with(|| clock::unix_ns_at(now));
             progress.phase = Some(PhaseClock {
                 index: index as u32,
                 started: now,
@@ -593,6 +628,10 @@ impl ActiveRun {
     pub(super) fn wake_supervisor(&self) {
         // It can fail only when the counter is full, and then the supervisor is awake.
         let _awake = self.wake.write(1);
+    }
+
+    pub(super) fn with_progress<T>(&self, look: impl FnOnce(&mut Progress) -> T) -> T {
+        look(&mut lock(&self.progress))
     }
 
     fn note_change(&self) {

@@ -33,6 +33,8 @@ impl Ending {
             | Cause::Halted
             | Cause::GuardTripped
             | Cause::LeaseExpired
+            | Cause::Released
+            | Cause::NotBegun
             | Cause::WoundDown
             | Cause::AgentStopped => Verdict::Aborted,
             Cause::Unspecified

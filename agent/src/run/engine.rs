@@ -19,8 +19,8 @@ use ssts_proto::v1::{
 use tracing::{error, warn};
 
 use super::{
-    active::{ActiveRun, Recording},
-    admit::{Admitted, Offer, Others},
+    active::{ActiveRun, Promise, Recording},
+    admit::{self, Admitted, Offer, Others},
     drilled::DrillNote,
     ending::Ending,
     error::EngineError,
@@ -28,6 +28,7 @@ use super::{
     guarded::HaltWanted,
     guarding::HostGuards,
     halt::{HaltLatch, HaltWay},
+    held::{Begun, Hold},
     on::{Runs, is_on},
     remains::Remains,
     store::{Store, StoreError},
@@ -250,6 +251,65 @@ impl Engine {
     ) -> Result<Arc<ActiveRun>, EngineError> {
         // Only one at a time looks at files and waits for the disk; nobody else waits with it.
         let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.accept(id, scenario, Promise::Lease(lease_ttl), start_at)
+    }
+
+    /// Does all of a start but to begin. Returns when it is accepted. The same once more is the same run.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub fn prepare(self: &Arc<Self>, id: String, hold: Hold) -> Result<Arc<ActiveRun>, EngineError> {
+        let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(run) = self.runs.find(&id).filter(|run| run.is_repeated(&hold)) {
+            run.renew_lease();
+            return Ok(run);
+        }
+        let scenario = hold.asked.clone();
+        self.accept(id, &scenario, Promise::Hold(hold), None)
+    }
+
+    /// Tells a prepared run when to begin. Returns when that is on record.
+    ///
+    /// # Errors
+    /// It is unknown, does not wait for that, or the instant can't be met; then nothing was changed. Where it can't be recorded,
+    /// the run ends.
+    pub fn begin(&self, id: &str, instant: Duration) -> Result<Arc<ActiveRun>, EngineError> {
+        let run = self.active(id)?;
+        let can_be_met = || {
+            admit::start_at("begin_at_unix_ns", instant, &run.admitted)
+                .map_err(|violation| EngineError::Refused(vec![*violation]))
+        };
+        if run.begin_at(instant, can_be_met)? == Begun::Now {
+            // Before anything burns: whoever finds the record of a crash must not take it for one that was only prepared.
+            let recording = Recording(&run);
+            let written = self.store.write(self.record(&run, Vec::new()));
+            if let Err(error) = &written {
+                run.stop(Ending::new(Cause::AgentStopped, error.to_string()));
+            }
+            run.renew_lease();
+            drop(recording);
+            written?;
+        }
+        Ok(run)
+    }
+
+    /// Lets go of a prepared run. Waits for nobody.
+    ///
+    /// # Errors
+    /// It is unknown, was not prepared, or has begun.
+    pub fn release(&self, id: &str, reason: String) -> Result<Arc<ActiveRun>, EngineError> {
+        let run = self.active(id)?;
+        run.release_held(Ending::new(Cause::Released, reason))?;
+        Ok(run)
+    }
+
+    fn accept(
+        self: &Arc<Self>,
+        id: String,
+        scenario: &Scenario,
+        promise: Promise,
+        start_at: Option<Duration>,
+    ) -> Result<Arc<ActiveRun>, EngineError> {
         self.may_start(&id)?;
         if let Some(trouble) = self.remains.block() {
             return Err(EngineError::Unclean(trouble));
@@ -260,7 +320,7 @@ impl Engine {
             return Err(EngineError::Guarded { guard, message });
         }
         let trail = self.remains.trail(&id, &admitted);
-        let run = ActiveRun::new(id, admitted, lease_ttl, self.board.clone(), trail).map_err(|errno| {
+        let run = ActiveRun::new(id, admitted, promise, self.board.clone(), trail).map_err(|errno| {
             EngineError::Kernel { what: "the run could not be set up", source: errno.into() }
         })?;
         let run = Arc::new(run);
@@ -325,10 +385,10 @@ impl Engine {
             guards: &self.guards,
         };
         let mut admitted = offer.admit(scenario)?;
-        admitted.start_at = start_at
-            .map(|instant| offer.start_at(instant, &admitted))
-            .transpose()
-            .map_err(|violation| vec![*violation])?;
+        if let Some(instant) = start_at {
+            admit::start_at("start_at_unix_ns", instant, &admitted).map_err(|violation| vec![*violation])?;
+        }
+        admitted.start_at = start_at;
         Ok(admitted)
     }
 

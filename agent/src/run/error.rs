@@ -55,6 +55,14 @@ pub enum EngineError {
         /// Why it tripped.
         message: String,
     },
+    /// It does not wait to be told when to begin.
+    #[error("run {run} does not wait for a Begin: {why}")]
+    NotHeld {
+        /// The run.
+        run: String,
+        /// What it does instead.
+        why: String,
+    },
     /// It is over.
     #[error("run {0} is over")]
     Over(String),

@@ -174,9 +174,15 @@ impl Store {
             return;
         }
         summary.set_state(RunState::Finished);
-        summary.set_verdict(Verdict::Error);
-        summary.set_cause(Cause::AgentLost);
-        summary.cause_message = "sstsd ended during the run".into();
+        if summary.prepared.take().is_some() {
+            summary.set_verdict(Verdict::Aborted);
+            summary.set_cause(Cause::Released);
+            summary.cause_message = "sstsd ended while the run was prepared; it had not begun".into();
+        } else {
+            summary.set_verdict(Verdict::Error);
+            summary.set_cause(Cause::AgentLost);
+            summary.cause_message = "sstsd ended during the run".into();
+        }
         (summary.phase_index, summary.phase_elapsed_ns) = (None, None);
         known.summaries.insert(summary.run_id.clone(), summary.clone());
         known.unwritten.insert(summary.run_id.clone(), run.clone());
@@ -289,6 +295,20 @@ mod tests {
         assert_eq!(store.take_doubtful(), []);
         assert_eq!(store.read("c").unwrap(), None);
         assert_eq!(store.read("b").unwrap().unwrap().summary.unwrap().cause(), Cause::AgentLost);
+    }
+
+    #[test]
+    fn a_run_that_was_only_prepared_is_released_by_the_end_of_its_daemon() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let mut prepared = run("a", RunState::Pending, 1);
+        prepared.summary.as_mut().unwrap().prepared = Some(ssts_proto::v1::Prepared::default());
+        store.write(prepared).unwrap();
+        drop(store);
+        let store = Store::open(dir.path()).unwrap();
+        let summary = store.read("a").unwrap().unwrap().summary.unwrap();
+        assert_eq!((summary.verdict(), summary.cause()), (Verdict::Aborted, Cause::Released));
+        assert_eq!(summary.prepared, None);
     }
 
     #[test]

@@ -397,7 +397,10 @@ impl<'a> Supervisor<'a> {
             }
             let is_ready = burners.iter().all(|burner| burner.prepared.is_some());
             if is_ready && self.run.state() != RunState::Paused && self.run.is_recorded() {
-                return None;
+                if !self.run.is_held() {
+                    return None;
+                }
+                self.run.note_ready();
             }
             self.wait(burners, None);
             reap(burners);
@@ -416,7 +419,7 @@ impl<'a> Supervisor<'a> {
             if let Some(ending) = self.make_ready(burners) {
                 return Some(ending);
             }
-            let start = self.start_of(index, phase);
+            let start = self.start_of(phase);
             if let Some(early) = start.checked_sub(HEADS_UP).filter(|early| *early > clock::boottime()) {
                 self.wait(burners, Some(early));
                 reap(burners);
@@ -446,13 +449,12 @@ impl<'a> Supervisor<'a> {
     }
 
     /// When the phase's clock starts, once all is ready.
-    fn start_of(&self, index: usize, phase: &PlannedPhase) -> Duration {
-        let now = clock::boottime();
+    fn start_of(&self, phase: &PlannedPhase) -> Duration {
         // Looked up anew each time: the wall clock may be set meanwhile.
-        let named = self.run.admitted.start_at.filter(|_| index == 0);
-        let ahead = named.and_then(|instant| instant.checked_sub(clock::realtime()));
+        let named = self.run.named_start().and_then(clock::boottime_at);
         let in_step = phase.plans.iter().any(|plan| plan.load.is_in_step());
-        now + ahead.unwrap_or(if in_step { BREATH } else { Duration::ZERO })
+        let at_once = || clock::boottime() + if in_step { BREATH } else { Duration::ZERO };
+        named.unwrap_or_else(at_once)
     }
 
     /// From the start of the phase's clock to its end. Pauses are read off the clock: it alone knows of them. `hold`: burners

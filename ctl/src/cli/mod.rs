@@ -4,6 +4,7 @@ mod audit;
 mod compare;
 mod cpu;
 mod disk;
+mod fleet;
 mod form;
 mod headroom;
 mod http;
@@ -25,6 +26,7 @@ pub(crate) use self::{
     compare::{CompareFlags, TrendFlags},
     cpu::BurnCpu,
     disk::BurnDisk,
+    fleet::{FleetFlags, NotReady, OnLoss, StartFlags},
     form::{ComparisonForm, Form, ReportForm, ReportFormat},
     headroom::HeadroomFlags,
     http::BurnHttp,
@@ -133,9 +135,11 @@ pub(crate) struct Cli {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// The agent to command: unix:PATH, or https://HOST:PORT with the certificates of --pki.
+    /// The agent to command: unix:PATH, or https://HOST:PORT with the certificates of --pki. May be repeated.
     #[arg(long, global = true, env = "SSTSCTL_HOST", value_name = "ADDRESS", value_parser = host)]
     pub(crate) host: Vec<Host>,
+    #[command(flatten)]
+    pub(crate) fleet: FleetFlags,
     /// The folder of certificates for agents over TCP, and of the authority. Without it `$XDG_CONFIG_HOME/ssts/pki`.
     #[arg(long, global = true, env = "SSTSCTL_PKI", value_name = "DIR")]
     pub(crate) pki: Option<PathBuf>,
@@ -396,6 +400,8 @@ pub(crate) struct RunOptions {
     /// Keep the run in the history with this tag; may be repeated.
     #[arg(long = "tag", value_name = "TAG", value_parser = label, conflicts_with = "detach")]
     pub(crate) tags: Vec<String>,
+    #[command(flatten)]
+    pub(crate) start: StartFlags,
 }
 
 #[derive(Debug, Subcommand)]

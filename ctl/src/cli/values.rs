@@ -44,6 +44,13 @@ pub(crate) struct Blocks(pub(crate) Vec<BlockShare>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Statuses(pub(crate) Vec<u32>);
 
+impl Host {
+    /// As the command line has it.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        host(text)
+    }
+}
+
 pub(super) fn host(text: &str) -> Result<Host, String> {
     match text.strip_prefix("unix:") {
         Some("") => Err("no path follows 'unix:'".into()),

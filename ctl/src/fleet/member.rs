@@ -4,13 +4,16 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::{cli::Host, connect::Line, error::Failure};
 
+/// The label that says in which groups a host is.
+pub(crate) const GROUP: &str = "group";
+
 /// One host of a fleet.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Member {
     /// Unique in its fleet.
     pub(crate) name: String,
     pub(crate) host: Host,
-    /// Such as `role` → `db`, `rack` → `r7`.
+    /// Such as `role` → `db`, `rack` → `r7`. `group` has all groups, with commas between.
     pub(crate) labels: BTreeMap<String, String>,
     /// What it may draw under full load, where the inventory says so.
     pub(crate) watts: Option<f64>,
@@ -31,6 +34,11 @@ impl Member {
     /// The certificates for it can't be read.
     pub(crate) fn line(&self, pki: Option<&PathBuf>) -> Result<Line, Failure> {
         Line::to(&self.host, pki)
+    }
+
+    /// The groups that it is in.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &str> {
+        self.labels.get(GROUP).into_iter().flat_map(|groups| groups.split(','))
     }
 }
 

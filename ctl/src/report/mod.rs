@@ -82,6 +82,8 @@ fn cause_words(cause: Cause) -> &'static str {
         Cause::Halted => "halted",
         Cause::GuardTripped => "a guard tripped",
         Cause::LeaseExpired => "its lease was not renewed",
+        Cause::Released => "it was prepared, and released before it began",
+        Cause::NotBegun => "it was prepared, and nobody began it in time",
         Cause::AgentStopped => "the agent was told to stop",
         Cause::BurnerDied => "a burner died",
         Cause::BurnerFailed => "a burner failed",

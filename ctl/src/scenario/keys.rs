@@ -15,7 +15,7 @@ use super::{
 use crate::error::Problem;
 
 /// A value and its place in the file.
-pub(super) type Value<'t> = Spanned<DeValue<'t>>;
+pub(crate) type Value<'t> = Spanned<DeValue<'t>>;
 
 /// Characters of a message.
 const MOST_SAID: usize = 600;
@@ -24,23 +24,23 @@ const MOST_HINTS: usize = 500;
 
 /// Collects places and problems while tables are read.
 #[derive(Debug)]
-pub(super) struct Findings {
-    pub(super) origin: Origin,
-    pub(super) problems: Vec<Found>,
+pub(crate) struct Findings {
+    pub(crate) origin: Origin,
+    pub(crate) problems: Vec<Found>,
     /// Thresholds that a baseline gives their bounds.
-    pub(super) against: Vec<Against>,
+    pub(crate) against: Vec<Against>,
     /// Fields of the contract that a problem was found with, so that no second one is reported for what stands in.
     broken: HashSet<String>,
     /// Where values begin that could not be had, and were told.
     silent: HashSet<usize>,
     /// Variables that the scenario defines, in the order of the file.
-    pub(super) variables: Vec<Variable>,
+    pub(crate) variables: Vec<Variable>,
     /// Burners that are left out, and why.
-    pub(super) left_out: Vec<String>,
+    pub(crate) left_out: Vec<String>,
 }
 
 impl Findings {
-    pub(super) fn new(origin: Origin) -> Self {
+    pub(crate) fn new(origin: Origin) -> Self {
         Self {
             origin,
             problems: Vec::new(),
@@ -53,13 +53,13 @@ impl Findings {
     }
 
     /// Notes a problem with a field.
-    pub(super) fn add(&mut self, field: &str, span: Range<usize>, message: &str, mend: &str) {
+    pub(crate) fn add(&mut self, field: &str, span: Range<usize>, message: &str, mend: &str) {
         self.broken.insert(field.to_owned());
         self.at(span, message, mend);
     }
 
     /// Notes a problem with what is no field of the contract.
-    pub(super) fn at(&mut self, span: Range<usize>, message: &str, mend: &str) {
+    pub(crate) fn at(&mut self, span: Range<usize>, message: &str, mend: &str) {
         if !self.silent.contains(&span.start) {
             let (message, mend) = (bounded(message), mend.to_owned());
             self.problems.push(Found { span: Some(span), message, mend });
@@ -67,18 +67,18 @@ impl Findings {
     }
 
     /// Notes a problem with the command line.
-    pub(super) fn elsewhere(&mut self, message: String, mend: String) {
+    pub(crate) fn elsewhere(&mut self, message: String, mend: String) {
         self.problems.push(Found { span: None, message, mend });
     }
 
     /// Notes a problem with a value that nothing more is to be said of.
-    pub(super) fn last_word(&mut self, span: Range<usize>, message: &str, mend: &str) {
+    pub(crate) fn last_word(&mut self, span: Range<usize>, message: &str, mend: &str) {
         self.at(span.clone(), message, mend);
         self.silence(&span);
     }
 
     /// The same, told at a part of the value.
-    pub(super) fn last_word_at(
+    pub(crate) fn last_word_at(
         &mut self,
         value: &Range<usize>,
         part: Range<usize>,
@@ -92,12 +92,12 @@ impl Findings {
     }
 
     /// Keeps problems with a value from being reported: its cause was.
-    pub(super) fn silence(&mut self, span: &Range<usize>) {
+    pub(crate) fn silence(&mut self, span: &Range<usize>) {
         self.silent.insert(span.start);
     }
 
     /// Notes a bound that is broken, unless more was told of the field already.
-    pub(super) fn violation(&mut self, violation: &Violation) {
+    pub(crate) fn violation(&mut self, violation: &Violation) {
         if !self.is_broken(&violation.field) {
             let found = self.origin.found(violation);
             if found.span.as_ref().is_none_or(|span| !self.silent.contains(&span.start)) {
@@ -107,12 +107,12 @@ impl Findings {
     }
 
     /// Keeps further problems with a field from being reported: its cause was.
-    pub(super) fn mark_broken(&mut self, field: &str) {
+    pub(crate) fn mark_broken(&mut self, field: &str) {
         self.broken.insert(field.to_owned());
     }
 
     /// Whether a problem was found with the field, or with what it is a part of.
-    pub(super) fn is_broken(&self, field: &str) -> bool {
+    pub(crate) fn is_broken(&self, field: &str) -> bool {
         let mut field = field;
         loop {
             if self.broken.contains(field) {
@@ -126,7 +126,7 @@ impl Findings {
     }
 
     /// `did you mean 'load'? `, or nothing.
-    pub(super) fn hint<'n>(&self, name: &str, known: impl IntoIterator<Item = &'n str>) -> String {
+    pub(crate) fn hint<'n>(&self, name: &str, known: impl IntoIterator<Item = &'n str>) -> String {
         if self.problems.len() > MOST_HINTS {
             return String::new();
         }
@@ -135,7 +135,7 @@ impl Findings {
 }
 
 /// `did you mean 'load'? `, or nothing where no known name is near.
-pub(super) fn did_you_mean<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> String {
+pub(crate) fn did_you_mean<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> String {
     let near = known.into_iter().map(|known| (distance(known, name), known)).min();
     // Two letters changed places are two changes: of a short name that must be near enough.
     let near = near.filter(|(distance, known)| {
@@ -147,7 +147,7 @@ pub(super) fn did_you_mean<'n>(name: &str, known: impl IntoIterator<Item = &'n s
 
 /// A table whose keys are being read.
 #[derive(Debug)]
-pub(super) struct Keys<'a, 't> {
+pub(crate) struct Keys<'a, 't> {
     /// What it is, for messages, such as `a cpu burner`.
     what: &'static str,
     /// Its field in the contract; empty for the whole scenario.
@@ -158,37 +158,37 @@ pub(super) struct Keys<'a, 't> {
 }
 
 impl<'a, 't> Keys<'a, 't> {
-    pub(super) fn new(what: &'static str, field: &str, span: Range<usize>, table: &'a DeTable<'t>) -> Self {
+    pub(crate) fn new(what: &'static str, field: &str, span: Range<usize>, table: &'a DeTable<'t>) -> Self {
         Self { what, field: field.to_owned(), span, table, read: Vec::new() }
     }
 
-    pub(super) fn set_what(&mut self, what: &'static str) {
+    pub(crate) fn set_what(&mut self, what: &'static str) {
         self.what = what;
     }
 
     /// Keys that are read elsewhere.
-    pub(super) fn know(&mut self, keys: &[&'static str]) {
+    pub(crate) fn know(&mut self, keys: &[&'static str]) {
         self.read.extend(keys);
     }
 
     /// Gives it another name in the contract.
-    pub(super) fn rename(&mut self, field: String, found: &mut Findings) {
+    pub(crate) fn rename(&mut self, field: String, found: &mut Findings) {
         found.origin.set(field.clone(), Place::Span(self.span.clone()));
         self.field = field;
     }
 
     /// Its name in the contract.
-    pub(super) fn field(&self) -> String {
+    pub(crate) fn field(&self) -> String {
         self.field.clone()
     }
 
     /// The name in the contract of a part of this table.
-    pub(super) fn part(&self, name: &str) -> String {
+    pub(crate) fn part(&self, name: &str) -> String {
         if self.field.is_empty() { name.to_owned() } else { format!("{}.{name}", self.field) }
     }
 
     /// The value of `key`, which the contract calls `name`.
-    pub(super) fn value(
+    pub(crate) fn value(
         &mut self,
         key: &'static str,
         name: &str,
@@ -203,7 +203,7 @@ impl<'a, 't> Keys<'a, 't> {
     }
 
     /// The value of `key` as `read` takes it. What `read` refuses is noted.
-    pub(super) fn read<T>(
+    pub(crate) fn read<T>(
         &mut self,
         key: &'static str,
         name: &str,
@@ -221,7 +221,7 @@ impl<'a, 't> Keys<'a, 't> {
     }
 
     /// Like [`Self::read`], of a key that must be there.
-    pub(super) fn need<T>(
+    pub(crate) fn need<T>(
         &mut self,
         key: &'static str,
         name: &str,
@@ -244,7 +244,7 @@ impl<'a, 't> Keys<'a, 't> {
     }
 
     /// Notes every key that was not read.
-    pub(super) fn finish(self, found: &mut Findings) {
+    pub(crate) fn finish(self, found: &mut Findings) {
         let mut unknown: Vec<_> =
             self.table.keys().filter(|key| !self.read.contains(&key.get_ref().as_ref())).collect();
         unknown.sort_by_key(|key| key.span().start);
@@ -267,17 +267,17 @@ fn bounded(message: &str) -> String {
 }
 
 /// As much of a text as a message shows.
-pub(super) fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
 /// A string.
-pub(super) fn string(value: &DeValue<'_>) -> Result<String, Problem> {
+pub(crate) fn string(value: &DeValue<'_>) -> Result<String, Problem> {
     value.as_str().map(str::to_owned).ok_or_else(|| wrong_type(value, "a string in quotes"))
 }
 
 /// A whole number of 0 or more.
-pub(super) fn whole(value: &DeValue<'_>) -> Result<u64, Problem> {
+pub(crate) fn whole(value: &DeValue<'_>) -> Result<u64, Problem> {
     let number = value.as_integer().ok_or_else(|| wrong_type(value, "a whole number"))?;
     u64::from_str_radix(number.as_str(), number.radix()).map_err(|_| {
         Problem::new(format!("{} is out of range", number.as_str()), "use a whole number of 0 or more")
@@ -285,7 +285,7 @@ pub(super) fn whole(value: &DeValue<'_>) -> Result<u64, Problem> {
 }
 
 /// A number, whole or not.
-pub(super) fn number(value: &DeValue<'_>) -> Result<f64, Problem> {
+pub(crate) fn number(value: &DeValue<'_>) -> Result<f64, Problem> {
     let parsed = match value {
         DeValue::Float(float) => float.as_str().parse().ok(),
         DeValue::Integer(integer) => {
@@ -297,11 +297,11 @@ pub(super) fn number(value: &DeValue<'_>) -> Result<f64, Problem> {
 }
 
 /// `true` or `false`.
-pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, Problem> {
+pub(crate) fn boolean(value: &DeValue<'_>) -> Result<bool, Problem> {
     value.as_bool().ok_or_else(|| wrong_type(value, "true or false"))
 }
 
-pub(super) fn wrong_type(value: &DeValue<'_>, wanted: &str) -> Problem {
+pub(crate) fn wrong_type(value: &DeValue<'_>, wanted: &str) -> Problem {
     Problem::new(format!("{} stands here", described(value)), format!("write {wanted}"))
 }
 

@@ -10,17 +10,17 @@ mod flags;
 mod guard;
 mod headroom;
 mod http;
-mod keys;
+pub(crate) mod keys;
 mod load;
 mod memory;
 mod network;
-mod origin;
+pub(crate) mod origin;
 mod recovery;
 mod resolve;
 mod schema;
 mod search;
 mod show;
-mod source;
+pub(crate) mod source;
 mod threshold;
 mod toml_file;
 mod trend;
@@ -46,11 +46,13 @@ pub(crate) use self::{
     disk::burn_disk,
     headroom::headroom,
     http::burn_http,
+    keys::did_you_mean,
     memory::burn_memory,
     network::burn_network,
     origin::Finding,
-    resolve::{Setting, Variable},
+    resolve::{Setting, Variable, too_deep},
     schema::schema,
+    toml_file::{table, tables, told},
 };
 use crate::{
     cli::RunOptions,

@@ -14,7 +14,7 @@ use crate::error::Problem;
 
 /// What the user wrote a part of a scenario with.
 #[derive(Debug, Clone)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// Of the files' text.
     Span(Range<usize>),
     /// A flag of the command line.
@@ -33,7 +33,7 @@ struct Copy {
 
 /// The places of a scenario's fields, by the contract's names, such as `phases[0].burners[1].path`.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Origin {
+pub(crate) struct Origin {
     sources: Arc<Sources>,
     copies: Vec<Copy>,
     /// The first place that is neither a file's nor a copy's.
@@ -67,27 +67,27 @@ impl Finding {
 
 impl Origin {
     #[cfg(test)]
-    pub(super) fn of_file(name: &str, text: &str) -> Self {
+    pub(crate) fn of_file(name: &str, text: &str) -> Self {
         Self::of(Arc::new(Sources::of_file(name, text)))
     }
 
-    pub(super) fn of(sources: Arc<Sources>) -> Self {
+    pub(crate) fn of(sources: Arc<Sources>) -> Self {
         Self { end: sources.end(), sources, ..Self::default() }
     }
 
     /// Where the paths that are named at that place begin.
-    pub(super) fn folder(&self, span: &Range<usize>) -> PathBuf {
+    pub(crate) fn folder(&self, span: &Range<usize>) -> PathBuf {
         let file = self.sources.file_at(self.written(span).start);
         file.map(SourceFile::folder).unwrap_or_default()
     }
 
     /// Says what a value stands for.
-    pub(super) fn note(&mut self, span: &Range<usize>, note: String) {
+    pub(crate) fn note(&mut self, span: &Range<usize>, note: String) {
         self.notes.insert(span.start, note);
     }
 
     /// Room for a copy of all places: how far it is from them.
-    pub(super) fn copy(&mut self, note: String) -> usize {
+    pub(crate) fn copy(&mut self, note: String) -> usize {
         let base = self.end;
         self.copies.push(Copy { base, note });
         self.end += self.sources.end();
@@ -101,7 +101,7 @@ impl Origin {
     }
 
     /// Where a part of a string stands that was written as it is; else the whole string.
-    pub(super) fn within(&self, span: &Range<usize>, text: &str, part: &Range<usize>) -> Range<usize> {
+    pub(crate) fn within(&self, span: &Range<usize>, text: &str, part: &Range<usize>) -> Range<usize> {
         let written = self.written(span);
         let Some(file) = self.sources.file_at(written.start) else { return span.clone() };
         let raw = written
@@ -123,12 +123,12 @@ impl Origin {
         self.copies.get(after.checked_sub(1)?)
     }
 
-    pub(super) fn set(&mut self, field: impl Into<String>, place: Place) {
+    pub(crate) fn set(&mut self, field: impl Into<String>, place: Place) {
         self.places.insert(field.into(), place);
     }
 
     /// A field that is written where another one is.
-    pub(super) fn copy_place(&mut self, from: &str, to: impl Into<String>) {
+    pub(crate) fn copy_place(&mut self, from: &str, to: impl Into<String>) {
         if let Some(place) = self.places.get(from) {
             let place = place.clone();
             self.set(to, place);
@@ -136,12 +136,12 @@ impl Origin {
     }
 
     /// The violation at the place where the user wrote its cause.
-    pub(super) fn problem(&self, violation: &Violation) -> Problem {
+    pub(crate) fn problem(&self, violation: &Violation) -> Problem {
         self.finding(violation).problem()
     }
 
     /// The same, with its place apart.
-    pub(super) fn finding(&self, violation: &Violation) -> Finding {
+    pub(crate) fn finding(&self, violation: &Violation) -> Finding {
         let Violation { field, message, mend, .. } = violation;
         let plain = |message: String| Finding { position: None, message, mend: mend.clone() };
         let file_name = self.sources.files.first().map(|file| &file.name);
@@ -157,7 +157,7 @@ impl Origin {
     }
 
     /// Something wrong with what stands at a span.
-    pub(super) fn finding_at(&self, span: &Range<usize>, message: &str, mend: &str) -> Finding {
+    pub(crate) fn finding_at(&self, span: &Range<usize>, message: &str, mend: &str) -> Finding {
         let written = self.written(span);
         let stands_for = self.notes.get(&span.start).into_iter();
         let notes: Vec<&str> =
@@ -179,7 +179,7 @@ impl Origin {
     }
 
     /// The places where the fields were written, in the order of the files; what has none comes last.
-    pub(super) fn sorted(&self, found: Vec<Found>) -> Vec<Found> {
+    pub(crate) fn sorted(&self, found: Vec<Found>) -> Vec<Found> {
         let mut keyed: Vec<_> = found
             .into_iter()
             .map(|found| {
@@ -194,7 +194,7 @@ impl Origin {
     }
 
     /// With its place, as it is told.
-    pub(super) fn told(&self, found: &Found) -> Finding {
+    pub(crate) fn told(&self, found: &Found) -> Finding {
         match &found.span {
             Some(span) => self.finding_at(span, &found.message, &found.mend),
             None => Finding { position: None, message: found.message.clone(), mend: found.mend.clone() },
@@ -204,15 +204,15 @@ impl Origin {
 
 /// Something wrong, before it is told: a file may have more of it than anybody reads.
 #[derive(Debug, Clone)]
-pub(super) struct Found {
-    pub(super) span: Option<Range<usize>>,
-    pub(super) message: String,
-    pub(super) mend: String,
+pub(crate) struct Found {
+    pub(crate) span: Option<Range<usize>>,
+    pub(crate) message: String,
+    pub(crate) mend: String,
 }
 
 impl Origin {
     /// The place of a violation's cause, as it is collected.
-    pub(super) fn found(&self, violation: &Violation) -> Found {
+    pub(crate) fn found(&self, violation: &Violation) -> Found {
         let Violation { field, message, mend, .. } = violation;
         if let Some(Place::Span(span)) = self.find(field) {
             let span = Some(span.clone());

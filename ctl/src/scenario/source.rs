@@ -14,40 +14,40 @@ const BEFORE_MARK: usize = 40;
 
 /// One file.
 #[derive(Debug, Clone)]
-pub(super) struct SourceFile {
+pub(crate) struct SourceFile {
     /// As the user would call it.
-    pub(super) name: String,
-    pub(super) text: String,
+    pub(crate) name: String,
+    pub(crate) text: String,
     /// Where it begins among all places.
-    pub(super) base: usize,
+    pub(crate) base: usize,
     /// Offsets at which its lines begin.
     lines: Vec<usize>,
     /// The files that it includes, by the place where each is named.
-    pub(super) included: BTreeMap<usize, usize>,
+    pub(crate) included: BTreeMap<usize, usize>,
 }
 
 impl SourceFile {
-    pub(super) fn new(name: &str, text: String, base: usize) -> Self {
+    pub(crate) fn new(name: &str, text: String, base: usize) -> Self {
         let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         let lines = std::iter::once(0).chain(breaks).collect();
         Self { name: name.to_owned(), text, base, lines, included: BTreeMap::new() }
     }
 
     /// Where the paths that it names begin.
-    pub(super) fn folder(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> PathBuf {
         Path::new(&self.name).parent().map(Path::to_owned).unwrap_or_default()
     }
 
     /// The first place after it.
-    pub(super) fn end(&self) -> usize {
+    pub(crate) fn end(&self) -> usize {
         self.base + self.text.len() + 1
     }
 }
 
 /// All files, the one that was asked for first.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Sources {
-    pub(super) files: Vec<SourceFile>,
+pub(crate) struct Sources {
+    pub(crate) files: Vec<SourceFile>,
 }
 
 /// A place as people have it.
@@ -64,23 +64,23 @@ pub(crate) struct Position {
 
 impl Sources {
     #[cfg(test)]
-    pub(super) fn of_file(name: &str, text: &str) -> Self {
+    pub(crate) fn of_file(name: &str, text: &str) -> Self {
         Self { files: vec![SourceFile::new(name, text.to_owned(), 0)] }
     }
 
     /// The first place that no file has.
-    pub(super) fn end(&self) -> usize {
+    pub(crate) fn end(&self) -> usize {
         self.files.last().map_or(0, SourceFile::end)
     }
 
     /// The file that a place is in.
-    pub(super) fn file_at(&self, place: usize) -> Option<&SourceFile> {
+    pub(crate) fn file_at(&self, place: usize) -> Option<&SourceFile> {
         let after = self.files.partition_point(|file| file.base <= place);
         self.files.get(after.checked_sub(1)?)
     }
 
     /// A span as compilers show it.
-    pub(super) fn position(&self, span: &Range<usize>) -> Option<Position> {
+    pub(crate) fn position(&self, span: &Range<usize>) -> Option<Position> {
         let file = self.file_at(span.start)?;
         let text = file.text.as_str();
         let mut start = (span.start - file.base).min(text.len());

@@ -53,7 +53,7 @@ pub(super) fn parse(file_name: &str, text: &str, settings: &[Setting]) -> Result
 }
 
 /// In the order of the text, each once.
-fn told(found: Findings) -> Vec<Finding> {
+pub(crate) fn told(found: Findings) -> Vec<Finding> {
     let Findings { origin, problems, .. } = found;
     let problems = origin.sorted(problems);
     let hidden = problems.len().saturating_sub(MAX_TOLD);
@@ -229,7 +229,7 @@ fn burner(mut keys: Keys<'_, '_>, found: &mut Findings) -> Option<burner::Kind> 
 }
 
 /// The keys of a value that must be a table.
-fn table<'a, 't>(
+pub(crate) fn table<'a, 't>(
     what: &'static str,
     field: &str,
     value: &'a Value<'t>,
@@ -247,7 +247,7 @@ fn table<'a, 't>(
 }
 
 /// The keys of each table of an array, as `[[key]]` makes one. A key that is missing is an empty array.
-fn tables<'a, 't>(
+pub(crate) fn tables<'a, 't>(
     what: &'static str,
     key: &'static str,
     name: &str,

@@ -26,7 +26,7 @@ pub(crate) use self::{
     drift::{Answer, WorseWay, drift, steady},
     leak::{Leak, LeakTest},
     multiple::benjamini_hochberg,
-    order::{mean, median, robust_z},
+    order::{mean, median, nearest_rank, robust_z},
     predict::{Predicted, predict},
     ranks::{RankTest, least_p, rank_test},
     trend::trend,

@@ -29,6 +29,16 @@ pub(super) fn median_in_place(values: &mut [f64]) -> Option<f64> {
     Some(f64::midpoint(low, high))
 }
 
+/// The least value that `percent` of them do not exceed: one of them, and of few values the greatest.
+///
+/// Hyndman and Fan, Sample Quantiles in Statistical Packages, 1996: definition 1.
+pub(crate) fn nearest_rank(values: &[f64], percent: u8) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (usize::from(percent) * sorted.len()).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied()
+}
+
 /// How many standard deviations each value is from the median, by the median absolute deviation; beyond 3.5 a value is
 /// commonly called an outlier. Where most values are equal the mean absolute deviation serves, and where all are, none is away.
 ///
@@ -56,6 +66,16 @@ mod tests {
         assert_eq!(median(&[7.0]), Some(7.0));
         assert_eq!(median(&[]), None);
         assert_eq!(mean(&[]), None);
+    }
+
+    #[test]
+    fn a_percentile_is_one_of_the_values() {
+        let values: Vec<f64> = (1..=40).rev().map(f64::from).collect();
+        for (percent, expected) in [(1, 1.0), (50, 20.0), (95, 38.0), (99, 40.0)] {
+            assert_eq!(nearest_rank(&values, percent), Some(expected), "p{percent}");
+        }
+        assert_eq!(nearest_rank(&[3.0, 1.0], 95), Some(3.0));
+        assert_eq!(nearest_rank(&[], 50), None);
     }
 
     /// NIST/SEMATECH e-Handbook 1.3.5.17: the modified z-score is 0.6745 (x − median) / MAD.

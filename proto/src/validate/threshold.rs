@@ -76,8 +76,8 @@ fn kind_name(kind: &Kinds) -> &'static str {
     }
 }
 
-/// Every bound that one threshold breaks.
-pub(super) fn threshold(field: &str, threshold: &Threshold, found: &mut Violations) {
+/// Every bound that one threshold breaks, whatever scenario it is of.
+pub fn threshold(field: &str, threshold: &Threshold, found: &mut Violations) {
     use ThresholdStatistic::{Last, Max, Mean, Min, P50, P90, P95, P99, P999, Total, Unspecified};
     let at = |part: &str| format!("{field}.{part}");
     if threshold.that.is_empty() || threshold.that.len() > MAX_TEXT_BYTES {

@@ -148,39 +148,6 @@ impl Offer<'_> {
         }
     }
 
-    /// An instant at which the first phase can begin.
-    ///
-    /// # Errors
-    /// It is past, or so far ahead that the run could not come to its end within its limit.
-    pub(super) fn start_at(
-        &self,
-        instant: Duration,
-        admitted: &Admitted,
-    ) -> Result<Duration, Box<Violation>> {
-        let violation = |message: String, mend: &str| {
-            let field = "start_at_unix_ns".into();
-            Box::new(Violation { field, message, mend: mend.into(), ..Violation::default() })
-        };
-        let Some(ahead) = instant.checked_sub(clock::realtime()) else {
-            let late = clock::realtime().saturating_sub(instant);
-            return Err(violation(
-                format!("the start was {late:.1?} ago by this host's clock"),
-                "choose a later instant, and compare the clocks",
-            ));
-        };
-        let whole: Duration = admitted.phases.iter().map(|phase| phase.duration).sum();
-        let limit = admitted.bounds.max_duration;
-        if ahead.saturating_add(whole) >= limit {
-            return Err(violation(
-                format!(
-                    "the start is {ahead:.1?} ahead and the phases last {whole:?}; the limit for the whole run is {limit:?}"
-                ),
-                "start earlier, shorten the phases, or raise the limit that applies",
-            ));
-        }
-        Ok(instant)
-    }
-
     /// The tighter of what was asked and what the daemon allows; looser ones are violations.
     fn bounds(&self, scenario: &Scenario, found: &mut Violations) -> Bounds {
         let asked = scenario.limits.unwrap_or_default();
@@ -267,6 +234,34 @@ impl Offer<'_> {
         }
         .map(|(cores, load)| Plan { cores, phase, seed, load })
     }
+}
+
+/// Whether the first phase can begin at an instant, which `field` of the request names.
+///
+/// # Errors
+/// It is past, or so far ahead that the run could not come to its end within its limit.
+pub(super) fn start_at(field: &str, instant: Duration, admitted: &Admitted) -> Result<(), Box<Violation>> {
+    let violation = |message: String, mend: &str| {
+        Err(Box::new(Violation { field: field.into(), message, mend: mend.into(), ..Violation::default() }))
+    };
+    let Some(ahead) = instant.checked_sub(clock::realtime()) else {
+        let late = clock::realtime().saturating_sub(instant);
+        return violation(
+            format!("the start was {late:.1?} ago by this host's clock"),
+            "choose a later instant, and compare the clocks",
+        );
+    };
+    let whole: Duration = admitted.phases.iter().map(|phase| phase.duration).sum();
+    let limit = admitted.bounds.max_duration;
+    if ahead.saturating_add(whole) >= limit {
+        return violation(
+            format!(
+                "the start is {ahead:.1?} ahead and the phases last {whole:?}; the limit for the whole run is {limit:?}"
+            ),
+            "start earlier, shorten the phases, or raise the limit that applies",
+        );
+    }
+    Ok(())
 }
 
 fn humantime(duration: Duration) -> humantime::FormattedDuration {

@@ -7,7 +7,7 @@ use std::ops::Range;
 const MAX_PARTS: usize = 16;
 
 /// The first key of too many parts.
-pub(super) fn too_deep(text: &str) -> Option<Range<usize>> {
+pub(crate) fn too_deep(text: &str) -> Option<Range<usize>> {
     let bytes = text.as_bytes();
     let (mut at, mut begin, mut dots) = (0, 0, 0);
     while let Some(byte) = bytes.get(at) {

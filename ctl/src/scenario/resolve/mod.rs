@@ -11,7 +11,7 @@ mod when;
 
 use toml::de::DeTable;
 
-pub(crate) use self::variables::Variable;
+pub(crate) use self::{depth::too_deep, variables::Variable};
 use self::{include::Assembler, matrix::Matrix, variables::Variables};
 pub(super) use self::{include::load, template::escaped};
 use super::{keys::Findings, source::Sources};
