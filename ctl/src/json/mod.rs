@@ -10,6 +10,7 @@ mod drill;
 mod guard;
 mod history;
 mod host;
+mod mesh;
 mod mismatch;
 mod outcome;
 mod plan;
@@ -44,6 +45,7 @@ pub(crate) use self::{
         BaselinesOut, KeptRunOut, ListedRunOut, RemovedOut, RetentionOut, RunsOut, TaggedOut, TransferredOut,
     },
     host::{InfoOut, ProbeOut},
+    mesh::MeshOut,
     outcome::outcome,
     plan::{CheckedOut, ChecksOut, FindingOut, PlanOut, planned},
     platform::PlatformOut,
@@ -311,6 +313,7 @@ enum Printed {
     Audit(AuditOut),
     Compared(ComparedOut),
     Trend(TrendOut),
+    Mesh(MeshOut),
 }
 
 /// The JSON Schema of all of it; `$defs` has one for each command.
