@@ -29,6 +29,7 @@ mod prometheus;
 mod seccomp;
 mod service;
 mod swarm;
+mod switch;
 mod terminal;
 mod two_hosts;
 
@@ -52,5 +53,6 @@ pub use prometheus::Prometheus;
 pub use seccomp::without_io_uring;
 pub use service::{Certificate, Service};
 pub use swarm::{Swarm, Template};
+pub use switch::Switch;
 pub use terminal::Terminal;
 pub use two_hosts::{OPEN_SINK, TwoHosts, count, figure};
