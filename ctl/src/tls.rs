@@ -73,13 +73,22 @@ impl ToAgent {
             .map_err(|error| unfit(&own, &error))?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         config.resumption = Resumption::disabled();
+        Self::with(name, port, Arc::new(config))
+    }
+
+    /// Another agent of the same authority: a fleet's certificates are read once.
+    pub(crate) fn also_to(&self, name: &str, port: u16) -> Result<Self, Failure> {
+        Self::with(name, port, self.config.clone())
+    }
+
+    fn with(name: &str, port: u16, config: Arc<ClientConfig>) -> Result<Self, Failure> {
         let server = ServerName::try_from(name.to_owned()).map_err(|_| {
             Failure::usage(
                 format!("'{name}' is neither a host's name nor an address"),
                 "use --host https://HOST:PORT",
             )
         })?;
-        Ok(Self { name: name.to_owned(), port, server, config: Arc::new(config) })
+        Ok(Self { name: name.to_owned(), port, server, config })
     }
 
     /// A connection that the agent has let us in by.

@@ -124,11 +124,12 @@ fn item(text: &str) -> Result<Item, String> {
         .map_err(|_| format!("'{text}' is no file or folder, and no run's id; `sstsctl runs` lists the runs"))
 }
 
-/// One run: by its id, the beginning of it, `latest`, or `baseline:NAME`.
+/// One run: by its id, the beginning of it, `latest`, `baseline:NAME`, or `ID@HOST` of a host of a fleet.
 pub(super) fn reference(text: &str) -> Result<String, String> {
-    match text.strip_prefix(BASELINE) {
-        Some(name) => baseline_name(name).map(|_| text.to_owned()),
-        None => run_id(text),
+    match (text.strip_prefix(BASELINE), text.split_once('@')) {
+        (Some(name), _) => baseline_name(name).map(|_| text.to_owned()),
+        (None, Some((id, host))) if !host.is_empty() => run_id(id).map(|_| text.to_owned()),
+        (None, _) => run_id(text),
     }
 }
 

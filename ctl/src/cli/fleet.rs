@@ -1,9 +1,21 @@
 //! What commands take that are about a fleet.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
-use super::values::{duration, run_id};
+use super::values::{duration, label, run_id};
 use crate::fleet::{Selection, Source};
+
+pub(super) const COLLECT_EXAMPLES: &str = "\
+Runs that are over and that the history has are not fetched again. The run of a host of a fleet is kept as RUN@HOST, since a
+run of a fleet has one id on all its hosts: `sstsctl report RUN@HOST`. With --records also the files of telemetry, each as the
+agent has it, in DIR/HOST/RUN.rec.
+
+Examples:
+  sstsctl --fleet hosts.toml collect
+  sstsctl --fleet hosts.toml collect --tag burn-in-november --records ./records
+  sstsctl --fleet hosts.toml --select rack=r7 collect 01a1fe6f-f750-7063-93f9-0fe3c22de573";
 
 pub(super) const HEADING: &str = "Fleet";
 
@@ -27,16 +39,16 @@ pub(crate) struct FleetFlags {
 
 /// How a run starts on several hosts.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "On a fleet")]
 pub(crate) struct StartFlags {
     /// What becomes of the others where a host can't be made ready.
-    #[arg(long, value_name = "WHAT", default_value = "call-off")]
+    #[arg(long, value_name = "WHAT", default_value = "call-off", help_heading = HEADING)]
     pub(crate) not_ready: NotReady,
     /// How long hosts may take to be ready.
-    #[arg(long, value_name = "D", value_parser = duration, default_value = "60s")]
+    #[arg(long, value_name = "D", value_parser = duration, default_value = "60s",
+          help_heading = HEADING)]
     pub(crate) ready_within: u64,
     /// What becomes of the others where a host is lost during the run.
-    #[arg(long, value_name = "WHAT", default_value = "go-on")]
+    #[arg(long, value_name = "WHAT", default_value = "go-on", help_heading = HEADING)]
     pub(crate) on_loss: OnLoss,
     /// The run's id, chosen by whoever calls: no host starts an id twice. Without it one is made.
     #[arg(long, value_name = "ID", value_parser = run_id)]
@@ -72,4 +84,18 @@ impl Default for StartFlags {
             run_id: None,
         }
     }
+}
+
+/// Of `collect`.
+#[derive(Debug, Args)]
+pub(crate) struct CollectFlags {
+    /// This run alone.
+    #[arg(value_name = "RUN", value_parser = run_id)]
+    pub(crate) run: Option<String>,
+    /// Also write the files of telemetry, below this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) records: Option<PathBuf>,
+    /// Keep what is new in the history with this tag; may be repeated.
+    #[arg(long = "tag", value_name = "TAG", value_parser = label)]
+    pub(crate) tags: Vec<String>,
 }

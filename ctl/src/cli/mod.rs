@@ -15,6 +15,7 @@ mod network;
 mod pki;
 mod runs;
 mod values;
+mod waves;
 
 use std::path::PathBuf;
 
@@ -27,7 +28,7 @@ pub(crate) use self::{
     compare::{CompareFlags, TrendFlags},
     cpu::BurnCpu,
     disk::BurnDisk,
-    fleet::{FleetFlags, NotReady, OnLoss, StartFlags},
+    fleet::{CollectFlags, FleetFlags, NotReady, OnLoss, StartFlags},
     form::{ComparisonForm, Form, ReportForm, ReportFormat},
     headroom::HeadroomFlags,
     http::BurnHttp,
@@ -38,6 +39,7 @@ pub(crate) use self::{
     pki::{Issue, Pki},
     runs::{Runs, RunsCommand, Which},
     values::Host,
+    waves::WaveFlags,
 };
 use crate::{
     drill::Fault,
@@ -55,7 +57,8 @@ Exit status:
 Examples:
   sstsctl info
   sstsctl burn cpu --load 50 --duration 10s
-  sstsctl run quick --report ./report";
+  sstsctl run quick --report ./report
+  sstsctl --fleet hosts.toml --select role=db status";
 
 const RUN_EXAMPLES: &str = "\
 SCENARIO is the name of a scenario built into sstsctl, or the path of a TOML file (write ./quick for a file of that
@@ -80,9 +83,13 @@ Examples:
 const HALT_EXAMPLES: &str = "\
 A halted agent starts nothing until the halt is cleared, not even after a restart.
 
+Over a fleet every host is asked at once, and again until it has confirmed that nothing burns; who has not within --within is
+named. Exit status: 0 when all have, else 5.
+
 Examples:
   sstsctl halt --reason 'smoke in rack 7'
-  sstsctl halt --clear";
+  sstsctl halt --clear
+  sstsctl --fleet hosts.toml halt --all --reason 'smoke in rack 7'";
 
 const RECOVER_EXAMPLES: &str = "\
 After a run the agent looks whether anything is left of it; where something is, or can't be seen, nothing starts until it was
@@ -107,10 +114,14 @@ lease of one second, on 5 % of one core, and keeps what was found: `sstsd check`
 
 Exit status: 0 when every fault passed, 3 when one did not or could not be tried.
 
+Over a fleet nothing is drilled: the latest drill of each host is shown; 3 where one has none that passed within --max-age, with
+the sstsd that it has now.
+
 Examples:
   sstsctl drill
   sstsctl drill --only temperature --only hung-daemon
-  sstsctl --output json drill > drill.json";
+  sstsctl --output json drill > drill.json
+  sstsctl --fleet hosts.toml drill --max-age 7d";
 
 const TOP_EXAMPLES: &str = "\
 Keys: ? lists them, q quits, space pauses, the arrows and PgUp go back in the agent's flight recorder, End is live.
@@ -256,6 +267,12 @@ pub(crate) enum Command {
         /// Lift the halt instead.
         #[arg(long)]
         clear: bool,
+        /// Every host that is named: as it is without, to be said aloud.
+        #[arg(long)]
+        all: bool,
+        /// Of a fleet: how long hosts that don't confirm are asked again.
+        #[arg(long, value_name = "D", value_parser = duration, default_value = "30s")]
+        within: u64,
     },
     /// Look again at what runs have left or may have left on the host, and undo what can be undone.
     #[command(after_help = RECOVER_EXAMPLES)]
@@ -312,7 +329,13 @@ pub(crate) enum Command {
         /// Also halt the host's own daemon, and lift the halt.
         #[arg(long)]
         halt: bool,
+        /// Of a fleet: how long ago the latest drill of a host may have been.
+        #[arg(long, value_name = "D", value_parser = duration, default_value = "30d")]
+        max_age: u64,
     },
+    /// Fetch from hosts what the history does not have yet of the runs that they remember.
+    #[command(after_help = fleet::COLLECT_EXAMPLES)]
+    Collect(CollectFlags),
     /// Make certificates for agents that are commanded over TCP.
     #[command(after_help = pki::EXAMPLES)]
     Pki {
@@ -407,6 +430,8 @@ pub(crate) struct RunOptions {
     pub(crate) tags: Vec<String>,
     #[command(flatten)]
     pub(crate) start: StartFlags,
+    #[command(flatten)]
+    pub(crate) waves: WaveFlags,
 }
 
 #[derive(Debug, Subcommand)]
@@ -471,6 +496,7 @@ mod tests {
             runs::EXAMPLES,
             pki::EXAMPLES,
             audit::EXAMPLES,
+            fleet::COLLECT_EXAMPLES,
         ] {
             for line in help.lines().filter(|line| line.starts_with("  sstsctl ")) {
                 let line = line.split(" > ").next().unwrap_or_default().replace("'smoke in rack 7'", "smoke");
@@ -498,6 +524,11 @@ mod tests {
             ("--tolerance", "0", "0.1 to 100"),
             ("--start-at", "yesterday", "+30s"),
             ("--start-at", "2020-01-01T00:00:00Z", "it is past"),
+            ("--wave", "1,0%", "such as 10%"),
+            ("--max-per", "rack", "rack=25%"),
+            ("--max-watts", "rack=hot", "kW"),
+            ("--max-failures", "some", "such as 10%"),
+            ("--fleet-threshold", "hosts fialed < 1", "did you mean 'failed'"),
         ] {
             let text = refusal(&[&burn[..], &[flag, value]].concat());
             assert!(text.contains(mend), "{text}");

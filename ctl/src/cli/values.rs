@@ -214,7 +214,7 @@ pub(super) fn run_id(text: &str) -> Result<String, String> {
     }
 }
 
-fn one_line(problem: Problem) -> String {
+pub(super) fn one_line(problem: Problem) -> String {
     let Problem { message, mend } = problem;
     format!("{message}; {mend}")
 }

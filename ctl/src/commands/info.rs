@@ -1,12 +1,13 @@
 //! `info`, `status`: what a host is, and does.
 
 use ssts_proto::v1::{
-    DescribeRequest, DescribeResponse, GetRunRequest, GuardOrigin, GuardState, GuardStatus,
+    DescribeRequest, DescribeResponse, GetRunRequest, GuardOrigin, GuardState, GuardStatus, HaltState, Host,
+    RunReceipt, RunSummary,
 };
 
 use super::follow::current_runs;
 use crate::{
-    connect::Agent,
+    connect::{Agent, Client},
     error::Failure,
     json::{self, HaltOut, InfoOut, StatusOut},
     output::{Format, Output},
@@ -16,38 +17,65 @@ use crate::{
 
 /// `info`.
 pub(super) async fn info(agent: &mut Agent, output: &mut Output, format: Format) -> Result<(), Failure> {
-    let description = describe(agent).await?;
+    let description = describe(&mut agent.client).await?;
     match format {
         Format::Json => output.json(&InfoOut::from(&description)),
         Format::Text => output.result(&to_terminal(&host_document(&description), output.in_color())),
     }
 }
 
+/// What an agent is doing.
+#[derive(Debug)]
+pub(super) struct Now {
+    pub(super) host: Host,
+    /// Where it listens.
+    pub(super) address: String,
+    pub(super) halt: Option<HaltState>,
+    pub(super) runs: Vec<RunSummary>,
+    pub(super) unclean: Vec<RunReceipt>,
+    guards: Vec<GuardStatus>,
+}
+
+impl Now {
+    /// As an agent tells it.
+    pub(super) async fn of(client: &mut Client) -> Result<Self, Failure> {
+        let DescribeResponse { host, halt, unclean, mut guards, .. } = describe(client).await?;
+        let runs = current_runs(client).await?;
+        // Of several runs each has guards of its own: their reports have them.
+        if let [run] = &runs[..] {
+            // It may be over by now.
+            let found = client.get_run(GetRunRequest { run_id: run.run_id.clone() }).await;
+            let of_run = found.ok().and_then(|found| found.into_inner().run).map(|run| run.guards);
+            guards = of_run.filter(|of_run| !of_run.is_empty()).unwrap_or(guards);
+        }
+        let host = host.unwrap_or_default();
+        Ok(Self { host, address: String::new(), halt, runs, unclean, guards })
+    }
+
+    /// As `--output json` has it.
+    pub(super) fn out(&self) -> StatusOut {
+        StatusOut {
+            host: self.host.hostname.clone(),
+            address: self.address.clone(),
+            agent_version: self.host.agent_version.clone(),
+            halted: self.halt.is_some(),
+            halt: self.halt.as_ref().map(HaltOut::from),
+            run: self.runs.first().map(Into::into),
+            runs: self.runs.iter().map(Into::into).collect(),
+            unclean: self.unclean.iter().map(Into::into).collect(),
+            guards: self.guards.iter().map(Into::into).collect(),
+        }
+    }
+}
+
 /// `status`.
 pub(super) async fn status(agent: &mut Agent, output: &mut Output, format: Format) -> Result<(), Failure> {
-    let DescribeResponse { host, halt, unclean, mut guards, .. } = describe(agent).await?;
-    let runs = current_runs(&mut agent.client).await?;
-    // Of several runs each has guards of its own: their reports have them.
-    if let [run] = &runs[..] {
-        // It may be over by now.
-        let found = agent.client.get_run(GetRunRequest { run_id: run.run_id.clone() }).await;
-        let of_run = found.ok().and_then(|found| found.into_inner().run).map(|run| run.guards);
-        guards = of_run.filter(|of_run| !of_run.is_empty()).unwrap_or(guards);
-    }
-    let host = host.unwrap_or_default();
+    let mut now = Now::of(&mut agent.client).await?;
+    now.address = agent.host.to_string();
     if format == Format::Json {
-        return output.json(&StatusOut {
-            host: host.hostname,
-            address: agent.host.to_string(),
-            agent_version: host.agent_version,
-            halted: halt.is_some(),
-            halt: halt.as_ref().map(HaltOut::from),
-            run: runs.first().map(Into::into),
-            runs: runs.iter().map(Into::into).collect(),
-            unclean: unclean.iter().map(Into::into).collect(),
-            guards: guards.iter().map(Into::into).collect(),
-        });
+        return output.json(&now.out());
     }
+    let Now { host, halt, runs, unclean, guards, .. } = now;
     let mut document = Document::default();
     let (state, tone) = match (&halt, &runs[..]) {
         (Some(_), _) => ("halted".to_owned(), Tone::Bad),
@@ -94,7 +122,7 @@ fn is_worth_a_line(guard: &GuardStatus) -> bool {
     is_restless || guard.trips > 0 || guard.load_percent.is_some() || guard.origin() != GuardOrigin::Shipped
 }
 
-pub(super) async fn describe(agent: &mut Agent) -> Result<DescribeResponse, Failure> {
-    let response = agent.client.describe(DescribeRequest {}).await;
+pub(super) async fn describe(client: &mut Client) -> Result<DescribeResponse, Failure> {
+    let response = client.describe(DescribeRequest {}).await;
     Ok(response.map_err(|status| grpc::failure(&status))?.into_inner())
 }

@@ -5,6 +5,7 @@ mod baselines;
 mod compare;
 mod control;
 mod drill;
+mod fleet;
 mod follow;
 mod form;
 mod history;
@@ -29,7 +30,7 @@ mod watch;
 mod tests;
 
 use crate::{
-    cli::{Burn, Command, ComparisonForm, Global},
+    cli::{Burn, Command, ComparisonForm, Global, RunOptions},
     connect::{Agent, Fallback},
     error::{Exit, Failure},
     interrupts::Interrupts,
@@ -84,9 +85,28 @@ impl Session {
     }
 }
 
+/// Waves and thresholds of a fleet say nothing of one host: who asked for them on the command line is told so before anything
+/// is done, and of a scenario that brings some it is said that they are left out.
+fn not_on_one_host(plan: &Plan, options: &RunOptions, session: &mut Session) -> Result<(), Failure> {
+    if options.waves.spec().is_asked() {
+        return Err(Failure::usage(
+            "waves and thresholds of a fleet, and there is one host",
+            "name the fleet with --fleet, or several hosts with --host; or leave --wave, --max-per, --max-watts, \
+             --max-failures and --fleet-threshold out",
+        ));
+    }
+    if plan.fleet.is_asked() {
+        session.output.message("the scenario's [fleet] is left out: this is one host");
+    }
+    Ok(())
+}
+
 /// Carries out a command.
 pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result<Exit, Failure> {
     use Fallback::{Private, Refuse};
+    if let Some(exit) = fleet::carry_out(&command, session).await? {
+        return Ok(exit);
+    }
     match command {
         Command::Info => session.with_agent(Private, info::info).await,
         Command::Status => session.with_agent(Refuse, info::status).await,
@@ -109,7 +129,7 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
         Command::Stop { run } => session.with_agent(Refuse, control::stop(run)).await,
         Command::Pause { run } => session.with_agent(Refuse, control::pause(run)).await,
         Command::Resume { run } => session.with_agent(Refuse, control::resume(run)).await,
-        Command::Halt { reason, clear } => session.with_agent(Refuse, control::halt(reason, clear)).await,
+        Command::Halt { reason, clear, .. } => session.with_agent(Refuse, control::halt(reason, clear)).await,
         Command::Recover { force, reason } => recover::recover(force, reason, session).await,
         Command::Report { run, form } => report::report(&run, &form, session).await,
         Command::Compare(flags) => compare::compare(*flags, session).await,
@@ -120,7 +140,9 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
             session.with_agent(fallback, telemetry::telemetry(run, metric, follow)).await
         }
         Command::Freeze { run, reason } => session.with_agent(Refuse, control::freeze(run, reason)).await,
-        Command::Drill { only, halt } => drill::drill(only, halt, session).await,
+        Command::Drill { only, halt, .. } => drill::drill(only, halt, session).await,
+        // It was carried out above.
+        Command::Collect(_) => Ok(Exit::Pass),
         Command::Pki { command } => pki::pki(command, session),
         Command::Audit { command } => audit::audit(command, session),
         Command::Completions { shell } => shell::completions(shell, &mut session.output),

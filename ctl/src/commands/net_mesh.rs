@@ -8,7 +8,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::Session;
+use super::{Session, fleet::allow_connections};
 use crate::{
     cli::{Host, NetMeshFlags},
     connect::{Client, cannot_reach},
@@ -43,6 +43,7 @@ pub(super) async fn net_mesh(flags: &NetMeshFlags, session: &mut Session) -> Res
         ));
     }
     let peers = peers(&fleet.members)?;
+    allow_connections(fleet.members.len());
     let pki = session.global.pki.clone();
     let dial = |member: Member| {
         let line = member.line(pki.as_ref());

@@ -1,5 +1,7 @@
 //! `plan`: what a start would come to, before it is started.
 
+mod fleet;
+
 use ssts_proto::v1::{PlanRequest, PlanResponse};
 
 use super::{Session, baselines};
@@ -7,6 +9,7 @@ use crate::{
     cli::{Burn, Planned, RunOptions, Settings},
     connect::{Agent, Fallback},
     error::{Exit, Failure},
+    fleet::Fleet,
     json::PlanOut,
     report::{plan_document, to_terminal},
     scenario::{Plan, burn_cpu, burn_disk, burn_http, burn_memory, burn_network},
@@ -31,6 +34,10 @@ pub(super) async fn plan(
     };
     baselines::resolve(&mut plan, session).await?;
     plan.apply(&options)?;
+    if let Some(fleet) = Fleet::asked(&session.global).await? {
+        return fleet::plan(&plan, &options, &fleet, session).await;
+    }
+    super::not_on_one_host(&plan, &options, session)?;
     let mut agent = session.agent(Fallback::Private).await?;
     let response = ask(&plan, &options, &mut agent).await;
     agent.close().await;

@@ -239,6 +239,22 @@ impl Agent for FakeAgent {
         };
         Ok(Response::new(v1::PlanResponse { scenario, burners: vec![burner], ..Default::default() }))
     }
+
+    async fn clock(&self, _: Request<v1::ClockRequest>) -> Answer<v1::ClockResponse> {
+        Err(Status::unimplemented("it is of no fleet"))
+    }
+
+    async fn prepare(&self, _: Request<v1::PrepareRequest>) -> Answer<v1::PrepareResponse> {
+        Err(Status::unimplemented("it is of no fleet"))
+    }
+
+    async fn begin(&self, _: Request<v1::BeginRequest>) -> Answer<v1::BeginResponse> {
+        Err(Status::unimplemented("it is of no fleet"))
+    }
+
+    async fn release(&self, _: Request<v1::ReleaseRequest>) -> Answer<v1::ReleaseResponse> {
+        Err(Status::unimplemented("it is of no fleet"))
+    }
 }
 
 type Pieces = Pin<Box<dyn Stream<Item = Result<v1::ReadRecordResponse, Status>> + Send>>;

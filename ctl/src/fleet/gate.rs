@@ -21,9 +21,9 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// Of these hosts. One that was called off because of another was not tried.
-    pub(crate) fn of(outcomes: &[HostOutcome]) -> Self {
+    pub(crate) fn of<'h>(outcomes: impl IntoIterator<Item = &'h HostOutcome>) -> Self {
         let mut tally = Self::default();
-        for outcome in outcomes.iter().filter(|outcome| outcome.fate != Fate::CalledOff) {
+        for outcome in outcomes.into_iter().filter(|outcome| is_tried(outcome)) {
             tally.tried += 1;
             match (outcome.fate, verdict(outcome)) {
                 (Fate::NotReady, _) => tally.unready += 1,
@@ -58,9 +58,14 @@ fn verdict(outcome: &HostOutcome) -> Option<Verdict> {
     run.summary.as_ref().map(|summary| summary.verdict())
 }
 
+/// Whether what came of it is known, and of itself.
+pub(super) fn is_tried(outcome: &HostOutcome) -> bool {
+    !matches!(outcome.fate, Fate::CalledOff | Fate::GoesOn)
+}
+
 /// Whether it was tried and did not pass.
 fn has_failed(outcome: &HostOutcome) -> bool {
-    outcome.fate != Fate::CalledOff
+    is_tried(outcome)
         && !(outcome.fate == Fate::Ran && verdict(outcome) == Some(Verdict::Pass))
 }
 

@@ -36,6 +36,12 @@ impl Member {
         Line::to(&self.host, pki)
     }
 
+    /// Its name as a part of a path: hosts that were named by their addresses have slashes in theirs.
+    pub(crate) fn file_name(&self) -> String {
+        let name = ["https://", "unix:"].iter().find_map(|scheme| self.name.strip_prefix(scheme));
+        name.unwrap_or(&self.name).trim_start_matches('/').replace(['/', '\\'], "-")
+    }
+
     /// The groups that it is in.
     pub(crate) fn groups(&self) -> impl Iterator<Item = &str> {
         self.labels.get(GROUP).into_iter().flat_map(|groups| groups.split(','))

@@ -1,6 +1,8 @@
 //! A fleet: the hosts that one command is about.
 
 mod asked;
+mod clock;
+mod course;
 mod fan_out;
 mod gate;
 mod glob;
@@ -8,6 +10,7 @@ mod inventory;
 mod member;
 mod outcome;
 mod pattern;
+mod planned;
 mod portion;
 mod run;
 mod select;
@@ -17,16 +20,21 @@ mod thresholds;
 mod waves;
 
 pub(crate) use self::{
+    course::{Course, Stage, run_in_waves},
     fan_out::{Answer, each},
     gate::{Gate, Tally},
     member::{Fleet, Member},
     outcome::{Fate, HostOutcome},
+    planned::{FleetPlan, Taken, would_start},
     portion::Portion,
-    run::{FleetUpdate, FrameWish, News, Order, StartOptions, Updates, run_wave},
+    run::{
+        FleetUpdate, FollowOptions, FrameWish, News, Order, StartOptions, StartSkew, Updates, follow_run,
+        run_wave, skew_of_hosts,
+    },
     select::Selection,
     source::Source,
-    spec::FleetSpec,
-    thresholds::{FleetJudged, FleetThreshold},
+    spec::{FleetSpec, watts_of},
+    thresholds::{FleetJudged, FleetThreshold, Subject},
     waves::{MaxPer, MaxWatts, Wave, WaveOptions, named},
 };
 

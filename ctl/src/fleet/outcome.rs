@@ -35,6 +35,8 @@ pub(crate) enum Fate {
     CalledOff,
     /// It was lost, and did not come back in time.
     Lost,
+    /// It goes on, and nobody waits for its end.
+    GoesOn,
 }
 
 impl HostOutcome {
@@ -62,7 +64,7 @@ impl HostOutcome {
             // Wrong data is told whatever else came of the host.
             (_, Some(run), _) if report::exit(run) == Exit::WrongData => Exit::WrongData,
             // Nothing was wrong with it.
-            (Fate::CalledOff, _, _) => Exit::Pass,
+            (Fate::CalledOff | Fate::GoesOn, _, None) => Exit::Pass,
             (_, _, Some(failure)) => failure.exit,
             (_, _, None) => Exit::AgentFailed,
         }

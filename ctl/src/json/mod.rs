@@ -7,6 +7,9 @@ mod compare;
 mod course;
 mod decision;
 mod drill;
+mod fleet;
+mod fleet_judged;
+mod fleet_plan;
 mod guard;
 mod history;
 mod host;
@@ -40,6 +43,11 @@ pub(crate) use self::{
     course::TrendResultOut,
     decision::{DecisionOut, PlannedDecisionOut, planned_decisions, point_name},
     drill::DrillOut,
+    fleet::{
+        CollectedHostOut, CommandedHostOut, ComparedInfoOut, FleetHostOut, FleetOut, HaltConfirmedOut, LatestDrillOut,
+    },
+    fleet_judged::{FleetAskedOut, FleetThresholdOut, WaveOut},
+    fleet_plan::FleetPlanOut,
     guard::GuardOut,
     history::{
         BaselinesOut, KeptRunOut, ListedRunOut, RemovedOut, RetentionOut, RunsOut, TaggedOut, TransferredOut,
@@ -306,6 +314,7 @@ enum Printed {
     Scenario(ScenarioOut),
     Checks(ChecksOut),
     Plan(PlanOut),
+    FleetPlan(FleetPlanOut),
     Drill(DrillOut),
     Certificate(CertificateOut),
     Certificates(CertificatesOut),
@@ -314,6 +323,12 @@ enum Printed {
     Compared(ComparedOut),
     Trend(TrendOut),
     Mesh(MeshOut),
+    FleetInfo(FleetOut<ComparedInfoOut>),
+    FleetStatus(FleetOut<StatusOut>),
+    FleetHalted(FleetOut<HaltConfirmedOut>),
+    FleetCommanded(FleetOut<CommandedHostOut>),
+    FleetDrills(FleetOut<LatestDrillOut>),
+    FleetCollected(FleetOut<CollectedHostOut>),
 }
 
 /// The JSON Schema of all of it; `$defs` has one for each command.

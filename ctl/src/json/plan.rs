@@ -95,7 +95,7 @@ struct AskedOut {
 /// Something that speaks against it.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Refusal")]
-struct RefusalOut {
+pub(super) struct RefusalOut {
     #[serde(flatten)]
     problem: FindingOut,
     /// The key of the agent's configuration that says so.
@@ -126,12 +126,6 @@ impl PlanOut {
                 .map(|(of_phase, burner)| planned_out(burner, planned(response, index, of_phase)))
                 .collect(),
         };
-        let refusal = |(violation, finding): (&Violation, &Finding)| RefusalOut {
-            problem: finding.into(),
-            rule: present(&violation.rule),
-            asked: present(&violation.asked),
-            allowed: present(&violation.allowed),
-        };
         Self {
             scenario: scenario.name.clone(),
             would_start: response.violations.is_empty() && response.obstacles.is_empty(),
@@ -151,11 +145,22 @@ impl PlanOut {
             trends: scenario.trends.iter().map(crate::trends::subject).collect(),
             decisions: planned_decisions(scenario),
             wind_down_s: scenario.wind_down.map(|wind_down| wind_down.duration_ms as f64 / 1e3),
-            refusals: response.violations.iter().zip(findings).map(refusal).collect(),
+            refusals: refusals(&response.violations, findings),
             obstacles: response.obstacles.clone(),
             left_out: left_out.to_vec(),
         }
     }
+}
+
+/// Violations with their places.
+pub(super) fn refusals(violations: &[Violation], findings: &[Finding]) -> Vec<RefusalOut> {
+    let refusal = |(violation, finding): (&Violation, &Finding)| RefusalOut {
+        problem: finding.into(),
+        rule: present(&violation.rule),
+        asked: present(&violation.asked),
+        allowed: present(&violation.allowed),
+    };
+    violations.iter().zip(findings).map(refusal).collect()
 }
 
 /// What the agent says of one burner.

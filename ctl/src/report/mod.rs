@@ -5,6 +5,7 @@ mod decisions;
 mod document;
 mod files;
 mod findings;
+mod fleet_plan;
 mod guards;
 mod host;
 mod junit;
@@ -22,6 +23,7 @@ mod telemetry;
 mod terminal;
 mod thresholds;
 mod trends;
+mod waves;
 
 use ssts_proto::v1::{Cause, Run, RunSummary, Verdict};
 
@@ -31,6 +33,7 @@ pub(crate) use self::{
     document::{Align, Block, Document, Table, Tone},
     files::{prepare_folder, replace_file, write_files},
     findings::{Finding, Severity, findings},
+    fleet_plan::fleet_plan_document,
     guards::table as guards_table,
     host::host_document,
     junit::to_junit,
@@ -43,6 +46,7 @@ pub(crate) use self::{
     sparkline::sparkline,
     terminal::to_terminal,
     thresholds::bound as threshold_bound,
+    waves::{fleet_thresholds_table, waves_table},
 };
 use crate::error::Exit;
 

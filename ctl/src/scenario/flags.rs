@@ -6,6 +6,7 @@ use super::{
     Plan,
     origin::{Origin, Place},
 };
+use crate::fleet::FleetSpec;
 
 /// One burner for a duration; `places` are the fields that flags set.
 pub(super) fn single(
@@ -28,6 +29,7 @@ pub(super) fn single(
         origin,
         seed_is_given: false,
         against: Vec::new(),
+        fleet: FleetSpec::default(),
         toml: String::new(),
         variables: Vec::new(),
         left_out: Vec::new(),

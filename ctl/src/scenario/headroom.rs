@@ -12,6 +12,7 @@ use super::{
 use crate::{
     cli::HeadroomFlags,
     error::{Failure, Problem},
+    fleet::FleetSpec,
 };
 
 /// Requests a second to a URL: ten for each reading.
@@ -66,6 +67,7 @@ pub(crate) fn headroom(flags: &HeadroomFlags) -> Result<Plan, Failure> {
         origin: origin(is_url),
         seed_is_given: false,
         against: Vec::new(),
+        fleet: FleetSpec::default(),
         toml: String::new(),
         variables: Vec::new(),
         left_out: Vec::new(),

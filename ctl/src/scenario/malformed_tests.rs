@@ -270,6 +270,12 @@ pub(super) const CASES: &[(&str, &str, &str, &str)] = &[
     (NETWORK, "load = 50", "8:8", "no rate"),
     (NETWORK, "protocol = 'udp'\nrate = '1M'\nload = 50", "10:8", "the protocol tcp"),
     (CPU, "when = 3", "7:8", "a text"),
+    // The fleet.
+    (PHASE, "[fleet]\nwave = 1", "6:1", "did you mean 'waves'"),
+    (PHASE, "[fleet]\nwaves = true", "6:9", "a number of hosts"),
+    (PHASE, "[fleet]\nmax_per = 2", "6:11", "{ rack = 2 }"),
+    (PHASE, "[[fleet.threshold]]\nlabels = { sensor = 'x' }", "5:1", "needs the key 'that'"),
+    (PHASE, "[[fleet.threshold]]\nthat = 'hosts fialed < 1'", "6:15", "did you mean 'failed'"),
 ];
 /// Each case: what a person sees at once.
 const AT_ONCE: Duration = Duration::from_millis(100);
@@ -395,7 +401,7 @@ pub(super) fn mutated(text: &str, state: &mut u64) -> String {
     characters.into_iter().collect()
 }
 
-pub(super) const SEEDS: [&str; 3] = [
+pub(super) const SEEDS: [&str; 4] = [
     include_str!("../../scenarios/quick.toml"),
     "name = 'v'\n[variables.soak]\ntype = 'duration'\ndefault = '10s'\n[variables.sizes]\ntype = 'list'\ndefault = ['4KiB', '8KiB']\n\
      [matrix]\nsize = '${sizes}'\ndepth = [1, 2]\n[limits]\nmax_duration = '1h'\n[[guards]]\nname = 'hot'\nmetric = 'host.temperature'\n\
@@ -405,6 +411,9 @@ pub(super) const SEEDS: [&str; 3] = [
     "name = 'w'\n[[phase]]\nname = 'a'\nduration = '1s'\n[[phase.burner]]\nkind = 'memory'\nsize = '50%'\nmethod = 'verify'\n\
      patterns = ['random', 'address']\n[[phase.burner]]\nkind = 'http'\nurl = 'http://127.0.0.1/'\nheaders = ['Accept: x']\n\
      [[phase.burner]]\nkind = 'network'\npeer = 'h:1'\nrate = '2.5G'\n[[phase.burner]]\nkind = 'cpu'\nload = { from = 1, to = 90 }\n",
+    "name = 'f'\n[fleet]\nwaves = [1, '10%', '100%']\nmax_per = { rack = 1 }\nmax_watts = '12kW'\nmax_failures = '5%'\n\
+     [[fleet.threshold]]\nthat = 'p95 across hosts of host.temperature.max < 85'\nlabels = { sensor = 'hwmon0/*' }\n\
+     [[fleet.threshold]]\nthat = 'hosts failed <= 1%'\n[[phase]]\nname = 'a'\nduration = '1s'\n",
 ];
 
 /// Every mutation of a good scenario is read, and then says the same when it is shown, or refused with words.
@@ -417,6 +426,7 @@ fn mutate(rounds: u64, seed: u64) {
                 let again = parse("s.toml", &plan.toml, &[])
                     .unwrap_or_else(|found| panic!("round {round}: {text}\n{}\n{found:#?}", plan.toml));
                 assert_eq!(again.scenario, plan.scenario, "round {round}: {text}\n{}", plan.toml);
+                assert_eq!(again.fleet, plan.fleet, "round {round}: {text}\n{}", plan.toml);
             }
             Err(found) => {
                 assert!(

@@ -7,6 +7,7 @@ mod cpu;
 mod decision;
 mod disk;
 mod flags;
+mod fleet;
 mod guard;
 mod headroom;
 mod http;
@@ -57,6 +58,7 @@ pub(crate) use self::{
 use crate::{
     cli::RunOptions,
     error::{Exit, Failure, Problem},
+    fleet::FleetSpec,
 };
 
 /// Far beyond any scenario: what is larger is another kind of file.
@@ -72,6 +74,8 @@ pub(crate) struct Plan {
     seed_is_given: bool,
     /// Thresholds that a baseline gives their bounds.
     against: Vec<Against>,
+    /// In which waves it comes over a fleet, and what must hold of that.
+    pub(crate) fleet: FleetSpec,
     /// The scenario file with all that it includes, its variables filled in and its matrix carried out. Empty of `burn`.
     pub(crate) toml: String,
     /// What may be set. Empty of `burn`.
@@ -126,6 +130,7 @@ impl Plan {
         let RunOptions { max_temperature, min_available_memory, max_duration, seed, share_cores, .. } =
             options;
         self.scenario.shared_cores |= share_cores;
+        self.fleet = std::mem::take(&mut self.fleet).under(options.waves.spec());
         if max_temperature.is_some() || min_available_memory.is_some() || max_duration.is_some() {
             let limits = self.scenario.limits.get_or_insert_with(Limits::default);
             if let Some(celsius) = *max_temperature {

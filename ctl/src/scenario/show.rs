@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 use super::{keys::Value, origin::Origin, resolve::escaped};
 
 /// Keys that are written as tables of their own.
-const TABLES: [&str; 5] = ["limits", "wind_down", "require", "then", "search"];
+const TABLES: [&str; 6] = ["limits", "wind_down", "fleet", "require", "then", "search"];
 /// Keys that are written as a table for each item.
 const LISTS: [&str; 6] = ["guards", "threshold", "trend", "phase", "burner", "kill"];
 

@@ -10,7 +10,7 @@ use ssts_proto::{
 use toml::de::DeValue;
 
 use super::{
-    Plan, cpu, decision, disk, guard, http,
+    Plan, cpu, decision, disk, fleet, guard, http,
     keys::{Findings, Keys, Value, boolean, did_you_mean, number, shortened, string, whole, wrong_type},
     memory, network,
     origin::{Finding, Origin},
@@ -37,6 +37,11 @@ pub(super) fn parse(file_name: &str, text: &str, settings: &[Setting]) -> Result
     let mut keys = Keys::new("a scenario", "", 0..0, &table);
     keys.know(&resolve::KEYS);
     let (scenario, seed_is_given) = scenario(&mut keys, &mut found);
+    let fleet = keys
+        .value("fleet", "fleet", &mut found)
+        .and_then(|value| self::table("the fleet", "fleet", value, &mut found))
+        .map(|keys| fleet::from_keys(keys, &mut found))
+        .unwrap_or_default();
     keys.finish(&mut found);
 
     let mut violations = Violations::default();
@@ -49,7 +54,7 @@ pub(super) fn parse(file_name: &str, text: &str, settings: &[Setting]) -> Result
     }
     let toml = show::written(&table, &found.origin);
     let Findings { origin, against, variables, left_out, .. } = found;
-    Ok(Plan { scenario, origin, seed_is_given, against, toml, variables, left_out })
+    Ok(Plan { scenario, origin, seed_is_given, against, fleet, toml, variables, left_out })
 }
 
 /// In the order of the text, each once.

@@ -19,6 +19,8 @@ use crate::{
 
 /// Of a result, once it is unpacked: a thousand times what a run on a small host has.
 const MAX_BYTES: u64 = 64 << 20;
+/// Between the id of a run and the host of a fleet that it was on. No id has it.
+const OF_HOST: char = '@';
 const VERDICTS: [&str; 4] = ["pass", "fail", "aborted", "error"];
 
 /// A result that can be kept.
@@ -82,6 +84,11 @@ impl Document {
         Ok(Self { message: Some(run.encode_to_vec()), ..document })
     }
 
+    /// As one of several hosts that the same run was on: each host's is kept for itself.
+    pub(crate) fn on_host(self, name: &str) -> Self {
+        Self { run_id: on_host(&self.run_id, name), ..self }
+    }
+
     /// Of what was printed, by this version or another.
     pub(crate) fn of_value(value: &Value) -> Result<Self, Problem> {
         let bad = |why: String| {
@@ -128,6 +135,16 @@ impl Document {
             hosts: head.hosts,
         })
     }
+}
+
+/// What the run of one host of a fleet is kept under.
+pub(crate) fn on_host(run_id: &str, host: &str) -> String {
+    format!("{run_id}{OF_HOST}{host}")
+}
+
+/// The host that a run was kept of, where it was one of several.
+pub(super) fn host_of(run_id: &str) -> Option<&str> {
+    run_id.split_once(OF_HOST).map(|(_, host)| host)
 }
 
 /// By gzip, whose checksum tells what was damaged.
@@ -178,6 +195,14 @@ mod tests {
         assert_eq!(document.duration_ns, 18_500_000_000);
         assert_eq!((document.seed, document.receipt.as_deref()), (u64::MAX, Some("unknown")));
         assert_eq!(serde_json::from_str::<Value>(&document.json).unwrap(), result());
+    }
+
+    #[test]
+    fn of_several_hosts_each_has_its_own() {
+        let document = Document::of_value(&result()).unwrap().on_host("db1");
+        assert_eq!(document.run_id, "01a1fe64-fd15-7354-bafa-a84bb8fa6d73@db1");
+        assert_eq!(host_of(&document.run_id), Some("db1"));
+        assert_eq!(host_of("01a1fe64"), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod edit;
 mod figures;
 mod filter;
 mod keep;
+mod known;
 mod passfile;
 mod place;
 mod postgres;
@@ -24,11 +25,12 @@ mod value;
 mod tests;
 
 pub(crate) use self::{
-    document::Document,
+    document::{Document, on_host},
     edit::{Baseline, baseline_name, label},
     figures::{Figure, FigureQuery, KeptFigure, of_result as figures_of},
     filter::RunFilter,
     keep::NewRun,
+    known::KnownRuns,
     place::Place,
     queries::{KeptHost, KeptRun},
     retention::{Pruned, Retention},

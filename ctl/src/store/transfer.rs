@@ -9,7 +9,7 @@ use flate2::{Compression, bufread::GzDecoder, write::GzEncoder};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Document, NewRun, RunFilter, Store, edit, now_ns};
+use super::{Document, NewRun, RunFilter, Store, document::host_of, edit, now_ns};
 use crate::{
     error::{Exit, Failure, Problem},
     json::rfc3339,
@@ -37,6 +37,9 @@ struct Line {
     baselines: Vec<String>,
     client_version: String,
     kept_at: jiff::Timestamp,
+    /// Where the result is that of one host of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    of_host: Option<String>,
     result: Value,
 }
 
@@ -69,6 +72,7 @@ impl Store {
                 baselines: run.baselines.clone(),
                 client_version: run.client_version.clone(),
                 kept_at: jiff::Timestamp::from_nanosecond(i128::from(run.kept_at_ns)).unwrap_or_default(),
+                of_host: host_of(&run.run_id).map(str::to_owned),
                 result: serde_json::from_str(&result)
                     .map_err(|error| super::damaged(format!("run {}: {error}", run.run_id)))?,
             };
@@ -187,6 +191,10 @@ impl<'a> Reader<'a> {
         for tag in line.tags.iter().chain(&line.baselines) {
             edit::label(tag).map_err(|problem| self.bad(&problem.message))?;
         }
+        let document = match &line.of_host {
+            Some(host) => document.on_host(host),
+            None => document,
+        };
         self.read += 1;
         let kept_at_ns = i64::try_from(line.kept_at.as_nanosecond()).unwrap_or(i64::MAX);
         let run = NewRun { document, tags: line.tags, client_version: line.client_version, kept_at_ns };

@@ -87,7 +87,7 @@ async fn of_agent(
 
 async fn ask(agent: &mut Agent, filter: &RunFilter) -> Result<(Vec<RunSummary>, String), Failure> {
     let limit = filter.limit.unwrap_or(MOST_OF_AGENT).min(MOST_OF_AGENT);
-    let host = describe(agent).await?.host.unwrap_or_default().hostname;
+    let host = describe(&mut agent.client).await?.host.unwrap_or_default().hostname;
     if filter.host.as_ref().is_some_and(|wanted| *wanted != host) {
         return Ok((Vec::new(), host));
     }

@@ -41,6 +41,8 @@ pub(crate) enum News {
     Lost(Failure),
     /// It is there again.
     Back,
+    /// It is halted, or why that is not known.
+    Halted(Result<(), Failure>),
     /// Nothing more comes of it.
     Over,
 }

@@ -11,7 +11,7 @@ use ssts_proto::{
 };
 
 pub(crate) use self::grammar::MEND;
-use super::{Fate, HostOutcome, Tally, waves::named};
+use super::{HostOutcome, Tally, gate::is_tried, waves::named};
 use crate::stats;
 
 /// One condition on a fleet.
@@ -128,7 +128,7 @@ impl FleetThreshold {
     }
 
     /// What comes of it, by what came of the hosts.
-    pub(crate) fn judge(&self, outcomes: &[HostOutcome]) -> FleetJudged {
+    pub(crate) fn judge<'h>(&self, outcomes: impl IntoIterator<Item = &'h HostOutcome>) -> FleetJudged {
         match &self.subject {
             Subject::Hosts { which, comparison, value, is_share } => {
                 self.of_counts(&Tally::of(outcomes), *which, *comparison, *value, *is_share)
@@ -170,9 +170,9 @@ impl FleetThreshold {
         judged
     }
 
-    fn of_figures(
+    fn of_figures<'h>(
         &self,
-        outcomes: &[HostOutcome],
+        outcomes: impl IntoIterator<Item = &'h HostOutcome>,
         aggregate: Aggregate,
         only_reporting: bool,
         of: &Threshold,
@@ -183,7 +183,7 @@ impl FleetThreshold {
         let mut judged = self.blank(of.comparison(), of.value, &unit);
         let of_run = if aggregate == Aggregate::Sum { figure::sum_of } else { figure::worst_of };
         let mut values = Vec::new();
-        for outcome in outcomes.iter().filter(|outcome| outcome.fate != Fate::CalledOff) {
+        for outcome in outcomes.into_iter().filter(|outcome| is_tried(outcome)) {
             let host = outcome.member.name.as_str();
             match outcome.ended().and_then(|run| Some((of_run(run, of)?, run))) {
                 Some((value, run)) => {

@@ -3,7 +3,10 @@ use ssts_proto::v1::{BurnerOutcome, BurnerResult, Label, MetricSummary, Operatio
 use super::*;
 use crate::{
     error::Failure,
-    fleet::gate::tests::{member, ran},
+    fleet::{
+        Fate,
+        gate::tests::{member, ran},
+    },
 };
 
 fn parse(text: &str) -> FleetThreshold {

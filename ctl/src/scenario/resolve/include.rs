@@ -32,7 +32,7 @@ const MEND: &str =
 /// Lists of a scenario: those of an included file come first.
 const LISTS: [&str; 4] = ["phase", "guards", "threshold", "trend"];
 /// Tables of a scenario whose keys are put together.
-const TABLES: [&str; 3] = ["limits", "variables", "matrix"];
+const TABLES: [&str; 4] = ["limits", "fleet", "variables", "matrix"];
 
 /// The file of that name and content with all that it includes, and what could not be had.
 pub(in crate::scenario) fn load(name: &str, text: String) -> (Sources, Vec<Found>) {

@@ -13,7 +13,8 @@ use self::{
     burners::Burner,
     values::{
         AfterFailure, Aggregate, Amount, AtLast, Celsius, Duration, LastStep, Missing, Name, OneOrMany,
-        Otherwise, Percent, Reaction, Sensors, Signal, Size, Text, TrendKind, VariableType, Whole, YesOrNo,
+        Otherwise, Percent, Portion, Reaction, Sensors, Signal, Size, Text, TrendKind, VariableType, Watts,
+        Whole, YesOrNo,
     },
 };
 
@@ -33,6 +34,8 @@ struct ScenarioFile {
     limits: Option<Limits>,
     /// How the run ends where a decision winds it down.
     wind_down: Option<WindDown>,
+    /// In which waves it comes over a fleet, and what must hold of the fleet as a whole.
+    fleet: Option<Fleet>,
     /// Limits with a reaction, on any metric.
     guards: Option<Vec<Guard>>,
     /// What must have been measured in the whole run.
@@ -67,6 +70,40 @@ struct Limits {
 struct WindDown {
     /// In which loads go down to nothing.
     duration: Duration,
+}
+
+/// In which waves a run comes over a fleet, and what must hold of the fleet as a whole.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Fleet {
+    /// How many of all hosts have run after each wave: [1, "10%", "100%"].
+    waves: Option<OneOrMany<Portion>>,
+    /// Of hosts with one value of a label at most so many at once.
+    max_per: Option<BTreeMap<String, Portion>>,
+    /// What may be drawn at once, of the whole fleet or per label's value.
+    max_watts: Option<MaxWatts>,
+    /// Failed hosts that are borne before later waves stay where they are.
+    max_failures: Option<Portion>,
+    /// What must hold of the fleet as a whole.
+    threshold: Option<Vec<FleetThreshold>>,
+}
+
+/// Watts of the whole fleet, or of domains.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum MaxWatts {
+    Whole(Watts),
+    Domains(BTreeMap<String, Watts>),
+}
+
+/// What must hold of the fleet as a whole.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct FleetThreshold {
+    /// `p95 across hosts of host.temperature.max < 85`, or `hosts failed <= 1%`.
+    that: Text,
+    /// Which of the metric's columns.
+    labels: Option<BTreeMap<String, Text>>,
 }
 
 /// A limit with a reaction.

@@ -109,6 +109,8 @@ fn the_schema_has_the_keys_that_are_read_and_no_others() {
         ("", format!("{TOP}zzzzzzzz = 1\n")),
         ("Limits", format!("{PHASE}[limits]\nzzzzzzzz = 1\n")),
         ("WindDown", format!("{PHASE}[wind_down]\nzzzzzzzz = 1\n")),
+        ("Fleet", format!("{PHASE}[fleet]\nzzzzzzzz = 1\n")),
+        ("FleetThreshold", format!("{PHASE}[[fleet.threshold]]\nzzzzzzzz = 1\n")),
         ("Guard", format!("{PHASE}[[guards]]\nzzzzzzzz = 1\n")),
         ("Threshold", format!("{PHASE}[[threshold]]\nzzzzzzzz = 1\n")),
         ("Threshold", format!("{PHASE}[[phase.threshold]]\nzzzzzzzz = 1\n")),

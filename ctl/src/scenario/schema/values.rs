@@ -86,6 +86,15 @@ value!(
     Percent, number_or(&serde_json::json!({ "type": "number" }), r"^\s*[-+0-9.]+\s*%?\s*$")
 );
 value!(
+    /// A number of hosts, or a share of them, such as "10%".
+    Portion,
+    number_or(&serde_json::json!({ "type": "integer", "minimum": 0 }), r"^\s*[0-9.]+\s*%?\s*$")
+);
+value!(
+    /// Watts, such as 4000 or "4kW".
+    Watts, number_or(&serde_json::json!({ "type": "number", "exclusiveMinimum": 0 }), r"^\s*[0-9.]+\s*[mk]?W?\s*$")
+);
+value!(
     /// Degrees Celsius, 1 to 150.
     Celsius, number_or(&serde_json::json!({ "type": "number", "minimum": 1, "maximum": 150 }), "^$")
 );
