@@ -49,9 +49,13 @@ impl Swarm {
         Self { agents: (1..=count).map(start).collect(), client, runtime: Some(runtime) }
     }
 
-    /// Their addresses, as `--host` takes them, from the first.
-    pub fn hosts(&self) -> Vec<String> {
-        self.agents.iter().map(|(_, address)| format!("https://{address}")).collect()
+    /// The first so many of them as an inventory, twenty to a rack.
+    pub fn inventory(&self, count: usize) -> String {
+        let host = |(number, (agent, address)): (usize, &(SimulatedAgent, SocketAddr))| {
+            let (name, rack) = (agent.name(), number / 20);
+            format!("[[host]]\nname = \"{name}\"\naddress = \"https://{address}\"\nrack = \"r{rack}\"\n")
+        };
+        self.agents.iter().take(count).enumerate().map(host).collect()
     }
 
     /// Their names, as they tell them.
@@ -69,16 +73,10 @@ impl Swarm {
         self.agents.iter().filter(|(agent, _)| agent.last(call).is_some()).count()
     }
 
-    /// When the last of them had answered such a call. None while one of them was not called.
-    pub fn all_reached_by(&self, call: &str) -> Option<Instant> {
-        let last = self.agents.iter().map(|(agent, _)| agent.last(call)).collect::<Option<Vec<_>>>()?;
-        last.into_iter().max()
-    }
-
-    /// Waits for that.
-    pub fn wait_for(&self, call: &str, limit: Duration) -> Option<Instant> {
-        outside::within(limit, || self.reached_by(call) == self.agents.len())?;
-        self.all_reached_by(call)
+    /// Waits until so many have answered such a call; when the last of them had.
+    pub fn wait_for(&self, call: &str, count: usize, limit: Duration) -> Option<Instant> {
+        outside::within(limit, || self.reached_by(call) >= count)?;
+        self.agents.iter().filter_map(|(agent, _)| agent.last(call)).max()
     }
 
     /// How many of them have a run that burns, as far as they tell.

@@ -40,8 +40,10 @@ pub(super) struct View {
 
 impl Template {
     /// Has the agent on the ground run a little, and takes down what it tells.
-    pub async fn of(ground: &Ground) -> Self {
-        timeout(PATIENCE, Self::taken(ground)).await.expect("the agent takes too long")
+    pub fn of(ground: &Ground) -> Self {
+        let runtime = tokio::runtime::Runtime::new().expect("the machine has threads");
+        let taken = async { timeout(PATIENCE, Self::taken(ground)).await };
+        runtime.block_on(taken).expect("the agent takes too long")
     }
 
     async fn taken(ground: &Ground) -> Self {
