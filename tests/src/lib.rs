@@ -16,6 +16,7 @@ mod grpc;
 pub mod lab;
 mod loop_device;
 mod machine;
+pub mod malformed;
 mod memory_cgroup;
 mod mount;
 mod neighbour;
