@@ -7,6 +7,7 @@
 )]
 
 mod booted;
+mod cable;
 mod ctl;
 mod daemon;
 mod fixture;
@@ -35,6 +36,7 @@ mod terminal;
 mod two_hosts;
 
 pub use booted::{Booted, Said, make, signal};
+pub use cable::Cable;
 pub use ctl::{Ctl, Outcome, Running};
 pub use daemon::Daemon;
 pub use fixture::Sysfs;

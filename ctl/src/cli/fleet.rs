@@ -55,6 +55,17 @@ pub(crate) struct StartFlags {
     pub(crate) run_id: Option<String>,
 }
 
+/// Whose a run is that is watched.
+#[derive(Debug, Default, Clone, Args)]
+pub(crate) struct WatchFlags {
+    /// Take the run over: renew its leases from now on.
+    #[arg(long, requires = "run")]
+    pub(crate) adopt: bool,
+    /// What becomes of the others where a host is lost, of a run that was taken over.
+    #[arg(long, value_name = "WHAT", default_value = "go-on", requires = "adopt", help_heading = HEADING)]
+    pub(crate) on_loss: OnLoss,
+}
+
 /// Where a host can't be made ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum NotReady {

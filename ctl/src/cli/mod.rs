@@ -28,7 +28,7 @@ pub(crate) use self::{
     compare::{CompareFlags, TrendFlags},
     cpu::BurnCpu,
     disk::BurnDisk,
-    fleet::{CollectFlags, FleetFlags, NotReady, OnLoss, StartFlags},
+    fleet::{CollectFlags, FleetFlags, NotReady, OnLoss, StartFlags, WatchFlags},
     form::{ComparisonForm, Form, ReportForm, ReportFormat},
     headroom::HeadroomFlags,
     http::BurnHttp,
@@ -69,16 +69,34 @@ Examples:
   sstsctl run quick
   sstsctl run burn-in.toml --max-temperature 85 --report ./report
   sstsctl run burn-in.toml --set soak=8h --set peak=90%
-  sstsctl --output json run quick > result.json";
+  sstsctl --output json run quick > result.json
+
+On a fleet every host is made ready before any begins, and all begin at one instant of their clocks, which are compared before.
+Each host has its own result; the exit status is that of the worst: 6, then 5, 4, 3, 0. Ctrl-C stops all, a second one halts all.
+
+  sstsctl --fleet fleet.toml run burn-in.toml
+  sstsctl --fleet fleet.toml run burn-in.toml --wave 1,10%,100% --max-per rack=2 --max-failures 2%
+  sstsctl --fleet fleet.toml --select role=db run quick --not-ready leave-out --on-loss stop --report ./report";
 
 const PLAN_EXAMPLES: &str = "\
 Asks the agent what a start would come to: cores, memory, files, limits, guards, and every rule that it would break, with the
-value asked and the value allowed. Exit status: 0 it would start, 2 it would be refused, 5 it could not start just now.
+value asked and the value allowed. Over a fleet every host is asked: what would run where, in which wave, and why not elsewhere.
+Exit status: 0 it would start, 2 it would be refused, 5 it could not start just now, or a host could not be reached.
 
 Examples:
   sstsctl plan burn-in.toml
   sstsctl plan burn-in.toml --set soak=8h
+  sstsctl --fleet fleet.toml plan burn-in.toml --wave 1,50% --max-watts rack=4000
   sstsctl plan burn cpu --load 50 --duration 10s";
+
+const WATCH_EXAMPLES: &str = "\
+A run belongs to whoever renews its lease. With --adopt this sstsctl does so from now on, so that it goes on when the one that
+started it is gone: within ten seconds, or the hosts have ended it. Ctrl-C then stops it; else it only leaves.
+
+Examples:
+  sstsctl watch
+  sstsctl watch 01a1fe6f-f750-7063-93f9-0fe3c22de573
+  sstsctl --fleet fleet.toml watch 01a1fe6f-f750-7063-93f9-0fe3c22de573 --adopt";
 
 const HALT_EXAMPLES: &str = "\
 A halted agent starts nothing until the halt is cleared, not even after a restart.
@@ -235,10 +253,13 @@ pub(crate) enum Command {
         once: bool,
     },
     /// Follow a run to its end, or the host until interrupted.
+    #[command(after_help = WATCH_EXAMPLES)]
     Watch {
         /// The run; without it the current one, or the host if there is none.
         #[arg(value_name = "RUN", value_parser = run_id)]
         run: Option<String>,
+        #[command(flatten)]
+        flags: WatchFlags,
     },
     /// Stop a run, and return when its last burner is gone.
     Stop {
@@ -361,7 +382,11 @@ pub(crate) enum Command {
     },
     /// Print the JSON Schema of what `--output json` prints.
     #[command(hide = true)]
-    Schema,
+    Schema {
+        /// Of inventories instead.
+        #[arg(long)]
+        inventory: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -487,6 +512,7 @@ mod tests {
             network::EXAMPLES,
             http::EXAMPLES,
             RUN_EXAMPLES,
+            WATCH_EXAMPLES,
             PLAN_EXAMPLES,
             HALT_EXAMPLES,
             RECOVER_EXAMPLES,

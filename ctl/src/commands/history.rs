@@ -13,6 +13,8 @@ use crate::{
 
 /// Whoever waits for the end of a run waits no longer for a store.
 const LONGEST: Duration = Duration::from_secs(20);
+/// More for each host's run.
+const FOR_EACH: Duration = Duration::from_millis(200);
 
 /// The place that is named, or the user's own.
 pub(super) fn place(named: Option<&Place>) -> Result<Place, Failure> {
@@ -21,27 +23,45 @@ pub(super) fn place(named: Option<&Place>) -> Result<Place, Failure> {
 
 /// Keeps it, and prunes what that leaves no room for.
 pub(super) async fn keep(run: &Run, tags: &[String], named: Option<&Place>, output: &mut Output) {
-    let Some(summary) = run.summary.as_ref().filter(|summary| summary.state() == RunState::Finished) else {
-        return;
-    };
-    let run_id = &summary.run_id;
+    keep_all(&[(None, run)], tags, named, output).await;
+}
+
+/// The same of runs on hosts of a fleet, each kept under the host's name there.
+pub(super) async fn keep_all(
+    runs: &[(Option<String>, &Run)],
+    tags: &[String],
+    named: Option<&Place>,
+    output: &mut Output,
+) {
+    let is_over = |run: &Run| run.summary.as_ref().is_some_and(|it| it.state() == RunState::Finished);
+    let over: Vec<_> = runs.iter().filter(|(_, run)| is_over(run)).collect();
+    let Some(run_id) = over.iter().find_map(|(_, run)| Some(&run.summary.as_ref()?.run_id)) else { return };
     let kept = async {
         let place = place(named)?;
         if place == Place::Nowhere {
             return Ok(());
         }
-        let run = NewRun::now(Document::of_run(run)?, tags.to_vec());
         let mut store = Store::open(&place, Access::Write).await?;
-        if store.keep(&run).await? {
+        let mut is_new = false;
+        for (host, run) in &over {
+            let document = Document::of_run(run)?;
+            let document = match host {
+                Some(host) => document.on_host(host),
+                None => document,
+            };
+            is_new |= store.keep(&NewRun::now(document, tags.to_vec())).await?;
+        }
+        if is_new {
             let retention = store.retention().await?;
             store.prune(retention).await?;
         }
         Ok(())
     };
-    let kept = tokio::time::timeout(LONGEST, kept).await.unwrap_or_else(|_| {
+    let longest = LONGEST + FOR_EACH * u32::try_from(over.len()).unwrap_or(u32::MAX);
+    let kept = tokio::time::timeout(longest, kept).await.unwrap_or_else(|_| {
         Err(Failure::new(
             Exit::Internal,
-            format!("the store did not answer within {} s", LONGEST.as_secs()),
+            format!("the store did not answer within {} s", longest.as_secs()),
             "see that it works with `sstsctl runs`",
         ))
     });

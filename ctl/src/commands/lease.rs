@@ -14,7 +14,10 @@ use tokio::{
 };
 use tonic::Code;
 
-use crate::connect::{Client, Line};
+use crate::{
+    connect::{Client, Line},
+    error::{Exit, Failure},
+};
 
 /// After this long without a sign of life the agent stops the run.
 pub(super) const TTL_MS: u64 = 10_000;
@@ -33,8 +36,19 @@ impl Lease {
     /// On the run of that id, of the agent at the end of that line.
     ///
     /// # Errors
-    /// The kernel's, when it has no thread left.
-    pub(super) fn keep(line: Line, run_id: String) -> io::Result<Self> {
+    /// The kernel has no thread left.
+    pub(super) fn keep(line: Line, run_id: String) -> Result<Self, Failure> {
+        let id = run_id.clone();
+        Self::on_thread(line, run_id).map_err(|error| {
+            Failure::new(
+                Exit::Internal,
+                format!("the lease of run {id} can't be renewed: {error}"),
+                "the run stops by itself in a few seconds; start it anew when the system has a thread to spare",
+            )
+        })
+    }
+
+    fn on_thread(line: Line, run_id: String) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let renewing = move || {

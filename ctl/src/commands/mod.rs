@@ -6,6 +6,7 @@ mod compare;
 mod control;
 mod drill;
 mod fleet;
+mod fleet_run;
 mod follow;
 mod form;
 mod history;
@@ -29,10 +30,12 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::report::fetch as fetch_run;
 use crate::{
     cli::{Burn, Command, ComparisonForm, Global, RunOptions},
     connect::{Agent, Fallback},
     error::{Exit, Failure},
+    fleet::Fleet,
     interrupts::Interrupts,
     output::{Format, Output},
     scenario::{Plan, burn_cpu, burn_disk, burn_http, burn_memory, burn_network, headroom},
@@ -64,6 +67,15 @@ impl Session {
         let Self { global, output, interrupts } = self;
         tokio::select! {
             agent = Agent::find(global, fallback, output) => agent,
+            () = interrupts.next() => Err(Failure::interrupted()),
+        }
+    }
+
+    /// The fleet that is asked for, unless the user interrupts its listing. None where the command is about one host.
+    async fn fleet(&mut self) -> Result<Option<Fleet>, Failure> {
+        let Self { global, interrupts, .. } = self;
+        tokio::select! {
+            asked = Fleet::asked(global) => asked,
             () = interrupts.next() => Err(Failure::interrupted()),
         }
     }
@@ -125,7 +137,7 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
             plan::plan(what, scenario, &settings, options, session).await
         }
         Command::Top { rate, once } => top::top(rate, once, session).await,
-        Command::Watch { run } => watch::watch(run, session).await,
+        Command::Watch { run, flags } => watch::watch(run, &flags, session).await,
         Command::Stop { run } => session.with_agent(Refuse, control::stop(run)).await,
         Command::Pause { run } => session.with_agent(Refuse, control::pause(run)).await,
         Command::Resume { run } => session.with_agent(Refuse, control::resume(run)).await,
@@ -147,6 +159,6 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
         Command::Audit { command } => audit::audit(command, session),
         Command::Completions { shell } => shell::completions(shell, &mut session.output),
         Command::Man { dir } => shell::man(dir.as_deref(), &mut session.output),
-        Command::Schema => shell::schema(&mut session.output),
+        Command::Schema { inventory } => shell::schema(inventory, &mut session.output),
     }
 }

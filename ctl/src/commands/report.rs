@@ -260,7 +260,7 @@ pub(super) fn side_run(run: &Run) -> Result<SideRun, Failure> {
 }
 
 /// Everything about a run; with its trends judged, once it is over.
-pub(super) async fn fetch(client: &mut Client, run_id: &str) -> Result<Run, Failure> {
+pub(crate) async fn fetch(client: &mut Client, run_id: &str) -> Result<Run, Failure> {
     let response = client.get_run(GetRunRequest { run_id: run_id.to_owned() }).await;
     let run = response.map_err(|status| status::failure(&status))?.into_inner().run;
     let mut run = run.ok_or_else(|| {

@@ -5,7 +5,7 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use super::{
-    Session, baselines,
+    Session, baselines, fleet_run,
     follow::{Ended, Follower, Role},
     history,
     lease::{Lease, TTL_MS},
@@ -29,11 +29,16 @@ pub(super) async fn run(
     options: &RunOptions,
     session: &mut Session,
 ) -> Result<Exit, Failure> {
+    let fleet = session.fleet().await?;
     baselines::resolve(&mut plan, session).await?;
     plan.apply(options)?;
     for left_out in &plan.left_out {
         session.output.message(left_out);
     }
+    if let Some(fleet) = fleet {
+        return fleet_run::run(&fleet, &plan, options, session).await;
+    }
+    super::not_on_one_host(&plan, options, session)?;
     if options.detach && session.global.local {
         return Err(detached_on_private());
     }
@@ -53,7 +58,7 @@ async fn on_agent(
     session: &mut Session,
     agent: &mut Agent,
 ) -> Result<Exit, Failure> {
-    let run_id = Uuid::now_v7().to_string();
+    let run_id = options.start.run_id.clone().unwrap_or_else(|| Uuid::now_v7().to_string());
     let request = StartRequest {
         run_id: run_id.clone(),
         scenario: Some(plan.scenario.clone()),
@@ -70,13 +75,7 @@ async fn on_agent(
         return detached(&started, &run_id, session);
     }
 
-    let lease = Lease::keep(agent.line.clone(), run_id.clone()).map_err(|error| {
-        Failure::new(
-            Exit::Internal,
-            format!("the lease of run {run_id} can't be renewed: {error}"),
-            "the run stops by itself in a few seconds; start it anew when the system has a thread to spare",
-        )
-    })?;
+    let lease = Lease::keep(agent.line.clone(), run_id.clone())?;
     let ended = follow(plan, started, session, agent).await?;
     drop(lease);
     if ended == Ended::Halted {

@@ -9,6 +9,7 @@ use clap_mangen::Man;
 use crate::{
     cli::Cli,
     error::{Exit, Failure},
+    fleet::inventory_schema,
     json,
     output::Output,
 };
@@ -42,8 +43,8 @@ pub(super) fn man(folder: Option<&Path>, output: &mut Output) -> Result<Exit, Fa
     Ok(Exit::Pass)
 }
 
-/// The schema of what `--output json` prints.
-pub(super) fn schema(output: &mut Output) -> Result<Exit, Failure> {
-    output.result(&json::schema())?;
+/// The schema of what `--output json` prints, or of inventories.
+pub(super) fn schema(of_inventories: bool, output: &mut Output) -> Result<Exit, Failure> {
+    output.result(&if of_inventories { inventory_schema() } else { json::schema() })?;
     Ok(Exit::Pass)
 }

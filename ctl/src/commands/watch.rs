@@ -3,13 +3,15 @@
 use ssts_proto::v1::{Run, RunSummary, Scenario, WatchRequest, watch_response::Item};
 
 use super::{
-    Session,
+    Session, fleet_run,
     follow::{Ended, Follower, Role, the_run},
     history,
+    lease::Lease,
     report::{fetch, print},
     run::progress_wish,
 };
 use crate::{
+    cli::WatchFlags,
     connect::{Agent, Client, Fallback},
     display::{Display, Wish},
     error::{Exit, Failure},
@@ -19,20 +21,32 @@ use crate::{
 };
 
 /// `watch [RUN]`.
-pub(super) async fn watch(run: Option<String>, session: &mut Session) -> Result<Exit, Failure> {
+pub(super) async fn watch(
+    run: Option<String>,
+    flags: &WatchFlags,
+    session: &mut Session,
+) -> Result<Exit, Failure> {
+    if let Some(fleet) = session.fleet().await? {
+        return fleet_run::watch(&fleet, run, flags, session).await;
+    }
     let mut agent = session.agent(Fallback::Refuse).await?;
-    let result = on_agent(run, session, &mut agent).await;
+    let result = on_agent(run, flags.adopt, session, &mut agent).await;
     agent.close().await;
     result
 }
 
-async fn on_agent(run: Option<String>, session: &mut Session, agent: &mut Agent) -> Result<Exit, Failure> {
+async fn on_agent(
+    run: Option<String>,
+    adopt: bool,
+    session: &mut Session,
+    agent: &mut Agent,
+) -> Result<Exit, Failure> {
     let run = match run {
         Some(run) => Some(run),
         None => the_run(&mut agent.client).await?,
     };
     match run {
-        Some(run_id) => watch_run(&run_id, session, agent).await,
+        Some(run_id) => watch_run(&run_id, adopt, session, agent).await,
         None if session.wants_json() => Err(Failure::usage(
             "no run goes on, and watching a host has no end at which one object could be printed",
             "name a run, or leave --output json out",
@@ -44,15 +58,23 @@ async fn on_agent(run: Option<String>, session: &mut Session, agent: &mut Agent)
     }
 }
 
-async fn watch_run(run_id: &str, session: &mut Session, agent: &mut Agent) -> Result<Exit, Failure> {
+async fn watch_run(
+    run_id: &str,
+    adopt: bool,
+    session: &mut Session,
+    agent: &mut Agent,
+) -> Result<Exit, Failure> {
+    let lease = adopt.then(|| Lease::keep(agent.line.clone(), run_id.to_owned())).transpose()?;
     let Run { scenario, summary, .. } = fetch(&mut agent.client, run_id).await?;
     let wish = progress_wish(session);
     let Session { global, output, interrupts } = session;
     let display = Display::new(scenario.unwrap_or_default(), summary.unwrap_or_default(), wish, output);
     let client = agent.client.clone();
-    let follower =
-        Follower { client, run_id, role: Role::Onlooker, display, output: &mut *output, interrupts };
-    match follower.follow().await? {
+    let role = if adopt { Role::Owner } else { Role::Onlooker };
+    let follower = Follower { client, run_id, role, display, output: &mut *output, interrupts };
+    let ended = follower.follow().await?;
+    drop(lease);
+    match ended {
         Ended::Left => Ok(Exit::Interrupted),
         Ended::Finished | Ended::Interrupted | Ended::Halted => {
             let run = fetch(&mut agent.client, run_id).await?;

@@ -60,7 +60,7 @@ fn verdict(outcome: &HostOutcome) -> Option<Verdict> {
 
 /// Whether what came of it is known, and of itself.
 pub(super) fn is_tried(outcome: &HostOutcome) -> bool {
-    !matches!(outcome.fate, Fate::CalledOff | Fate::GoesOn)
+    !matches!(outcome.fate, Fate::CalledOff | Fate::GoesOn | Fate::NotTried)
 }
 
 /// Whether it was tried and did not pass.

@@ -23,8 +23,9 @@ pub(crate) use self::{
     course::{Course, Stage, run_in_waves},
     fan_out::{Answer, each},
     gate::{Gate, Tally},
+    inventory::schema as inventory_schema,
     member::{Fleet, Member},
-    outcome::{Fate, HostOutcome},
+    outcome::{Fate, HostOutcome, worst},
     planned::{FleetPlan, Taken, would_start},
     portion::Portion,
     run::{

@@ -37,6 +37,25 @@ pub(crate) enum Fate {
     Lost,
     /// It goes on, and nobody waits for its end.
     GoesOn,
+    /// Its wave never was started: one before it was not good.
+    NotTried,
+}
+
+/// What a command ends with that was about all of them: the worst of the hosts, and never a success that one of them does not
+/// share. Wrong data first, for it may be in what others rely on; then a host that failed or is unknown, before one whose run was
+/// ended on purpose, before one that was never asked in earnest, before one that missed its bound.
+pub(crate) fn worst(outcomes: &[HostOutcome]) -> Exit {
+    const BY_WEIGHT: [Exit; 7] = [
+        Exit::WrongData,
+        Exit::Internal,
+        Exit::AgentFailed,
+        Exit::Aborted,
+        Exit::Interrupted,
+        Exit::Usage,
+        Exit::ThresholdFailed,
+    ];
+    let exits: Vec<_> = outcomes.iter().map(HostOutcome::exit).collect();
+    BY_WEIGHT.into_iter().find(|exit| exits.contains(exit)).unwrap_or(Exit::Pass)
 }
 
 impl HostOutcome {
@@ -64,9 +83,45 @@ impl HostOutcome {
             // Wrong data is told whatever else came of the host.
             (_, Some(run), _) if report::exit(run) == Exit::WrongData => Exit::WrongData,
             // Nothing was wrong with it.
-            (Fate::CalledOff | Fate::GoesOn, _, None) => Exit::Pass,
+            (Fate::CalledOff | Fate::GoesOn | Fate::NotTried, _, None) => Exit::Pass,
             (_, _, Some(failure)) => failure.exit,
             (_, _, None) => Exit::AgentFailed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ssts_proto::v1::{Cause, RunSummary, Verdict};
+
+    use super::*;
+    use crate::{cli::Host, fleet::Fleet};
+
+    fn outcome(verdict: Verdict, cause: Cause) -> HostOutcome {
+        let member = Fleet::of_hosts(&[Host::Tls("a".into(), 1)]).members.remove(0);
+        let mut summary = RunSummary { verdict: verdict.into(), cause: cause.into(), ..RunSummary::default() };
+        summary.set_state(RunState::Finished);
+        HostOutcome { run: Some(Run { summary: Some(summary), ..Run::default() }), ..HostOutcome::of(member) }
+    }
+
+    #[test]
+    fn the_worst_host_decides_and_wrong_data_outweighs_a_lost_host() {
+        let pass = outcome(Verdict::Pass, Cause::Completed);
+        let missed = outcome(Verdict::Fail, Cause::LoadMissed);
+        let stopped = outcome(Verdict::Aborted, Cause::GuardTripped);
+        let wrong = outcome(Verdict::Fail, Cause::WrongData);
+        let lost = HostOutcome::failed(pass.member.clone(), Fate::Lost, Failure::agent("gone", ""));
+        let of = |outcomes: &[&HostOutcome]| worst(&outcomes.iter().copied().cloned().collect::<Vec<_>>()).code();
+        assert_eq!(of(&[&pass, &pass]), 0);
+        assert_eq!(of(&[&pass, &missed]), 3);
+        assert_eq!(of(&[&stopped, &missed]), 4);
+        assert_eq!(of(&[&stopped, &lost, &missed]), 5);
+        assert_eq!(of(&[&lost, &wrong, &pass]), 6);
+        let off = HostOutcome { fate: Fate::CalledOff, ..HostOutcome::of(pass.member.clone()) };
+        let refused = HostOutcome::failed(pass.member.clone(), Fate::NotReady, Failure::usage("no", ""));
+        assert_eq!(of(&[&off, &refused]), 2);
+        // What was told before the connection broke is not forgotten.
+        let wrong_then_lost = HostOutcome { fate: Fate::Lost, failure: lost.failure.clone(), ..wrong };
+        assert_eq!(of(&[&wrong_then_lost]), 6);
     }
 }

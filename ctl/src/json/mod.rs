@@ -10,6 +10,7 @@ mod drill;
 mod fleet;
 mod fleet_judged;
 mod fleet_plan;
+mod fleet_run;
 mod guard;
 mod history;
 mod host;
@@ -48,6 +49,7 @@ pub(crate) use self::{
     },
     fleet_judged::{FleetAskedOut, FleetThresholdOut, WaveOut},
     fleet_plan::FleetPlanOut,
+    fleet_run::FleetResultOut,
     guard::GuardOut,
     history::{
         BaselinesOut, KeptRunOut, ListedRunOut, RemovedOut, RetentionOut, RunsOut, TaggedOut, TransferredOut,
@@ -299,6 +301,7 @@ impl From<&Variable> for VariableOut {
 )]
 enum Printed {
     Result(ResultOut),
+    FleetResult(FleetResultOut),
     Info(InfoOut),
     Status(StatusOut),
     Runs(RunsOut),

@@ -63,7 +63,7 @@ pub(crate) struct ResultOut {
 /// One thing that was found.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Finding")]
-struct FindingOut {
+pub(super) struct FindingOut {
     /// `bad`, `caution` or `note`.
     severity: String,
     text: String,
@@ -83,7 +83,7 @@ impl From<Finding> for FindingOut {
 /// What one host did.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "HostResult")]
-struct HostOut {
+pub(super) struct HostOut {
     host: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     verdict: Option<String>,
@@ -455,19 +455,24 @@ impl From<&Limits> for LimitsOut {
     }
 }
 
-impl From<&Run> for ResultOut {
+impl HostOut {
+    /// Under a name of the caller's choice.
+    pub(super) fn named(self, host: &str) -> Self {
+        Self { host: host.to_owned(), ..self }
+    }
+}
+
+impl From<&Run> for HostOut {
     fn from(run: &Run) -> Self {
-        let summary = run.summary.clone().unwrap_or_default();
         let host = run.host.clone().unwrap_or_default();
         let mut telemetry: BTreeMap<String, Vec<SummaryOut>> = BTreeMap::new();
         for metric in &run.telemetry {
             telemetry.entry(metric.metric.clone()).or_default().push(metric.into());
         }
-        let verdict = verdict(&summary);
-        let host = HostOut {
+        Self {
             platform: PlatformOut::of(&host),
             host: host.hostname,
-            verdict: verdict.clone(),
+            verdict: run.summary.as_ref().and_then(verdict),
             kernel_release: present(&host.kernel_release),
             agent_version: present(&host.agent_version),
             burners: run.burners.iter().map(BurnerOut::from).collect(),
@@ -478,9 +483,15 @@ impl From<&Run> for ResultOut {
             processes: run.processes.iter().map(ProcessOut::from).collect(),
             limits: run.limits.as_ref().map(LimitsOut::from),
             guards: run.guards.iter().map(GuardOut::from).collect(),
-        };
+        }
+    }
+}
+
+impl From<&Run> for ResultOut {
+    fn from(run: &Run) -> Self {
+        let summary = run.summary.clone().unwrap_or_default();
         Self {
-            verdict,
+            verdict: verdict(&summary),
             cause: cause(&summary),
             outcome: outcome(&summary).map(str::to_owned),
             cause_message: present(&summary.cause_message),
@@ -490,7 +501,7 @@ impl From<&Run> for ResultOut {
             scenario: summary.scenario,
             seed: run.scenario.as_ref().map_or(0, |scenario| scenario.seed),
             resolved_scenario: run.scenario.as_ref().and_then(resolved),
-            hosts: vec![host],
+            hosts: vec![run.into()],
             thresholds: run.thresholds.iter().map(ThresholdOut::from).collect(),
             trends: run.trends.iter().map(TrendResultOut::from).collect(),
             decisions: run.decisions.iter().map(DecisionOut::from).collect(),

@@ -14,4 +14,5 @@ pub(crate) use self::{
     interval::{Bar, Look, intervals_svg},
     level::{LevelPoint, levels_svg},
     observed::Observed,
+    plot::escaped,
 };

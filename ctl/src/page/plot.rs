@@ -242,7 +242,7 @@ pub(super) fn ticks(from: f64, to: f64, count: usize) -> Vec<f64> {
 }
 
 /// What would otherwise be taken for markup.
-pub(super) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -6,6 +6,7 @@ mod document;
 mod files;
 mod findings;
 mod fleet_plan;
+mod fleet_run;
 mod guards;
 mod host;
 mod junit;
@@ -34,6 +35,7 @@ pub(crate) use self::{
     files::{prepare_folder, replace_file, write_files},
     findings::{Finding, Severity, findings},
     fleet_plan::fleet_plan_document,
+    fleet_run::fleet_document,
     guards::table as guards_table,
     host::host_document,
     junit::to_junit,

@@ -52,7 +52,7 @@ pub(crate) use self::{
     network::burn_network,
     origin::Finding,
     resolve::{Setting, Variable, too_deep},
-    schema::schema,
+    schema::{schema, without_null},
     toml_file::{table, tables, told},
 };
 use crate::{

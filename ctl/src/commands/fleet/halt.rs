@@ -6,7 +6,7 @@ use std::{future::Future, time::Duration};
 use ssts_proto::v1::{HaltRequest, HaltResponse};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tonic::Code;
 
@@ -136,11 +136,15 @@ async fn bounded<T>(
     until: Instant,
     given_up: &mut watch::Receiver<bool>,
 ) -> Option<T> {
+    let no_patience = async {
+        // Where nobody could give up any more, nobody waits either.
+        let _ = given_up.wait_for(|given_up| *given_up).await;
+    };
     tokio::select! {
         biased;
         done = work => Some(done),
-        () = tokio::time::sleep_until(until) => None,
-        _ = given_up.wait_for(|given_up| *given_up) => None,
+        () = sleep_until(until) => None,
+        () = no_patience => None,
     }
 }
 

@@ -67,7 +67,7 @@ impl Compared {
     }
 
     fn json(&self, answers: &[Answer<DescribeResponse>]) -> FleetOut<ComparedInfoOut> {
-        let differs = |index: usize| {
+        let differs = |index: usize| -> Vec<String> {
             let cells = self.cells.get(&index);
             let named = COLUMNS.iter().enumerate().filter(|(column, _)| {
                 cells.is_some_and(|cells| self.differs(cells, *column))

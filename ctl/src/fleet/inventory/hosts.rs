@@ -194,7 +194,7 @@ fn groups(value: &Value<'_>, listed: &mut [Listed], found: &mut Findings) {
     let mut in_order: Vec<_> = groups.iter().collect();
     in_order.sort_by_key(|(key, _)| key.span().start);
     for (key, value) in in_order {
-        let group = key.get_ref();
+        let group: &str = key.get_ref();
         if let Err(Problem { message, mend }) = labels::is_group(group) {
             found.at(key.span(), &message, &mend);
             continue;
@@ -230,7 +230,7 @@ fn groups(value: &Value<'_>, listed: &mut [Listed], found: &mut Findings) {
                     None if member.labels.contains_key(label) => {}
                     None => {
                         member.labels.insert(label.clone(), value.text.clone());
-                        given.insert(key, (group.to_string(), value.text.clone()));
+                        given.insert(key, (group.to_owned(), value.text.clone()));
                     }
                 }
             }

@@ -6,6 +6,7 @@ mod command;
 mod hosts;
 mod json;
 mod labels;
+mod schema;
 mod text;
 
 use std::{
@@ -14,6 +15,7 @@ use std::{
     path::Path,
 };
 
+pub(crate) use self::schema::schema;
 use super::{Fleet, Source};
 use crate::error::Failure;
 

@@ -364,7 +364,8 @@ pub(crate) fn schema() -> String {
     serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"
 }
 
-fn without_null(schema: &mut serde_json::Value) {
+/// Takes null from the choices: TOML has none.
+pub(crate) fn without_null(schema: &mut serde_json::Value) {
     use serde_json::Value;
     match schema {
         Value::Object(object) => {

@@ -1,0 +1,114 @@
+//! Lines that say how a fleet run goes: what all hosts do in common is one line, what one host does alone is its own.
+
+use ssts_proto::v1::{EventKind, RunState};
+
+use super::is_trouble;
+use crate::{
+    display::Wish,
+    error::Failure,
+    fleet::{FleetUpdate, Member, News},
+    output::Output,
+    report::verdict_line,
+    text::printable,
+};
+
+/// What was seen of a fleet run.
+#[derive(Debug)]
+pub(super) struct Progress<'a> {
+    members: &'a [Member],
+    /// Hosts of the wave that is on.
+    all: usize,
+    is_shown: bool,
+    connected: usize,
+    ready: usize,
+    begun: usize,
+    running: usize,
+    over: usize,
+    /// Hosts that no longer count: left out, or called off.
+    out: usize,
+}
+
+impl<'a> Progress<'a> {
+    pub(super) fn new(members: &'a [Member], wish: Wish) -> Self {
+        let is_shown = wish != Wish::Silence;
+        Self { members, all: members.len(), is_shown, connected: 0, ready: 0, begun: 0, running: 0, over: 0, out: 0 }
+    }
+
+    pub(super) fn show(&mut self, update: FleetUpdate, output: &mut Output) {
+        let FleetUpdate { member, news } = update;
+        let name = self.members.get(member).map_or("?", |member| member.name.as_str());
+        let is_told = self.is_shown || is_trouble(&news);
+        if let Some(line) = self.line(name, news)
+            && is_told
+        {
+            output.message(&printable(&line));
+        }
+    }
+
+    fn line(&mut self, name: &str, news: News) -> Option<String> {
+        let all = self.all;
+        match news {
+            News::Connected => {
+                self.connected += 1;
+                (self.connected == all).then(|| format!("{all} hosts answer"))
+            }
+            News::Ready => {
+                self.ready += 1;
+                (self.ready + self.out == all).then(|| format!("{} of {all} hosts are ready", self.ready))
+            }
+            News::NotReady(failure) => {
+                self.out += 1;
+                Some(format!("{name}: not ready: {}", words(&failure)))
+            }
+            News::CalledOff => {
+                self.out += 1;
+                (self.out == all).then(|| "the run is called off: no host has begun".to_owned())
+            }
+            News::Begins { .. } => {
+                self.begun += 1;
+                (self.begun + self.out == all).then(|| format!("{} of {all} hosts begin at one instant", self.begun))
+            }
+            News::State(summary) => match summary.state() {
+                RunState::Running if summary.phase_index == Some(0) => {
+                    self.running += 1;
+                    (self.running == self.begun.max(1)).then(|| format!("{} hosts run", self.running))
+                }
+                RunState::Finished => Some(format!("{name}: {}", verdict_line(&summary))),
+                _ => None,
+            },
+            News::Event(event) => {
+                let is_told = matches!(
+                    event.kind(),
+                    EventKind::GuardTripped
+                        | EventKind::GuardWarned
+                        | EventKind::LoadDerated
+                        | EventKind::HardwareError
+                        | EventKind::ThresholdFailed
+                        | EventKind::Decision
+                        | EventKind::RunPaused
+                        | EventKind::RunResumed
+                );
+                is_told.then(|| format!("{name}: {}", event.message))
+            }
+            News::Lost(failure) => Some(format!("{name}: lost, and tried again: {}", words(&failure))),
+            News::Back => Some(format!("{name}: back")),
+            News::Halted(Ok(())) => Some(format!("{name}: halted; nothing starts there until `sstsctl halt --clear`")),
+            News::Halted(Err(failure)) => Some(format!("{name}: NOT HALTED: {}", words(&failure))),
+            News::Over => {
+                self.over += 1;
+                None
+            }
+            News::Wave { words, hosts } => {
+                *self = Self { all: hosts, is_shown: self.is_shown, ..Self::new(self.members, Wish::Silence) };
+                Some(words)
+            }
+            News::GateShut(words) => Some(words),
+            News::Guards(_) | News::Schema(_) | News::Frame(_) => None,
+        }
+    }
+}
+
+/// Without heading and mend: those are in the result.
+fn words(failure: &Failure) -> &str {
+    failure.problems.first().map_or("", |problem| problem.message.as_str())
+}
