@@ -73,6 +73,10 @@ impl SimulatedAgent {
         self.state().runs.iter().any(|run| run.summary().state() == RunState::Running)
     }
 
+    pub(super) fn began_at_unix_ns(&self) -> Option<i64> {
+        self.state().runs.iter().filter_map(|run| run.summary().began_at_unix_ns).max()
+    }
+
     pub(super) fn is_halted(&self) -> bool {
         self.state().halt.is_some()
     }

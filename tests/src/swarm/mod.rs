@@ -6,18 +6,14 @@ mod run;
 mod serve;
 mod template;
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{net::TcpListener, runtime::Runtime};
 
 pub use self::template::Template;
 use self::{agent::SimulatedAgent, serve::Identity};
-use crate::{Pki, outside};
+use crate::Pki;
 
 /// They end when this is dropped.
 #[derive(Debug)]
@@ -38,7 +34,7 @@ impl Swarm {
             .enable_all()
             .build()
             .expect("the machine has threads");
-        let template = std::sync::Arc::new(template);
+        let template = Arc::new(template);
         let start = |number: usize| {
             let agent = SimulatedAgent::new(format!("sim-{number:04}"), template.clone());
             let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port is free");
@@ -73,10 +69,14 @@ impl Swarm {
         self.agents.iter().filter(|(agent, _)| agent.last(call).is_some()).count()
     }
 
-    /// Waits until so many have answered such a call; when the last of them had.
-    pub fn wait_for(&self, call: &str, count: usize, limit: Duration) -> Option<Instant> {
-        outside::within(limit, || self.reached_by(call) >= count)?;
+    /// When the last of them had answered such a call.
+    pub fn last(&self, call: &str) -> Option<Instant> {
         self.agents.iter().filter_map(|(agent, _)| agent.last(call)).max()
+    }
+
+    /// When the last of them began to burn, ns since 1970. None where none has.
+    pub fn began_at_unix_ns(&self) -> Option<i64> {
+        self.agents.iter().filter_map(|(agent, _)| agent.began_at_unix_ns()).max()
     }
 
     /// How many of them have a run that burns, as far as they tell.
