@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 pub(super) use self::watch::watch;
 use self::{progress::Progress, result::Told};
-use super::Session;
+use super::{Session, fleet::allow_connections};
 use crate::{
     cli::RunOptions,
     error::{Exit, Failure},
@@ -34,6 +34,7 @@ pub(super) async fn run(
     if let Some(folder) = &options.report {
         prepare_folder(folder)?;
     }
+    allow_connections(fleet.members.len());
     let run_id = options.start.run_id.clone().unwrap_or_else(|| Uuid::now_v7().to_string());
     let (order, orders) = latest::channel(Order::GoOn);
     let start = StartOptions {

@@ -23,7 +23,6 @@ pub(super) struct Progress<'a> {
     ready: usize,
     begun: usize,
     running: usize,
-    over: usize,
     /// Hosts that no longer count: left out, or called off.
     out: usize,
 }
@@ -31,7 +30,7 @@ pub(super) struct Progress<'a> {
 impl<'a> Progress<'a> {
     pub(super) fn new(members: &'a [Member], wish: Wish) -> Self {
         let is_shown = wish != Wish::Silence;
-        Self { members, all: members.len(), is_shown, connected: 0, ready: 0, begun: 0, running: 0, over: 0, out: 0 }
+        Self { members, all: members.len(), is_shown, connected: 0, ready: 0, begun: 0, running: 0, out: 0 }
     }
 
     pub(super) fn show(&mut self, update: FleetUpdate, output: &mut Output) {
@@ -94,16 +93,12 @@ impl<'a> Progress<'a> {
             News::Back => Some(format!("{name}: back")),
             News::Halted(Ok(())) => Some(format!("{name}: halted; nothing starts there until `sstsctl halt --clear`")),
             News::Halted(Err(failure)) => Some(format!("{name}: NOT HALTED: {}", words(&failure))),
-            News::Over => {
-                self.over += 1;
-                None
-            }
             News::Wave { words, hosts } => {
                 *self = Self { all: hosts, is_shown: self.is_shown, ..Self::new(self.members, Wish::Silence) };
                 Some(words)
             }
             News::GateShut(words) => Some(words),
-            News::Guards(_) | News::Schema(_) | News::Frame(_) => None,
+            News::Over | News::Guards(_) | News::Schema(_) | News::Frame(_) => None,
         }
     }
 }

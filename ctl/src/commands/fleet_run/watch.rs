@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch as latest};
 use super::{Commanded, Progress, Told, commanded, exit};
 use crate::{
     cli::WatchFlags,
-    commands::Session,
+    commands::{Session, fleet::allow_connections},
     connect::cannot_reach,
     error::{Exit, Failure},
     fleet::{Fate, Fleet, FollowOptions, HostOutcome, Order, Updates, each, follow_run, worst},
@@ -29,6 +29,7 @@ pub(crate) async fn watch(
         Some(run_id) => run_id,
         None => the_run(fleet, session).await?,
     };
+    allow_connections(fleet.members.len());
     let (order, orders) = latest::channel(Order::GoOn);
     let options = FollowOptions {
         pki: session.global.pki.clone(),

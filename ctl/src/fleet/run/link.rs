@@ -34,6 +34,8 @@ struct Now {
     client: Option<Client>,
     /// When it last answered.
     heard: Instant,
+    /// Whether it ever did.
+    was_reached: bool,
 }
 
 impl Link {
@@ -43,7 +45,7 @@ impl Link {
     /// Of each host the certificates' or its name's.
     pub(super) fn to_all(members: &[Member], pki: Option<&PathBuf>) -> Vec<Result<Self, Failure>> {
         let mut first: Option<ToAgent> = None;
-        let mut link = |(index, member): (usize, &Member)| {
+        let mut link = |(index, member): (usize, &Member)| -> Result<Self, Failure> {
             let line = match (&member.host, &first) {
                 (Host::Tls(name, port), Some(known)) => Line::Tls(known.also_to(name, *port)?),
                 _ => member.line(pki)?,
@@ -51,7 +53,7 @@ impl Link {
             if let Line::Tls(to_agent) = &line {
                 first.get_or_insert_with(|| to_agent.clone());
             }
-            let now = Mutex::new(Now { client: None, heard: Instant::now() });
+            let now = Mutex::new(Now { client: None, heard: Instant::now(), was_reached: false });
             Ok(Self { index, member: member.clone(), line, now })
         };
         members.iter().enumerate().map(&mut link).collect()
@@ -73,8 +75,13 @@ impl Link {
         let client = dialled.map_err(|error| cannot_reach(&self.member.host, &error))?;
         let mut now = self.lock();
         now.client = Some(client.clone());
-        now.heard = Instant::now();
+        (now.heard, now.was_reached) = (Instant::now(), true);
         Ok(client)
+    }
+
+    /// Whether there ever was one: nothing was asked of the host else.
+    pub(super) fn was_reached(&self) -> bool {
+        self.lock().was_reached
     }
 
     /// The connection is no good any more: whoever asks next gets a new one.

@@ -71,6 +71,9 @@ pub(super) async fn prepare(link: Arc<Link>, commission: Arc<Commission>) -> Res
 
 /// Lets go of what a host holds. One that can't be reached does so by itself within its hold.
 pub(super) async fn release(link: &Link, run_id: &str, reason: &str) {
+    if !link.was_reached() {
+        return;
+    }
     let releasing = async {
         for _ in 0..TRIES {
             let Ok(mut client) = link.client().await else {
