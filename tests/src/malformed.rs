@@ -100,9 +100,9 @@ impl Contract {
                 .enums
                 .extend(file.enum_type.into_iter().map(|it| (format!("{package}.{}", it.name()), it)));
             let methods = file.service.into_iter().flat_map(|service| service.method);
-            contract.methods.extend(
-                methods.map(|method| (method.name().to_owned(), method.input_type().to_owned())),
-            );
+            contract
+                .methods
+                .extend(methods.map(|method| (method.name().to_owned(), method.input_type().to_owned())));
         }
         contract
     }
@@ -222,9 +222,28 @@ impl Contract {
 /// What people write, and what nobody does.
 fn word(rng: &mut Rng) -> String {
     const WORDS: [&str; 22] = [
-        "", "x", "one", "two", "latest", "burner.latency", "host.cpu.time", "agent.resident", "host.memory.available",
-        "/", "/tmp", "../../etc/passwd", "/dev/null", "10.0.0.2:7471", "[::1]:1", "http://127.0.0.1:1/", "https://h/%00",
-        "p99 < 5ms", "sensor", "hwmon0/*", "!*", "Bearer \u{0}\u{1b}[2J\u{202e}",
+        "",
+        "x",
+        "one",
+        "two",
+        "latest",
+        "burner.latency",
+        "host.cpu.time",
+        "agent.resident",
+        "host.memory.available",
+        "/",
+        "/tmp",
+        "../../etc/passwd",
+        "/dev/null",
+        "10.0.0.2:7471",
+        "[::1]:1",
+        "http://127.0.0.1:1/",
+        "https://h/%00",
+        "p99 < 5ms",
+        "sensor",
+        "hwmon0/*",
+        "!*",
+        "Bearer \u{0}\u{1b}[2J\u{202e}",
     ];
     match rng.u8(0..12) {
         0 => rng.alphanumeric().to_string().repeat(rng.usize(1..5_000)),
@@ -246,7 +265,16 @@ fn number(rng: &mut Rng) -> u64 {
 
 fn fraction(rng: &mut Rng) -> f64 {
     const EXTREMES: [f64; 10] = [
-        0.0, -0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN_POSITIVE, 1e-300, 1e18,
+        0.0,
+        -0.0,
+        -1.0,
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::MAX,
+        f64::MIN_POSITIVE,
+        1e-300,
+        1e18,
     ];
     match rng.u8(0..3) {
         0 => EXTREMES[rng.usize(0..EXTREMES.len())],

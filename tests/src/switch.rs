@@ -31,7 +31,8 @@ impl Switch {
             let (namespace, port) = (switch.namespace(host), format!("port{host}"));
             ip(&["netns", "add", &namespace]);
             ip(&[
-                "link", "add", "wire", "netns", &namespace, "type", "veth", "peer", "name", &port, "netns", &middle,
+                "link", "add", "wire", "netns", &namespace, "type", "veth", "peer", "name", &port, "netns",
+                &middle,
             ]);
             ip(&["-n", &middle, "link", "set", &port, "master", "switch", "up"]);
             ip(&["-n", &namespace, "addr", "add", &format!("{}/24", switch.address(host)), "dev", "wire"]);
@@ -67,7 +68,10 @@ impl Switch {
     /// Makes a command one that runs at this host.
     pub fn move_to(&self, host: usize, command: &mut Command) {
         let mut moved = Command::new("ip");
-        moved.args(["netns", "exec", &self.namespace(host)]).arg(command.get_program()).args(command.get_args());
+        moved
+            .args(["netns", "exec", &self.namespace(host)])
+            .arg(command.get_program())
+            .args(command.get_args());
         moved.env_clear();
         for (name, value) in command.get_envs() {
             if let Some(value) = value {
@@ -93,7 +97,10 @@ impl Switch {
             "class add dev wire parent 1: classid 1:1 htb rate 100gbit quantum 200000".to_owned(),
             format!("class add dev wire parent 1: classid 1:2 htb rate {rate} quantum 200000"),
             "qdisc add dev wire parent 1:2 pfifo limit 100".to_owned(),
-            format!("filter add dev wire parent 1: protocol ip u32 match ip dst {}/32 flowid 1:2", self.address(to)),
+            format!(
+                "filter add dev wire parent 1: protocol ip u32 match ip dst {}/32 flowid 1:2",
+                self.address(to)
+            ),
         ] {
             let output = self.shell(from, &format!("PATH=/usr/sbin:/sbin:$PATH tc {command}"));
             assert!(output.status.success(), "tc {command}: {output:?}");

@@ -68,7 +68,12 @@ fn the_slow_link_is_named_first() {
     for link in links {
         let (from, to) = (text(link, "from"), text(link, "to"));
         let throughput = link["throughput_bits_per_s"].as_f64().unwrap_or_else(|| panic!("{link:#}"));
-        note(format_args!("{from} to {to}: {:.1} Mbit/s, {}, {} %", throughput / 1e6, link["latency_ns"], link["loss_percent"]));
+        note(format_args!(
+            "{from} to {to}: {:.1} Mbit/s, {}, {} %",
+            throughput / 1e6,
+            link["latency_ns"],
+            link["loss_percent"]
+        ));
         assert!(link["latency_ns"]["p50"].as_u64().is_some_and(|ns| ns > 0), "{link:#}");
         assert!(link["loss_percent"].is_number(), "{link:#}");
     }

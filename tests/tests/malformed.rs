@@ -34,7 +34,8 @@ fn time() -> Duration {
 
 /// Told, so that a failure can be repeated; FUZZ_SEED repeats it.
 fn rng() -> Rng {
-    let seed = env::var("FUZZ_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    let seed =
+        env::var("FUZZ_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
     note(format_args!("FUZZ_SEED={seed}"));
     Rng::with_seed(seed)
 }
@@ -121,7 +122,10 @@ async fn a_daemon_lives_through_whatever_comes_over_its_socket() {
         // It would refuse all others.
         let clear = HaltRequest { clear: true, ..HaltRequest::default() };
         timeout(CALL_TIME, agent.halt(clear)).await.expect("it ends").expect("it is lifted");
-        timeout(CALL_TIME, agent.list_runs(ListRunsRequest::default())).await.expect("it ends").expect("it lives");
+        timeout(CALL_TIME, agent.list_runs(ListRunsRequest::default()))
+            .await
+            .expect("it ends")
+            .expect("it lives");
     }
     note(format_args!("{calls} calls"));
 

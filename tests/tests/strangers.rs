@@ -302,8 +302,7 @@ async fn a_request_that_comes_twice_is_carried_out_once() {
     let host = Host::new();
     let phase = Phase { name: "looks".into(), duration_ms: 500, ..Phase::default() };
     let scenario = Scenario { name: "once".into(), phases: vec![phase], ..Scenario::default() };
-    let request =
-        StartRequest { run_id: "once".into(), scenario: Some(scenario), ..StartRequest::default() };
+    let request = StartRequest { run_id: "once".into(), scenario: Some(scenario), ..StartRequest::default() };
     let mut agent = AgentClient::new(host.pki.connect(host.address, &host.alice).await);
     soon(agent.start(request.clone())).await.expect("it is allowed");
     let again = |answer: Result<Response<StartResponse>, Status>| {

@@ -24,8 +24,8 @@ use nix::{
 use serde_json::json;
 use tracing::{error, warn};
 
-pub use self::signal::HaltSignal;
 use self::file::{HaltFile, Told};
+pub use self::signal::HaltSignal;
 use crate::{
     audit::{Audit, Entry, Subject},
     privileges,

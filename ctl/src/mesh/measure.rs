@@ -128,11 +128,15 @@ async fn follow(mut client: Client, run_id: &str, mut stop: watch::Receiver<bool
                 // It may be over just now; otherwise the next one will do, or the run ends by itself.
                 let _tried_again = client.renew_lease(RenewLeaseRequest { run_id: run_id.to_owned() }).await;
             }
-            stopped = stop.wait_for(|stop| *stop) => {
-                let asked = stopped.is_ok();
-                return if asked { Err(Failure::interrupted()) } else { Ok(()) };
-            }
+            () = told_to_stop(&mut stop) => return Err(Failure::interrupted()),
         }
+    }
+}
+
+/// Never, where nobody is left to tell it.
+async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -203,8 +207,7 @@ mod tests {
 
     #[test]
     fn figures_are_those_of_each_part_and_none_where_there_is_none() {
-        let figure =
-            |name: &str, value| Figure { name: name.into(), unit: "1".into(), value };
+        let figure = |name: &str, value| Figure { name: name.into(), unit: "1".into(), value };
         let tcp = BurnerResult {
             burning_ns: 2_000_000_000,
             figures: vec![figure("sink_received_bytes", 250e6)],

@@ -152,8 +152,7 @@ fn medians(mesh: &Mesh) -> Table {
     for (host, name) in mesh.hosts.iter().enumerate() {
         let median = |metric: Metric, sends: bool| {
             let own = mesh.links.iter().filter(|link| host == if sends { link.from } else { link.to });
-            let values: Vec<_> =
-                own.filter_map(|link| metric.of(link.measured.as_ref().ok()?)).collect();
+            let values: Vec<_> = own.filter_map(|link| metric.of(link.measured.as_ref().ok()?)).collect();
             crate::stats::median(&values).map(|value| shown(metric, value)).unwrap_or_default()
         };
         table.row([

@@ -83,7 +83,8 @@ fn simulated(ground: &Ground, table: &mut Table) {
             format!("peer: `true` on each by its local connection, no ssh and no Python, {FORKS} forks")
         });
         let pair = Pair { ours: of.start_s.clone(), peer, note };
-        let figure = Figure::new(format!("{size} simulated: prepare and start, from cold"), "s", peer_name, pair);
+        let figure =
+            Figure::new(format!("{size} simulated: prepare and start, from cold"), "s", peer_name, pair);
         table.add_figure(Figure { at_most: bar(START_S), ..figure });
         let ends = of.halt_ends_s.iter().copied().fold(0.0, f64::max);
         let note = Some(format!("its end, with all confirmations told: {ends:.2} s at most"));
@@ -91,7 +92,8 @@ fn simulated(ground: &Ground, table: &mut Table) {
         let figure = Figure::new(format!("{size} simulated: halt, to the last one quiet"), "s", "", pair);
         table.add_figure(Figure { at_most: bar(HALT_S), ..figure });
         let pair = Pair { ours: vec![of.most_mb], ..Pair::default() };
-        let figure = Figure::new(format!("{size} simulated: memory of sstsctl, start and halt"), "MB", "", pair);
+        let figure =
+            Figure::new(format!("{size} simulated: memory of sstsctl, start and halt"), "MB", "", pair);
         table.add_figure(Figure { at_most: bar(MEMORY_MB), ..figure });
     }
     view(ground, &swarm, table);
@@ -202,11 +204,24 @@ fn ansible(ground: &Ground, size: usize) -> Vec<f64> {
     if !is_installed(ANSIBLE) {
         return Vec::new();
     }
-    let hosts: String = (0..size).map(|number| format!("sim-{number:04} ansible_connection=local\n")).collect();
+    let hosts: String =
+        (0..size).map(|number| format!("sim-{number:04} ansible_connection=local\n")).collect();
     let inventory = ground.file("hosts.ini", &hosts);
     let began = Instant::now();
     let outcome = Command::new("timeout")
-        .args([&ANSIBLE_S.to_string(), ANSIBLE, "all", "-i", &inventory, "-m", "raw", "-a", "true", "-f", FORKS])
+        .args([
+            &ANSIBLE_S.to_string(),
+            ANSIBLE,
+            "all",
+            "-i",
+            &inventory,
+            "-m",
+            "raw",
+            "-a",
+            "true",
+            "-f",
+            FORKS,
+        ])
         .env("HOME", ground.path("home"))
         .env("ANSIBLE_RETRY_FILES_ENABLED", "0")
         .stdin(Stdio::null())

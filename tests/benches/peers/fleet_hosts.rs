@@ -98,12 +98,7 @@ pub(crate) fn rows(ground: &Ground, table: &mut Table) {
 }
 
 /// Eight times as much as the machine has: each of them burns on all cores.
-fn halts(
-    ground: &Ground,
-    hosts: &Hosts,
-    table: &mut Table,
-    note: &dyn Fn(&[f64], &str) -> Option<String>,
-) {
+fn halts(ground: &Ground, hosts: &Hosts, table: &mut Table, note: &dyn Fn(&[f64], &str) -> Option<String>) {
     let (mut quiet_ms, mut left) = (Vec::new(), 0);
     for _ in 0..HALTS {
         hosts.ctl(ground, "burn cpu --tolerance 100 --duration 10m --detach").run().assert_status(0);
@@ -119,11 +114,15 @@ fn halts(
         hosts.ctl(ground, "halt --all --clear").run().assert_status(0);
     }
     let more = "; from the command's own start to the last confirmation; stress-ng by ssh is not compared";
-    let pair = Pair { ours: vec![percentile(&quiet_ms, 0.99)], peer: Vec::new(), note: note(&quiet_ms, more) };
+    let pair =
+        Pair { ours: vec![percentile(&quiet_ms, 0.99)], peer: Vec::new(), note: note(&quiet_ms, more) };
     let name = "8 agents at full load: halt to all quiet, p99";
     table.add_figure(Figure { at_most: Some(HALT_MS), ..Figure::new(name, "ms", "", pair) });
     let pair = Pair { ours: vec![left as f64], ..Pair::default() };
-    table.add_figure(Figure { at_most: Some(0.0), ..Figure::new("burners left when all have confirmed", "left", "", pair) });
+    table.add_figure(Figure {
+        at_most: Some(0.0),
+        ..Figure::new("burners left when all have confirmed", "left", "", pair)
+    });
     // They are looked at from outside: their folders stay to the end.
     assert_eq!(hosts.grounds.len(), HOSTS);
 }

@@ -212,7 +212,10 @@ impl Agent for SimulatedAgent {
         self.answer("Start", v1::StartResponse { run: Some(run) })
     }
 
-    async fn clock(&self, _request: Request<v1::ClockRequest>) -> Result<Response<v1::ClockResponse>, Status> {
+    async fn clock(
+        &self,
+        _request: Request<v1::ClockRequest>,
+    ) -> Result<Response<v1::ClockResponse>, Status> {
         let received_unix_ns = unix_ns();
         self.answer("Clock", v1::ClockResponse { received_unix_ns, answered_unix_ns: unix_ns() })
     }
@@ -342,7 +345,7 @@ impl Agent for SimulatedAgent {
         let described = &self.0.template.described;
         let plan = v1::PlanResponse {
             scenario: request.into_inner().scenario,
-            limits: described.limits.clone(),
+            limits: described.limits,
             guards: described.guards.clone(),
             ..v1::PlanResponse::default()
         };
@@ -356,7 +359,10 @@ impl Agent for SimulatedAgent {
         self.answer("Recover", v1::RecoverResponse::default())
     }
 
-    async fn pause(&self, _request: Request<v1::PauseRequest>) -> Result<Response<v1::PauseResponse>, Status> {
+    async fn pause(
+        &self,
+        _request: Request<v1::PauseRequest>,
+    ) -> Result<Response<v1::PauseResponse>, Status> {
         not_simulated("pause")
     }
 

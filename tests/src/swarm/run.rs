@@ -51,7 +51,8 @@ impl SimulatedRun {
             begin_at_unix_ns,
             ..RunSummary::default()
         };
-        let (orders, ordered) = watch::channel(Orders { begin_at_unix_ns, renewed: Instant::now(), end: None });
+        let (orders, ordered) =
+            watch::channel(Orders { begin_at_unix_ns, renewed: Instant::now(), end: None });
         let (teller, summary) = watch::channel(summary);
         let burning_ms = scenario.phases.iter().map(|phase| phase.duration_ms).sum();
         let life = Life {

@@ -62,8 +62,9 @@ impl Identity {
 /// Answers for one agent, until the runtime ends.
 pub(super) async fn serve(listener: TcpListener, identity: Identity, agent: SimulatedAgent) {
     let (sender, receiver) = mpsc::channel(16);
-    let serving =
-        Server::builder().add_service(AgentServer::new(agent)).serve_with_incoming(ReceiverStream::new(receiver));
+    let serving = Server::builder()
+        .add_service(AgentServer::new(agent))
+        .serve_with_incoming(ReceiverStream::new(receiver));
     let accepting = async {
         loop {
             let Ok((stream, _)) = listener.accept().await else { continue };

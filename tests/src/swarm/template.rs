@@ -126,8 +126,9 @@ fn cut(frame: &Frame, columns: &[bool], histograms: &BTreeMap<u32, u32>) -> Fram
         }
         number += 1;
     }
-    let renumbered =
-        |delta: &HistogramDelta| Some(HistogramDelta { column: *histograms.get(&delta.column)?, ..delta.clone() });
+    let renumbered = |delta: &HistogramDelta| {
+        Some(HistogramDelta { column: *histograms.get(&delta.column)?, ..delta.clone() })
+    };
     new.histograms = frame.histograms.iter().filter_map(renumbered).collect();
     new
 }
