@@ -116,7 +116,10 @@ impl Hosts {
     pub fn are_quiet_within(&self, limit: Duration) -> bool {
         let quiet = || {
             let no_burners = self.daemons.iter().flatten().all(|daemon| daemon.burners().is_empty());
-            no_burners && (0..self.grounds.len()).filter(|index| self.daemons[*index].is_some()).all(|index| self.is_idle(index))
+            no_burners
+                && (0..self.grounds.len())
+                    .filter(|index| self.daemons[*index].is_some())
+                    .all(|index| self.is_idle(index))
         };
         outside::within(limit, quiet).is_some()
     }
@@ -187,7 +190,8 @@ pub async fn with_clock_off_by(ground: &Ground, ahead_ns: i64) -> PathBuf {
         while let Ok((stream, _)) = listener.accept().await {
             let daemon = daemon.clone();
             let answer = service_fn(move |request| through(request, daemon.clone(), ahead_ns));
-            let serving = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), answer);
+            let serving =
+                http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), answer);
             tokio::spawn(async move {
                 let _gone = serving.await;
             });

@@ -34,7 +34,8 @@ fn all_begin_at_one_instant_and_each_host_has_its_own_result() {
     let hosts_there = Hosts::new(3);
     let ground = hosts_there.ground(0);
     let report = ground.path("report");
-    let run = hosts_there.ctl().words(BURN).words("--duration 2s --report").args([report.display().to_string()]);
+    let run =
+        hosts_there.ctl().words(BURN).words("--duration 2s --report").args([report.display().to_string()]);
     let outcome = run.args(["--output", "json"]).run();
     outcome.assert_status(0);
     let result = outcome.json();
@@ -58,7 +59,10 @@ fn all_begin_at_one_instant_and_each_host_has_its_own_result() {
     let kept = Ctl::bare(ground).words("runs").json();
     let kept: Vec<_> = kept["runs"].as_array().into_iter().flatten().collect();
     assert_eq!(kept.len(), 3, "{kept:#?}");
-    assert!(kept.iter().all(|run| run["run_id"].as_str().is_some_and(|kept| kept.starts_with(id))), "{kept:#?}");
+    assert!(
+        kept.iter().all(|run| run["run_id"].as_str().is_some_and(|kept| kept.starts_with(id))),
+        "{kept:#?}"
+    );
     // An id that hosts know is not started twice.
     hosts_there
         .ctl()
@@ -117,7 +121,10 @@ fn where_a_host_refuses_all_are_called_off_and_nothing_stays_reserved() {
     outcome.assert_status(2);
     let result = outcome.json();
     assert_eq!(each(&result, "fate"), ["called_off", "not_ready", "called_off"], "{result:#}");
-    assert!(result["hosts"][1]["problems"][0]["message"].as_str().is_some_and(|it| it.contains('5')), "{result:#}");
+    assert!(
+        result["hosts"][1]["problems"][0]["message"].as_str().is_some_and(|it| it.contains('5')),
+        "{result:#}"
+    );
     for index in [0, 2] {
         let run = hosts_there.latest(index);
         assert_eq!((&run["verdict"], &run["cause"]), (&"aborted".into(), &"released".into()), "{run:#}");
@@ -224,7 +231,8 @@ fn ctrl_c_before_the_start_releases_and_during_the_run_stops_all() {
 #[test]
 fn two_commands_with_one_id_start_one_run() {
     let hosts_there = Hosts::new(2);
-    let run = || hosts_there.ctl().words(BURN).words("--duration 6s --run-id only-once --output json").spawn();
+    let run =
+        || hosts_there.ctl().words(BURN).words("--duration 6s --run-id only-once --output json").spawn();
     let both = [run(), run()].map(ssts_tests::Running::outcome);
     let won: Vec<_> = both.iter().filter(|outcome| outcome.status.code() == Some(0)).collect();
     // At worst each came first on one of them, and both called it off.

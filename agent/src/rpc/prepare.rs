@@ -27,13 +27,17 @@ impl AgentService {
         plain("run_id", &run_id)?;
         plain("token", &token)?;
         super::lease_ttl(lease_ttl_ms)?;
-        let hold_ms = hold_ms.unwrap_or(validate::DEFAULT_HOLD_MS);
-        if !validate::HOLD_MS.contains(&hold_ms) {
+        let hold_ms = hold_ms.unwrap_or(validate::DEFAULT_PREPARE_HOLD_MS);
+        if !validate::PREPARE_HOLD_MS.contains(&hold_ms) {
             return Err(violation("hold_ms", format!("{hold_ms} ms"), "use 1,000 to 600,000 ms"));
         }
         let wait_ms = wait_ms.unwrap_or(validate::DEFAULT_PREPARE_WAIT_MS);
         if wait_ms > validate::MAX_PREPARE_WAIT_MS {
-            return Err(violation("wait_ms", format!("{wait_ms} ms"), "use at most 20,000 ms, and ask again"));
+            return Err(violation(
+                "wait_ms",
+                format!("{wait_ms} ms"),
+                "use at most 20,000 ms, and ask again",
+            ));
         }
         let asked =
             scenario.ok_or_else(|| violation("scenario", "no scenario is given".into(), "give one"))?;

@@ -123,11 +123,7 @@ impl ActiveRun {
         self.lease.change(lease_ttl);
         let begin_at = instant.as_nanos().to_string();
         let ahead = instant.saturating_sub(clock::realtime());
-        self.tell(
-            EventKind::Begin,
-            format!("it begins in {ahead:.1?}"),
-            [("begin_at_unix_ns", begin_at)],
-        );
+        self.tell(EventKind::Begin, format!("it begins in {ahead:.1?}"), [("begin_at_unix_ns", begin_at)]);
         Ok(Begun::Now)
     }
 

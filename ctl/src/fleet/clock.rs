@@ -134,8 +134,11 @@ mod tests {
 
     #[test]
     fn the_exchange_with_the_shortest_way_is_kept() {
-        let exchanges =
-            [exchange(9, 0, 0, 2_000_000), exchange(9, 40_000, 9_999_999, 60_000), exchange(9, 500_000, 0, 0)];
+        let exchanges = [
+            exchange(9, 0, 0, 2_000_000),
+            exchange(9, 40_000, 9_999_999, 60_000),
+            exchange(9, 500_000, 0, 0),
+        ];
         let kept = best(&exchanges).unwrap();
         assert_eq!(kept.error_ns, 50_001);
         assert!(kept.offset_ns.abs_diff(9) <= kept.error_ns);

@@ -99,7 +99,8 @@ mod tests {
 
     fn outcome(verdict: Verdict, cause: Cause) -> HostOutcome {
         let member = Fleet::of_hosts(&[Host::Tls("a".into(), 1)]).members.remove(0);
-        let mut summary = RunSummary { verdict: verdict.into(), cause: cause.into(), ..RunSummary::default() };
+        let mut summary =
+            RunSummary { verdict: verdict.into(), cause: cause.into(), ..RunSummary::default() };
         summary.set_state(RunState::Finished);
         HostOutcome { run: Some(Run { summary: Some(summary), ..Run::default() }), ..HostOutcome::of(member) }
     }
@@ -111,7 +112,8 @@ mod tests {
         let stopped = outcome(Verdict::Aborted, Cause::GuardTripped);
         let wrong = outcome(Verdict::Fail, Cause::WrongData);
         let lost = HostOutcome::failed(pass.member.clone(), Fate::Lost, Failure::agent("gone", ""));
-        let of = |outcomes: &[&HostOutcome]| worst(&outcomes.iter().copied().cloned().collect::<Vec<_>>()).code();
+        let of =
+            |outcomes: &[&HostOutcome]| worst(&outcomes.iter().copied().cloned().collect::<Vec<_>>()).code();
         assert_eq!(of(&[&pass, &pass]), 0);
         assert_eq!(of(&[&pass, &missed]), 3);
         assert_eq!(of(&[&stopped, &missed]), 4);

@@ -129,7 +129,8 @@ struct ProblemOut {
 
 impl FleetResultOut {
     pub(crate) fn new(run_id: &str, outcomes: &[HostOutcome], exit: Exit) -> Self {
-        let first = outcomes.iter().filter_map(|outcome| outcome.run.as_ref()).find(|run| run.scenario.is_some());
+        let first =
+            outcomes.iter().filter_map(|outcome| outcome.run.as_ref()).find(|run| run.scenario.is_some());
         let scenario = first.and_then(|run| run.scenario.as_ref());
         let mut counts = BTreeMap::new();
         for outcome in outcomes {

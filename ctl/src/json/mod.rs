@@ -45,7 +45,8 @@ pub(crate) use self::{
     decision::{DecisionOut, PlannedDecisionOut, planned_decisions, point_name},
     drill::DrillOut,
     fleet::{
-        CollectedHostOut, CommandedHostOut, ComparedInfoOut, FleetHostOut, FleetOut, HaltConfirmedOut, LatestDrillOut,
+        CollectedHostOut, CommandedHostOut, ComparedInfoOut, FleetHostOut, FleetOut, HaltConfirmedOut,
+        LatestDrillOut,
     },
     fleet_judged::{FleetAskedOut, FleetThresholdOut, WaveOut},
     fleet_plan::FleetPlanOut,

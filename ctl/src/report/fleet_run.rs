@@ -29,7 +29,8 @@ pub(crate) fn fleet_document(run_id: &str, outcomes: &[HostOutcome]) -> Document
     let name = scenario.unwrap_or_else(|| "run".into());
     document.title(&format!("{name} on {} hosts: {}", outcomes.len(), counted.join(", ")), tone);
     document.fact("run", run_id);
-    if let Some(started) = runs().filter_map(|run| run.summary.as_ref()).map(|it| it.started_at_unix_ns).min() {
+    if let Some(started) = runs().filter_map(|run| run.summary.as_ref()).map(|it| it.started_at_unix_ns).min()
+    {
         document.fact("started", json::rfc3339(started));
     }
     if let Some(seed) = runs().filter_map(|run| run.scenario.as_ref()).map(|scenario| scenario.seed).next() {
@@ -63,7 +64,10 @@ fn hosts(outcomes: &[HostOutcome]) -> Table {
             outcome.member.name.clone(),
             result(outcome),
             outcome.skew_ns.map(signed).unwrap_or_default(),
-            outcome.clock_error_ns.map(|ns| format!("± {}", text::nanoseconds(ns as f64))).unwrap_or_default(),
+            outcome
+                .clock_error_ns
+                .map(|ns| format!("± {}", text::nanoseconds(ns as f64)))
+                .unwrap_or_default(),
             summary.map(|it| text::duration(it.duration_ns / 1_000_000)).unwrap_or_default(),
         ]);
     }

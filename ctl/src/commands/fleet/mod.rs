@@ -126,9 +126,7 @@ pub(super) fn allow_connections(hosts: usize) {
 fn exit<T>(answers: &[Answer<T>]) -> Exit {
     let failures = || answers.iter().filter_map(|answer| answer.result.as_ref().err());
     let of = |exit: Exit| failures().any(|failure| failure.exit == exit).then_some(exit);
-    of(Exit::AgentFailed)
-        .or_else(|| failures().next().map(|failure| failure.exit))
-        .unwrap_or(Exit::Pass)
+    of(Exit::AgentFailed).or_else(|| failures().next().map(|failure| failure.exit)).unwrap_or(Exit::Pass)
 }
 
 /// One object for each host.

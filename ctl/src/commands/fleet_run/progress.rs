@@ -65,7 +65,8 @@ impl<'a> Progress<'a> {
             }
             News::Begins { .. } => {
                 self.begun += 1;
-                (self.begun + self.out == all).then(|| format!("{} of {all} hosts begin at one instant", self.begun))
+                (self.begun + self.out == all)
+                    .then(|| format!("{} of {all} hosts begin at one instant", self.begun))
             }
             News::State(summary) => match summary.state() {
                 RunState::Running if summary.phase_index == Some(0) => {
@@ -91,7 +92,9 @@ impl<'a> Progress<'a> {
             }
             News::Lost(failure) => Some(format!("{name}: lost, and tried again: {}", words(&failure))),
             News::Back => Some(format!("{name}: back")),
-            News::Halted(Ok(())) => Some(format!("{name}: halted; nothing starts there until `sstsctl halt --clear`")),
+            News::Halted(Ok(())) => {
+                Some(format!("{name}: halted; nothing starts there until `sstsctl halt --clear`"))
+            }
             News::Halted(Err(failure)) => Some(format!("{name}: NOT HALTED: {}", words(&failure))),
             News::Wave { words, hosts } => {
                 *self = Self { all: hosts, is_shown: self.is_shown, ..Self::new(self.members, Wish::Silence) };

@@ -63,7 +63,9 @@ impl Told<'_> {
                 output.result(&text)?;
                 let mut mends = BTreeSet::new();
                 for outcome in self.outcomes {
-                    for Problem { message, mend } in outcome.failure.iter().flat_map(|failure| &failure.problems) {
+                    for Problem { message, mend } in
+                        outcome.failure.iter().flat_map(|failure| &failure.problems)
+                    {
                         let line = format!("error: {}: {message}", outcome.member.name);
                         output.message(&printable(&line));
                         mends.insert(mend.as_str());

@@ -44,7 +44,8 @@ pub(crate) async fn watch(
     let following = follow_run(&fleet.members, &run_id, &options, &updates);
     let Commanded { outcomes, order } =
         commanded(following, &mut news, &order, progress, session, flags.adopt).await;
-    let (outcomes, strangers): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(|outcome| !is_stranger(outcome));
+    let (outcomes, strangers): (Vec<_>, Vec<_>) =
+        outcomes.into_iter().partition(|outcome| !is_stranger(outcome));
     if outcomes.is_empty() {
         return Err(Failure::usage(
             format!("none of {} hosts knows a run {run_id}", strangers.len()),
@@ -61,8 +62,9 @@ pub(crate) async fn watch(
 
 /// It answered that it knows nothing of the run.
 fn is_stranger(outcome: &HostOutcome) -> bool {
-    let knows_nothing =
-        |failure: &Failure| failure.exit == Exit::Usage && outcome.run.is_none() && outcome.fate == Fate::Lost;
+    let knows_nothing = |failure: &Failure| {
+        failure.exit == Exit::Usage && outcome.run.is_none() && outcome.fate == Fate::Lost
+    };
     outcome.failure.as_ref().is_some_and(knows_nothing)
 }
 
@@ -104,7 +106,9 @@ async fn the_run(fleet: &Fleet, session: &mut Session) -> Result<String, Failure
     match (ids.next(), ids.next(), unreached) {
         (Some((run_id, _)), None, _) => Ok(run_id.clone()),
         (None, _, Some(failure)) => Err(failure),
-        (None, _, None) => Err(Failure::usage("no run goes on on these hosts", "name one: `sstsctl watch RUN`")),
+        (None, _, None) => {
+            Err(Failure::usage("no run goes on on these hosts", "name one: `sstsctl watch RUN`"))
+        }
         (Some(_), Some(_), _) => {
             let names: Vec<_> = on.iter().map(|(run_id, hosts)| format!("{run_id} (on {hosts})")).collect();
             Err(Failure::usage(

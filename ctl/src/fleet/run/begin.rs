@@ -111,8 +111,8 @@ async fn tell(
                 return Ok(at_ns);
             }
             Err(refusal) => {
-                let was_late =
-                    refusal.code() == Code::InvalidArgument && clock::now_ns().saturating_add(margin_ns / 2) > at_ns;
+                let was_late = refusal.code() == Code::InvalidArgument
+                    && clock::now_ns().saturating_add(margin_ns / 2) > at_ns;
                 if was_late {
                     at_ns = clock::now_ns().saturating_add(margin_ns);
                 } else if is_broken(&refusal) {

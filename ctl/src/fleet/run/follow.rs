@@ -268,7 +268,8 @@ impl Follower {
                 Ok(mut client) => timeout(FETCH_TIME, fetch_run(&mut client, &self.common.run_id)).await,
                 Err(failure) => Ok(Err(failure)),
             };
-            let late = || Failure::agent("it does not hand out its result", "see the agent's log on that host");
+            let late =
+                || Failure::agent("it does not hand out its result", "see the agent's log on that host");
             match fetched.unwrap_or_else(|_| Err(late())) {
                 Ok(run) => return HostOutcome { run: Some(run), ..HostOutcome::of(member) },
                 Err(failure) => failed = Some(failure),
@@ -286,7 +287,11 @@ impl Follower {
             "no proof that its run is over was waited for",
             "see `sstsctl status` on that host",
         ));
-        HostOutcome { run: as_run(known), failure: Some(failure), ..HostOutcome::of(self.link.member.clone()) }
+        HostOutcome {
+            run: as_run(known),
+            failure: Some(failure),
+            ..HostOutcome::of(self.link.member.clone())
+        }
     }
 
     fn lost(&self, known: RunSummary, failure: Failure) -> HostOutcome {

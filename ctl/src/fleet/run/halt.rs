@@ -21,7 +21,9 @@ pub(super) async fn when_wanted(links: Vec<Arc<Link>>, common: Arc<Common>) {
     bounded(usize::MAX, links, |link| {
         let common = common.clone();
         async move {
-            let late = || Failure::agent("no proof that it is halted", "`sstsctl halt` on that host, or its halt file");
+            let late = || {
+                Failure::agent("no proof that it is halted", "`sstsctl halt` on that host, or its halt file")
+            };
             let halted = timeout(PATIENCE, halt(&link)).await.unwrap_or_else(|_| Err(late()));
             common.updates.tell(link.index, News::Halted(halted));
         }
@@ -36,7 +38,9 @@ async fn halt(link: &Link) -> Result<(), Failure> {
             let request = HaltRequest { reason: "sstsctl was interrupted twice".into(), clear: false };
             match client.halt(request).await {
                 Ok(_) => return Ok(()),
-                Err(status) if status.code() == tonic::Code::PermissionDenied => return Err(status::failure(&status)),
+                Err(status) if status.code() == tonic::Code::PermissionDenied => {
+                    return Err(status::failure(&status));
+                }
                 Err(_) => link.hang_up(),
             }
         }

@@ -21,16 +21,16 @@ use tokio::{
 };
 use uuid::Uuid;
 
-pub(crate) use self::{
-    skew::{StartSkew, of_hosts as skew_of_hosts},
-    update::{FleetUpdate, News, Updates},
-};
 use self::{
     begin::{Begun, NotBegun},
     follow::{Common, Follower, first_line},
     leases::Kept,
     link::Link,
     prepare::{Prepared, prepare, release},
+};
+pub(crate) use self::{
+    skew::{StartSkew, of_hosts as skew_of_hosts},
+    update::{FleetUpdate, News, Updates},
 };
 use super::{Fate, HostOutcome, Member};
 use crate::{

@@ -9,7 +9,8 @@ pub(super) fn of_run(run: &Run, clock: &ClockOffset, begin_at_ns: i64) -> Option
     let began_ns = run.summary.as_ref()?.began_at_unix_ns?;
     // Of the first phase that burned: that whose clock it is.
     let first = run.burners.iter().map(|burner| burner.phase_index).min();
-    let of_first = run.burners.iter().filter(|burner| Some(burner.phase_index) == first && burner.attempt <= 1);
+    let of_first =
+        run.burners.iter().filter(|burner| Some(burner.phase_index) == first && burner.attempt <= 1);
     let off = of_first.filter_map(|burner| burner.start_skew_ns).max_by_key(|skew| skew.unsigned_abs());
     // A phase that only observes begins with its clock.
     let off = if run.burners.is_empty() { Some(0) } else { off };
@@ -51,18 +52,17 @@ mod tests {
             start_skew_ns: *start_skew_ns,
             ..BurnerResult::default()
         };
-        Run {
-            summary: Some(summary),
-            burners: burners.iter().map(burner).collect(),
-            ..Run::default()
-        }
+        Run { summary: Some(summary), burners: burners.iter().map(burner).collect(), ..Run::default() }
     }
 
     #[test]
     fn a_host_began_when_its_worst_worker_of_the_first_phase_did_by_our_clock() {
         let clock = ClockOffset { offset_ns: 1_000_000, error_ns: 10 };
         let of = |run: &Run| of_run(run, &clock, 5_000_000);
-        assert_eq!(of(&run(Some(6_000_000), &[(0, Some(300)), (0, Some(-400)), (1, Some(9_999))])), Some(-400));
+        assert_eq!(
+            of(&run(Some(6_000_000), &[(0, Some(300)), (0, Some(-400)), (1, Some(9_999))])),
+            Some(-400)
+        );
         assert_eq!(of(&run(Some(6_000_500), &[])), Some(500));
         assert_eq!(of(&run(Some(6_000_000), &[(0, None)])), None);
         assert_eq!(of(&run(None, &[(0, Some(1))])), None);

@@ -27,7 +27,9 @@ pub(crate) enum News {
     /// It was released because another was not ready.
     CalledOff,
     /// It begins at this instant, by our own clock.
-    Begins { at_unix_ns: i64 },
+    Begins {
+        at_unix_ns: i64,
+    },
     /// Where its run stands.
     State(RunSummary),
     /// All since the run's start come first.
