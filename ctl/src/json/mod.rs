@@ -14,6 +14,7 @@ mod fleet_run;
 mod guard;
 mod history;
 mod host;
+mod mesh;
 mod mismatch;
 mod odd;
 mod outcome;
@@ -56,7 +57,6 @@ pub(crate) use self::{
         BaselinesOut, KeptRunOut, ListedRunOut, RemovedOut, RetentionOut, RunsOut, TaggedOut, TransferredOut,
     },
     host::{InfoOut, ProbeOut},
-    odd::OddOut,
     outcome::outcome,
     plan::{CheckedOut, ChecksOut, FindingOut, PlanOut, planned},
     platform::PlatformOut,
@@ -327,6 +327,7 @@ enum Printed {
     Compared(ComparedOut),
     Trend(TrendOut),
     OddOnes(OddOut),
+    Mesh(MeshOut),
     FleetInfo(FleetOut<ComparedInfoOut>),
     FleetStatus(FleetOut<StatusOut>),
     FleetHalted(FleetOut<HaltConfirmedOut>),
