@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use ssts_proto::catalogue::Worse;
 
 use super::{Key, Side};
@@ -184,14 +185,12 @@ fn of_windows(
     is_wanted: impl Fn(&Key) -> bool,
 ) -> (Vec<Compared>, usize) {
     let keys: BTreeSet<_> = before.keys().chain(after.keys()).filter(|key| is_wanted(key)).collect();
-    let mut compared = Vec::new();
-    let mut one_sided = 0;
-    for key in keys {
-        let (Some((one, center)), Some((other, _))) = (before.get(key), after.get(key)) else {
-            one_sided += 1;
-            continue;
-        };
-        let (Some(level), Some(new_level)) = (center.of(one), center.of(other)) else { continue };
+    let both = |key| Some((key, before.get(key)?, &after.get(key)?.0));
+    let both: Vec<_> = keys.iter().copied().filter_map(both).collect();
+    let one_sided = keys.len() - both.len();
+    // Each is put together anew a thousand times: all cores take part.
+    let compare = |(key, (one, center), other): (&Key, &(Vec<f64>, Center), &Vec<f64>)| {
+        let (level, new_level) = (center.of(one)?, center.of(other)?);
         let fewest = one.len().min(other.len());
         let evidence = if fewest < FEWEST_WINDOWS {
             Err(format!("{fewest} windows are too few"))
@@ -203,9 +202,9 @@ fn of_windows(
                 .map(Evidence::Windows)
                 .ok_or_else(|| "it has no spread".into())
         };
-        compared.push(Compared { key: key.clone(), before: level, after: new_level, evidence });
-    }
-    (compared, one_sided)
+        Some(Compared { key: key.clone(), before: level, after: new_level, evidence })
+    };
+    (both.into_par_iter().filter_map(compare).collect(), one_sided)
 }
 
 fn is_constant(values: &[f64]) -> bool {
