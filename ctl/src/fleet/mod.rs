@@ -18,7 +18,7 @@ pub(crate) use self::{
     member::{Fleet, Member},
     outcome::{Fate, HostOutcome, worst},
     run::{
-        FleetUpdate, FollowOptions, FrameWish, News, Order, StartOptions, StartSkew, Updates, follow_run,
+        FleetUpdate, FollowOptions, News, Order, StartOptions, StartSkew, Updates, follow_run,
         run_wave, skew_of_hosts,
     },
     select::Selection,
