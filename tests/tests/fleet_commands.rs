@@ -113,7 +113,12 @@ fn json(ctl: Ctl, status: i32) -> Value {
 
 fn assert_printed(outcome: &Outcome, words: &[&str]) {
     for word in words {
-        assert!(outcome.stdout.contains(word), "'{word}' is missing:\n{}\n{}", outcome.stdout, outcome.stderr);
+        assert!(
+            outcome.stdout.contains(word),
+            "'{word}' is missing:\n{}\n{}",
+            outcome.stdout,
+            outcome.stderr
+        );
     }
 }
 
@@ -138,7 +143,8 @@ fn hosts_answer_side_by_side_and_a_dead_one_hides_none() {
     status.assert_status(0);
     assert_printed(&status, &["3 of 3 hosts answered", "idle"]);
     let status = json(hosts.ctl(&inventory, "status --select role=db --exclude h4"), 0);
-    let names: Vec<_> = status["hosts"].as_array().expect("there are").iter().map(|host| &host["name"]).collect();
+    let names: Vec<_> =
+        status["hosts"].as_array().expect("there are").iter().map(|host| &host["name"]).collect();
     assert_eq!(names, ["h2", "h3"]);
 
     let drills = hosts.ctl(&inventory, "drill --exclude h4").run();
@@ -147,9 +153,14 @@ fn hosts_answer_side_by_side_and_a_dead_one_hides_none() {
     hosts.ctl(&inventory, "drill --only temperature").run().assert_status(2).assert_tells(&["alone"]);
 
     // What is about one host takes one, however it is named.
-    hosts.ctl(&inventory, "top --once").run().assert_status(2).assert_tells(&["about one host", "4 are named"]);
+    hosts
+        .ctl(&inventory, "top --once")
+        .run()
+        .assert_status(2)
+        .assert_tells(&["about one host", "4 are named"]);
     hosts.ctl(&inventory, "--select h2 top --once").run().assert_status(0);
-    let two = ["--host", &format!("https://{}", addresses[0]), "--host", &format!("https://{}", addresses[1])];
+    let two =
+        ["--host", &format!("https://{}", addresses[0]), "--host", &format!("https://{}", addresses[1])];
     let status = json(hosts.bare().args(two).words("status"), 0);
     assert_eq!(counts(&status), (2, 0));
 }
@@ -168,11 +179,12 @@ fn a_selection_that_is_none_and_an_inventory_that_is_wrong_are_told_with_the_men
     }
     hosts.bare().words("--select role=web status").run().assert_status(2).assert_tells(&["no fleet"]);
     let wrong = hosts.grounds[0].file("wrong.toml", "[[host]]\nname = \"a[1-20000]\"\nrak = \"r1\"\n");
-    hosts
-        .ctl(&wrong, "status")
-        .run()
-        .assert_status(2)
-        .assert_tells(&["wrong.toml:2:8", "20000 hosts", "wrong.toml:3:1", "did you mean 'rack'"]);
+    hosts.ctl(&wrong, "status").run().assert_status(2).assert_tells(&[
+        "wrong.toml:2:8",
+        "20000 hosts",
+        "wrong.toml:3:1",
+        "did you mean 'rack'",
+    ]);
     hosts.ctl("/no/such.toml", "status").run().assert_status(2).assert_tells(&["/no/such.toml"]);
 }
 
@@ -208,7 +220,11 @@ fn a_halt_reaches_every_host_under_load_and_is_lifted_from_all() {
     assert!(!burners.iter().any(Process::is_alive), "{halted:#}");
     for name in ["h1", "h2", "h3"] {
         let answer = &host(&halted, name)["answer"];
-        assert_eq!((&answer["halted"], &answer["halt"]["reason"]), (&true.into(), &"smoke".into()), "{halted:#}");
+        assert_eq!(
+            (&answer["halted"], &answer["halt"]["reason"]),
+            (&true.into(), &"smoke".into()),
+            "{halted:#}"
+        );
         assert!(answer["quiet_after_s"].is_number() && answer["confirmed_after_s"].is_number(), "{halted:#}");
     }
     let status = hosts.ctl(&inventory, "status").run();
@@ -223,7 +239,11 @@ fn a_halt_reaches_every_host_under_load_and_is_lifted_from_all() {
         admin.args(["--fleet", &inventory]).words("halt --clear").run().assert_status(0);
     }
     let status = json(hosts.ctl(&inventory, "status"), 0);
-    assert!(status["hosts"].as_array().is_some_and(|all| all.iter().all(|host| host["answer"]["halted"] == false)));
+    assert!(
+        status["hosts"]
+            .as_array()
+            .is_some_and(|all| all.iter().all(|host| host["answer"]["halted"] == false))
+    );
 }
 
 #[test]
@@ -313,7 +333,9 @@ async fn what_hosts_remember_is_collected_once_each_host_for_itself() {
     let inventory = hosts.inventory(&addresses);
     let is_over = || {
         let status = json(hosts.ctl(&inventory, "status --exclude h4"), 0);
-        status["hosts"].as_array().is_some_and(|all| all.iter().all(|host| host["answer"].get("run").is_none()))
+        status["hosts"]
+            .as_array()
+            .is_some_and(|all| all.iter().all(|host| host["answer"].get("run").is_none()))
     };
     assert!(outside::within(PATIENCE, is_over).is_some());
     let (store, records) = (hosts.grounds[0].path("own.db"), hosts.grounds[0].path("records"));
@@ -323,7 +345,11 @@ async fn what_hosts_remember_is_collected_once_each_host_for_itself() {
     };
     let collected = json(collect("--exclude h3"), 5);
     assert_eq!(counts(&collected), (2, 1), "{collected:#}");
-    assert_eq!(host(&collected, "h1")["answer"]["kept"], serde_json::json!([format!("{ID}@h1")]), "{collected:#}");
+    assert_eq!(
+        host(&collected, "h1")["answer"]["kept"],
+        serde_json::json!([format!("{ID}@h1")]),
+        "{collected:#}"
+    );
     assert!(records.join(format!("h1/{ID}.rec")).exists());
 
     // Later the others are there, too; what was fetched is not fetched again.
@@ -333,7 +359,8 @@ async fn what_hosts_remember_is_collected_once_each_host_for_itself() {
 
     let of_store = |words: &str| hosts.bare().args(["--store", &store.display().to_string()]).words(words);
     let runs = of_store("runs --tag night").json();
-    let mut ids: Vec<_> = runs["runs"].as_array().expect("there are").iter().map(|run| &run["run_id"]).collect();
+    let mut ids: Vec<_> =
+        runs["runs"].as_array().expect("there are").iter().map(|run| &run["run_id"]).collect();
     ids.sort_by_key(|id| id.to_string());
     assert_eq!(ids, ["of-a-fleet@h1", "of-a-fleet@h2", "of-a-fleet@h3"], "{runs:#}");
     let report = of_store("report of-a-fleet@h2 --output json").run();
@@ -347,5 +374,9 @@ async fn what_hosts_remember_is_collected_once_each_host_for_itself() {
     let of_other = |words: &str| hosts.bare().args(["--store", &other.display().to_string()]).words(words);
     of_other("runs import").args([export.display().to_string()]).run().assert_status(0);
     assert_eq!(of_other("runs").json()["runs"].as_array().map(Vec::len), Some(3));
-    hosts.ctl(&inventory, "--limit 3 --store none collect").run().assert_status(2).assert_tells(&["--records"]);
+    hosts
+        .ctl(&inventory, "--limit 3 --store none collect")
+        .run()
+        .assert_status(2)
+        .assert_tells(&["--records"]);
 }

@@ -93,7 +93,9 @@ async fn prepared_twice_is_once_and_begun_twice_is_once() {
     let again = agent.prepare(prepare("a", "mine")).await.expect("it is the same call");
     assert_eq!(again.started_at_unix_ns, first.started_at_unix_ns);
     // Another caller, another scenario, another way: all are refused.
-    let taken = |result: Result<RunSummary, Status>| assert_eq!(result.map_err(|it| it.code()), Err(Code::AlreadyExists));
+    let taken = |result: Result<RunSummary, Status>| {
+        assert_eq!(result.map_err(|it| it.code()), Err(Code::AlreadyExists))
+    };
     taken(agent.prepare(prepare("a", "theirs")).await);
     taken(agent.prepare(PrepareRequest { scenario: Some(scenario(501)), ..prepare("a", "mine") }).await);
     let start = StartRequest { run_id: "a".into(), scenario: Some(scenario(500)), ..StartRequest::default() };
@@ -103,7 +105,10 @@ async fn prepared_twice_is_once_and_begun_twice_is_once() {
     assert!(matches!(other, Err(Code::InvalidArgument | Code::FailedPrecondition)), "{other:?}");
 
     let clock = agent.0.clock(ClockRequest {}).await.expect("whoever may look may ask").into_inner();
-    assert!(clock.answered_unix_ns >= clock.received_unix_ns && clock.received_unix_ns.abs_diff(now_ns()) < 30_000_000_000);
+    assert!(
+        clock.answered_unix_ns >= clock.received_unix_ns
+            && clock.received_unix_ns.abs_diff(now_ns()) < 30_000_000_000
+    );
     let past = agent.begin("a", now_ns() - 1_000_000_000).await.map_err(|it| it.code());
     assert_eq!(past.map(drop), Err(Code::InvalidArgument));
     let at = now_ns() + 1_500_000_000;
@@ -175,7 +180,10 @@ async fn what_can_not_be_is_refused_before_anything_is_held() {
         let refused = agent.prepare(request).await.map_err(|it| it.code());
         assert_eq!(refused.map(drop), Err(Code::InvalidArgument));
     }
-    assert_eq!(agent.begin("a", i64::MIN).await.map(drop).map_err(|it| it.code()), Err(Code::InvalidArgument));
+    assert_eq!(
+        agent.begin("a", i64::MIN).await.map(drop).map_err(|it| it.code()),
+        Err(Code::InvalidArgument)
+    );
     let unknown = agent.begin("a", now_ns() + 1_000_000_000).await.map(drop).map_err(|it| it.code());
     assert_eq!(unknown, Err(Code::NotFound));
     assert!(daemon.burners().is_empty());

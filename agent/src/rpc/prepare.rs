@@ -27,8 +27,8 @@ impl AgentService {
         plain("run_id", &run_id)?;
         plain("token", &token)?;
         super::lease_ttl(lease_ttl_ms)?;
-        let hold_ms = hold_ms.unwrap_or(validate::DEFAULT_HOLD_MS);
-        if !validate::HOLD_MS.contains(&hold_ms) {
+        let hold_ms = hold_ms.unwrap_or(validate::DEFAULT_PREPARE_HOLD_MS);
+        if !validate::PREPARE_HOLD_MS.contains(&hold_ms) {
             return Err(violation("hold_ms", format!("{hold_ms} ms"), "use 1,000 to 600,000 ms"));
         }
         let wait_ms = wait_ms.unwrap_or(validate::DEFAULT_PREPARE_WAIT_MS);

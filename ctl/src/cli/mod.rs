@@ -75,15 +75,18 @@ On a fleet every host is made ready before any begins, and all begin at one inst
 Each host has its own result; the exit status is that of the worst: 6, then 5, 4, 3, 0. Ctrl-C stops all, a second one halts all.
 
   sstsctl --fleet fleet.toml run burn-in.toml
+  sstsctl --fleet fleet.toml run burn-in.toml --wave 1,10%,100% --max-per rack=2 --max-failures 2%
   sstsctl --fleet fleet.toml --select role=db run quick --not-ready leave-out --on-loss stop --report ./report";
 
 const PLAN_EXAMPLES: &str = "\
 Asks the agent what a start would come to: cores, memory, files, limits, guards, and every rule that it would break, with the
-value asked and the value allowed. Exit status: 0 it would start, 2 it would be refused, 5 it could not start just now.
+value asked and the value allowed. Over a fleet every host is asked: what would run where, in which wave, and why not elsewhere.
+Exit status: 0 it would start, 2 it would be refused, 5 it could not start just now, or a host could not be reached.
 
 Examples:
   sstsctl plan burn-in.toml
   sstsctl plan burn-in.toml --set soak=8h
+  sstsctl --fleet fleet.toml plan burn-in.toml --wave 1,50% --max-watts rack=4000
   sstsctl plan burn cpu --load 50 --duration 10s";
 
 const WATCH_EXAMPLES: &str = "\

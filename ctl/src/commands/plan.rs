@@ -9,7 +9,6 @@ use crate::{
     cli::{Burn, Planned, RunOptions, Settings},
     connect::{Agent, Fallback},
     error::{Exit, Failure},
-    fleet::Fleet,
     json::PlanOut,
     report::{plan_document, to_terminal},
     scenario::{Plan, burn_cpu, burn_disk, burn_http, burn_memory, burn_network},
@@ -34,7 +33,7 @@ pub(super) async fn plan(
     };
     baselines::resolve(&mut plan, session).await?;
     plan.apply(&options)?;
-    if let Some(fleet) = Fleet::asked(&session.global).await? {
+    if let Some(fleet) = session.fleet().await? {
         return fleet::plan(&plan, &options, &fleet, session).await;
     }
     super::not_on_one_host(&plan, &options, session)?;

@@ -38,6 +38,7 @@ pub(super) async fn run(
     if let Some(fleet) = fleet {
         return fleet_run::run(&fleet, &plan, options, session).await;
     }
+    super::not_on_one_host(&plan, options, session)?;
     if options.detach && session.global.local {
         return Err(detached_on_private());
     }

@@ -19,7 +19,10 @@ impl Fleet {
     pub(crate) async fn asked(global: &Global) -> Result<Option<Self>, Failure> {
         let flags = &global.fleet;
         if global.local && (flags.fleet.is_some() || global.host.len() > 1) {
-            return Err(Failure::usage("--local is about this host alone", "leave it out, or leave the fleet out"));
+            return Err(Failure::usage(
+                "--local is about this host alone",
+                "leave it out, or leave the fleet out",
+            ));
         }
         let whole = match (&flags.fleet, &global.host[..]) {
             (Some(_), [_, ..]) => {

@@ -3,8 +3,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{
-    Fleet, FleetJudged, FleetThreshold, Gate, HostOutcome, Member, Order, StartOptions, Tally, Updates, Wave,
-    named, run_wave,
+    Fate, Fleet, FleetJudged, FleetThreshold, Gate, HostOutcome, Member, News, Order, StartOptions, Tally,
+    Updates, Wave, named, run_wave, worst,
 };
 use crate::{
     error::{Exit, Failure},
@@ -16,6 +16,8 @@ use crate::{
 pub(crate) struct Course {
     /// All waves, in order.
     pub(crate) stages: Vec<Stage>,
+    /// What came of each host, in the fleet's order.
+    pub(crate) outcomes: Vec<HostOutcome>,
     /// What came of the fleet's thresholds, by all hosts that were tried.
     pub(crate) thresholds: Vec<FleetJudged>,
     /// A threshold says how many failed hosts are borne.
@@ -30,13 +32,11 @@ pub(crate) struct Stage {
     pub(crate) hosts: Vec<String>,
     /// When its hosts were first asked. Absent where it never was started.
     pub(crate) asked_at_unix_ns: Option<i64>,
-    /// What came of its hosts; none of one that never was started.
-    pub(crate) outcomes: Vec<HostOutcome>,
     /// What it came to. Absent where it never was started, or where nobody waited for its end.
     pub(crate) gate: Option<Gate>,
 }
 
-/// Runs a plan on a fleet, in the waves that it asks for; `tell` is told in a line whatever is new between waves.
+/// Runs a plan on a fleet, in the waves that it asks for.
 ///
 /// # Errors
 /// A bound that no wave could keep, or waves that nobody would wait for. Nothing has begun then.
@@ -46,7 +46,6 @@ pub(crate) async fn run_in_waves(
     plan: &Plan,
     options: &StartOptions,
     updates: &Updates,
-    mut tell: impl FnMut(&str),
 ) -> Result<Course, Failure> {
     let waves = plan.fleet.waves.draw(fleet)?;
     let (count, thresholds) = (waves.len(), &plan.fleet.thresholds);
@@ -56,76 +55,75 @@ pub(crate) async fn run_in_waves(
             "leave --detach out; or leave --wave, --max-per, --max-watts and the thresholds of the fleet out",
         ));
     }
-    let mut course = Course {
-        stages: waves.into_iter().map(|wave| Stage::of(wave, fleet)).collect(),
-        thresholds: Vec::new(),
-        bears_failures: thresholds.iter().any(FleetThreshold::counts_failures),
-    };
+    let mut stages: Vec<_> = waves.into_iter().map(|wave| Stage::of(wave, fleet)).collect();
+    let mut came: Vec<Option<HostOutcome>> = fleet.members.iter().map(|_| None).collect();
     let mut before = Tally::default();
-    for index in 0..count {
-        let stage = &mut course.stages[index];
+    for (index, stage) in stages.iter_mut().enumerate() {
+        let of_wave = updates.about(stage.wave.members.iter().copied());
         if count > 1 {
-            tell(&format!("wave {} of {count} ({}): {}", index + 1, stage.wave.asked_words(), stage.names()));
+            let words =
+                format!("wave {} of {count} ({}): {}", index + 1, stage.wave.asked_words(), stage.names());
+            of_wave.tell(0, News::Wave { words, hosts: stage.hosts.len() });
         }
-        let of_wave = StartOptions {
+        let options_of_wave = StartOptions {
             // The instant was for the first; what comes later comes when it may.
             start_at_unix_ns: options.start_at_unix_ns.filter(|_| index == 0),
             ..options.clone()
         };
         let members: Vec<Member> =
             stage.wave.members.iter().map(|place| fleet.members[*place].clone()).collect();
-        let places = updates.about(stage.wave.members.iter().copied());
         stage.asked_at_unix_ns = Some(now_unix_ns());
-        stage.outcomes = run_wave(&members, run_id, plan, &of_wave, &places).await;
+        let outcomes = run_wave(&members, run_id, plan, &options_of_wave, &of_wave).await;
+        let gate = Gate::judge(&outcomes, before, plan.fleet.waves.max_failures, thresholds);
+        for (place, outcome) in stage.wave.members.iter().zip(outcomes) {
+            came[*place] = Some(outcome);
+        }
         if options.detach {
             break;
         }
-        let gate = Gate::judge(&stage.outcomes, before, plan.fleet.waves.max_failures, thresholds);
         before = gate.after(before);
         let (is_open, reasons) = (gate.is_open(), gate.reasons.join("; "));
         stage.gate = Some(gate);
         if *options.orders.borrow() != Order::GoOn {
             break;
         }
-        if !is_open && index + 1 < count {
-            tell(&format!("wave {} failed, and no later wave starts: {reasons}", index + 1));
-        }
         if !is_open {
+            if index + 1 < count {
+                let words = format!("wave {} failed, and no later wave starts: {reasons}", index + 1);
+                of_wave.tell(0, News::GateShut(words));
+            }
             break;
         }
     }
-    if !options.detach {
-        course.thresholds = thresholds.iter().map(|one| one.judge(course.outcomes())).collect();
-    }
-    Ok(course)
+    let outcome = |(came, member): (Option<HostOutcome>, &Member)| {
+        came.unwrap_or_else(|| HostOutcome { fate: Fate::NotTried, ..HostOutcome::of(member.clone()) })
+    };
+    let outcomes: Vec<_> = came.into_iter().zip(&fleet.members).map(outcome).collect();
+    let thresholds_judged = |one: &FleetThreshold| one.judge(&outcomes);
+    Ok(Course {
+        thresholds: if options.detach {
+            Vec::new()
+        } else {
+            thresholds.iter().map(thresholds_judged).collect()
+        },
+        bears_failures: thresholds.iter().any(FleetThreshold::counts_failures),
+        stages,
+        outcomes,
+    })
 }
 
 impl Course {
-    /// What came of all hosts that were tried, wave by wave.
-    pub(crate) fn outcomes(&self) -> impl Iterator<Item = &HostOutcome> {
-        self.stages.iter().flat_map(|stage| &stage.outcomes)
+    /// Whether a gate kept hosts from being tried.
+    fn is_stopped(&self) -> bool {
+        let is_shut = |stage: &Stage| stage.gate.as_ref().is_some_and(|gate| !gate.is_open());
+        self.stages.iter().any(is_shut) && self.stages.iter().any(|stage| stage.asked_at_unix_ns.is_none())
     }
 
-    /// Hosts of waves that never were started.
-    pub(crate) fn untried(&self) -> impl Iterator<Item = &str> {
-        let never = self.stages.iter().filter(|stage| stage.asked_at_unix_ns.is_none());
-        never.flat_map(|stage| stage.hosts.iter().map(String::as_str))
-    }
-
-    /// Why a gate kept later waves from starting, and of which wave; nothing where none did.
-    pub(crate) fn stopped_by(&self) -> Option<(usize, &[String])> {
-        let shut = self.stages.iter().enumerate().find_map(|(index, stage)| {
-            let gate = stage.gate.as_ref().filter(|gate| !gate.is_open())?;
-            Some((index + 1, gate.reasons.as_slice()))
-        });
-        shut.filter(|_| self.untried().next().is_some())
-    }
-
-    /// What the whole comes to, by `worst`: what the hosts' own results do. Failed hosts are borne where a threshold of the
-    /// fleet counts them and holds; wrong data is not.
-    pub(crate) fn exit(&self, worst: Exit) -> Exit {
-        let is_good = self.thresholds.iter().all(FleetJudged::is_passed) && self.stopped_by().is_none();
-        match (worst, is_good) {
+    /// What the whole comes to: the worst of the hosts' results, and 3 where these are good and the fleet as a whole is not. Failed
+    /// hosts are borne where a threshold of the fleet counts them and holds; wrong data is not.
+    pub(crate) fn exit(&self) -> Exit {
+        let is_good = self.thresholds.iter().all(FleetJudged::is_passed) && !self.is_stopped();
+        match (worst(&self.outcomes), is_good) {
             (Exit::ThresholdFailed | Exit::Aborted | Exit::AgentFailed | Exit::Usage, true)
                 if self.bears_failures =>
             {
@@ -140,7 +138,7 @@ impl Course {
 impl Stage {
     fn of(wave: Wave, fleet: &Fleet) -> Self {
         let hosts = wave.members.iter().map(|place| fleet.members[*place].name.clone()).collect();
-        Self { wave, hosts, asked_at_unix_ns: None, outcomes: Vec::new(), gate: None }
+        Self { wave, hosts, asked_at_unix_ns: None, gate: None }
     }
 
     /// The first few, and how many more there are.
@@ -156,7 +154,7 @@ fn now_unix_ns() -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use ssts_proto::v1::Verdict;
+    use ssts_proto::v1::{Cause, Verdict};
 
     use super::*;
     use crate::fleet::{
@@ -164,57 +162,75 @@ mod tests {
         gate::tests::{member, ran},
     };
 
-    fn course(verdicts: &[&[Verdict]], started: usize, thresholds: &[&str]) -> Course {
-        let thresholds: Vec<_> =
-            thresholds.iter().map(|text| FleetThreshold::parse(text).unwrap()).collect();
+    /// A course whose first waves were started.
+    fn course(waves: &[&[Verdict]], started: usize, thresholds: &[&str]) -> Course {
+        let thresholds: Vec<_> = thresholds.iter().map(|text| FleetThreshold::parse(text).unwrap()).collect();
         let mut before = Tally::default();
-        let mut stages = Vec::new();
-        for (index, verdicts) in verdicts.iter().enumerate() {
+        let (mut stages, mut all) = (Vec::new(), Vec::new());
+        for (index, verdicts) in waves.iter().enumerate() {
             let names: Vec<String> = (0..verdicts.len()).map(|host| format!("w{index}n{host}")).collect();
-            let members = names.iter().map(|name| member(name)).collect();
-            let wave = Wave { members: (0..verdicts.len()).collect(), asked: "1".into(), part: None, watts: None };
-            let mut stage = Stage::of(wave, &Fleet { members, domains: Vec::new() });
+            let members: Vec<_> = names.iter().map(|name| member(name)).collect();
+            let wave =
+                Wave { members: (0..verdicts.len()).collect(), asked: "1".into(), part: None, watts: None };
+            let mut stage = Stage::of(wave, &Fleet { members: members.clone(), domains: Vec::new() });
+            let outcomes: Vec<_> = if index < started {
+                names.iter().zip(*verdicts).map(|(name, verdict)| ran(name, *verdict)).collect()
+            } else {
+                let untried = |member| HostOutcome { fate: Fate::NotTried, ..HostOutcome::of(member) };
+                members.into_iter().map(untried).collect()
+            };
             if index < started {
                 stage.asked_at_unix_ns = Some(1);
-                stage.outcomes = names.iter().zip(*verdicts).map(|(name, verdict)| ran(name, *verdict)).collect();
-                let gate = Gate::judge(&stage.outcomes, before, Some(Portion::Hosts(0)), &thresholds);
+                let gate = Gate::judge(&outcomes, before, Some(Portion::Hosts(9)), &thresholds);
                 before = gate.after(before);
                 stage.gate = Some(gate);
             }
             stages.push(stage);
+            all.extend(outcomes);
         }
-        let all = || stages.iter().flat_map(|stage| &stage.outcomes);
         Course {
-            thresholds: thresholds.iter().map(|one| one.judge(all())).collect(),
-            stages,
+            thresholds: thresholds.iter().map(|one| one.judge(&all)).collect(),
             bears_failures: thresholds.iter().any(FleetThreshold::counts_failures),
+            stages,
+            outcomes: all,
         }
-    }
-
-    #[test]
-    fn a_gate_that_is_shut_names_who_was_not_tried() {
-        use Verdict::{Fail, Pass};
-        let stopped = course(&[&[Fail], &[Pass, Pass]], 1, &[]);
-        assert_eq!(stopped.untried().collect::<Vec<_>>(), ["w1n0", "w1n1"]);
-        let (wave, reasons) = stopped.stopped_by().unwrap();
-        assert_eq!((wave, reasons), (1, &["1 of 1 hosts failed, and none may: w0n0".to_owned()][..]));
-        let whole = course(&[&[Pass], &[Pass, Fail]], 2, &[]);
-        assert!(whole.stopped_by().is_none() && whole.untried().next().is_none());
     }
 
     #[test]
     fn the_end_follows_from_hosts_and_thresholds() {
-        use Verdict::{Fail, Pass};
-        let passed = course(&[&[Pass]], 1, &["hosts failed == 0"]);
-        assert_eq!(passed.exit(Exit::Pass), Exit::Pass);
-        let broken = course(&[&[Pass]], 1, &["hosts lost > 0"]);
-        assert_eq!(broken.exit(Exit::Pass), Exit::ThresholdFailed);
-        assert_eq!(broken.exit(Exit::Aborted), Exit::Aborted, "what a host came to says more");
-        let borne = course(&[&[Pass, Fail]], 1, &["hosts failed <= 50%"]);
-        assert_eq!(borne.exit(Exit::ThresholdFailed), Exit::Pass);
-        assert_eq!(borne.exit(Exit::WrongData), Exit::WrongData, "that is never borne");
-        assert_eq!(borne.exit(Exit::Interrupted), Exit::Interrupted);
-        let unsaid = course(&[&[Pass, Fail]], 1, &["hosts lost == 0"]);
-        assert_eq!(unsaid.exit(Exit::ThresholdFailed), Exit::ThresholdFailed);
+        use Verdict::{Aborted, Fail, Pass};
+        let exit = |waves: &[&[Verdict]], started: usize, thresholds: &[&str]| {
+            course(waves, started, thresholds).exit()
+        };
+        assert_eq!(exit(&[&[Pass], &[Pass]], 2, &["hosts failed == 0"]), Exit::Pass);
+        assert_eq!(exit(&[&[Pass]], 1, &["hosts lost > 0"]), Exit::ThresholdFailed);
+        assert_eq!(
+            exit(&[&[Aborted]], 1, &["hosts lost > 0"]),
+            Exit::Aborted,
+            "what a host came to says more"
+        );
+        assert_eq!(exit(&[&[Pass, Fail]], 1, &["hosts failed <= 50%"]), Exit::Pass);
+        assert_eq!(exit(&[&[Pass, Fail]], 1, &["hosts lost == 0"]), Exit::ThresholdFailed);
+    }
+
+    #[test]
+    fn hosts_that_were_not_tried_are_no_success() {
+        use Verdict::Pass;
+        let stopped = course(&[&[Pass], &[Pass, Pass]], 1, &["hosts passed >= 2"]);
+        assert!(stopped.is_stopped());
+        assert_eq!(stopped.exit(), Exit::ThresholdFailed);
+        let table = crate::report::waves_table(&stopped);
+        let rows: Vec<_> = table.rows().map(<[String]>::to_vec).collect();
+        assert!(rows[0][5].starts_with("shut: hosts passed >= 2: 1 of 1 hosts passed"), "{rows:?}");
+        assert_eq!((rows[1][2].as_str(), rows[1][5].as_str()), ("w1n0, w1n1", "not started"));
+    }
+
+    #[test]
+    fn wrong_data_is_never_borne() {
+        let mut wrong = course(&[&[Verdict::Pass, Verdict::Fail]], 1, &["hosts failed <= 50%"]);
+        assert_eq!(wrong.exit(), Exit::Pass);
+        let summary = wrong.outcomes[1].run.as_mut().and_then(|run| run.summary.as_mut());
+        summary.unwrap().set_cause(Cause::WrongData);
+        assert_eq!(wrong.exit(), Exit::WrongData);
     }
 }

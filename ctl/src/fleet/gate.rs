@@ -60,13 +60,12 @@ fn verdict(outcome: &HostOutcome) -> Option<Verdict> {
 
 /// Whether what came of it is known, and of itself.
 pub(super) fn is_tried(outcome: &HostOutcome) -> bool {
-    !matches!(outcome.fate, Fate::CalledOff | Fate::GoesOn)
+    !matches!(outcome.fate, Fate::CalledOff | Fate::GoesOn | Fate::NotTried)
 }
 
 /// Whether it was tried and did not pass.
 fn has_failed(outcome: &HostOutcome) -> bool {
-    is_tried(outcome)
-        && !(outcome.fate == Fate::Ran && verdict(outcome) == Some(Verdict::Pass))
+    is_tried(outcome) && !(outcome.fate == Fate::Ran && verdict(outcome) == Some(Verdict::Pass))
 }
 
 /// What stands between a wave and the next one.
@@ -253,6 +252,9 @@ pub(super) mod tests {
         let gate = Gate::judge(&wave, Tally::default(), Some(Portion::Hosts(1)), &cool);
         assert!(gate.reasons[0].contains("no host has measured it"), "{gate:?}");
         let sum = of("sum across hosts of disk.bytes > 1GB");
-        assert!(Gate::judge(&wave, Tally::default(), Some(Portion::Hosts(1)), &sum).is_open(), "not of waves");
+        assert!(
+            Gate::judge(&wave, Tally::default(), Some(Portion::Hosts(1)), &sum).is_open(),
+            "not of waves"
+        );
     }
 }

@@ -37,6 +37,8 @@ pub(crate) enum Fate {
     Lost,
     /// It goes on, and nobody waits for its end.
     GoesOn,
+    /// Its wave never was started: one before it was not good.
+    NotTried,
 }
 
 /// What a command ends with that was about all of them: the worst of the hosts, and never a success that one of them does not
@@ -81,7 +83,7 @@ impl HostOutcome {
             // Wrong data is told whatever else came of the host.
             (_, Some(run), _) if report::exit(run) == Exit::WrongData => Exit::WrongData,
             // Nothing was wrong with it.
-            (Fate::CalledOff | Fate::GoesOn, _, None) => Exit::Pass,
+            (Fate::CalledOff | Fate::GoesOn | Fate::NotTried, _, None) => Exit::Pass,
             (_, _, Some(failure)) => failure.exit,
             (_, _, None) => Exit::AgentFailed,
         }

@@ -64,8 +64,7 @@ impl Pattern {
                 plain.push_str(&text[open..=close]);
             } else {
                 let numbers = inner.split(',').map(Numbers::parse).collect::<Result<_, _>>();
-                let numbers =
-                    numbers.map_err(|problem| BadPattern { at: open..close + 1, problem })?;
+                let numbers = numbers.map_err(|problem| BadPattern { at: open..close + 1, problem })?;
                 if !plain.is_empty() {
                     parts.push(Part::Text(std::mem::take(&mut plain)));
                 }
@@ -119,7 +118,9 @@ impl Part {
     fn count(&self) -> u64 {
         match self {
             Self::Text(_) => 1,
-            Self::Numbers(ranges) => ranges.iter().fold(0, |sum: u64, range| sum.saturating_add(range.count())),
+            Self::Numbers(ranges) => {
+                ranges.iter().fold(0, |sum: u64, range| sum.saturating_add(range.count()))
+            }
         }
     }
 }
@@ -165,9 +166,9 @@ pub(crate) fn filled(text: &str, meant: &Meant) -> Result<String, Problem> {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         filled.push_str(before);
-        let (key, after) = after
-            .split_once('}')
-            .ok_or_else(|| Problem::new("a brace that is not closed", "write {name}, or {1} for the first range"))?;
+        let (key, after) = after.split_once('}').ok_or_else(|| {
+            Problem::new("a brace that is not closed", "write {name}, or {1} for the first range")
+        })?;
         let index = key.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
         match (key, index.and_then(|index| meant.numbers.get(index))) {
             ("name", _) => filled.push_str(&meant.text),
@@ -201,7 +202,10 @@ mod tests {
         assert_eq!(texts("n[08-11]"), ["n08", "n09", "n10", "n11"]);
         assert_eq!(texts("n[1,3,5-7]x"), ["n1x", "n3x", "n5x", "n6x", "n7x"]);
         assert_eq!(texts("r[1-2]n[9-10]"), ["r1n9", "r1n10", "r2n9", "r2n10"]);
-        assert_eq!(texts("https://[fe80::1]:70[01-02]"), ["https://[fe80::1]:7001", "https://[fe80::1]:7002"]);
+        assert_eq!(
+            texts("https://[fe80::1]:70[01-02]"),
+            ["https://[fe80::1]:7001", "https://[fe80::1]:7002"]
+        );
         assert_eq!(Pattern::parse("node[001-128]").unwrap().count(), 128);
         assert!(!Pattern::parse("[::1]").unwrap().has_ranges());
     }
@@ -233,8 +237,13 @@ mod tests {
     #[test]
     fn placeholders_stand_for_the_name_and_its_numbers() {
         let meant = Pattern::parse("r[7]n[03]").unwrap().all().remove(0);
-        assert_eq!(filled("https://{name}.rack{1}.example.org:7{2}", &meant).unwrap(), "https://r7n03.rack7.example.org:703");
-        for (text, mend) in [("{3}", "{1} to {2}"), ("{rack}", "{name}"), ("{0}", "{name}"), ("{name", "{name}")] {
+        assert_eq!(
+            filled("https://{name}.rack{1}.example.org:7{2}", &meant).unwrap(),
+            "https://r7n03.rack7.example.org:703"
+        );
+        for (text, mend) in
+            [("{3}", "{1} to {2}"), ("{rack}", "{name}"), ("{0}", "{name}"), ("{name", "{name}")]
+        {
             let problem = filled(text, &meant).expect_err(text);
             assert!(problem.mend.contains(mend), "{text}: {}", problem.mend);
         }

@@ -95,7 +95,9 @@ mod tests {
     #[test]
     fn the_exit_says_what_stands_in_the_way() {
         let ready = || host("a", Ok(PlanResponse::default()));
-        let busy = || host("b", Ok(PlanResponse { obstacles: vec!["it is halted".into()], ..PlanResponse::default() }));
+        let busy = || {
+            host("b", Ok(PlanResponse { obstacles: vec!["it is halted".into()], ..PlanResponse::default() }))
+        };
         let refusing = || {
             host("c", Ok(PlanResponse { violations: vec![Violation::default()], ..PlanResponse::default() }))
         };

@@ -159,7 +159,8 @@ fn split(text: &str) -> Result<Vec<&str>, String> {
         match c {
             '(' | '[' => depth += 1,
             ')' | ']' => {
-                depth = depth.checked_sub(1).ok_or("a bracket that was not opened, as in role in (db, web)")?;
+                depth =
+                    depth.checked_sub(1).ok_or("a bracket that was not opened, as in role in (db, web)")?;
             }
             ',' if depth == 0 => {
                 terms.push(&text[begin..at]);
@@ -176,12 +177,15 @@ fn split(text: &str) -> Result<Vec<&str>, String> {
 }
 
 fn term(text: &str) -> Result<Term, String> {
-    const MEND: &str = "write role=db, role!=db, role in (db, web), role notin (db, web), role, !role, or a name";
+    const MEND: &str =
+        "write role=db, role!=db, role in (db, web), role notin (db, web), role, !role, or a name";
     let text = text.trim();
-    let globs = |values: &[&str]| Glob::any(values).map_err(|Problem { message, mend }| format!("{message}; {mend}"));
+    let globs =
+        |values: &[&str]| Glob::any(values).map_err(|Problem { message, mend }| format!("{message}; {mend}"));
     let label = |text: &str| {
         let text = text.trim();
-        let is_label = !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || "()[]!=*?".contains(c));
+        let is_label =
+            !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || "()[]!=*?".contains(c));
         is_label.then(|| text.to_owned()).ok_or_else(|| format!("'{text}' is no label; {MEND}"))
     };
     if let Some((left, right)) = text.split_once('=') {
@@ -194,8 +198,10 @@ fn term(text: &str) -> Result<Term, String> {
     }
     if let Some(list) = text.strip_suffix(')') {
         let (left, values) = list.split_once('(').ok_or_else(|| format!("'{text}' is no set; {MEND}"))?;
-        let (key, word) =
-            left.trim().rsplit_once(char::is_whitespace).ok_or_else(|| format!("'{text}' is no set; {MEND}"))?;
+        let (key, word) = left
+            .trim()
+            .rsplit_once(char::is_whitespace)
+            .ok_or_else(|| format!("'{text}' is no set; {MEND}"))?;
         let is_negated = match word {
             "in" => false,
             "notin" => true,

@@ -87,8 +87,21 @@ fn selecting_nobody_names_what_there_is() {
 #[test]
 fn what_is_no_set_is_refused_with_the_mend() {
     for text in [
-        "", "role=", "=db", "role=db,", "role in db", "role in (db", "role on (db)", "role in (db,)", "in (a)", "a b",
-        "role=db)", "!", "a=[3-1]", "(a)", "x[1-99999]",
+        "",
+        "role=",
+        "=db",
+        "role=db,",
+        "role in db",
+        "role in (db",
+        "role on (db)",
+        "role in (db,)",
+        "in (a)",
+        "a b",
+        "role=db)",
+        "!",
+        "a=[3-1]",
+        "(a)",
+        "x[1-99999]",
     ] {
         let refusal = Selection::parse(text).expect_err(text);
         assert!(!refusal.is_empty(), "{text}");

@@ -53,16 +53,17 @@ impl fmt::Display for Source {
 /// `_ssts._tcp.example.org`, maybe with `?server=127.0.0.1:5353`.
 fn srv(query: &str) -> Result<Source, String> {
     const MEND: &str = "write it as srv:_ssts._tcp.example.org, or with ?server=127.0.0.1:5353";
-    let (name, options) = query.split_once('?').map_or((query, None), |(name, options)| (name, Some(options)));
+    let (name, options) =
+        query.split_once('?').map_or((query, None), |(name, options)| (name, Some(options)));
     let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
     if name.is_empty() || !is_name {
         return Err(format!("'{name}' is no name of DNS, {MEND}"));
     }
     let server = match options.map(|options| options.split_once('=')) {
         None => None,
-        Some(Some(("server", address))) => Some(
-            address.parse().map_err(|_| format!("'{address}' is no address with a port, {MEND}"))?,
-        ),
+        Some(Some(("server", address))) => {
+            Some(address.parse().map_err(|_| format!("'{address}' is no address with a port, {MEND}"))?)
+        }
         Some(_) => return Err(format!("the only option is server, {MEND}")),
     };
     Ok(Source::Srv { name: name.to_owned(), server })

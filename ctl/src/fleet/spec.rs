@@ -106,7 +106,10 @@ impl MaxWatts {
     /// Of a domain by its name, or of the whole fleet.
     pub(crate) fn of(domain: &str, watts: f64) -> Result<Self, Problem> {
         if !(watts.is_finite() && watts > 0.0) {
-            return Err(Problem::new(format!("{watts} W are no bound"), "write watts above 0, such as 4000 or 4kW"));
+            return Err(Problem::new(
+                format!("{watts} W are no bound"),
+                "write watts above 0, such as 4000 or 4kW",
+            ));
         }
         let domain = label(domain)?;
         Ok(Self { domain: (domain != WHOLE).then_some(domain), watts })
@@ -142,10 +145,17 @@ mod tests {
         assert_eq!(watts("12kW"), Ok((None, 12_000.0)));
         assert_eq!(watts("fleet=900"), Ok((None, 900.0)));
         assert_eq!(watts("rack = 4000 W"), Ok((Some("rack".into()), 4_000.0)));
-        for (text, told) in [("rack", "no domain and number"), ("=2", "no domain"), ("rack=0", "no host at all"), ("group=2", "several groups")] {
+        for (text, told) in [
+            ("rack", "no domain and number"),
+            ("=2", "no domain"),
+            ("rack=0", "no host at all"),
+            ("group=2", "several groups"),
+        ] {
             assert!(MaxPer::parse(text).expect_err(text).message.contains(told), "{text}");
         }
-        for (text, told) in [("much", "no number"), ("0", "no bound"), ("-5", "no bound"), ("rack=5 V", "no unit")] {
+        for (text, told) in
+            [("much", "no number"), ("0", "no bound"), ("-5", "no bound"), ("rack=5 V", "no unit")]
+        {
             assert!(MaxWatts::parse(text).expect_err(text).message.contains(told), "{text}");
         }
     }

@@ -292,8 +292,8 @@ impl<'b> Draw<'b> {
         let mut crowd: Vec<Vec<usize>> = self.domains.iter().map(|places| vec![0; places.count]).collect();
         let mut drawn = Vec::new();
         while drawn.len() < most {
-            // A host alone keeps every bound, so that the first one is always found.
-            let Some(at) = self.next(&used, &crowd) else { break };
+            // A host alone keeps every bound: a wave has one at least, and this comes to an end.
+            let Some(at) = self.next(&used, &crowd).or(drawn.is_empty().then_some(0)) else { break };
             let member = self.left.remove(at);
             for (bound, used) in self.bounds.iter().zip(&mut used) {
                 used[bound.places.of[member]] += bound.weights[member];

@@ -184,18 +184,22 @@ fn any_fleet(random: &mut fastrand::Rng) -> Fleet {
 
 fn any_options(random: &mut fastrand::Rng) -> WaveOptions {
     let portion = |random: &mut fastrand::Rng| {
-        if random.bool() { Portion::Hosts(random.usize(1..20)) } else { Portion::Percent(random.f64() * 99.0 + 1.0) }
+        if random.bool() {
+            Portion::Hosts(random.usize(1..20))
+        } else {
+            Portion::Percent(random.f64() * 99.0 + 1.0)
+        }
     };
-    let mut waves: Vec<Portion> = (0..random.usize(0..4)).map(|_| Portion::Hosts(random.usize(1..9))).collect();
+    let mut waves: Vec<Portion> =
+        (0..random.usize(0..4)).map(|_| Portion::Hosts(random.usize(1..9))).collect();
     waves.sort_by_key(|portion| portion.of(usize::MAX));
     waves.dedup();
     if random.bool() {
         waves.push(Portion::Percent(100.0));
     }
     let domain = |random: &mut fastrand::Rng| if random.bool() { "rack" } else { "power" }.to_owned();
-    let max_per = (0..random.usize(0..3))
-        .map(|_| MaxPer { domain: domain(random), most: portion(random) })
-        .collect();
+    let max_per =
+        (0..random.usize(0..3)).map(|_| MaxPer { domain: domain(random), most: portion(random) }).collect();
     let max_watts = (0..random.usize(0..2))
         .map(|_| MaxWatts {
             domain: random.bool().then(|| domain(random)),

@@ -101,7 +101,8 @@ impl FleetPlanOut {
             hosts: wave.members.iter().map(|host| planned.hosts[*host].member.name.clone()).collect(),
             watts: wave.watts,
         };
-        let host = |(index, host): (usize, &Answer<PlanResponse>)| host_out(host, planned.wave_of(index), plan);
+        let host =
+            |(index, host): (usize, &Answer<PlanResponse>)| host_out(host, planned.wave_of(index), plan);
         Self {
             scenario: plan.scenario.name.clone(),
             would_start: planned.ready() == planned.hosts.len(),

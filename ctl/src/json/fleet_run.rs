@@ -7,14 +7,14 @@ use serde::Serialize;
 use ssts_proto::v1::Run;
 
 use super::{
-    DecisionOut, OddOut, RecoveryOut, SearchOut, SettlingOut, ThresholdOut, TrendResultOut, cause, outcome,
-    present, resolved, rfc3339,
+    DecisionOut, FleetThresholdOut, OddOut, RecoveryOut, SearchOut, SettlingOut, ThresholdOut, TrendResultOut,
+    WaveOut, cause, outcome, present, resolved, rfc3339,
     run::{FindingOut, HostOut},
     seconds,
 };
 use crate::{
     error::Exit,
-    fleet::{Fate, HostOutcome, OddOnes, StartSkew, skew_of_hosts},
+    fleet::{Course, Fate, HostOutcome, OddOnes, StartSkew, skew_of_hosts},
     report::findings,
 };
 
@@ -33,11 +33,17 @@ pub(crate) struct FleetResultOut {
     resolved_scenario: Option<serde_json::Value>,
     /// That of the command: the worst of the hosts'.
     exit_status: u8,
-    /// How many hosts came to what: verdicts of those that ran, else `not_ready`, `called_off`, `lost`, `goes_on`.
+    /// How many hosts came to what: verdicts of those that ran, else `not_ready`, `called_off`, `lost`, `goes_on`, `not_tried`.
     counts: BTreeMap<String, usize>,
     /// How far apart hosts began. Absent where fewer than two did.
     #[serde(skip_serializing_if = "Option::is_none")]
     start: Option<StartOut>,
+    /// In which waves it came over the fleet, in order. Absent where it was only watched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waves: Vec<WaveOut>,
+    /// What came of the conditions on the fleet as a whole, by all hosts that were tried.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fleet_thresholds: Vec<FleetThresholdOut>,
     /// In the order of the fleet.
     hosts: Vec<FleetResultHostOut>,
     /// Hosts and parts of hosts that lag behind their peers. Absent where fewer than five hosts have a result.
@@ -140,6 +146,8 @@ impl FleetResultOut {
             exit_status: exit.code(),
             counts,
             start: skew_of_hosts(outcomes).map(StartOut::from),
+            waves: Vec::new(),
+            fleet_thresholds: Vec::new(),
             hosts: outcomes.iter().map(FleetResultHostOut::from).collect(),
             odd: None,
         }
@@ -148,6 +156,15 @@ impl FleetResultOut {
     /// With those that lag behind.
     pub(crate) fn with_odd(self, odd: Option<&OddOnes>) -> Self {
         Self { odd: odd.map(OddOut::from), ..self }
+    }
+
+    /// With its waves, and what came of the fleet's thresholds.
+    pub(crate) fn with_course(self, course: &Course) -> Self {
+        Self {
+            waves: WaveOut::all(course),
+            fleet_thresholds: course.thresholds.iter().map(FleetThresholdOut::from).collect(),
+            ..self
+        }
     }
 }
 
@@ -194,6 +211,7 @@ fn fate(fate: Fate) -> &'static str {
         Fate::CalledOff => "called_off",
         Fate::Lost => "lost",
         Fate::GoesOn => "goes_on",
+        Fate::NotTried => "not_tried",
     }
 }
 

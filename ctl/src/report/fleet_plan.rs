@@ -15,12 +15,12 @@ pub(crate) fn fleet_plan_document(planned: &FleetPlan, plan: &Plan) -> Document 
     let (ready, all) = (planned.ready(), planned.hosts.len());
     let name = &plan.scenario.name;
     let mut document = Document::default();
-    let (words, tone) = match ready {
-        _ if ready == all => (format!("{name} would start on all {all} hosts"), Tone::Good),
-        0 => (format!("{name} would start on none of {all} hosts"), Tone::Bad),
-        _ => (format!("{name} would start on {ready} of {all} hosts"), Tone::Caution),
+    let tone = match ready {
+        _ if ready == all => Tone::Good,
+        0 => Tone::Bad,
+        _ => Tone::Caution,
     };
-    document.title(&words, tone);
+    document.title(&format!("{name} would start on {ready} of {all} hosts"), tone);
     document.fact("duration", text::duration(scenario::duration_ms(&plan.scenario)));
     document.fact("seed", plan.scenario.seed.to_string());
     let options = &plan.fleet.waves;

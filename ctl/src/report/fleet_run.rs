@@ -85,6 +85,7 @@ fn result(outcome: &HostOutcome) -> String {
         (Fate::CalledOff, _) => "called off: another was not ready, or the user wanted it".to_owned(),
         (Fate::Lost, _) => format!("lost{why}"),
         (Fate::GoesOn, _) => "goes on".to_owned(),
+        (Fate::NotTried, _) => "not tried: its wave never started".to_owned(),
     }
 }
 
@@ -97,6 +98,7 @@ fn word(outcome: &HostOutcome) -> String {
         Fate::CalledOff => "called off".into(),
         Fate::Lost => "lost".into(),
         Fate::GoesOn => "go on".into(),
+        Fate::NotTried => "not tried".into(),
     }
 }
 

@@ -27,7 +27,8 @@ pub(super) fn from_keys(mut keys: Keys<'_, '_>, found: &mut Findings) -> FleetSp
         waves: keys.read("waves", "waves", found, portions).unwrap_or_default(),
         max_per: keys.read("max_per", "max_per", found, max_per).unwrap_or_default(),
         max_watts: keys.read("max_watts", "max_watts", found, max_watts).unwrap_or_default(),
-        max_failures: keys.read("max_failures", "max_failures", found, |value| portion(value, Portion::parse)),
+        max_failures: keys
+            .read("max_failures", "max_failures", found, |value| portion(value, Portion::parse)),
     };
     let all = tables("a fleet's threshold", "threshold", "thresholds", &mut keys, found);
     if all.len() > MAX_THRESHOLDS
@@ -63,7 +64,7 @@ fn threshold(mut keys: Keys<'_, '_>, found: &mut Findings) -> Option<FleetThresh
         }
         (Subject::Across { of, .. }, Some(at)) => {
             let mut violations = Violations::default();
-            validate::threshold("", of, &mut violations);
+            validate::any_threshold("", of, &mut violations);
             for violation in violations.into_vec() {
                 found.at(at.clone(), &violation.message, &violation.mend);
             }
@@ -143,15 +144,19 @@ mod tests {
         assert_eq!(waves.waves, [Portion::Hosts(1), Portion::Percent(10.0), Portion::Percent(100.0)]);
         assert_eq!(waves.max_failures, Some(Portion::Percent(5.0)));
         let per: Vec<_> = waves.max_per.iter().map(|bound| (bound.domain.as_str(), bound.most)).collect();
-        assert!(per.contains(&("rack", Portion::Hosts(1))) && per.contains(&("power", Portion::Percent(25.0))));
-        let watts: Vec<_> = waves.max_watts.iter().map(|bound| (bound.domain.as_deref(), bound.watts)).collect();
+        assert!(
+            per.contains(&("rack", Portion::Hosts(1))) && per.contains(&("power", Portion::Percent(25.0)))
+        );
+        let watts: Vec<_> =
+            waves.max_watts.iter().map(|bound| (bound.domain.as_deref(), bound.watts)).collect();
         assert!(watts.contains(&(None, 12_000.0)) && watts.contains(&(Some("rack"), 4_000.0)), "{watts:?}");
         let [hot, lost] = &thresholds[..] else { panic!("{thresholds:?}") };
         let Subject::Across { of, .. } = &hot.subject else { panic!("{hot:?}") };
         assert_eq!((of.labels[0].value.as_str(), lost.that.as_str()), ("hwmon0/*", "hosts lost == 0"));
         let again = Plan::from_toml("shown.toml", &plan.toml).unwrap();
         assert_eq!(again.fleet, plan.fleet, "{}", plan.toml);
-        let one = Plan::from_toml("x.toml", &format!("{PHASE}[fleet]\nwaves = 2\nmax_watts = 900\n")).unwrap();
+        let one =
+            Plan::from_toml("x.toml", &format!("{PHASE}[fleet]\nwaves = 2\nmax_watts = 900\n")).unwrap();
         assert_eq!((one.fleet.waves.waves.len(), one.fleet.waves.max_watts[0].watts), (1, 900.0));
     }
 

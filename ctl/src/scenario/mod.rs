@@ -47,7 +47,6 @@ pub(crate) use self::{
     disk::burn_disk,
     headroom::headroom,
     http::burn_http,
-    keys::did_you_mean,
     memory::burn_memory,
     network::burn_network,
     origin::Finding,

@@ -35,7 +35,8 @@ impl Store {
     /// All that there are.
     pub(crate) async fn known_runs(&mut self) -> Result<KnownRuns, Failure> {
         let mut known = KnownRuns::default();
-        let sql = "SELECT run.run_id, run.key, run_host.host FROM run JOIN run_host ON run_host.run_key = run.key";
+        let sql =
+            "SELECT run.run_id, run.key, run_host.host FROM run JOIN run_host ON run_host.run_key = run.key";
         for mut row in self.db.query(sql, &[]).await? {
             let (run_id, key, host) = (row.text()?, row.int()?, row.text()?);
             known.runs.entry(run_id).or_insert_with(|| (key, Vec::new())).1.push(host);

@@ -42,7 +42,7 @@ pub use search::{
     DEFAULT_SEARCH_FROM_PERCENT, DEFAULT_SEARCH_HOLD_MS, DEFAULT_SEARCH_PRECISION_POINTS,
     DEFAULT_SEARCH_REST_MS, DEFAULT_SEARCH_TO_PERCENT,
 };
-pub use threshold::threshold;
+pub use threshold::threshold as any_threshold;
 
 use crate::v1::{Burner, Limits, Phase, Scenario, Violation, burner};
 
@@ -55,9 +55,9 @@ pub const MAX_DURATION_MS: u64 = 366 * 24 * 3_600 * 1_000;
 /// Lease times that can be asked for.
 pub const LEASE_TTL_MS: std::ops::RangeInclusive<u64> = 1_000..=3_600_000;
 /// How long a prepared run can be held without a sign of life.
-pub const HOLD_MS: std::ops::RangeInclusive<u64> = 1_000..=600_000;
+pub const PREPARE_HOLD_MS: std::ops::RangeInclusive<u64> = 1_000..=600_000;
 /// Where nothing is said.
-pub const DEFAULT_HOLD_MS: u64 = 60_000;
+pub const DEFAULT_PREPARE_HOLD_MS: u64 = 60_000;
 /// The longest that the answer to a `Prepare` waits for a run to be ready.
 pub const MAX_PREPARE_WAIT_MS: u64 = 20_000;
 /// Where nothing is said.

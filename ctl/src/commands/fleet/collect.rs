@@ -88,7 +88,10 @@ async fn of(
         let is_nowhere = |fetched: &Fetched| fetched.finished + fetched.going_on == 0;
         if answers.iter().all(|answer| answer.result.as_ref().is_ok_and(is_nowhere)) {
             let message = format!("none of the {} hosts remembers a run '{run}'", answers.len());
-            return Err(Failure::usage(message, "`sstsctl collect` without it fetches all that they remember"));
+            return Err(Failure::usage(
+                message,
+                "`sstsctl collect` without it fetches all that they remember",
+            ));
         }
     }
     if place != Place::Nowhere {
@@ -98,7 +101,11 @@ async fn of(
     Ok(exit(&answers))
 }
 
-async fn fetch_all(fleet: &Fleet, wish: &Wish, session: &mut Session) -> Result<Vec<Answer<Fetched>>, Failure> {
+async fn fetch_all(
+    fleet: &Fleet,
+    wish: &Wish,
+    session: &mut Session,
+) -> Result<Vec<Answer<Fetched>>, Failure> {
     let Session { global, interrupts, .. } = session;
     let asked = each(
         &fleet.members,
@@ -167,7 +174,11 @@ async fn record(client: &mut Client, run_id: &str, folder: &Path) -> Result<Opti
         Err(refusal) => return Err(status::failure(&refusal)),
     };
     let failed = |error: std::io::Error| {
-        Failure::new(Exit::Internal, format!("can't write {}: {error}", part.display()), "make room, or name another folder")
+        Failure::new(
+            Exit::Internal,
+            format!("can't write {}: {error}", part.display()),
+            "make room, or name another folder",
+        )
     };
     fs::create_dir_all(folder).map_err(failed)?;
     let mut file: File = OpenOptions::new().create(true).append(true).open(&part).map_err(failed)?;
@@ -243,8 +254,11 @@ fn show(answers: &[Answer<Fetched>], session: &mut Session) -> Result<(), Failur
         }
     }
     document.table(table);
-    let kept: usize =
-        answers.iter().filter_map(|answer| answer.result.as_ref().ok()).map(|fetched| fetched.kept.len()).sum();
+    let kept: usize = answers
+        .iter()
+        .filter_map(|answer| answer.result.as_ref().ok())
+        .map(|fetched| fetched.kept.len())
+        .sum();
     if kept > 0 {
         document.line("`sstsctl runs` lists them, `sstsctl report RUN@HOST` prints one");
     }

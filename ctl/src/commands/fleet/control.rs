@@ -54,7 +54,8 @@ async fn command(
 ) -> Result<Exit, Failure> {
     let run = run.map(str::to_owned);
     // All at once: what ends or freezes a load is in a hurry.
-    let answers = ask(fleet, fleet.members.len(), session, move |client| one(what, run.clone(), client)).await?;
+    let answers =
+        ask(fleet, fleet.members.len(), session, move |client| one(what, run.clone(), client)).await?;
     let is_nowhere = answers.iter().all(|answer| matches!(answer.result, Ok(None)));
     if is_nowhere {
         let message = format!("none of the {} hosts has such a run", answers.len());
@@ -90,7 +91,9 @@ async fn one(what: What, run: Option<String>, mut client: Client) -> Result<Comm
                 }
             })
         }
-        What::Pause => client.pause(PauseRequest { run_id }).await.map(|response| of_run(response.into_inner().run)),
+        What::Pause => {
+            client.pause(PauseRequest { run_id }).await.map(|response| of_run(response.into_inner().run))
+        }
         What::Resume => {
             client.resume(ResumeRequest { run_id }).await.map(|response| of_run(response.into_inner().run))
         }

@@ -89,7 +89,9 @@ pub(super) async fn drill(
     }
     let is_proven = answers.iter().filter_map(|answer| answer.result.as_ref().ok());
     Ok(match exit(&answers) {
-        Exit::Pass if is_proven.into_iter().any(|latest| latest.state != State::Pass) => Exit::ThresholdFailed,
+        Exit::Pass if is_proven.into_iter().any(|latest| latest.state != State::Pass) => {
+            Exit::ThresholdFailed
+        }
         exit => exit,
     })
 }

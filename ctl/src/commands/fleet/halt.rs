@@ -167,7 +167,10 @@ async fn attempt(member: &Member, line: &Line, request: HaltRequest) -> Result<H
     let late = || Failure::agent(format!("no answer from {} in time", member.host), "");
     match timeout(ATTEMPT, asking).await {
         Ok(Ok(response)) if response.halt.is_none() && !is_clearing => Err(Missed {
-            failure: Failure::agent("somebody lifted the halt meanwhile", "see `sstsctl audit export` on that host"),
+            failure: Failure::agent(
+                "somebody lifted the halt meanwhile",
+                "see `sstsctl audit export` on that host",
+            ),
             is_final: false,
             is_refusal: false,
         }),

@@ -53,8 +53,9 @@ struct Compared {
 impl Compared {
     fn of(answers: &[Answer<DescribeResponse>]) -> Self {
         let answered = answers.iter().enumerate();
-        let cells: HashMap<_, _> =
-            answered.filter_map(|(index, answer)| Some((index, cells(answer.result.as_ref().ok()?)))).collect();
+        let cells: HashMap<_, _> = answered
+            .filter_map(|(index, answer)| Some((index, cells(answer.result.as_ref().ok()?))))
+            .collect();
         let usual = std::array::from_fn(|column| {
             most_common((0..answers.len()).filter_map(|index| Some(cells.get(&index)?[column].as_str())))
         });
@@ -69,9 +70,10 @@ impl Compared {
     fn json(&self, answers: &[Answer<DescribeResponse>]) -> FleetOut<ComparedInfoOut> {
         let differs = |index: usize| -> Vec<String> {
             let cells = self.cells.get(&index);
-            let named = COLUMNS.iter().enumerate().filter(|(column, _)| {
-                cells.is_some_and(|cells| self.differs(cells, *column))
-            });
+            let named = COLUMNS
+                .iter()
+                .enumerate()
+                .filter(|(column, _)| cells.is_some_and(|cells| self.differs(cells, *column)));
             named.map(|(_, (name, _))| name.to_lowercase()).collect()
         };
         let host = |(index, answer): (usize, &Answer<DescribeResponse>)| {
@@ -153,7 +155,10 @@ mod tests {
             platform: Some(Platform { microcode: microcode.into(), ..Platform::default() }),
             ..Host::default()
         };
-        Answer { member: member(name), result: Ok(DescribeResponse { host: Some(host), ..DescribeResponse::default() }) }
+        Answer {
+            member: member(name),
+            result: Ok(DescribeResponse { host: Some(host), ..DescribeResponse::default() }),
+        }
     }
 
     fn member(name: &str) -> Member {
@@ -164,8 +169,7 @@ mod tests {
     #[test]
     fn what_most_have_otherwise_is_marked() {
         let dead = Answer { member: member("d"), result: Err(Failure::agent("gone", "")) };
-        let answers =
-            [answer("a", "6.1", "0x1"), answer("b", "6.1", ""), answer("c", "6.2", "0x1"), dead];
+        let answers = [answer("a", "6.1", "0x1"), answer("b", "6.1", ""), answer("c", "6.2", "0x1"), dead];
         let compared = Compared::of(&answers);
         let text = crate::report::to_terminal(&compared.document(&answers), false);
         assert!(text.starts_with("3 of 4 hosts answered\n"), "{text}");

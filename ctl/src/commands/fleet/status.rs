@@ -48,8 +48,10 @@ pub(super) async fn status(fleet: &Fleet, session: &mut Session) -> Result<Exit,
             run.map(|run| run.scenario.clone()).unwrap_or_default(),
             run.and_then(|run| run.phase_index).map(|index| (index + 1).to_string()).unwrap_or_default(),
             run.map(|run| text::duration(run.duration_ns / 1_000_000)).unwrap_or_default(),
-            run.map(|run| if others > 0 { format!("{} and {others} more", run.run_id) } else { run.run_id.clone() })
-                .unwrap_or_default(),
+            run.map(|run| {
+                if others > 0 { format!("{} and {others} more", run.run_id) } else { run.run_id.clone() }
+            })
+            .unwrap_or_default(),
             now.host.agent_version.clone(),
         ]);
     }

@@ -18,7 +18,7 @@ use super::{Session, fleet::allow_connections};
 use crate::{
     cli::RunOptions,
     error::{Exit, Failure},
-    fleet::{Fate, Fleet, FleetUpdate, HostOutcome, News, Order, StartOptions, Updates, run_wave, worst},
+    fleet::{Fate, Fleet, FleetUpdate, HostOutcome, News, Order, StartOptions, Updates, run_in_waves, worst},
     json::FleetResultOut,
     output::Output,
     report::prepare_folder,
@@ -58,33 +58,35 @@ pub(super) async fn run(
     };
     let (sender, mut news) = mpsc::unbounded_channel();
     let updates = Updates::new(sender);
-    let running = run_wave(&fleet.members, &run_id, plan, &start, &updates);
-    let Commanded { outcomes, order } = commanded(running, &mut news, &order, progress, session, true).await;
+    let running = run_in_waves(fleet, &run_id, plan, &start, &updates);
+    let Commanded { outcomes: course, order } =
+        commanded(running, &mut news, &order, progress, session, true).await;
+    let course = course?;
+    let outcomes = &course.outcomes;
     if options.detach {
-        return detached(&run_id, &outcomes, session);
+        return detached(&run_id, outcomes, session);
     }
-    let told =
-        Told { run_id: &run_id, outcomes: &outcomes, tags: &options.tags, report: options.report.as_deref() };
-    told.tell(session).await?;
-    Ok(exit(&outcomes, order))
+    let (tags, report) = (&options.tags, options.report.as_deref());
+    Told { run_id: &run_id, outcomes, course: Some(&course), tags, report }.tell(session).await?;
+    Ok(exit(course.exit(), order))
 }
 
 /// What came of the hosts, and what the user wanted in the end.
-struct Commanded {
-    outcomes: Vec<HostOutcome>,
+struct Commanded<T> {
+    outcomes: T,
     order: Order,
 }
 
 /// Shows what is new until all hosts are over, and hands on what the user wants. `is_ours`: Ctrl-C stops it, a second one halts all
 /// hosts; else the first one leaves.
-async fn commanded(
-    running: impl Future<Output = Vec<HostOutcome>>,
+async fn commanded<T>(
+    running: impl Future<Output = T>,
     news: &mut mpsc::UnboundedReceiver<FleetUpdate>,
     order: &latest::Sender<Order>,
     mut progress: Progress<'_>,
     session: &mut Session,
     is_ours: bool,
-) -> Commanded {
+) -> Commanded<T> {
     let Session { output, interrupts, .. } = session;
     tokio::pin!(running);
     let mut looks = tokio::time::interval(LOOK_EVERY);
@@ -126,8 +128,8 @@ fn note_order(order: Order, progress: &Progress<'_>, output: &mut Output) {
 }
 
 /// Wrong data is told whoever ended the run.
-fn exit(outcomes: &[HostOutcome], order: Order) -> Exit {
-    match worst(outcomes) {
+fn exit(worst: Exit, order: Order) -> Exit {
+    match worst {
         Exit::WrongData => Exit::WrongData,
         _ if order > Order::GoOn => Exit::Interrupted,
         worst => worst,
@@ -156,7 +158,7 @@ fn detached(run_id: &str, outcomes: &[HostOutcome], session: &mut Session) -> Re
 
 /// Which updates say that a host needs a look.
 fn is_trouble(news: &News) -> bool {
-    matches!(news, News::NotReady(_) | News::Lost(_) | News::Halted(_))
+    matches!(news, News::NotReady(_) | News::Lost(_) | News::Halted(_) | News::GateShut(_))
 }
 
 #[cfg(test)]

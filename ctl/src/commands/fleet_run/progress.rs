@@ -16,6 +16,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Progress<'a> {
     members: &'a [Member],
+    /// Hosts of the wave that is on.
+    all: usize,
     is_shown: bool,
     connected: usize,
     ready: usize,
@@ -30,7 +32,8 @@ pub(super) struct Progress<'a> {
 impl<'a> Progress<'a> {
     pub(super) fn new(members: &'a [Member], wish: Wish) -> Self {
         let is_shown = wish != Wish::Silence;
-        Self { members, is_shown, connected: 0, ready: 0, begun: 0, running: 0, out: 0, live: None }
+        let all = members.len();
+        Self { members, all, is_shown, connected: 0, ready: 0, begun: 0, running: 0, out: 0, live: None }
     }
 
     /// With a picture of all hosts below the lines, where there is a terminal for it.
@@ -83,7 +86,7 @@ impl<'a> Progress<'a> {
     }
 
     fn line(&mut self, name: &str, news: News) -> Option<String> {
-        let all = self.members.len();
+        let all = self.all;
         match news {
             News::Connected => {
                 self.connected += 1;
@@ -134,6 +137,12 @@ impl<'a> Progress<'a> {
                 Some(format!("{name}: halted; nothing starts there until `sstsctl halt --clear`"))
             }
             News::Halted(Err(failure)) => Some(format!("{name}: NOT HALTED: {}", words(&failure))),
+            News::Wave { words, hosts } => {
+                *self =
+                    Self { all: hosts, is_shown: self.is_shown, ..Self::new(self.members, Wish::Silence) };
+                Some(words)
+            }
+            News::GateShut(words) => Some(words),
             News::Over | News::Guards(_) | News::Schema(_) | News::Frame(_) => None,
         }
     }

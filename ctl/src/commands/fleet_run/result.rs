@@ -11,11 +11,14 @@ use super::Session;
 use crate::{
     commands::{history, report},
     error::{Exit, Failure, Problem},
-    fleet::{HostOutcome, Member, OddOnes, OddSettings, odd_ones_of, odd_section, worst},
+    fleet::{Course, HostOutcome, Member, OddOnes, OddSettings, odd_ones_of, odd_section, worst},
     json::FleetResultOut,
     output::Format,
     page::{escaped, to_plotted_html},
-    report::{Document, fleet_document, prepare_folder, replace_file, to_markdown, to_terminal, write_files},
+    report::{
+        Document, fleet_document, fleet_thresholds_table, prepare_folder, replace_file, to_markdown,
+        to_terminal, waves_table, write_files,
+    },
     stats::LEAST_PEERS,
     text::printable,
 };
@@ -29,6 +32,8 @@ const PAGES: &str = "hosts";
 pub(super) struct Told<'a> {
     pub(super) run_id: &'a str,
     pub(super) outcomes: &'a [HostOutcome],
+    /// Of whoever ran it: how it came over the fleet.
+    pub(super) course: Option<&'a Course>,
     pub(super) tags: &'a [String],
     pub(super) report: Option<&'a Path>,
 }
@@ -62,6 +67,10 @@ impl Told<'_> {
 
     fn document(&self, odd: Option<&OddOnes>) -> Document {
         let mut document = fleet_document(self.run_id, self.outcomes);
+        if let Some(course) = self.course {
+            document.section("Waves", waves_table(course));
+            document.section("Thresholds of the fleet", fleet_thresholds_table(&course.thresholds));
+        }
         if let Some(odd) = odd {
             odd_section(odd, &mut document);
         }
@@ -94,7 +103,13 @@ impl Told<'_> {
     }
 
     fn json(&self, odd: Option<&OddOnes>) -> FleetResultOut {
-        FleetResultOut::new(self.run_id, self.outcomes, worst(self.outcomes)).with_odd(odd)
+        let result = match self.course {
+            Some(course) => {
+                FleetResultOut::new(self.run_id, self.outcomes, course.exit()).with_course(course)
+            }
+            None => FleetResultOut::new(self.run_id, self.outcomes, worst(self.outcomes)),
+        };
+        result.with_odd(odd)
     }
 
     /// An index, and a folder for each host.

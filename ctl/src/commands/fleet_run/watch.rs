@@ -11,7 +11,7 @@ use crate::{
     commands::{Session, fleet::allow_connections},
     connect::cannot_reach,
     error::{Exit, Failure},
-    fleet::{Fate, Fleet, FollowOptions, HostOutcome, Order, Updates, each, follow_run},
+    fleet::{Fate, Fleet, FollowOptions, HostOutcome, Order, Updates, each, follow_run, worst},
     status,
 };
 
@@ -55,8 +55,9 @@ pub(crate) async fn watch(
     for stranger in strangers {
         session.output.message(&format!("{} has no part in run {run_id}", stranger.member.name));
     }
-    Told { run_id: &run_id, outcomes: &outcomes, tags: &[], report: None }.tell(session).await?;
-    Ok(exit(&outcomes, order))
+    let told = Told { run_id: &run_id, outcomes: &outcomes, course: None, tags: &[], report: None };
+    told.tell(session).await?;
+    Ok(exit(worst(&outcomes), order))
 }
 
 /// It answered that it knows nothing of the run.

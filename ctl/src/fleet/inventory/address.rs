@@ -15,7 +15,8 @@ pub(super) fn read(text: &str, port: u16) -> Result<Host, Problem> {
         return Host::parse(text).map_err(|message| Problem::new(message, MEND));
     }
     let address = text.strip_prefix("https://").unwrap_or(text).trim_end_matches('/');
-    let with_port = if has_port(address) { address.to_owned() } else { format!("{}:{port}", bracketed(address)) };
+    let with_port =
+        if has_port(address) { address.to_owned() } else { format!("{}:{port}", bracketed(address)) };
     let host = Host::parse(&format!("https://{with_port}")).map_err(|message| Problem::new(message, MEND))?;
     match &host {
         Host::Tls(name, _) if ServerName::try_from(name.as_str()).is_err() => {
@@ -35,7 +36,11 @@ fn has_port(address: &str) -> bool {
 
 /// An address of IPv6 that stands there bare.
 fn bracketed(address: &str) -> String {
-    if address.contains(':') && !address.starts_with('[') { format!("[{address}]") } else { address.to_owned() }
+    if address.contains(':') && !address.starts_with('[') {
+        format!("[{address}]")
+    } else {
+        address.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -56,7 +61,8 @@ mod tests {
         ] {
             assert_eq!(read(text, 7443).map(|host| host.to_string()), Ok(host.to_owned()), "{text}");
         }
-        for text in ["", "http://db1:7000", "/run/x", "unix:", "db 1", "db1:0", "db1:x", "https://a/b", "a@b"] {
+        for text in ["", "http://db1:7000", "/run/x", "unix:", "db 1", "db1:0", "db1:x", "https://a/b", "a@b"]
+        {
             let problem = read(text, 7443).expect_err(text);
             assert!(problem.mend.contains("HOST:PORT"), "{text}");
         }

@@ -41,7 +41,12 @@ async fn within(words: &[String], time: Duration) -> Result<String, Failure> {
         return Err(Failure::usage("no command follows 'exec:'", "write it as exec:'CMD ARGS'"));
     };
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
     let child = command.spawn().map_err(|error| {
         Failure::usage(
             format!("can't start {program}: {error}"),

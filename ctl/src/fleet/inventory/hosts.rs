@@ -64,7 +64,11 @@ pub(super) fn from_keys(mut keys: Keys<'_, '_>, found: &mut Findings) -> Fleet {
     distinct(&listed, found);
     if listed.is_empty() && found.problems.is_empty() {
         let message = if has_hosts { "the list of hosts is empty" } else { "an inventory needs hosts" };
-        found.at(0..0, message, "add one: [[host]] with name = \"db1\" and address = \"https://db1.example.org:7443\"");
+        found.at(
+            0..0,
+            message,
+            "add one: [[host]] with name = \"db1\" and address = \"https://db1.example.org:7443\"",
+        );
     }
     let members: Vec<_> = listed.into_iter().map(|host| host.member).collect();
     let domains = labels::domains(domains, &members, found);
@@ -144,7 +148,12 @@ fn hosts(
 }
 
 /// An address for each; none for what is wrong, which was told.
-fn addresses(value: Option<&Value<'_>>, names: &[Meant], port: u16, found: &mut Findings) -> Vec<Option<Host>> {
+fn addresses(
+    value: Option<&Value<'_>>,
+    names: &[Meant],
+    port: u16,
+    found: &mut Findings,
+) -> Vec<Option<Host>> {
     let Some(value) = value else {
         let own = |meant: &Meant| address::read(&meant.text, port).ok();
         return names.iter().map(own).collect();
@@ -160,7 +169,11 @@ fn addresses(value: Option<&Value<'_>>, names: &[Meant], port: u16, found: &mut 
     let count = names.len() as u64;
     if pattern.has_ranges() && pattern.count() != count {
         let message = format!("{} addresses for {count} hosts", pattern.count());
-        found.at(span, &message, "let its ranges have as many numbers as those of the name, or use {name} and {1} instead");
+        found.at(
+            span,
+            &message,
+            "let its ranges have as many numbers as those of the name, or use {name} and {1} instead",
+        );
         return none();
     }
     let texts = if pattern.has_ranges() {
@@ -223,7 +236,11 @@ fn groups(value: &Value<'_>, listed: &mut [Listed], found: &mut Findings) {
                             "{label} of {} is '{}' here, and '{text}' by group '{other}'",
                             member.name, value.text
                         );
-                        found.at(value.span.clone(), &message, "say it at the host itself, or in one of the groups");
+                        found.at(
+                            value.span.clone(),
+                            &message,
+                            "say it at the host itself, or in one of the groups",
+                        );
                         return;
                     }
                     Some(_) => {}
@@ -302,7 +319,10 @@ fn watts(value: &DeValue<'_>) -> Result<f64, Problem> {
 fn strings(value: &DeValue<'_>, example: &str) -> Result<Vec<String>, Problem> {
     let wrong = |value: &DeValue<'_>| wrong_type(value, &format!("a list of names, such as {example}"));
     let items = value.as_array().ok_or_else(|| wrong(value))?;
-    items.iter().map(|item| item.get_ref().as_str().map(str::to_owned).ok_or_else(|| wrong(item.get_ref()))).collect()
+    items
+        .iter()
+        .map(|item| item.get_ref().as_str().map(str::to_owned).ok_or_else(|| wrong(item.get_ref())))
+        .collect()
 }
 
 fn group_names(value: &DeValue<'_>) -> Result<Vec<String>, Problem> {

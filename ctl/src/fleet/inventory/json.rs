@@ -77,7 +77,9 @@ fn value<'t>(json: Json<'t>, found: &mut Findings) -> Option<Value<'t>> {
         Json::Array(array) => {
             let mut items = DeArray::new();
             for item in array.elements {
-                items.extend(self::value(item, found));
+                if let Some(item) = value(item, found) {
+                    items.push(item);
+                }
             }
             DeValue::Array(items)
         }

@@ -3,10 +3,12 @@
 
 mod address;
 mod command;
+mod dns;
 mod hosts;
 mod json;
 mod labels;
 mod schema;
+mod srv;
 mod text;
 
 use std::{
@@ -31,6 +33,7 @@ pub(super) async fn read(source: &Source) -> Result<Fleet, Failure> {
     match source {
         Source::File(path) => text::parse(&name, file(path)?),
         Source::StandardInput => text::parse(&name, standard_input().await?),
+        Source::Srv { name, server } => srv::hosts(name, *server).await,
         Source::Command(words) => text::parse(&name, command::printed(words).await?),
     }
 }
@@ -57,7 +60,9 @@ async fn standard_input() -> Result<String, Failure> {
             format!("can't read the inventory from standard input: {error}"),
             "write it there, as in `list | sstsctl --fleet - info`",
         )),
-        Err(error) => Err(Failure::new(crate::error::Exit::Internal, format!("the reader ended: {error}"), "")),
+        Err(error) => {
+            Err(Failure::new(crate::error::Exit::Internal, format!("the reader ended: {error}"), ""))
+        }
     }
 }
 

@@ -112,7 +112,11 @@ mod tests {
             fs::write(&path, schema()).unwrap();
         }
         let committed = fs::read_to_string(path).unwrap_or_default();
-        assert_eq!(committed, schema(), "run the tests with UPDATE_SCHEMA=1 and commit docs/inventory.schema.json");
+        assert_eq!(
+            committed,
+            schema(),
+            "run the tests with UPDATE_SCHEMA=1 and commit docs/inventory.schema.json"
+        );
     }
 
     #[test]
@@ -122,7 +126,8 @@ mod tests {
         let value: serde_json::Value = toml::from_str(WHOLE).unwrap();
         let errors: Vec<_> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{errors:?}");
-        super::super::text::parse("whole.toml", WHOLE.to_owned()).unwrap_or_else(|failure| panic!("{failure}"));
+        super::super::text::parse("whole.toml", WHOLE.to_owned())
+            .unwrap_or_else(|failure| panic!("{failure}"));
         // Each key that is spelt otherwise is known to neither.
         for key in ["domains", "port", "labels", "address", "groups", "hosts", "service", "watts"] {
             let other = WHOLE.replacen(&format!("{key} ="), &format!("{key}x ="), 1);

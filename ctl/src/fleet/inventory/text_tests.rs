@@ -60,7 +60,10 @@ fn an_inventory_has_hosts_with_what_they_their_groups_and_the_defaults_say() {
         "https://r1n02.example.org:7000 group=busy,canary load=high power=a rack=r1 role=db row=1 site=ber slot=02 \
          Some(200.0)"
     );
-    assert_eq!(told("web3"), "https://10.0.0.12:7443 group=busy gpu=true load=high role=any row=2 site=ber Some(450.5)");
+    assert_eq!(
+        told("web3"),
+        "https://10.0.0.12:7443 group=busy gpu=true load=high role=any row=2 site=ber Some(450.5)"
+    );
     assert_eq!(told("here"), "unix:/run/ssts/sstsd.sock row=1 site=ber Some(300.0)");
     assert_eq!(fleet.domains, ["rack", "row"]);
 }
@@ -109,9 +112,15 @@ fn everything_that_is_wrong_is_told_at_its_place_with_the_mend() {
         ("[[host]]\nname = 'a[1-2]'\naddress = 'b[1-3]'".into(), &["3 addresses for 2 hosts", "{name}"]),
         ("[[host]]\nname = 'node[3-1]'".into(), &["fleet.toml:2:13", "3 down to 1", "[1-3]"]),
         ("[[host]]\nname = 'n[1-10001]'".into(), &["there are 10001 hosts", "10000 are the most"]),
-        ("[[host]]\nname = 'n[1-9000]'\n[[host]]\nname = 'm[1-9000]'".into(), &["fleet.toml:4:8", "18000 hosts"]),
+        (
+            "[[host]]\nname = 'n[1-9000]'\n[[host]]\nname = 'm[1-9000]'".into(),
+            &["fleet.toml:4:8", "18000 hosts"],
+        ),
         ("[[host]]\nname = 'a b'".into(), &["' ' in a host's name"]),
-        ("domains = ['rak']\n[[host]]\nname = 'a'\nrack = 'x'".into(), &["fleet.toml:1:12", "did you mean 'rack'"]),
+        (
+            "domains = ['rak']\n[[host]]\nname = 'a'\nrack = 'x'".into(),
+            &["fleet.toml:1:12", "did you mean 'rack'"],
+        ),
         (host("[group.eu]\nlabels = { a = 'x' }"), &["no host is in this group"]),
         (host("[group.eu]\nhosts = ['b*']"), &["none of the hosts has such a name"]),
         (

@@ -47,6 +47,13 @@ pub(crate) enum News {
     Halted(Result<(), Failure>),
     /// Nothing more comes of it.
     Over,
+    /// Of all hosts of a wave, told of its first: it begins.
+    Wave {
+        words: String,
+        hosts: usize,
+    },
+    /// It was not good, and no later one starts.
+    GateShut(String),
 }
 
 /// Where news go. A receiver that is gone is no error: nobody looks any more.

@@ -17,15 +17,14 @@ use ssts_proto::{
 };
 
 use super::{Aggregate, COUNTS, FleetThreshold, Subject, figure};
-use crate::scenario::did_you_mean;
+use crate::scenario::keys::did_you_mean;
 
 /// Bytes of one.
 const MAX_BYTES: usize = 256;
 const AGGREGATES: [(&str, Aggregate); 4] =
     [("min", Aggregate::Min), ("max", Aggregate::Max), ("mean", Aggregate::Mean), ("sum", Aggregate::Sum)];
 /// What can be written.
-pub(crate) const MEND: &str =
-    "write 'p95 across hosts of host.temperature.max < 85' or 'hosts failed <= 1%'";
+const MEND: &str = "write 'p95 across hosts of host.temperature.max < 85' or 'hosts failed <= 1%'";
 
 impl FleetThreshold {
     /// Reads one.
@@ -131,10 +130,8 @@ fn across(first: &str, part: &Range<usize>, words: &mut Words<'_>) -> Result<Sub
         }
     }
     let begin = words.at;
-    let of = thresholds::parse(&joined(words.rest())).map_err(|found| Wrong {
-        part: begin + found.part.start..begin + found.part.end,
-        ..found
-    })?;
+    let of = thresholds::parse(&joined(words.rest()))
+        .map_err(|found| Wrong { part: begin + found.part.start..begin + found.part.end, ..found })?;
     let whole = begin..words.text.len();
     if of.comparison() == ThresholdComparison::Within {
         let mend = "write a comparison and a value: < 85";
@@ -149,7 +146,7 @@ fn across(first: &str, part: &Range<usize>, words: &mut Words<'_>) -> Result<Sub
         return Err(wrong(whole, message, "use p50, p95, p99, max, min or mean"));
     }
     let mut found = Violations::default();
-    validate::threshold("", &of, &mut found);
+    validate::any_threshold("", &of, &mut found);
     match found.into_vec().into_iter().next() {
         Some(violation) => Err(wrong(whole, violation.message, violation.mend)),
         None => Ok(Subject::Across { aggregate, only_reporting, of: Box::new(of) }),

@@ -10,7 +10,6 @@ use ssts_proto::{
     v1::{LabelMatch, Threshold, ThresholdComparison, ThresholdOutcome, Verdict},
 };
 
-pub(crate) use self::grammar::MEND;
 use super::{HostOutcome, Tally, gate::is_tried, waves::named};
 use crate::stats;
 

@@ -1,4 +1,6 @@
-use ssts_proto::v1::{BurnerOutcome, BurnerResult, Label, MetricSummary, OperationLatency, Run, ThresholdOutcome};
+use ssts_proto::v1::{
+    BurnerOutcome, BurnerResult, Label, MetricSummary, OperationLatency, Run, ThresholdOutcome,
+};
 
 use super::*;
 use crate::{
@@ -39,16 +41,33 @@ fn judge(text: &str, outcomes: &[HostOutcome]) -> (ThresholdOutcome, Option<f64>
 #[test]
 fn what_people_write_is_read() {
     for (text, aggregate, reporting, metric, value) in [
-        ("p95 across hosts of host.temperature.max < 85", Aggregate::Percentile(95), false, "host.temperature", 85.0),
-        (" p95 across hosts of host.temperature max < 85 ", Aggregate::Percentile(95), false, "host.temperature", 85.0),
+        (
+            "p95 across hosts of host.temperature.max < 85",
+            Aggregate::Percentile(95),
+            false,
+            "host.temperature",
+            85.0,
+        ),
+        (
+            " p95 across hosts of host.temperature max < 85 ",
+            Aggregate::Percentile(95),
+            false,
+            "host.temperature",
+            85.0,
+        ),
         ("max  across hosts of cpu.verify.errors == 0", Aggregate::Max, false, "burner.verify_errors", 0.0),
         ("min across reporting hosts of disk.bytes.mean >= 1GB/s", Aggregate::Min, true, "burner.bytes", 1e9),
         ("sum across hosts of cpu.flops > 1", Aggregate::Sum, false, "burner.flops", 1.0),
         ("mean across hosts of disk.read.latency p999<20ms", Aggregate::Mean, false, "burner.latency", 2e7),
     ] {
         let read = parse(text);
-        let Subject::Across { aggregate: found, only_reporting, of } = &read.subject else { panic!("{read:?}") };
-        assert_eq!((*found, *only_reporting, of.metric.as_str(), of.value), (aggregate, reporting, metric, value));
+        let Subject::Across { aggregate: found, only_reporting, of } = &read.subject else {
+            panic!("{read:?}")
+        };
+        assert_eq!(
+            (*found, *only_reporting, of.metric.as_str(), of.value),
+            (aggregate, reporting, metric, value)
+        );
         assert_eq!(read.that, text.trim());
     }
     for (text, which, value, is_share) in [
@@ -74,8 +93,16 @@ fn what_can_not_be_read_is_told_with_its_part_and_what_was_meant() {
         ("p95 across", "", "it ends where 'hosts' belongs"),
         ("p100 across hosts of host.temperature.max < 85", "p100", "a percentile such as p95"),
         ("p0 across hosts of host.temperature.max < 85", "p0", "a percentile such as p95"),
-        ("p95 across hosts of host.temprature.max < 85", "host.temprature.max", "did you mean 'host.temperature'"),
-        ("p95 across hosts of host.temprature max < 85", "host.temprature max", "did you mean 'host.temperature'"),
+        (
+            "p95 across hosts of host.temprature.max < 85",
+            "host.temprature.max",
+            "did you mean 'host.temperature'",
+        ),
+        (
+            "p95 across hosts of host.temprature max < 85",
+            "host.temprature max",
+            "did you mean 'host.temperature'",
+        ),
         ("p95 across hosts of host.temperature.max < 85 F", "85 F", "°C"),
         ("p95 across hosts of host.temperature < 85", "host.temperature", "say which counts"),
         ("p95 across hosts of host.temperature.p90 < 85", "", "no p90 of host.temperature"),
@@ -100,7 +127,16 @@ fn what_can_not_be_read_is_told_with_its_part_and_what_was_meant() {
 
 #[test]
 fn any_text_is_read_or_refused() {
-    for text in ["é", "hosts é", "hosts failed <é", "p95 across hosts of é<", "p95 across hosts of", "<", "hosts<", "\u{a0}"] {
+    for text in [
+        "é",
+        "hosts é",
+        "hosts failed <é",
+        "p95 across hosts of é<",
+        "p95 across hosts of",
+        "<",
+        "hosts<",
+        "\u{a0}",
+    ] {
         if let Err(wrong) = FleetThreshold::parse(text) {
             assert!(wrong.part.start <= wrong.part.end && wrong.part.end <= text.len(), "{text}: {wrong:?}");
         }
@@ -126,10 +162,8 @@ fn a_figure_across_hosts_is_that_of_the_worst_column_of_each() {
     assert_eq!(judged.worst, Some(("n19".into(), 79.0)));
     assert_eq!(judged.reason, "it is 78.0 °C across 20 hosts, the worst is n19 with 79.0 °C");
     assert_eq!((judged.hosts, judged.value_words().as_str(), judged.unit.as_str()), (20, "78.0 °C", "Cel"));
-    let of_one = parse("max across hosts of host.temperature.max < 85").with_labels(vec![LabelMatch {
-        name: "sensor".into(),
-        value: "hwmon1*".into(),
-    }]);
+    let of_one = parse("max across hosts of host.temperature.max < 85")
+        .with_labels(vec![LabelMatch { name: "sensor".into(), value: "hwmon1*".into() }]);
     assert_eq!(of_one.judge(&hosts).value, Some(59.0));
 }
 
@@ -147,7 +181,8 @@ fn a_host_that_measured_nothing_is_no_pass_unless_it_is_said() {
     hosts.push(HostOutcome::failed(member("gone"), Fate::NotReady, Failure::agent("no answer", "")));
     let judged = parse("p95 across hosts of host.temperature.max < 85").judge(&hosts);
     assert_eq!((judged.hosts, judged.without.as_slice()), (2, &["bare".to_owned(), "gone".to_owned()][..]));
-    let nobody = judge("p95 across reporting hosts of host.temperature.max < 85", &[ran("bare", Verdict::Pass)]);
+    let nobody =
+        judge("p95 across reporting hosts of host.temperature.max < 85", &[ran("bare", Verdict::Pass)]);
     assert_eq!((nobody.0, nobody.1), (Inconclusive, None));
 }
 
@@ -173,7 +208,12 @@ fn what_burners_counted_themselves_is_told_of_them() {
         bytes: 7,
         target_load_percent: Some(50.0),
         outcome: outcome.into(),
-        latencies: vec![OperationLatency { operation: "read".into(), count: 3, p999_ns, ..OperationLatency::default() }],
+        latencies: vec![OperationLatency {
+            operation: "read".into(),
+            count: 3,
+            p999_ns,
+            ..OperationLatency::default()
+        }],
         ..BurnerResult::default()
     };
     let mut outcome = ran("a", Verdict::Pass);
