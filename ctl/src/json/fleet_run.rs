@@ -7,8 +7,8 @@ use serde::Serialize;
 use ssts_proto::v1::Run;
 
 use super::{
-    DecisionOut, FleetThresholdOut, OddOut, RecoveryOut, SearchOut, SettlingOut, ThresholdOut, TrendResultOut,
-    WaveOut, cause, outcome, present, resolved, rfc3339,
+    DecisionOut, FleetThresholdOut, OddOut, RecoveryOut, SearchOut, SettlingOut, ThresholdOut,
+    TrendResultOut, WaveOut, cause, outcome, present, resolved, rfc3339,
     run::{FindingOut, HostOut},
     seconds,
 };
