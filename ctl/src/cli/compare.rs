@@ -107,7 +107,7 @@ fn side(text: &str) -> Result<Items, String> {
     text.split(',').map(item).collect::<Result<_, _>>().map(Items)
 }
 
-fn item(text: &str) -> Result<Item, String> {
+pub(super) fn item(text: &str) -> Result<Item, String> {
     if text.is_empty() {
         return Err("it is empty; name a run, a result file or a folder".into());
     }

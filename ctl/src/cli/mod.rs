@@ -11,6 +11,7 @@ mod http;
 mod load;
 mod memory;
 mod network;
+mod odd;
 mod pki;
 mod runs;
 mod values;
@@ -34,6 +35,7 @@ pub(crate) use self::{
     load::LoadFlags,
     memory::BurnMemory,
     network::BurnNetwork,
+    odd::{OddFlags, OddFormat},
     pki::{Issue, Pki},
     runs::{Runs, RunsCommand, Which},
     values::Host,
@@ -143,10 +145,17 @@ const TOP_EXAMPLES: &str = "\
 Keys: ? lists them, q quits, space pauses, the arrows and PgUp go back in the agent's flight recorder, End is live.
 What has no reading is shown as -, with the reason below; what is too old as stale.
 
+With a fleet all its hosts are shown, once a second: state, phase, load, hottest sensor, slowest I/O, guards, lag. 1 to 8 sort,
+/ filters, m shows a map, Enter looks at one host and Esc comes back, s stops the run, h halts all.
+
+Exit status: 0, 5 where a host of the fleet could not be reached (with --once), 130 interrupted.
+
 Examples:
   sstsctl top
   sstsctl top --rate 10
-  sstsctl top --once > host.txt";
+  sstsctl top --once > host.txt
+  sstsctl --fleet fleet.toml --select role=db top
+  sstsctl --fleet fleet.toml top --once > fleet.txt";
 
 /// Loads Linux hosts on purpose, watches them, and stops before harm is done.
 ///
@@ -237,13 +246,13 @@ pub(crate) enum Command {
     /// List the runs that were kept, or work with them.
     #[command(after_help = runs::EXAMPLES, args_conflicts_with_subcommands = true)]
     Runs(Runs),
-    /// Show the host live on the terminal: cores, disks, network, pressure, guards, the run.
+    /// Show the host live on the terminal: cores, disks, network, pressure, guards, the run; or all hosts of a fleet.
     #[command(after_help = TOP_EXAMPLES)]
     Top {
-        /// Frames a second, 1 to 10.
+        /// Frames a second, 1 to 10. Those of a fleet come once a second.
         #[arg(long, value_name = "HZ", default_value = "4", value_parser = frame_rate)]
         rate: f64,
-        /// Print one picture of 80x24 characters as plain text, and end.
+        /// Print one picture as plain text, and end: of 80x24 characters, or with a line for each host of a fleet.
         #[arg(long, conflicts_with = "rate")]
         once: bool,
     },
@@ -314,6 +323,9 @@ pub(crate) enum Command {
     /// Show a metric over many runs, or over the time of one.
     #[command(after_help = compare::TREND_EXAMPLES)]
     Trend(Box<TrendFlags>),
+    /// Say which hosts, cores, memory modules, disks and links lag behind their peers, and how sure that is.
+    #[command(after_help = odd::EXAMPLES)]
+    Odd(Box<OddFlags>),
     /// Print what was kept of a run's telemetry, or the latest ten minutes of the host, as comma-separated values.
     #[command(after_help = TELEMETRY_EXAMPLES)]
     Telemetry {
@@ -514,6 +526,7 @@ mod tests {
             DRILL_EXAMPLES,
             TOP_EXAMPLES,
             headroom::EXAMPLES,
+            odd::EXAMPLES,
             runs::EXAMPLES,
             pki::EXAMPLES,
             audit::EXAMPLES,

@@ -12,6 +12,7 @@ mod form;
 mod history;
 mod info;
 mod lease;
+mod odd;
 mod pki;
 mod plan;
 mod recover;
@@ -144,6 +145,7 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
         Command::Report { run, form } => report::report(&run, &form, session).await,
         Command::Compare(flags) => compare::compare(*flags, session).await,
         Command::Trend(flags) => trend::trend(*flags, session).await,
+        Command::Odd(flags) => odd::odd(*flags, session).await,
         Command::Scenarios { command } => scenarios::scenarios(command, session),
         Command::Telemetry { run, metric, follow } => {
             let fallback = if run.is_some() { Private } else { Refuse };

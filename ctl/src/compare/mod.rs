@@ -16,6 +16,6 @@ pub(crate) use self::{
     form::{comparison_bars, comparison_csv, comparison_junit},
     judge::{Change, Comparison, Judgement, Method, Settings, judge},
     show::{comparison_document, p_words},
-    side::{Item, Side, SideRun, result_files},
+    side::{Item, Side, SideRun, read_results, result_files},
     windows::Windows,
 };

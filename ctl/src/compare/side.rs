@@ -111,20 +111,23 @@ impl SideRun {
     }
 
     fn of_file(path: &Path) -> Result<Self, Failure> {
-        let unreadable = |error: &dyn fmt::Display| {
-            Failure::usage(
-                format!("can't read {}: {error}", path.display()),
-                "name a file that `sstsctl --output json` wrote",
-            )
-        };
-        let size = fs::metadata(path).map_err(|error| unreadable(&error))?.len();
-        if size > MAX_FILE_BYTES {
-            return Err(unreadable(&format!("{size} bytes are more than a result has")));
-        }
-        let text = fs::read_to_string(path).map_err(|error| unreadable(&error))?;
-        let result = serde_json::from_str(&text).map_err(|error| unreadable(&error))?;
-        Self::of_result(&result, &path.display().to_string())
+        Self::of_result(&read_result(path)?, &path.display().to_string())
     }
+}
+
+fn read_result(path: &Path) -> Result<Value, Failure> {
+    let unreadable = |error: &dyn fmt::Display| {
+        Failure::usage(
+            format!("can't read {}: {error}", path.display()),
+            "name a file that `sstsctl --output json` wrote",
+        )
+    };
+    let size = fs::metadata(path).map_err(|error| unreadable(&error))?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(unreadable(&format!("{size} bytes are more than a result has")));
+    }
+    let text = fs::read_to_string(path).map_err(|error| unreadable(&error))?;
+    serde_json::from_str(&text).map_err(|error| unreadable(&error))
 }
 
 /// One side.
@@ -156,8 +159,22 @@ impl Side {
 
 /// Reads a result from its file, or all results in a folder.
 pub(crate) fn result_files(path: &Path) -> Result<Vec<SideRun>, Failure> {
+    files(path)?.iter().map(|file| SideRun::of_file(file)).collect()
+}
+
+/// The same, whole as they were printed.
+pub(crate) fn read_results(path: &Path) -> Result<Vec<Value>, Failure> {
+    let read = |file: &PathBuf| {
+        let result = read_result(file)?;
+        // What is no result is refused in the same words.
+        SideRun::of_result(&result, &file.display().to_string()).map(|_| result)
+    };
+    files(path)?.iter().map(read).collect()
+}
+
+fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     if !path.is_dir() {
-        return Ok(vec![SideRun::of_file(path)?]);
+        return Ok(vec![path.to_owned()]);
     }
     let unreadable = |error: std::io::Error| {
         Failure::usage(
@@ -179,7 +196,7 @@ pub(crate) fn result_files(path: &Path) -> Result<Vec<SideRun>, Failure> {
             "results are files whose names end in .json",
         ));
     }
-    files.iter().map(|file| SideRun::of_file(file)).collect()
+    Ok(files)
 }
 
 #[cfg(test)]

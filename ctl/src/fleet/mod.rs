@@ -8,6 +8,7 @@ mod gate;
 mod glob;
 mod inventory;
 mod member;
+mod odd;
 mod outcome;
 mod pattern;
 mod planned;
@@ -17,6 +18,7 @@ mod select;
 mod source;
 mod spec;
 mod thresholds;
+mod view;
 mod waves;
 
 pub(crate) use self::{
@@ -25,6 +27,10 @@ pub(crate) use self::{
     gate::{Gate, Tally},
     inventory::schema as inventory_schema,
     member::{Fleet, Member},
+    odd::{
+        Evidence, OddOnes, Question, Ranked, Readings, Settings as OddSettings, odd_csv, odd_document,
+        odd_ones, odd_ones_of, odd_section,
+    },
     outcome::{Fate, HostOutcome, worst},
     planned::{FleetPlan, Taken, would_start},
     portion::Portion,
@@ -36,6 +42,7 @@ pub(crate) use self::{
     source::Source,
     spec::{FleetSpec, watts_of},
     thresholds::{FleetJudged, FleetThreshold, Subject},
+    view::{LiveFleet, live as fleet_live, once as fleet_once},
     waves::{MaxPer, MaxWatts, Wave, WaveOptions, named},
 };
 

@@ -7,14 +7,14 @@ use serde::Serialize;
 use ssts_proto::v1::Run;
 
 use super::{
-    DecisionOut, FleetThresholdOut, RecoveryOut, SearchOut, SettlingOut, ThresholdOut, TrendResultOut,
-    WaveOut, cause, outcome, present, resolved, rfc3339,
+    DecisionOut, FleetThresholdOut, OddOut, RecoveryOut, SearchOut, SettlingOut, ThresholdOut,
+    TrendResultOut, WaveOut, cause, outcome, present, resolved, rfc3339,
     run::{FindingOut, HostOut},
     seconds,
 };
 use crate::{
     error::Exit,
-    fleet::{Course, Fate, HostOutcome, StartSkew, skew_of_hosts},
+    fleet::{Course, Fate, HostOutcome, OddOnes, StartSkew, skew_of_hosts},
     report::findings,
 };
 
@@ -46,6 +46,9 @@ pub(crate) struct FleetResultOut {
     fleet_thresholds: Vec<FleetThresholdOut>,
     /// In the order of the fleet.
     hosts: Vec<FleetResultHostOut>,
+    /// Hosts and parts of hosts that lag behind their peers. Absent where fewer than five hosts have a result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    odd: Option<OddOut>,
 }
 
 /// How far apart hosts began, by the clocks as they were measured.
@@ -146,7 +149,13 @@ impl FleetResultOut {
             waves: Vec::new(),
             fleet_thresholds: Vec::new(),
             hosts: outcomes.iter().map(FleetResultHostOut::from).collect(),
+            odd: None,
         }
+    }
+
+    /// With those that lag behind.
+    pub(crate) fn with_odd(self, odd: Option<&OddOnes>) -> Self {
+        Self { odd: odd.map(OddOut::from), ..self }
     }
 
     /// With its waves, and what came of the fleet's thresholds.

@@ -15,6 +15,7 @@ mod guard;
 mod history;
 mod host;
 mod mismatch;
+mod odd;
 mod outcome;
 mod plan;
 mod platform;
@@ -55,6 +56,7 @@ pub(crate) use self::{
         BaselinesOut, KeptRunOut, ListedRunOut, RemovedOut, RetentionOut, RunsOut, TaggedOut, TransferredOut,
     },
     host::{InfoOut, ProbeOut},
+    odd::OddOut,
     outcome::outcome,
     plan::{CheckedOut, ChecksOut, FindingOut, PlanOut, planned},
     platform::PlatformOut,
@@ -324,6 +326,7 @@ enum Printed {
     Audit(AuditOut),
     Compared(ComparedOut),
     Trend(TrendOut),
+    OddOnes(OddOut),
     FleetInfo(FleetOut<ComparedInfoOut>),
     FleetStatus(FleetOut<StatusOut>),
     FleetHalted(FleetOut<HaltConfirmedOut>),

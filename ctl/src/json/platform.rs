@@ -30,6 +30,12 @@ pub(crate) struct PlatformOut {
     /// Firmware revisions of the disks, by the kernel's names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     disk_firmware: BTreeMap<String, String>,
+    /// What the disks are, by the kernel's names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    disk_models: BTreeMap<String, String>,
+    /// What the network interfaces' links run at, by the kernel's names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    nic_mbit_per_s: BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kernel_command_line: Option<String>,
     /// Against the processor's weaknesses, in the kernel's words.
@@ -79,6 +85,12 @@ impl PlatformOut {
             dimms: platform.dimms.iter().map(DimmOut::from).collect(),
             disk_firmware: (platform.disk_firmware.iter())
                 .map(|firmware| (firmware.disk.clone(), firmware.revision.clone()))
+                .collect(),
+            disk_models: (host.disks.iter())
+                .filter_map(|disk| Some((disk.name.clone(), present(&disk.model)?)))
+                .collect(),
+            nic_mbit_per_s: (host.nics.iter())
+                .filter_map(|nic| Some((nic.name.clone(), nic.speed_mbit_per_s?)))
                 .collect(),
             kernel_command_line: present(&platform.kernel_command_line),
             mitigations: (platform.mitigations.iter())

@@ -7,12 +7,15 @@
 mod autocorrelation;
 mod bootstrap;
 mod change;
+mod combined;
 mod drift;
 mod leak;
 mod multiple;
 mod order;
+mod peers;
 mod predict;
 mod ranks;
+mod scale;
 mod trend;
 
 #[cfg(test)]
@@ -23,10 +26,12 @@ mod planted;
 pub(crate) use self::{
     bootstrap::{Bootstrapped, Center, bootstrap},
     change::{change_points, level_shift},
+    combined::cauchy_combined,
     drift::{Answer, WorseWay, drift, steady},
     leak::{Leak, LeakTest},
     multiple::benjamini_hochberg,
     order::{mean, median, nearest_rank, robust_z},
+    peers::{LEAST_PEERS, Peers},
     predict::{Predicted, predict},
     ranks::{RankTest, least_p, rank_test},
     trend::trend,

@@ -10,6 +10,7 @@ mod figures;
 mod filter;
 mod keep;
 mod known;
+mod of_fleet;
 mod passfile;
 mod place;
 mod postgres;

@@ -210,7 +210,7 @@ impl Store {
 }
 
 /// A pattern of what begins so; nothing for nothing.
-fn beginning(reference: &str) -> String {
+pub(super) fn beginning(reference: &str) -> String {
     if reference.is_empty() {
         return String::new();
     }

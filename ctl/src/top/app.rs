@@ -64,6 +64,8 @@ pub(super) enum When {
 pub(super) enum Wish {
     Quit,
     Interrupt,
+    /// To the fleet that this host is of.
+    Back,
     /// The flight recorder's frames are needed.
     History,
     /// Stop this run.
@@ -86,6 +88,8 @@ pub(super) struct App {
     /// Why there is no connection.
     pub(super) lost: Option<String>,
     pub(super) runs: Vec<RunTrack>,
+    /// It was opened out of a fleet's view, and there is a way back.
+    pub(super) is_of_fleet: bool,
     live: Telemetry,
     kept: VecDeque<Shown>,
     heat: Heat,
@@ -109,6 +113,7 @@ impl App {
             notice: None,
             lost: None,
             runs: Vec::new(),
+            is_of_fleet: false,
             live: Telemetry::default(),
             kept: VecDeque::new(),
             heat: Heat::default(),
@@ -241,7 +246,8 @@ impl App {
             Key::PageDown => return self.step(1, PAGE),
             Key::Home => return self.go_to_the_oldest(),
             Key::End => self.when = When::Live,
-            Key::Char(_) | Key::Escape | Key::Interrupt => {}
+            Key::Escape if self.is_of_fleet => return Some(Wish::Back),
+            Key::Char(_) | Key::Enter | Key::Backspace | Key::Escape | Key::Interrupt => {}
         }
         None
     }

@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A key that means something here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Key {
+pub(crate) enum Key {
     Char(char),
     Up,
     Down,
@@ -30,6 +30,8 @@ pub(super) enum Key {
     End,
     Tab,
     BackTab,
+    Enter,
+    Backspace,
     Escape,
     /// Ctrl-C.
     Interrupt,
@@ -37,7 +39,7 @@ pub(super) enum Key {
 
 /// What comes from the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Input {
+pub(crate) enum Input {
     Key(Key),
     /// It has another size now.
     Resized,
@@ -45,7 +47,7 @@ pub(super) enum Input {
 
 /// Reads while it lives.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     ended: Arc<AtomicBool>,
 }
 
@@ -107,6 +109,8 @@ fn of(event: KeyEvent) -> Option<Key> {
         KeyCode::End => Key::End,
         KeyCode::Tab => Key::Tab,
         KeyCode::BackTab => Key::BackTab,
+        KeyCode::Enter => Key::Enter,
+        KeyCode::Backspace => Key::Backspace,
         KeyCode::Esc => Key::Escape,
         _ => return None,
     })

@@ -26,8 +26,15 @@ use tokio::{sync::mpsc, time::sleep};
 use self::{
     app::{App, Wish},
     feed::News,
-    keys::{Input, Reader},
+    keys::Reader,
     terminal::Screen,
+};
+pub(crate) use self::{
+    keys::{Input, Key},
+    views::{
+        BAD, BOLD, DIM, MARKED, PLAIN, TITLE, WARN, clock, fitting, heat::SHADES, help::over, put,
+        text as picture_text,
+    },
 };
 use crate::{
     connect::Client,
@@ -65,6 +72,46 @@ pub(crate) fn needs_terminal() -> Result<(), Failure> {
     }
 }
 
+/// The terminal, and the keys of whoever looks at it. Given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    // First: nobody reads keys from a terminal that was given back.
+    _reader: Reader,
+    keys: mpsc::Receiver<Input>,
+    screen: Screen,
+}
+
+impl Stage {
+    /// Takes the terminal over.
+    pub(crate) fn enter(in_color: bool) -> Result<Self, Failure> {
+        force_color_output(in_color);
+        let (keys_to, keys) = mpsc::channel(WAITING);
+        let screen =
+            Screen::enter(io::stdin(), io::stdout(), in_color).map_err(|error| lost_terminal(&error))?;
+        let reader = Reader::start(keys_to).map_err(|error| lost_terminal(&error))?;
+        Ok(Self { _reader: reader, keys, screen })
+    }
+
+    /// The next key, or another size. Nothing when the terminal is gone.
+    pub(crate) async fn input(&mut self) -> Option<Input> {
+        self.keys.recv().await
+    }
+
+    /// Draws, unless the terminal has not taken the picture before; whether it did.
+    pub(crate) fn draw(&mut self, picture: impl FnOnce(Rect, &mut Buffer)) -> Result<bool, Failure> {
+        self.screen.draw(picture).map_err(|error| lost_terminal(&error))
+    }
+}
+
+/// How a look at a host ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    Quit,
+    /// Back to the fleet's view.
+    Back,
+    Interrupted,
+}
+
 /// Shows the host until the user has seen enough.
 pub(crate) async fn live(
     client: Client,
@@ -72,13 +119,24 @@ pub(crate) async fn live(
     in_color: bool,
     interrupts: &mut Interrupts,
 ) -> Result<Exit, Failure> {
-    force_color_output(in_color);
+    let mut stage = Stage::enter(in_color)?;
+    match look(client, rate_hz, false, &mut stage, interrupts).await? {
+        Left::Quit | Left::Back => Ok(Exit::Pass),
+        Left::Interrupted => Ok(Exit::Interrupted),
+    }
+}
+
+/// The same on a terminal that is ours already; out of a fleet's view there is a way back to it.
+pub(crate) async fn look(
+    client: Client,
+    rate_hz: f64,
+    is_of_fleet: bool,
+    stage: &mut Stage,
+    interrupts: &mut Interrupts,
+) -> Result<Left, Failure> {
     let (to, mut news) = mpsc::channel(WAITING);
-    let (keys_to, mut keys) = mpsc::channel(WAITING);
     let mut app = App::new(Duration::from_secs_f64(1.0 / rate_hz));
-    let mut screen =
-        Screen::enter(io::stdin(), io::stdout(), in_color).map_err(|error| lost_terminal(&error))?;
-    let _reader = Reader::start(keys_to).map_err(|error| lost_terminal(&error))?;
+    app.is_of_fleet = is_of_fleet;
     tokio::spawn(feed::frames(client.clone(), rate_hz, to.clone()));
     tokio::spawn(feed::runs(client.clone(), to.clone()));
     // The heat maps begin with what was before, and the way back is open at once.
@@ -89,24 +147,23 @@ pub(crate) async fn live(
     let mut looks = tokio::time::interval(Duration::from_secs(1));
     loop {
         if !is_drawn {
-            is_drawn = screen
-                .draw(|area, buffer| views::draw(&app, area, buffer))
-                .map_err(|error| lost_terminal(&error))?;
+            is_drawn = stage.draw(|area, buffer| views::draw(&app, area, buffer))?;
         }
         tokio::select! {
             // The user first, whatever else comes.
             biased;
-            () = interrupts.next() => return Ok(Exit::Interrupted),
-            input = keys.recv() => {
+            () = interrupts.next() => return Ok(Left::Interrupted),
+            input = stage.input() => {
                 let wish = match input {
                     // The terminal is gone.
-                    None => return Ok(Exit::Interrupted),
+                    None => return Ok(Left::Interrupted),
                     Some(Input::Resized) => None,
                     Some(Input::Key(key)) => app.key(key),
                 };
                 match wish {
-                    Some(Wish::Quit) => return Ok(Exit::Pass),
-                    Some(Wish::Interrupt) => return Ok(Exit::Interrupted),
+                    Some(Wish::Quit) => return Ok(Left::Quit),
+                    Some(Wish::Back) => return Ok(Left::Back),
+                    Some(Wish::Interrupt) => return Ok(Left::Interrupted),
                     Some(Wish::History) => drop(tokio::spawn(feed::history(client.clone(), to.clone()))),
                     Some(Wish::Stop(run_id)) => drop(tokio::spawn(feed::stop(client.clone(), run_id, to.clone()))),
                     None => {}

@@ -36,7 +36,7 @@ const MOST_COLUMNS: u16 = 1_000;
 const MOST_ROWS: u16 = 500;
 
 /// The terminal, given back when dropped.
-pub(super) struct Screen {
+pub(crate) struct Screen {
     terminal: Terminal<CrosstermBackend<Sink>>,
     picture: Sink,
     output: File,
@@ -131,7 +131,7 @@ impl Screen {
     }
 
     /// Draws, unless the terminal has not taken the picture before; whether it did.
-    pub(super) fn draw(&mut self, picture: impl FnOnce(Rect, &mut Buffer)) -> io::Result<bool> {
+    pub(crate) fn draw(&mut self, picture: impl FnOnce(Rect, &mut Buffer)) -> io::Result<bool> {
         if self.restorer.done.load(Ordering::SeqCst) {
             return Err(io::Error::other("a part of this program failed, and it was given back"));
         }

@@ -6,7 +6,10 @@ mod watch;
 
 use std::{future::Future, time::Duration};
 
-use tokio::sync::{mpsc, watch as latest};
+use tokio::{
+    sync::{mpsc, watch as latest},
+    time::MissedTickBehavior,
+};
 use uuid::Uuid;
 
 pub(super) use self::watch::watch;
@@ -22,6 +25,9 @@ use crate::{
     scenario::Plan,
 };
 
+/// How often a picture shows something new.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// From the plan to the exit status.
 pub(super) async fn run(
     fleet: &Fleet,
@@ -35,6 +41,11 @@ pub(super) async fn run(
     allow_connections(fleet.members.len());
     let run_id = options.start.run_id.clone().unwrap_or_else(|| Uuid::now_v7().to_string());
     let (order, orders) = latest::channel(Order::GoOn);
+    let progress = Progress::new(&fleet.members, super::run::progress_wish(session)).with_picture(
+        &run_id,
+        &plan.scenario,
+        &session.output,
+    );
     let start = StartOptions {
         pki: session.global.pki.clone(),
         not_ready: options.start.not_ready,
@@ -42,12 +53,11 @@ pub(super) async fn run(
         ready_within: Duration::from_millis(options.start.ready_within),
         start_at_unix_ns: options.start_at,
         detach: options.detach,
-        frames: None,
+        frames: progress.frames(),
         orders,
     };
     let (sender, mut news) = mpsc::unbounded_channel();
     let updates = Updates::new(sender);
-    let progress = Progress::new(&fleet.members, super::run::progress_wish(session));
     let running = run_in_waves(fleet, &run_id, plan, &start, &updates);
     let Commanded { outcomes: course, order } =
         commanded(running, &mut news, &order, progress, session, true).await;
@@ -79,20 +89,24 @@ async fn commanded<T>(
 ) -> Commanded<T> {
     let Session { output, interrupts, .. } = session;
     tokio::pin!(running);
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let outcomes = loop {
         tokio::select! {
             outcomes = &mut running => break outcomes,
             Some(update) = news.recv() => progress.show(update, output),
             () = interrupts.next() => {
                 let next = next_order(*order.borrow(), is_ours);
-                note_order(next, output);
+                note_order(next, &progress, output);
                 order.send_replace(next);
             }
+            _ = looks.tick() => progress.tick(),
         }
     };
     while let Ok(update) = news.try_recv() {
         progress.show(update, output);
     }
+    progress.end();
     Commanded { outcomes, order: *order.borrow() }
 }
 
@@ -104,13 +118,13 @@ fn next_order(now: Order, is_ours: bool) -> Order {
     }
 }
 
-fn note_order(order: Order, output: &mut Output) {
+fn note_order(order: Order, progress: &Progress<'_>, output: &mut Output) {
     let words = match order {
         Order::Stop => "stopping the run on all hosts; Ctrl-C once more halts them",
         Order::Halt => "halting all hosts; Ctrl-C once more gives up waiting",
         Order::GoOn | Order::Leave => return,
     };
-    output.message(words);
+    progress.note(words, output);
 }
 
 /// Wrong data is told whoever ended the run.

@@ -1,12 +1,12 @@
 //! Lines that say how a fleet run goes: what all hosts do in common is one line, what one host does alone is its own.
 
-use ssts_proto::v1::{EventKind, RunState};
+use ssts_proto::v1::{EventKind, RunState, Scenario};
 
 use super::is_trouble;
 use crate::{
     display::Wish,
     error::Failure,
-    fleet::{FleetUpdate, Member, News},
+    fleet::{FleetUpdate, FrameWish, LiveFleet, Member, News},
     output::Output,
     report::verdict_line,
     text::printable,
@@ -25,22 +25,63 @@ pub(super) struct Progress<'a> {
     running: usize,
     /// Hosts that no longer count: left out, or called off.
     out: usize,
+    /// Where somebody sits at a terminal.
+    live: Option<LiveFleet>,
 }
 
 impl<'a> Progress<'a> {
     pub(super) fn new(members: &'a [Member], wish: Wish) -> Self {
         let is_shown = wish != Wish::Silence;
-        Self { members, all: members.len(), is_shown, connected: 0, ready: 0, begun: 0, running: 0, out: 0 }
+        let all = members.len();
+        Self { members, all, is_shown, connected: 0, ready: 0, begun: 0, running: 0, out: 0, live: None }
+    }
+
+    /// With a picture of all hosts below the lines, where there is a terminal for it.
+    pub(super) fn with_picture(mut self, run_id: &str, scenario: &Scenario, output: &Output) -> Self {
+        if self.is_shown && output.on_terminal() {
+            self.live = Some(LiveFleet::new(self.members, run_id, scenario));
+        }
+        self
+    }
+
+    /// Which telemetry it shows.
+    pub(super) fn frames(&self) -> Option<FrameWish> {
+        self.live.as_ref().map(|_| LiveFleet::frames())
+    }
+
+    /// Time went on.
+    pub(super) fn tick(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.draw();
+        }
+    }
+
+    /// Takes the picture away, so that the result has the terminal for itself.
+    pub(super) fn end(&mut self) {
+        if let Some(mut live) = self.live.take() {
+            live.clear();
+        }
+    }
+
+    /// Says something beside the picture.
+    pub(super) fn note(&self, line: &str, output: &mut Output) {
+        match &self.live {
+            Some(live) => live.print(&printable(line)),
+            None => output.message(&printable(line)),
+        }
     }
 
     pub(super) fn show(&mut self, update: FleetUpdate, output: &mut Output) {
+        if let Some(live) = &mut self.live {
+            live.take(&update);
+        }
         let FleetUpdate { member, news } = update;
         let name = self.members.get(member).map_or("?", |member| member.name.as_str());
         let is_told = self.is_shown || is_trouble(&news);
         if let Some(line) = self.line(name, news)
             && is_told
         {
-            output.message(&printable(&line));
+            self.note(&line, output);
         }
     }
 

@@ -11,7 +11,7 @@ use super::Session;
 use crate::{
     commands::{history, report},
     error::{Exit, Failure, Problem},
-    fleet::{Course, HostOutcome, Member, worst},
+    fleet::{Course, HostOutcome, Member, OddOnes, OddSettings, odd_ones_of, odd_section, worst},
     json::FleetResultOut,
     output::Format,
     page::{escaped, to_plotted_html},
@@ -19,6 +19,7 @@ use crate::{
         Document, fleet_document, fleet_thresholds_table, prepare_folder, replace_file, to_markdown,
         to_terminal, waves_table, write_files,
     },
+    stats::LEAST_PEERS,
     text::printable,
 };
 
@@ -39,7 +40,8 @@ pub(super) struct Told<'a> {
 
 impl Told<'_> {
     pub(super) async fn tell(&self, session: &mut Session) -> Result<(), Failure> {
-        let printed = self.print(session);
+        let odd = self.odd()?;
+        let printed = self.print(odd.as_ref(), session);
         let runs: Vec<_> = self
             .outcomes
             .iter()
@@ -49,17 +51,38 @@ impl Told<'_> {
         history::keep_all(&runs, self.tags, global.store.as_ref(), output).await;
         printed?;
         if let Some(folder) = self.report {
-            self.write(folder, session).await?;
+            self.write(folder, odd.as_ref(), session).await?;
         }
         Ok(())
     }
 
-    fn print(&self, session: &mut Session) -> Result<(), Failure> {
+    /// Who lags behind the others. Nothing where there are too few of them.
+    fn odd(&self) -> Result<Option<OddOnes>, Failure> {
+        if self.outcomes.iter().filter(|outcome| outcome.ended().is_some()).count() <= LEAST_PEERS {
+            return Ok(None);
+        }
+        let odd = odd_ones_of(self.outcomes, OddSettings::default())?;
+        Ok(Some(odd).filter(OddOnes::tells_something))
+    }
+
+    fn document(&self, odd: Option<&OddOnes>) -> Document {
+        let mut document = fleet_document(self.run_id, self.outcomes);
+        if let Some(course) = self.course {
+            document.section("Waves", waves_table(course));
+            document.section("Thresholds of the fleet", fleet_thresholds_table(&course.thresholds));
+        }
+        if let Some(odd) = odd {
+            odd_section(odd, &mut document);
+        }
+        document
+    }
+
+    fn print(&self, odd: Option<&OddOnes>, session: &mut Session) -> Result<(), Failure> {
         let output = &mut session.output;
         match session.global.output {
-            Format::Json => output.json(&self.json()),
+            Format::Json => output.json(&self.json(odd)),
             Format::Text => {
-                let text = to_terminal(&self.document(), output.in_color());
+                let text = to_terminal(&self.document(odd), output.in_color());
                 output.result(&text)?;
                 let mut mends = BTreeSet::new();
                 for outcome in self.outcomes {
@@ -79,28 +102,25 @@ impl Told<'_> {
         }
     }
 
-    fn document(&self) -> Document {
-        let mut document = fleet_document(self.run_id, self.outcomes);
-        if let Some(course) = self.course {
-            document.section("Waves", waves_table(course));
-            document.section("Thresholds of the fleet", fleet_thresholds_table(&course.thresholds));
-        }
-        document
-    }
-
-    fn json(&self) -> FleetResultOut {
-        match self.course {
+    fn json(&self, odd: Option<&OddOnes>) -> FleetResultOut {
+        let result = match self.course {
             Some(course) => {
                 FleetResultOut::new(self.run_id, self.outcomes, course.exit()).with_course(course)
             }
             None => FleetResultOut::new(self.run_id, self.outcomes, worst(self.outcomes)),
-        }
+        };
+        result.with_odd(odd)
     }
 
     /// An index, and a folder for each host.
-    async fn write(&self, folder: &Path, session: &mut Session) -> Result<(), Failure> {
-        let document = self.document();
-        let json = serde_json::to_string_pretty(&self.json())
+    async fn write(
+        &self,
+        folder: &Path,
+        odd: Option<&OddOnes>,
+        session: &mut Session,
+    ) -> Result<(), Failure> {
+        let document = self.document(odd);
+        let json = serde_json::to_string_pretty(&self.json(odd))
             .map_err(|error| Failure::new(Exit::Internal, format!("can't write JSON: {error}"), ""))?;
         let index = to_plotted_html(&document, &[("Pages".to_owned(), links(self.outcomes))]);
         let files =

@@ -15,7 +15,7 @@ use crate::{
 /// Where the rows' latencies stand.
 const LABELS: u16 = 9;
 /// From few to many.
-const SHADES: [(&str, Color); 4] = [
+pub(crate) const SHADES: [(&str, Color); 4] = [
     ("\u{2591}", Color::Blue),
     ("\u{2592}", Color::Cyan),
     ("\u{2593}", Color::Yellow),

@@ -38,7 +38,7 @@ pub(super) fn stop(run_id: &str, area: Rect, buffer: &mut Buffer) {
 }
 
 /// A box in the middle.
-fn over(title: &str, lines: &[String], area: Rect, buffer: &mut Buffer) {
+pub(crate) fn over(title: &str, lines: &[String], area: Rect, buffer: &mut Buffer) {
     let widest = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0) as u16;
     let (width, height) = ((widest + 4).min(area.width), (lines.len() as u16 + 2).min(area.height));
     let at =

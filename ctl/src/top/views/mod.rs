@@ -2,8 +2,8 @@
 
 mod cores;
 mod disks;
-mod heat;
-mod help;
+pub(crate) mod heat;
+pub(crate) mod help;
 mod network;
 mod overview;
 mod run;
@@ -27,13 +27,13 @@ const LEAST_ROWS: u16 = 10;
 /// Two rows at the top, two at the bottom.
 const FRAME_ROWS: u16 = 4;
 
-const PLAIN: Style = Style::new();
-const DIM: Style = Style::new().fg(Color::DarkGray);
-const TITLE: Style = Style::new().fg(Color::Cyan).add_modifier(Modifier::BOLD);
-const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
-const BAD: Style = Style::new().fg(Color::Red).add_modifier(Modifier::BOLD);
-const WARN: Style = Style::new().fg(Color::Yellow);
-const MARKED: Style = Style::new().add_modifier(Modifier::REVERSED);
+pub(crate) const PLAIN: Style = Style::new();
+pub(crate) const DIM: Style = Style::new().fg(Color::DarkGray);
+pub(crate) const TITLE: Style = Style::new().fg(Color::Cyan).add_modifier(Modifier::BOLD);
+pub(crate) const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
+pub(crate) const BAD: Style = Style::new().fg(Color::Red).add_modifier(Modifier::BOLD);
+pub(crate) const WARN: Style = Style::new().fg(Color::Yellow);
+pub(crate) const MARKED: Style = Style::new().add_modifier(Modifier::REVERSED);
 
 /// Draws all.
 pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
@@ -63,7 +63,7 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
 }
 
 /// The characters of a picture, a line each.
-pub(super) fn text(buffer: &Buffer) -> String {
+pub(crate) fn text(buffer: &Buffer) -> String {
     let mut lines = String::new();
     for row in buffer.content.chunks(usize::from(buffer.area.width.max(1))) {
         let line: String = row.iter().map(ratatui::buffer::Cell::symbol).collect();
@@ -112,6 +112,10 @@ fn footer(app: &App, area: Rect, buffer: &mut Buffer) {
             Line::styled(fitting(&format!("no connection, trying again: {why}"), area.width), BAD)
         }
         (None, Some(notice)) => Line::styled(fitting(notice, area.width), MARKED),
+        (None, None) if app.is_of_fleet => Line::styled(
+            "Esc fleet  q quit  ? help  space pause  \u{2190} \u{2192} PgUp PgDn time  End live  tab view",
+            DIM,
+        ),
         (None, None) => Line::styled(
             "q quit  ? help  space pause  \u{2190} \u{2192} PgUp PgDn time  End live  tab view  s stop run",
             DIM,
@@ -121,14 +125,14 @@ fn footer(app: &App, area: Rect, buffer: &mut Buffer) {
 }
 
 /// A line of the area, cut where it ends.
-fn put<'a>(buffer: &mut Buffer, area: Rect, row: u16, line: impl Into<Line<'a>>) {
+pub(crate) fn put<'a>(buffer: &mut Buffer, area: Rect, row: u16, line: impl Into<Line<'a>>) {
     if row < area.height {
         buffer.set_line(area.x, area.y + row, &line.into(), area.width);
     }
 }
 
 /// With an ellipsis where it is longer.
-fn fitting(words: &str, width: u16) -> String {
+pub(crate) fn fitting(words: &str, width: u16) -> String {
     let width = usize::from(width);
     let words = text::printable(words).replace('\n', " ");
     if words.chars().count() <= width {
@@ -163,7 +167,7 @@ fn latency(reading: Reading) -> String {
 }
 
 /// A time of day in UTC, as the rest of sstsctl tells it: `18:05:12.4Z`.
-fn clock(unix_ns: i64) -> String {
+pub(crate) fn clock(unix_ns: i64) -> String {
     let tenths = unix_ns.div_euclid(100_000_000);
     let seconds = tenths.div_euclid(10).rem_euclid(86_400);
     let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
