@@ -32,17 +32,8 @@ pub(super) struct Progress<'a> {
 impl<'a> Progress<'a> {
     pub(super) fn new(members: &'a [Member], wish: Wish) -> Self {
         let is_shown = wish != Wish::Silence;
-        Self {
-            members,
-            all: members.len(),
-            is_shown,
-            connected: 0,
-            ready: 0,
-            begun: 0,
-            running: 0,
-            out: 0,
-            live: None,
-        }
+        let all = members.len();
+        Self { members, all, is_shown, connected: 0, ready: 0, begun: 0, running: 0, out: 0, live: None }
     }
 
     /// With a picture of all hosts below the lines, where there is a terminal for it.

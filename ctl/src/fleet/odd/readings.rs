@@ -158,7 +158,7 @@ impl Readings {
         for (name, figure) in object(&burner["figures"]) {
             let unit = text(&figure["unit"]);
             let metric = format!("result.figure.{name}");
-            self.burners_figure(of, (&metric, "value", &unit), &words, &figure["value"]);
+            self.burners_figure(of, (metric.as_str(), "value", unit.as_str()), &words, &figure["value"]);
         }
         for (operation, latency) in object(&burner["latency_by_operation"]) {
             let words = format!("{operation}, {words}");

@@ -37,7 +37,7 @@ pub(crate) struct Reader {
     layouts: Vec<Vec<u64>>,
     /// When the frame before was read, CLOCK_MONOTONIC.
     before_ns: Option<u64>,
-    /// The same columns burn as in the frame before.
+    /// Of the frame before.
     gauges: Gauges,
 }
 
