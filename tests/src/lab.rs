@@ -35,22 +35,16 @@ impl Section {
 /// The sections of a script that came to its end; it knows the programs as `$SSTSD` and `$SSTSCTL`. A machine whose emulated
 /// processor stalled proves nothing about what runs in it, and is booted once more.
 pub fn carry_out(script: &str) -> HashMap<String, Section> {
-    in_machine(script, &[])
-}
-
-/// The same in a machine of so many NUMA nodes, each with as much memory and a processor.
-pub fn carry_out_on_nodes(script: &str, nodes: u32) -> HashMap<String, Section> {
-    let nodes = nodes.to_string();
-    in_machine(script, &[("LAB_NODES", &nodes), ("LAB_CPUS", &nodes)])
+    carry_out_in(&[], script)
 }
 
 /// The same as a service of a real systemd, which is the machine's first process.
 pub fn carry_out_under_systemd(script: &str) -> HashMap<String, Section> {
-    in_machine(script, &[("LAB_SYSTEMD", "1")])
+    carry_out_in(&[("LAB_SYSTEMD", "1")], script)
 }
 
-/// `machine`: how it is made, as tests/lab/vm has it.
-fn in_machine(script: &str, machine: &[(&str, &str)]) -> HashMap<String, Section> {
+/// The same in a machine that is made otherwise: the variables of tests/lab/vm.
+pub fn carry_out_in(machine: &[(&str, &str)], script: &str) -> HashMap<String, Section> {
     let (mut stdout, mut stderr, mut status) = boot(script, machine);
     if status == Some(124) && stderr.contains("detected stall") {
         note(format_args!("the emulated processor stalled, booting once more: {stderr}"));

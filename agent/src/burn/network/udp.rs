@@ -48,6 +48,8 @@ pub(crate) struct UdpSender {
     pub(crate) sent: u64,
     /// How often it had no buffers for the next one.
     pub(crate) no_buffers: u64,
+    /// After that it is tried again from here on, however often it is asked for, CLOCK_BOOTTIME.
+    not_before: Duration,
 }
 
 impl UdpSender {
@@ -80,6 +82,7 @@ impl UdpSender {
             batch: BatchSender::new(messages, segments * packet_bytes),
             sent: 0,
             no_buffers: 0,
+            not_before: Duration::ZERO,
         })
     }
 
@@ -110,6 +113,9 @@ impl UdpSender {
     /// # Errors
     /// The kernel's; that the socket is full is none.
     pub(crate) fn send_due(&mut self, socket: &impl AsFd, now: Duration) -> io::Result<Sent> {
+        if now < self.not_before {
+            return Ok(Sent::NextDue(self.not_before));
+        }
         let whole = self.segments * self.batch.room();
         let datagrams = match self.rate_per_s {
             None => whole,
@@ -143,7 +149,8 @@ impl UdpSender {
             Err(error) if full(&error) => Ok(Sent::Full),
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                 self.no_buffers += 1;
-                Ok(Sent::NextDue(now + NO_BUFFERS_REST))
+                self.not_before = now + NO_BUFFERS_REST;
+                Ok(Sent::NextDue(self.not_before))
             }
             // Datagrams above the path's MTU: UDP_SEGMENT makes no fragments.
             Err(error) if self.segments > 1 && is_too_long(&error) => {
