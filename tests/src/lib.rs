@@ -57,7 +57,7 @@ pub use pki::{Pki, tls_address};
 pub use postgres::Postgres;
 pub use programs::Programs;
 pub use prometheus::Prometheus;
-pub use seccomp::without_io_uring;
+pub use seccomp::{without_fsopen, without_io_uring};
 pub use service::{Certificate, Service};
 pub use swarm::{Swarm, Template};
 pub use switch::Switch;
