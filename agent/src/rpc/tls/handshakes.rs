@@ -140,7 +140,7 @@ mod tests {
         let mut flood: Vec<_> = (0..400_u16).map(|n| handshakes.begin(v4((n % 4) as u8))).collect();
         let mut last = handshakes.begin(v4(201));
         assert!(goes_on(&mut first) && goes_on(&mut last));
-        assert_eq!(flood.iter_mut().filter(|one| goes_on(one)).count(), 6);
+        assert_eq!(flood.iter_mut().map(goes_on).filter(|goes_on| *goes_on).count(), 6);
         assert_eq!(handshakes.table().on.len(), 8);
         drop(flood);
         assert_eq!(handshakes.table().on.len(), 2);
