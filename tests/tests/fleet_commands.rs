@@ -158,7 +158,7 @@ fn hosts_answer_side_by_side_and_a_dead_one_hides_none() {
         .run()
         .assert_status(2)
         .assert_tells(&["about one host", "4 are named"]);
-    hosts.ctl(&inventory, "--select h2 top --once").run().assert_status(0);
+    hosts.ctl(&inventory, "--select h2 recover").run().assert_status(0);
     let two =
         ["--host", &format!("https://{}", addresses[0]), "--host", &format!("https://{}", addresses[1])];
     let status = json(hosts.bare().args(two).words("status"), 0);
