@@ -153,12 +153,8 @@ fn hosts_answer_side_by_side_and_a_dead_one_hides_none() {
     hosts.ctl(&inventory, "drill --only temperature").run().assert_status(2).assert_tells(&["alone"]);
 
     // What is about one host takes one, however it is named.
-    hosts
-        .ctl(&inventory, "top --once")
-        .run()
-        .assert_status(2)
-        .assert_tells(&["about one host", "4 are named"]);
-    hosts.ctl(&inventory, "--select h2 top --once").run().assert_status(0);
+    hosts.ctl(&inventory, "recover").run().assert_status(2).assert_tells(&["about one host", "4 are named"]);
+    hosts.ctl(&inventory, "--select h2 recover").run().assert_status(0);
     let two =
         ["--host", &format!("https://{}", addresses[0]), "--host", &format!("https://{}", addresses[1])];
     let status = json(hosts.bare().args(two).words("status"), 0);
