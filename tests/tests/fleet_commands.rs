@@ -9,10 +9,8 @@ use std::{
 
 use serde_json::Value;
 use ssts_proto::v1::{
-    Burner, CpuBurner, Phase, Profile, Scenario, StartRequest,
-    agent_client::AgentClient,
-    burner::Kind,
-    profile::{Constant, Shape},
+    Burner, CpuBurner, Phase, Profile, Scenario, StartRequest, agent_client::AgentClient, burner::Kind,
+    profile::Shape,
 };
 use ssts_tests::{
     Cable, Ctl, Daemon, Ground, Outcome, Pki, connect,
@@ -301,7 +299,7 @@ fn a_host_whose_link_is_cut_is_named_and_asked_again_until_it_is_back() {
 /// One id on all hosts, as runs of fleets have it.
 async fn start(ground: &Ground, run_id: &str) {
     let load = Profile {
-        shape: Some(Shape::Constant(Constant { load_percent: 5.0 })),
+        shape: Some(Shape::Constant(ssts_proto::v1::Constant { load_percent: 5.0 })),
         tolerance_points: Some(100.0),
         ..Profile::default()
     };
