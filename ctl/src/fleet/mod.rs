@@ -35,7 +35,7 @@ pub(crate) use self::{
     planned::{FleetPlan, Taken, would_start},
     portion::Portion,
     run::{
-        FleetUpdate, FollowOptions, News, Order, StartOptions, StartSkew, Updates, follow_run,
+        FleetUpdate, FollowOptions, FrameWish, News, Order, StartOptions, StartSkew, Updates, follow_run,
         run_wave, skew_of_hosts,
     },
     select::Selection,
