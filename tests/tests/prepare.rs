@@ -54,7 +54,12 @@ impl Agent {
     }
 
     async fn release(&mut self, run_id: &str) -> Result<RunSummary, Status> {
-        let request = ReleaseRequest { run_id: run_id.into(), reason: "a story".into() };
+        self.release_of(run_id, "").await
+    }
+
+    async fn release_of(&mut self, run_id: &str, token: &str) -> Result<RunSummary, Status> {
+        let request =
+            ReleaseRequest { run_id: run_id.into(), reason: "a story".into(), token: token.into() };
         Ok(self.0.release(request).await?.into_inner().run.unwrap_or_default())
     }
 
@@ -129,6 +134,8 @@ async fn prepared_twice_is_once_and_begun_twice_is_once() {
 async fn what_was_prepared_is_released_stopped_or_halted_and_leaves_nothing() {
     let (_ground, daemon, mut agent) = agent().await;
     agent.prepare(prepare("a", "t")).await.expect("nothing speaks against it");
+    let theirs = agent.release_of("a", "another").await.map(drop).map_err(|it| it.code());
+    assert_eq!(theirs, Err(Code::FailedPrecondition), "it is not theirs");
     let released = agent.release("a").await.expect("it was prepared");
     assert_eq!((released.state(), released.cause()), (RunState::Finished, Cause::Released));
     assert!(daemon.burners().is_empty());

@@ -266,7 +266,7 @@ impl Agent for Audited {
         &self,
         request: Request<v1::ReleaseRequest>,
     ) -> Result<Response<v1::ReleaseResponse>, Status> {
-        let v1::ReleaseRequest { run_id, reason } = request.get_ref();
+        let v1::ReleaseRequest { run_id, reason, .. } = request.get_ref();
         let parameters = json!({ "run_id": cut(run_id), "reason": cut(reason) });
         let mut noting = self.noting(&request, "Release", parameters);
         noting.begun();

@@ -85,13 +85,13 @@ impl AgentService {
         request: Request<v1::ReleaseRequest>,
     ) -> Result<Response<v1::ReleaseResponse>, Status> {
         let caller = caller(&request);
-        let v1::ReleaseRequest { run_id, reason } = request.into_inner();
+        let v1::ReleaseRequest { run_id, reason, token } = request.into_inner();
         if reason.len() > MAX_REASON_BYTES {
             return Err(violation("reason", format!("{} bytes", reason.len()), "use at most 1,024 bytes"));
         }
         info!(run = run_id, reason, %caller, "asked to release");
         let words = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-        let run = match self.engine.release(&run_id, format!("released by {caller}{words}")) {
+        let run = match self.engine.release(&run_id, &token, format!("released by {caller}{words}")) {
             // Nothing is left of it that could be let go.
             Err(EngineError::Over(_)) => {
                 let engine = self.engine.clone();

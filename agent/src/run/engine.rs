@@ -293,13 +293,13 @@ impl Engine {
         Ok(run)
     }
 
-    /// Lets go of a prepared run. Waits for nobody.
+    /// Lets go of a prepared run; with a token, of that which was prepared with it. Waits for nobody.
     ///
     /// # Errors
     /// It is unknown, was not prepared, or has begun.
-    pub fn release(&self, id: &str, reason: String) -> Result<Arc<ActiveRun>, EngineError> {
+    pub fn release(&self, id: &str, token: &str, reason: String) -> Result<Arc<ActiveRun>, EngineError> {
         let run = self.active(id)?;
-        run.release_held(Ending::new(Cause::Released, reason))?;
+        run.release_held(token, Ending::new(Cause::Released, reason))?;
         Ok(run)
     }
 

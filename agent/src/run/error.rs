@@ -56,7 +56,7 @@ pub enum EngineError {
         message: String,
     },
     /// It does not wait to be told when to begin.
-    #[error("run {run} does not wait for a Begin: {why}")]
+    #[error("run {run} is not held for that: {why}")]
     NotHeld {
         /// The run.
         run: String,

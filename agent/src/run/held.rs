@@ -130,9 +130,13 @@ impl ActiveRun {
     /// Lets go of it, unless it has begun.
     ///
     /// # Errors
-    /// It was not prepared, or has begun.
-    pub(super) fn release_held(&self, ending: Ending) -> Result<(), EngineError> {
+    /// It was not prepared, was prepared with another token, or has begun.
+    pub(super) fn release_held(&self, token: &str, ending: Ending) -> Result<(), EngineError> {
         self.with_progress(|progress| match &mut progress.held {
+            Some(held) if !token.is_empty() && held.hold.token != token => {
+                let why = "somebody else prepared it".into();
+                Err(EngineError::NotHeld { run: self.id.clone(), why })
+            }
             Some(held) if held.step != HeldStep::Begun => {
                 held.step = HeldStep::Released;
                 Ok(())

@@ -558,7 +558,7 @@ mod tests {
             ("--tolerance", "0", "0.1 to 100"),
             ("--start-at", "yesterday", "+30s"),
             ("--start-at", "2020-01-01T00:00:00Z", "it is past"),
-            ("--wave", "1,0%", "such as 10%"),
+            ("--wave", "1,0%", "above 0%"),
             ("--max-per", "rack", "rack=25%"),
             ("--max-watts", "rack=hot", "kW"),
             ("--max-failures", "some", "such as 10%"),

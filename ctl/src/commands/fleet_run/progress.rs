@@ -138,8 +138,9 @@ impl<'a> Progress<'a> {
             }
             News::Halted(Err(failure)) => Some(format!("{name}: NOT HALTED: {}", words(&failure))),
             News::Wave { words, hosts } => {
-                *self =
-                    Self { all: hosts, is_shown: self.is_shown, ..Self::new(self.members, Wish::Silence) };
+                // Counted are the hosts of a wave, each wave anew.
+                self.all = hosts;
+                (self.connected, self.ready, self.begun, self.running, self.out) = (0, 0, 0, 0, 0);
                 Some(words)
             }
             News::GateShut(words) => Some(words),

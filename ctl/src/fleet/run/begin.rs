@@ -126,7 +126,7 @@ async fn tell(
         }
     }
     // Whether it begins or not is unknown, so it must not be held.
-    release(link, &commission.run_id, "it could not be told when to begin").await;
+    release(link, commission, "it could not be told when to begin").await;
     Err(failure.unwrap_or_else(|| Failure::agent("it could not be told when to begin", "")))
 }
 

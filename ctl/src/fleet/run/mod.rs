@@ -268,7 +268,7 @@ async fn leave_out(not_ready: Vec<NotBegun>, commission: &Arc<Commission>, outco
         let commission = commission.clone();
         async move {
             commission.updates.tell(link.index, News::NotReady(failure.clone()));
-            release(&link, &commission.run_id, "it is left out").await;
+            release(&link, &commission, "it is left out").await;
             HostOutcome::failed(link.member.clone(), Fate::NotReady, failure)
         }
     });
@@ -282,7 +282,7 @@ async fn call_off(links: &[Arc<Link>], commission: &Arc<Commission>, outcomes: &
     let released = bounded(AT_ONCE, rest, |link| {
         let commission = commission.clone();
         async move {
-            release(&link, &commission.run_id, "the fleet's run was called off").await;
+            release(&link, &commission, "the fleet's run was called off").await;
             commission.updates.tell(link.index, News::CalledOff);
             HostOutcome { fate: Fate::CalledOff, ..HostOutcome::of(link.member.clone()) }
         }

@@ -70,7 +70,7 @@ pub(super) async fn prepare(link: Arc<Link>, commission: Arc<Commission>) -> Res
 }
 
 /// Lets go of what a host holds. One that can't be reached does so by itself within its hold.
-pub(super) async fn release(link: &Link, run_id: &str, reason: &str) {
+pub(super) async fn release(link: &Link, commission: &Commission, reason: &str) {
     if !link.was_reached() {
         return;
     }
@@ -80,7 +80,11 @@ pub(super) async fn release(link: &Link, run_id: &str, reason: &str) {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             };
-            let request = ReleaseRequest { run_id: run_id.to_owned(), reason: reason.to_owned() };
+            let request = ReleaseRequest {
+                run_id: commission.run_id.to_string(),
+                reason: reason.to_owned(),
+                token: commission.token.clone(),
+            };
             match client.release(request).await {
                 Err(status) if is_broken(&status) => link.hang_up(),
                 // It never had it, or lets go of it.
