@@ -17,7 +17,7 @@ Exit status: 0 none is odd, 2 nothing could be told, 3 some are.
 Examples:
   sstsctl odd latest
   sstsctl odd 01a1fe6f-f750-7063-93f9-0fe3c22de573 --change 10
-  sstsctl odd results/ --format html --to odd.html
+  sstsctl odd latest --format html --to odd.html
   sstsctl --output json odd tag:acceptance > odd.json";
 
 /// Which results, and what counts.

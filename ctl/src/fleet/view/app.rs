@@ -280,7 +280,7 @@ impl App {
         shown.sort_by(|one, other| {
             if self.is_map {
                 // Each has its place, whatever it shows: those that may fail together stand together.
-                return self.domain(*one).cmp(&self.domain(*other)).then(one.cmp(other));
+                return natural(self.domain(*one), self.domain(*other)).then(one.cmp(other));
             }
             let (is_missing, order) = self.order(*one, *other);
             let order = if self.is_reversed && !is_missing { order.reverse() } else { order };

@@ -248,6 +248,8 @@ pub(super) fn cell(column: Column, row: &Row, name: &str, phase: &str) -> (Strin
         },
         Column::Guards => match row.guards {
             None => missing(),
+            // There is nothing on the host that they could look at.
+            Some(guards) if guards.all == 0 => missing(),
             Some(guards) if guards.tripped > 0 => (format!("{} trip", guards.tripped), BAD),
             Some(guards) if guards.pending > 0 => (format!("{} pend", guards.pending), WARN),
             Some(_) => ("ok".into(), PLAIN),

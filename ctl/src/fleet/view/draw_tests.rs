@@ -40,7 +40,7 @@ fn a_thousand_hosts_fit_80_by_24() {
     assert_eq!(lines[4], "node3            unreachable 1/2 soak              -     -       -     ok      -");
     assert_eq!(
         lines[5],
-        "node1            running     1/2 soak     50.0/50%   1\u{b0}C 1.00 \u{b5}s     ok  0.0 s"
+        "node1            running     1/2 soak       50.0/50%   1\u{b0}C 1.00 \u{b5}s     ok  0.0 s"
     );
     assert!(lines[22].starts_with("node3  no sstsd listens on it"), "{found}");
     assert!(lines[23].starts_with("q quit  ? help  Enter open"), "{found}");
