@@ -12,7 +12,7 @@ REPORT ?= target/report
 RUN_ARGS ?= --local run $(SCENARIO) --report $(REPORT)
 # What `make test` tests: TEST_ARGS="-p ssts-agent guard" is one crate's tests of one name.
 TEST_ARGS ?= --workspace
-# What `make bench` measures: some of load, times, idle, cpu, memory, disk, network, http, record, probes, metrics, watch, safety, history; all of them if empty.
+# What `make bench` measures: some of load, times, idle, cpu, memory, disk, network, http, record, probes, metrics, watch, safety, history, fleet; all of them if empty.
 BENCH ?=
 
 .PHONY: help run build test lint bench setup clean install uninstall deb
@@ -68,7 +68,7 @@ lint: ## check format, lints, scripts, and the dependencies' licences and adviso
 	  printf '%s\n' "$$fetch" '' 'NOT CHECKED: security advisories. Their database, github.com/RustSec/advisory-db, cannot be reached (above).' '' >&2; \
 	fi
 
-bench: build ## measure the burners against stress-ng, stressapptest, fio, iperf3, sockperf and wrk
+bench: build ## measure the burners against stress-ng, stressapptest, fio, iperf3, sockperf, wrk and ansible
 	@.ci/setup bench
 	$(CARGO) bench --locked -p ssts-tests --bench peers -- $(BENCH)
 

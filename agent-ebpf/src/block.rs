@@ -27,7 +27,7 @@ use ssts_agent_ebpf::{
     shared::{
         Counts, DEVICE_SLOTS, DiskCounts, IN_FLIGHT_SETS, IN_FLIGHT_WAYS, InFlight, Issuer, MOST_WATCHED,
         Operation, REQUEST_HEAD, Watched, device_group, device_slots, group_of_key, identity_of_address,
-        in_flight_key, in_flight_set, is_key_of, watched_of,
+        identity_of_sector, in_flight_key, in_flight_set, is_key_of, watched_of,
     },
 };
 
@@ -64,6 +64,11 @@ static LOST: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// The whole disks to count for: the daemon sets a [`device_entry`](ssts_agent_ebpf::shared::device_entry) for each in one of its [`device_slots`].
 #[map]
 static DEVICES: Array<u64> = Array::with_max_entries(DEVICE_SLOTS, BPF_F_MMAPABLE);
+
+/// By group: the queue whose requests were last found to be for its disk, so that those of the next ones that come again need
+/// no look at the disk. The daemon takes it out with the disk.
+#[map]
+static OWNERS: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// The last device that was not in [`DEVICES`], for the daemon to look at.
 #[map]
@@ -149,11 +154,9 @@ mod typed {
     #[btf_tracepoint]
     fn btf_issue(ctx: BtfTracePointContext) -> i32 {
         let request = if constant(&ISSUE_REQUEST_ARG) == 0 { ctx.arg(0) } else { ctx.arg(1) };
-        if let Some(group) = group_of(dev_of(request)) {
-            let identity = identity_of(request);
-            if let Some(place) = claim(identity, group, exchange) {
-                place.note(identity, issuer());
-            }
+        let (identity, owner) = (identity_of(request), member(request, constant(&REQUEST_OWNER)));
+        if let Some(place) = claim(identity, Some(number(owner)), || group_of(dev_of(owner)), exchange) {
+            place.note(identity, issuer());
         }
         0
     }
@@ -180,21 +183,26 @@ mod typed {
         // It lost its queue argument with block_rq_issue.
         let request: u64 = if constant(&ISSUE_REQUEST_ARG) == 0 { ctx.arg(0) } else { ctx.arg(1) };
         let operation = operation_of_flags(member(request, constant(&REQUEST_FLAGS)));
-        requeued(identity_of(request), dev_of(request), operation);
+        let dev = dev_of(member(request, constant(&REQUEST_OWNER)));
+        requeued(identity_of(request), dev, operation);
         0
     }
 
-    /// The verifier lets a typed pointer be used as a number only where it is less another pointer: the difference to one
-    /// that never changes is as good.
     #[inline(always)]
     fn identity_of(request: u64) -> u64 {
-        identity_of_address(request.wrapping_sub(&raw const CPUS as u64))
+        identity_of_address(number(request))
     }
 
-    /// The number of the whole disk, as `disk_devt()` makes it; 0 for a queue without a disk.
+    /// The verifier lets a typed pointer be used as a number only where it is less another pointer: the difference to one
+    /// that never changes is as good. Never 0.
     #[inline(always)]
-    fn dev_of(request: u64) -> u32 {
-        let mut disk: u64 = member(request, constant(&REQUEST_OWNER));
+    fn number(pointer: u64) -> u64 {
+        pointer.wrapping_sub(&raw const CPUS as u64)
+    }
+
+    /// The number of the whole disk, as `disk_devt()` makes it; 0 for a queue without a disk. `disk`: the disk, or its queue.
+    #[inline(always)]
+    fn dev_of(mut disk: u64) -> u32 {
         if constant(&DISK_OF_QUEUE) != 0 {
             disk = member(disk, constant(&QUEUE_DISK));
         }
@@ -215,9 +223,10 @@ mod typed {
 #[raw_tracepoint]
 fn raw_issue(ctx: RawTracePointContext) -> i32 {
     let request = if constant(&ISSUE_REQUEST_ARG) == 0 { ctx.arg(0) } else { ctx.arg(1) };
-    if let Some(group) = dev_of(request).and_then(group_of) {
+    if let Some(owner) = owner_of(request) {
         let identity = identity_of_address(request);
-        if let Some(place) = claim(identity, group, exchange) {
+        let group = || dev_of(owner).and_then(group_of);
+        if let Some(place) = claim(identity, Some(owner), group, exchange) {
             place.note(identity, issuer());
         }
     }
@@ -248,7 +257,7 @@ fn raw_requeue(ctx: RawTracePointContext) -> i32 {
     // It lost its queue argument with block_rq_issue.
     let request = if constant(&ISSUE_REQUEST_ARG) == 0 { ctx.arg(0) } else { ctx.arg(1) };
     if let Some(flags) = read(request, constant(&REQUEST_FLAGS))
-        && let Some(dev) = dev_of(request)
+        && let Some(dev) = owner_of(request).and_then(dev_of)
     {
         requeued(identity_of_address(request), dev, operation_of_flags(flags));
     }
@@ -268,10 +277,15 @@ impl Head {
     }
 }
 
-/// The number of the whole disk, as `disk_devt()` makes it; nothing for a queue without a disk.
+/// The queue of a request, or its disk.
 #[inline(always)]
-fn dev_of(request: u64) -> Option<u32> {
-    let mut disk: u64 = read(request, constant(&REQUEST_OWNER))?;
+fn owner_of(request: u64) -> Option<u64> {
+    read(request, constant(&REQUEST_OWNER)).filter(|owner| *owner != 0)
+}
+
+/// The number of the whole disk, as `disk_devt()` makes it; nothing for a queue without a disk. `disk`: the disk, or its queue.
+#[inline(always)]
+fn dev_of(mut disk: u64) -> Option<u32> {
     if constant(&DISK_OF_QUEUE) != 0 {
         disk = read(disk, constant(&QUEUE_DISK))?;
     }
@@ -315,10 +329,9 @@ fn tp_issue(ctx: TracePointContext) -> u32 {
     let record = ctx.as_ptr() as u64;
     if let Some(sector) = read(record, constant(&ISSUE_SECTOR))
         && let Some(dev) = read(record, constant(&ISSUE_DEV))
-        && let Some(group) = group_of(dev)
     {
         let identity = identity_of_sector(dev, sector);
-        if let Some(place) = claim(identity, group, put) {
+        if let Some(place) = claim(identity, None, || group_of(dev), put) {
             place.note(identity, issuer());
         }
     }
@@ -354,12 +367,6 @@ fn tp_requeue(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// Sectors have fewer than 40 bits on all but the largest disks; of the device, 13 bits of a hash. Never 0.
-#[inline(always)]
-fn identity_of_sector(dev: u32, sector: u64) -> u64 {
-    (u64::from(dev.wrapping_mul(0x9E37_79B1) >> 19) << 40 ^ sector) | 1 << 53
-}
-
 /// A leading F says that the cache is flushed first, or that nothing else is done: blk_fill_rwbs() in
 /// kernel/trace/blktrace.c.
 #[inline(always)]
@@ -375,10 +382,26 @@ fn operation_of_rwbs(rwbs: [u8; 2]) -> Operation {
 }
 
 /// The slot of a request that is issued: the one that it had before, else one that is free, else one whose request is over.
+/// `owner`: its queue, or its disk, as a number, where that is known; `group` looks for its disk.
 #[inline(always)]
-fn claim(identity: u64, group: u32, take: unsafe fn(*mut u64, u64, u64) -> bool) -> Option<Place> {
+fn claim(
+    identity: u64,
+    owner: Option<u64>,
+    group: impl FnOnce() -> Option<u32>,
+    take: unsafe fn(*mut u64, u64, u64) -> bool,
+) -> Option<Place> {
+    let found = find(identity);
+    if let Some((place, key)) = found
+        && owner.is_some_and(|owner| owns(owner, group_of_key(key)))
+    {
+        return Some(place);
+    }
+    let group = group()?;
+    if let Some(owner) = owner {
+        note_owner(owner, group);
+    }
     let new = in_flight_key(identity, group);
-    if let Some((place, key)) = find(identity) {
+    if let Some((place, key)) = found {
         if key != new {
             // The disk is another one than before.
             // SAFETY: as in `find`; the slot is this request's.
@@ -402,6 +425,21 @@ fn claim(identity: u64, group: u32, take: unsafe fn(*mut u64, u64, u64) -> bool)
     }
     lose();
     None
+}
+
+/// Whether the requests of a queue were found to be for the disk of a group.
+#[inline(always)]
+fn owns(owner: u64, group: u32) -> bool {
+    // SAFETY: the element is there for as long as the map is; the daemon and other CPUs may write it, in one piece.
+    OWNERS.get(group).is_some_and(|known| unsafe { ptr::read_volatile(known) } == owner)
+}
+
+#[inline(always)]
+fn note_owner(owner: u64, group: u32) {
+    if let Some(known) = OWNERS.get_ptr_mut(group) {
+        // SAFETY: as in `owns`.
+        unsafe { ptr::write_volatile(known, owner) }
+    }
 }
 
 #[inline(always)]

@@ -330,6 +330,13 @@ pub const fn identity_of_address(request: u64) -> u64 {
     request >> 3
 }
 
+/// The identity of a request by its disk and place, where no address is known. Sectors have fewer than 40 bits on all but the
+/// largest disks; of the device, 13 bits of a hash. Never 0.
+#[inline(always)]
+pub const fn identity_of_sector(dev: u32, sector: u64) -> u64 {
+    (((dev.wrapping_mul(0x9E37_79B1) >> 19) as u64) << 40 ^ sector) | 1 << 53
+}
+
 /// Whether a key is that of a request, whatever its disk. No `identity` is 0 in its low 54 bits.
 #[inline(always)]
 pub const fn is_key_of(key: u64, identity: u64) -> bool {

@@ -179,7 +179,8 @@ async fn daemon(
     let plan = config.sink_plan(&host::cpuset::allowed_cores().unwrap_or_default());
     let sink = plan.map(|plan| Keeper::start(plan, config.burners.deadline, engine.clone())).transpose()?;
     let watchdog = Watchdog::from_environment(&notify);
-    let (halts, halt_watch) = halt::watch(&engine, halt_file.as_deref(), halt_signal)
+    let audit = Audit::open(&state_dir, config.audit);
+    let (halts, halt_watch) = halt::watch(&engine, halt_file.as_deref(), halt_signal, audit.clone())
         .map_err(|source| Failure::Io { what: "halts can't be watched for", source })?;
     let tick = start_tick(&config, &roots, engine.clone(), ring.clone(), probe_sources, (watchdog, halts))?;
     let exposed = Exposed {
@@ -200,7 +201,6 @@ async fn daemon(
         allowed: Allowed::by(&config),
         tick: config.tick(),
     };
-    let audit = Audit::open(&state_dir, config.audit);
     let service = Audited::new(service, audit.clone());
     let rights =
         Rights::new(config.policy.rules()?).with_rate(config.tls.max_calls_per_s).with_audit(audit.clone());

@@ -13,6 +13,7 @@ mod interrupts;
 mod json;
 mod load;
 mod local;
+mod mesh;
 mod output;
 mod page;
 mod pki;

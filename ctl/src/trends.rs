@@ -102,8 +102,8 @@ fn judged(trend: &Trend, windows: Option<&Windows>) -> TrendResult {
 
 fn fits(trend: &Trend, key: &Key) -> bool {
     let label = |name: &str| key.labels.get(name).map_or("", String::as_str);
-    key.metric == trend.metric
-        && key.statistic == statistic(trend)
+    *key.metric == trend.metric
+        && &*key.statistic == statistic(trend)
         && trend.labels.iter().all(|wanted| label_fits(&wanted.value, label(&wanted.name)))
 }
 
@@ -196,7 +196,12 @@ mod tests {
     }
 
     fn key(metric: &str) -> Key {
-        Key { metric: metric.into(), labels: BTreeMap::new(), statistic: "mean".into(), unit: "By".into() }
+        Key {
+            metric: metric.into(),
+            labels: BTreeMap::new().into(),
+            statistic: "mean".into(),
+            unit: "By".into(),
+        }
     }
 
     fn judged_column(metric: &str, kind: TrendKind, of_time: impl Fn(f64) -> f64) -> TrendResult {

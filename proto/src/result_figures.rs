@@ -24,6 +24,7 @@ const RISING: &[&str] = &[
     "duplicates",
     "jitter",
     "lost",
+    "no_buffers",
     "reordered",
     "retransmits",
     "returned_jitter",

@@ -13,6 +13,10 @@ mod bare;
 mod cpu;
 #[path = "peers/disk.rs"]
 mod disk;
+#[path = "peers/fleet.rs"]
+mod fleet;
+#[path = "peers/fleet_hosts.rs"]
+mod fleet_hosts;
 #[path = "peers/history.rs"]
 mod history;
 #[path = "peers/http.rs"]
@@ -63,7 +67,7 @@ const BURNS: Duration = Duration::from_millis(1);
 /// Measures one subject.
 type Rows = fn(&Ground, &mut Table);
 /// All subjects, by the names that `make bench BENCH=...` takes.
-const SUBJECTS: [(&str, Rows); 14] = [
+const SUBJECTS: [(&str, Rows); 15] = [
     ("load", load::rows),
     ("times", times::rows),
     ("idle", idle::rows),
@@ -78,6 +82,7 @@ const SUBJECTS: [(&str, Rows); 14] = [
     ("watch", watch::rows),
     ("safety", safety::rows),
     ("history", history::rows),
+    ("fleet", fleet::rows),
 ];
 
 fn main() {

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{Read, Write as _},
     os::unix::process::ExitStatusExt as _,
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     thread::{self, JoinHandle},
     time::Duration,
@@ -31,7 +32,12 @@ pub struct Ctl(Command);
 impl Ctl {
     /// With an environment of the ground's own, and no arguments yet.
     pub fn bare(ground: &Ground) -> Self {
-        let mut command = Command::new(&ground.programs().sstsctl);
+        Self::by(ground, &ground.programs().sstsctl)
+    }
+
+    /// The same by a program that runs it, such as one of [`Wire::program`](crate::Wire::program).
+    pub fn by(ground: &Ground, program: &Path) -> Self {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .env("PATH", "/usr/bin:/bin")

@@ -35,19 +35,20 @@ impl Section {
 /// The sections of a script that came to its end; it knows the programs as `$SSTSD` and `$SSTSCTL`. A machine whose emulated
 /// processor stalled proves nothing about what runs in it, and is booted once more.
 pub fn carry_out(script: &str) -> HashMap<String, Section> {
-    in_machine(script, false)
+    carry_out_in(&[], script)
 }
 
 /// The same as a service of a real systemd, which is the machine's first process.
 pub fn carry_out_under_systemd(script: &str) -> HashMap<String, Section> {
-    in_machine(script, true)
+    carry_out_in(&[("LAB_SYSTEMD", "1")], script)
 }
 
-fn in_machine(script: &str, systemd: bool) -> HashMap<String, Section> {
-    let (mut stdout, mut stderr, mut status) = boot(script, systemd);
+/// The same in a machine that is made otherwise: the variables of tests/lab/vm.
+pub fn carry_out_in(machine: &[(&str, &str)], script: &str) -> HashMap<String, Section> {
+    let (mut stdout, mut stderr, mut status) = boot(script, machine);
     if status == Some(124) && stderr.contains("detected stall") {
         note(format_args!("the emulated processor stalled, booting once more: {stderr}"));
-        (stdout, stderr, status) = boot(script, systemd);
+        (stdout, stderr, status) = boot(script, machine);
     }
     note(format_args!("{stderr}"));
     assert_eq!(status, Some(0), "{stdout}\n{stderr}");
@@ -55,7 +56,7 @@ fn in_machine(script: &str, systemd: bool) -> HashMap<String, Section> {
 }
 
 /// What the script said on standard output and error, and the status of the laboratory.
-fn boot(script: &str, systemd: bool) -> (String, String, Option<i32>) {
+fn boot(script: &str, machine: &[(&str, &str)]) -> (String, String, Option<i32>) {
     let programs = Programs::built();
     // The machine has an environment of its own: what the script is to know stands in it.
     // An emulated probe costs a hundred times what a real one does: there is no budget for that.
@@ -68,7 +69,7 @@ fn boot(script: &str, systemd: bool) -> (String, String, Option<i32>) {
     let output = Command::new(Programs::repository().join("tests/lab/vm"))
         .arg(known + SECTION + script)
         .env("LAB_SECONDS", "420")
-        .env("LAB_SYSTEMD", if systemd { "1" } else { "" })
+        .envs(machine.iter().copied())
         .current_dir(Programs::repository())
         .stdin(Stdio::null())
         .output()

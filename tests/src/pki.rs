@@ -20,18 +20,25 @@ use tower::service_fn;
 
 use crate::{Ctl, Daemon, Ground, outside};
 
-/// An authority in a folder of the ground, with a certificate for 127.0.0.1.
+/// An authority in a folder of the ground, with a certificate for a host's address.
 #[derive(Debug)]
 pub struct Pki {
     folder: PathBuf,
+    address: &'static str,
 }
 
 impl Pki {
-    /// As a new user makes it.
+    /// As a new user makes it, for 127.0.0.1.
     pub fn new(ground: &Ground, name: &str) -> Self {
-        let pki = Self { folder: ground.path(name) };
+        Self::of_host_at(ground, name, "127.0.0.1")
+    }
+
+    /// For a host at that address.
+    pub fn of_host_at(ground: &Ground, name: &str, address: &'static str) -> Self {
+        let pki = Self { folder: ground.path(name), address };
         pki.ctl(ground).words("pki init").run().assert_status(0);
-        pki.ctl(ground).words("pki issue host here --address 127.0.0.1").run().assert_status(0);
+        let issue = format!("pki issue host here --address {address}");
+        pki.ctl(ground).words(&issue).run().assert_status(0);
         pki
     }
 
@@ -61,8 +68,9 @@ impl Pki {
         let host = self.host();
         let host = host.display();
         format!(
-            "[tls]\nlisten = [\"127.0.0.1:0\"]\ncertificate = \"{host}/host.crt\"\nkey = \"{host}/host.key\"\n\
-             clients_ca = \"{host}/ca.crt\"\nrevoked = \"{host}/revoked.crl\"\n{more}\n"
+            "[tls]\nlisten = [\"{}:0\"]\ncertificate = \"{host}/host.crt\"\nkey = \"{host}/host.key\"\n\
+             clients_ca = \"{host}/ca.crt\"\nrevoked = \"{host}/revoked.crl\"\n{more}\n",
+            self.address
         )
     }
 

@@ -7,7 +7,7 @@ use std::{
     process::Command,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -82,6 +82,12 @@ struct Seen {
     resumed: AtomicU64,
     http2: AtomicU64,
     body_bytes: AtomicU64,
+    /// Connections before this one are not answered any more.
+    deaf_before: AtomicU64,
+    /// Nor are any but the first: what comes over them is broken off.
+    answers_the_first_only: AtomicBool,
+    /// When each request came.
+    arrivals: Mutex<Vec<Instant>>,
     /// No answer leaves before.
     stalled_until: Mutex<Option<Instant>>,
     headers: Mutex<Vec<(String, String)>>,
@@ -90,7 +96,7 @@ struct Seen {
 /// A service on a free port of 127.0.0.1. Gone, with its connections, when dropped.
 ///
 /// The path says what is answered: `/status/N` that status, `/slow/MS` after so long, `/break` nothing, `/never` never,
-/// `/flaky` 503 and 200 in turn, `/bytes/N` that many bytes; all else 200 and five bytes.
+/// `/flaky` 503 and 200 in turn, `/holes/N` each Nth one never, `/bytes/N` that many bytes; all else 200 and five bytes.
 #[derive(Debug)]
 pub struct Service {
     address: SocketAddr,
@@ -135,6 +141,24 @@ impl Service {
     /// Lets no answer out for so long, from now on.
     pub fn stall(&self, length: Duration) {
         *self.seen.stalled_until.lock().expect("nobody panics with it") = Some(Instant::now() + length);
+    }
+
+    /// Answers nothing any more that comes over a connection that is there now.
+    pub fn go_deaf(&self) {
+        self.seen.deaf_before.store(self.connections(), Ordering::SeqCst);
+    }
+
+    /// Breaks off what comes over any but the first connection.
+    pub fn answer_the_first_only(&self) {
+        self.seen.answers_the_first_only.store(true, Ordering::SeqCst);
+    }
+
+    /// The most requests that came within so long, since an instant.
+    pub fn most_within(&self, window: Duration, since: Instant) -> usize {
+        let arrivals = self.seen.arrivals.lock().expect("nobody panics with it");
+        let late: Vec<_> = arrivals.iter().filter(|at| **at >= since).collect();
+        let within = |from: usize| late[from..].iter().take_while(|at| ***at < *late[from] + window).count();
+        (0..late.len()).map(within).max().unwrap_or_default()
     }
 
     /// Requests that came.
@@ -186,22 +210,22 @@ impl Drop for Service {
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, seen: Arc<Seen>) {
     while let Ok((socket, _)) = listener.accept().await {
         let _best_effort = socket.set_nodelay(true);
-        seen.connections.fetch_add(1, Ordering::SeqCst);
+        let number = seen.connections.fetch_add(1, Ordering::SeqCst);
         seen.open.fetch_add(1, Ordering::SeqCst);
         let (tls, seen) = (tls.clone(), seen.clone());
         tokio::spawn(async move {
-            converse(socket, tls, &seen).await;
+            converse(socket, number, tls, &seen).await;
             seen.open.fetch_sub(1, Ordering::SeqCst);
         });
     }
 }
 
-async fn converse(socket: TcpStream, tls: Option<TlsAcceptor>, seen: &Arc<Seen>) {
+async fn converse(socket: TcpStream, number: u64, tls: Option<TlsAcceptor>, seen: &Arc<Seen>) {
     let Some(tls) = tls else {
         // PRI * HTTP/2.0: RFC 9113, 3.4.
         let mut begin = [0; 3];
         let is_http2 = socket.peek(&mut begin).await.is_ok() && &begin == b"PRI";
-        return serve(socket, is_http2, seen).await;
+        return serve(socket, number, is_http2, seen).await;
     };
     let Ok(stream) = tls.accept(socket).await else { return };
     seen.handshakes.fetch_add(1, Ordering::SeqCst);
@@ -210,11 +234,12 @@ async fn converse(socket: TcpStream, tls: Option<TlsAcceptor>, seen: &Arc<Seen>)
         seen.resumed.fetch_add(1, Ordering::SeqCst);
     }
     let is_http2 = connection.alpn_protocol() == Some(b"h2");
-    serve(stream, is_http2, seen).await;
+    serve(stream, number, is_http2, seen).await;
 }
 
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    number: u64,
     is_http2: bool,
     seen: &Arc<Seen>,
 ) {
@@ -222,7 +247,7 @@ async fn serve(
         let seen = seen.clone();
         async move {
             seen.http2.fetch_add(u64::from(is_http2), Ordering::SeqCst);
-            answer(request, &seen).await
+            answer(request, number, &seen).await
         }
     });
     let stream = TokioIo::new(stream);
@@ -234,8 +259,14 @@ async fn serve(
     }
 }
 
-async fn answer(request: Request<Incoming>, seen: &Seen) -> Result<Response<Full<Bytes>>, std::io::Error> {
+/// To a request that came over a connection of this number.
+async fn answer(
+    request: Request<Incoming>,
+    connection: u64,
+    seen: &Seen,
+) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let count = seen.requests.fetch_add(1, Ordering::SeqCst);
+    seen.arrivals.lock().expect("nobody panics with it").push(Instant::now());
     let text = |value: &hyper::header::HeaderValue| value.to_str().unwrap_or_default().to_owned();
     let headers = request.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
     *seen.headers.lock().expect("nobody panics with it") = headers;
@@ -246,11 +277,18 @@ async fn answer(request: Request<Incoming>, seen: &Seen) -> Result<Response<Full
     if let Some(until) = stalled {
         tokio::time::sleep_until(until.into()).await;
     }
+    if connection < seen.deaf_before.load(Ordering::SeqCst) {
+        std::future::pending::<()>().await;
+    }
+    if connection > 0 && seen.answers_the_first_only.load(Ordering::SeqCst) {
+        return Err(std::io::Error::other("as asked"));
+    }
     let (what, number) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
     let number: u64 = number.parse().unwrap_or_default();
     let (status, bytes) = match what {
         "break" => return Err(std::io::Error::other("as asked")),
         "never" => std::future::pending::<Result<_, Infallible>>().await.unwrap_or((500, 0)),
+        "holes" if (count + 1).is_multiple_of(number) => std::future::pending().await,
         "slow" => {
             tokio::time::sleep(Duration::from_millis(number)).await;
             (200, 5)

@@ -65,6 +65,11 @@ impl Terminal {
         Self { child, keyboard: File::from(master), slave, before, output, frozen }
     }
 
+    /// The program.
+    pub fn process(&self) -> outside::Process {
+        outside::Process::of(pid(&self.child)).expect("a child that is not reaped is there")
+    }
+
     /// What stands on it.
     pub fn screen(&self) -> String {
         self.parsed().screen().contents()

@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::signal::Signal;
+use nix::{sys::signal::Signal, unistd::getuid};
+use serde_json::Value;
 use ssts_proto::v1::{HaltRequest, ResumeRequest, agent_client::AgentClient};
 use ssts_tests::{Ctl, Daemon, Ground, Mount, Outcome, connect, outside, privileged};
 
@@ -24,6 +25,12 @@ fn first_file(ground: &Ground) -> PathBuf {
     ground.state().join("audit/audit-000001.jsonl")
 }
 
+fn lines(ground: &Ground) -> Vec<Value> {
+    let export = Ctl::bare(ground).args(["audit", "export", "--dir", &folder(ground)]).run();
+    export.assert_status(0);
+    export.stdout.lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect()
+}
+
 #[test]
 fn commands_are_noted_with_who_and_what_came_of_it_and_a_changed_byte_is_found() {
     let ground = Ground::new();
@@ -31,13 +38,10 @@ fn commands_are_noted_with_who_and_what_came_of_it_and_a_changed_byte_is_found()
     Ctl::new(&ground).words("burn cpu --load 10 --tolerance 100 --duration 200ms").run();
     Ctl::new(&ground).words("halt --reason smoke").run().assert_status(0);
     Ctl::new(&ground).words("halt --clear").run().assert_status(0);
-    let export = Ctl::bare(&ground).args(["audit", "export", "--dir", &folder(&ground)]).run();
-    export.assert_status(0);
-    let lines: Vec<serde_json::Value> =
-        export.stdout.lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect();
+    let lines = lines(&ground);
     let of = |kind: &str, call: &str| {
-        let fits = |line: &&serde_json::Value| line["kind"] == kind && line["call"] == call;
-        lines.iter().find(fits).unwrap_or_else(|| panic!("no {kind} {call}: {}", export.stdout)).clone()
+        let fits = |line: &&Value| line["kind"] == kind && line["call"] == call;
+        lines.iter().find(fits).unwrap_or_else(|| panic!("no {kind} {call}: {lines:#?}")).clone()
     };
     let allowed = of("allowed", "Start");
     assert_eq!(allowed["who"]["uid"], nix::unistd::geteuid().as_raw(), "{allowed:#}");
@@ -89,6 +93,44 @@ fn commands_are_noted_with_who_and_what_came_of_it_and_a_changed_byte_is_found()
         let place = broken.json()["broken_at"].as_str().expect("it says where").to_owned();
         assert!(place.ends_with(&format!(":{line}")), "{place}, and it is line {line}");
     }
+}
+
+#[test]
+fn a_halt_by_a_file_or_a_signal_is_noted_once_with_whose_it_was() {
+    let ground = Ground::new();
+    let daemon = Daemon::start(&ground);
+    let halts = |way: &str| {
+        let of = |line: &Value| line["call"] == "Halt" && line["parameters"]["way"] == way;
+        lines(&ground).into_iter().filter(of).collect::<Vec<_>>()
+    };
+    let noted = |way: &str| {
+        let noted = outside::within(Duration::from_secs(20), || !halts(way).is_empty());
+        assert!(noted.is_some(), "no halt by {way}: {:#?}\n{}", lines(&ground), daemon.log());
+        halts(way).remove(0)
+    };
+    let uid = getuid().as_raw();
+    let file = ground.path("run/halt");
+    fs::write(&file, "smoke in rack 7\n").expect("the folder is ours");
+    let by_file = noted("file");
+    assert_eq!((&by_file["kind"], &by_file["outcome"]), (&"done".into(), &"ok".into()), "{by_file:#}");
+    assert_eq!(by_file["who"]["uid"], uid, "{by_file:#}");
+    let parameters = &by_file["parameters"];
+    assert_eq!(parameters["path"], file.display().to_string(), "{by_file:#}");
+    assert_eq!(parameters["reason"], "smoke in rack 7", "{by_file:#}");
+    Ctl::new(&ground).words("halt --clear").run().assert_status(0);
+
+    daemon.signal(Signal::SIGUSR1);
+    let by_signal = noted("signal");
+    let who = &by_signal["who"];
+    assert_eq!((&who["uid"], &who["pid"]), (&uid.into(), &std::process::id().into()), "{by_signal:#}");
+    Ctl::new(&ground).words("halt --clear").run().assert_status(0);
+
+    // The tick and the watch each see it, and a file is made and then written to.
+    assert_eq!((halts("file").len(), halts("signal").len()), (1, 1), "{:#?}", lines(&ground));
+    fs::write(&file, "again").expect("the folder is ours");
+    let again = outside::within(Duration::from_secs(20), || halts("file").len() == 2);
+    assert!(again.is_some(), "{:#?}", lines(&ground));
+    verify(&ground).assert_status(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

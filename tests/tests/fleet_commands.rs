@@ -9,10 +9,8 @@ use std::{
 
 use serde_json::Value;
 use ssts_proto::v1::{
-    Burner, CpuBurner, Phase, Profile, Scenario, StartRequest,
-    agent_client::AgentClient,
-    burner::Kind,
-    profile::{Constant, Shape},
+    Burner, CpuBurner, Phase, Profile, Scenario, StartRequest, agent_client::AgentClient, burner::Kind,
+    profile::Shape,
 };
 use ssts_tests::{
     Cable, Ctl, Daemon, Ground, Outcome, Pki, connect,
@@ -153,12 +151,8 @@ fn hosts_answer_side_by_side_and_a_dead_one_hides_none() {
     hosts.ctl(&inventory, "drill --only temperature").run().assert_status(2).assert_tells(&["alone"]);
 
     // What is about one host takes one, however it is named.
-    hosts
-        .ctl(&inventory, "top --once")
-        .run()
-        .assert_status(2)
-        .assert_tells(&["about one host", "4 are named"]);
-    hosts.ctl(&inventory, "--select h2 top --once").run().assert_status(0);
+    hosts.ctl(&inventory, "recover").run().assert_status(2).assert_tells(&["about one host", "4 are named"]);
+    hosts.ctl(&inventory, "--select h2 recover").run().assert_status(0);
     let two =
         ["--host", &format!("https://{}", addresses[0]), "--host", &format!("https://{}", addresses[1])];
     let status = json(hosts.bare().args(two).words("status"), 0);
@@ -305,7 +299,7 @@ fn a_host_whose_link_is_cut_is_named_and_asked_again_until_it_is_back() {
 /// One id on all hosts, as runs of fleets have it.
 async fn start(ground: &Ground, run_id: &str) {
     let load = Profile {
-        shape: Some(Shape::Constant(Constant { load_percent: 5.0 })),
+        shape: Some(Shape::Constant(ssts_proto::v1::Constant { load_percent: 5.0 })),
         tolerance_points: Some(100.0),
         ..Profile::default()
     };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
-use ssts_tests::{Ctl, Daemon, Ground, Service, outside};
+use ssts_tests::{Ctl, Daemon, Ground, Service, note, outside};
 
 /// A daemon that may load a service.
 struct Agent {
@@ -106,6 +106,71 @@ fn a_stall_shows_in_every_request_that_was_due_meanwhile() {
     // A fifth of the requests fell into the stall; half of those waited for more than half of it.
     assert!(latency(&burner, "p90") >= 100_000_000, "{burner:#}");
     assert!(figure(&burner, "behind") >= 400_000_000, "{burner:#}");
+}
+
+#[test]
+fn what_waited_through_a_stall_does_not_come_all_at_once() {
+    let service = Service::plain();
+    let agent = Agent::new(&service.url(""));
+    // Enough connections for all that wait: only the bucket holds them back.
+    let flags = "--rate 500 --connections 64 --duration 4s --output json";
+    let running = agent.burn(&service.url("/"), flags).spawn();
+    assert!(outside::within(Duration::from_secs(20), || service.requests() > 300).is_some());
+    service.stall(Duration::from_millis(800));
+    let back = Instant::now() + Duration::from_millis(800);
+    let outcome = running.outcome();
+    outcome.assert_status(0);
+    let burner = outcome.json()["hosts"][0]["burners"][0].take();
+    assert_eq!(latency(&burner, "count"), 2_000, "none was left out: {burner:#}");
+    // Some 340 waited. At twice the rate 100 of them come in a tenth of a second; a thread that was held up sees some later.
+    let most = service.most_within(Duration::from_millis(100), back);
+    assert!((70..=180).contains(&most), "{most}: {burner:#}");
+    // It was all made good: the end is as quick as the beginning.
+    assert_eq!(figure(&burner, "unanswered"), 0, "{burner:#}");
+    assert!(latency(&burner, "p50") < 400_000_000, "{burner:#}");
+}
+
+#[test]
+fn an_http2_connection_that_fell_silent_is_given_up_and_one_that_answers_is_not() {
+    let service = Service::plain();
+    let agent = Agent::new(&service.url(""));
+    let flags = "--protocol http2 --connections 1 --streams 8 --rate 100 --timeout 500ms --max-errors 90 \
+                 --duration 4s --output json";
+    let running = agent.burn(&service.url("/"), flags).spawn();
+    assert!(outside::within(Duration::from_secs(20), || service.requests() > 50).is_some());
+    service.go_deaf();
+    let outcome = running.outcome();
+    outcome.assert_status(0);
+    let burner = outcome.json()["hosts"][0]["burners"][0].take();
+    assert!(figure(&burner, "timeouts") >= 8, "{burner:#}");
+    assert!(figure(&burner, "status_2xx") > 200, "another connection was made: {burner:#}");
+    assert!(service.connections() >= 2);
+    // Of 40, each tenth is never answered: the others show that the connection is good.
+    let connections = service.connections();
+    let flags =
+        "--protocol http2 --connections 1 --streams 8 --rate 40 --timeout 1s --max-errors 90 --duration 3s";
+    let burner = agent.burner(&service.url("/holes/10"), flags);
+    assert!(figure(&burner, "timeouts") >= 3, "{burner:#}");
+    assert_eq!(service.connections() - connections, 1, "{burner:#}");
+}
+
+#[test]
+fn one_workers_bad_connections_do_not_make_the_service_gone() {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    if cores < 2 {
+        return note(format_args!("left out: two workers need two cores"));
+    }
+    let service = Service::plain();
+    let agent = Agent::new(&service.url(""));
+    let flags = "--cores 0-1 --protocol http1 --connections 2 --rate 100 --max-errors 100 --duration 8s --output json";
+    let running = agent.burn(&service.url("/"), flags).spawn();
+    assert!(outside::within(Duration::from_secs(20), || service.requests() > 50).is_some());
+    service.answer_the_first_only();
+    let outcome = running.outcome();
+    outcome.assert_status(0);
+    let burner = outcome.json()["hosts"][0]["burners"][0].take();
+    assert!(figure(&burner, "broken_answers") >= 3, "one worker fails throughout: {burner:#}");
+    assert!(figure(&burner, "status_2xx") > 300, "the other goes on: {burner:#}");
 }
 
 #[test]

@@ -134,6 +134,38 @@ fn datagrams_that_a_full_queue_drops_are_lost_and_no_others() {
     assert!(figure(&burner, "jitter") > 0);
 }
 
+/// A datagram of which the socket's buffer can't hold all fragments: the kernel takes none of it.
+#[test]
+fn datagrams_that_the_kernel_has_no_buffers_for_are_told_and_not_counted_as_sent() {
+    let Some(hosts) = TwoHosts::new(OPEN_SINK) else { return };
+    let flags = "--protocol udp --packet 60000 --rate 20M --duration 1s --output json";
+    let before = hosts.wire.counter(Side::Far, "rx", "bytes");
+    let outcome = hosts.burn(&format!("{flags} --buffer 4KiB")).run();
+    outcome.assert_status(5);
+    let result = outcome.json();
+    assert_eq!(result["cause"], "nothing_done", "{result:#}");
+    let burner = &result["hosts"][0]["burners"][0];
+    assert_eq!((figure(burner, "sent"), count(burner, "bytes")), (0, 0), "{burner:#}");
+    // Each try is a millisecond after the one before, and no core is burnt by trying.
+    assert!((10..=1_100).contains(&figure(burner, "no_buffers")), "{burner:#}");
+    let seen = hosts.wire.counter(Side::Far, "rx", "bytes") - before;
+    assert!(seen < 60_000, "{seen} bytes came");
+    let outcome = hosts.burn(&format!("{flags} --buffer 1MiB")).run();
+    outcome.assert_status(0);
+    let burner = outcome.json()["hosts"][0]["burners"][0].take();
+    assert_eq!(figure(&burner, "no_buffers"), 0, "{burner:#}");
+    assert_eq!(figure(&burner, "sink_received") + figure(&burner, "lost"), figure(&burner, "sent"));
+}
+
+/// What was due before its worker had its core was due all the same.
+#[test]
+fn a_request_rate_counts_from_the_phases_beginning() {
+    let Some(hosts) = TwoHosts::new(OPEN_SINK) else { return };
+    let burner = hosts.burner("--protocol rr --rate 2000 --streams 2 --duration 1s");
+    assert_eq!(count(&burner["latency_ns"], "count"), 2_000, "{burner:#}");
+    assert!((burner["burning_s"].as_f64().unwrap_or_default() - 1.0).abs() < 1e-3, "{burner:#}");
+}
+
 #[test]
 fn a_request_rate_is_open_loop_so_that_a_stall_shows_in_every_request_it_delays() {
     let Some(hosts) = TwoHosts::new(OPEN_SINK) else { return };

@@ -58,8 +58,7 @@ impl Agent {
     }
 
     async fn release_of(&mut self, run_id: &str, token: &str) -> Result<RunSummary, Status> {
-        let request =
-            ReleaseRequest { run_id: run_id.into(), reason: "a story".into(), token: token.into() };
+        let request = ReleaseRequest { run_id: run_id.into(), reason: "a story".into(), token: token.into() };
         Ok(self.0.release(request).await?.into_inner().run.unwrap_or_default())
     }
 

@@ -7,7 +7,7 @@ use std::{
     io::{self, Read as _, Seek as _, Write as _},
     os::fd::OwnedFd,
     process::ExitCode,
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering, mpsc},
     thread,
     time::Duration,
 };
@@ -56,6 +56,9 @@ pub const DEADLINE_PASSED: u8 = 3;
 
 /// Sleeps end on time: prctl(2) PR_SET_TIMERSLACK, in ns; the default of 50 µs would blur every duty cycle.
 const TIMER_SLACK_NS: u64 = 1;
+/// Of a worker's stack, where many share a core. What it touches of that is some pages; but the 2 MiB that are usual span a page
+/// table of their own each, and of 64 threads that is a good part of what their start takes.
+const STACK_BYTES: usize = 256 << 10;
 /// How often the main thread looks at the deadline itself, in case a worker can't.
 const WATCH: Duration = Duration::from_millis(50);
 
@@ -147,10 +150,41 @@ fn read_plan(mut file: File) -> io::Result<Plan> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// What a worker thread tells the main thread.
+/// What worker threads tell the main thread.
 enum News {
-    Ready(Prepared),
+    /// All of them.
+    Ready(Vec<Prepared>),
+    /// One of them.
     Ended(Result<(), BurnError>),
+}
+
+/// Gathers what workers chose. The last one tells of all: the main thread is not woken for each of many.
+struct Assembly {
+    workers: usize,
+    prepared: Mutex<Vec<Prepared>>,
+}
+
+impl Assembly {
+    fn joined_by(&self, one: Prepared) -> Option<Vec<Prepared>> {
+        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        prepared.push(one);
+        (prepared.len() == self.workers).then(|| std::mem::take(&mut *prepared))
+    }
+}
+
+/// What the last one chose, with each of their notices once.
+fn merged(all: Vec<Prepared>) -> Option<Prepared> {
+    let mut notices = Vec::new();
+    let mut variant = None;
+    for one in all {
+        for notice in one.notices {
+            if !notices.contains(&notice) {
+                notices.push(notice);
+            }
+        }
+        variant = Some(one.variant);
+    }
+    variant.map(|variant| Prepared { variant, notices })
 }
 
 fn work(
@@ -159,11 +193,15 @@ fn work(
     core_busy: Option<&Arc<OwnedFd>>,
 ) -> Result<ExitCode, BurnError> {
     let (sender, news) = mpsc::channel();
+    // Threads inherit it. Without it duty cycles are less exact, nothing more.
+    let _best_effort = prctl::set_timerslack(TIMER_SLACK_NS);
+    let assembly = Arc::new(Assembly { workers: plan.cores.len(), prepared: Mutex::default() });
     let mut teams: BTreeMap<u32, Vec<Ready>> = BTreeMap::new();
     for (index, (worker, &core)) in crew(plan)?.into_iter().zip(&plan.cores).enumerate() {
         let reins =
             Reins::new(block.clone(), index, core, core_busy.cloned()).shared_by(plan.workers_on(core));
-        teams.entry(core).or_default().push(Ready { worker, core, reins, sender: sender.clone() });
+        let (assembly, sender) = (assembly.clone(), sender.clone());
+        teams.entry(core).or_default().push(Ready { worker, core, reins, assembly, sender });
     }
     start(teams)?;
     drop(sender);
@@ -175,17 +213,44 @@ struct Ready {
     worker: Box<dyn Worker>,
     core: u32,
     reins: Reins,
+    assembly: Arc<Assembly>,
     sender: mpsc::Sender<News>,
 }
 
 impl Ready {
     fn start(mut self) -> Result<(), BurnError> {
         let name = format!("burn-{}", self.core);
+        let is_one_of_many = self.reins.shares_its_core();
         let body = move || {
-            let outcome = worker_thread(&mut *self.worker, self.core, &self.reins, &self.sender);
+            let outcome = self.carry_out();
             let _main_has_gone = self.sender.send(News::Ended(outcome));
         };
-        thread::Builder::new().name(name).spawn(body).map(drop).map_err(BurnError::Thread)
+        let mut builder = thread::Builder::new().name(name);
+        if is_one_of_many {
+            builder = builder.stack_size(STACK_BYTES);
+        }
+        builder.spawn(body).map(drop).map_err(BurnError::Thread)
+    }
+
+    /// The whole life of its thread.
+    fn carry_out(&mut self) -> Result<(), BurnError> {
+        let Self { worker, core, reins, assembly, sender } = self;
+        reins.slot().tid.store(gettid().as_raw().cast_unsigned(), Ordering::Relaxed);
+        if reins.shares_its_core() {
+            // Whoever made it is on that core, and so is this.
+            realtime::take_turns();
+        } else {
+            pin(*core)?;
+        }
+        let prepared = worker.prepare(reins)?;
+        reins.slot().prepared_ppm.store(1_000_000, Ordering::Relaxed);
+        if let Some(all) = assembly.joined_by(prepared) {
+            let _main_has_gone = sender.send(News::Ready(all));
+        }
+        match reins.wait_for_start() {
+            Flow::Stop => Ok(()),
+            Flow::Burn | Flow::Resumed(_) => worker.burn(reins),
+        }
     }
 }
 
@@ -221,43 +286,13 @@ fn pin(core: u32) -> Result<(), BurnError> {
     }
 }
 
-fn worker_thread(
-    worker: &mut dyn Worker,
-    core: u32,
-    reins: &Reins,
-    news: &mpsc::Sender<News>,
-) -> Result<(), BurnError> {
-    reins.slot().tid.store(gettid().as_raw().cast_unsigned(), std::sync::atomic::Ordering::Relaxed);
-    pin(core)?;
-    // Without it duty cycles are less exact, nothing more.
-    let _best_effort = prctl::set_timerslack(TIMER_SLACK_NS);
-    if reins.shares_its_core() {
-        realtime::take_turns();
-    }
-    let prepared = worker.prepare(reins)?;
-    reins.slot().prepared_ppm.store(1_000_000, std::sync::atomic::Ordering::Relaxed);
-    let _main_has_gone = news.send(News::Ready(prepared));
-    match reins.wait_for_start() {
-        Flow::Stop => Ok(()),
-        Flow::Burn | Flow::Resumed(_) => worker.burn(reins),
-    }
-}
-
 /// Waits for the workers, and ends the process at the deadline even if one of them hangs.
 fn watch(block: &ControlBlock, workers: usize, news: &mpsc::Receiver<News>) -> Result<ExitCode, BurnError> {
-    let (mut ready, mut ended) = (0, 0);
-    let mut notices = Vec::new();
+    let mut ended = 0;
     while ended < workers {
         match news.recv_timeout(WATCH) {
-            Ok(News::Ready(mut prepared)) => {
-                ready += 1;
-                for notice in std::mem::take(&mut prepared.notices) {
-                    if !notices.contains(&notice) {
-                        notices.push(notice);
-                    }
-                }
-                if ready == workers {
-                    prepared.notices = std::mem::take(&mut notices);
+            Ok(News::Ready(all)) => {
+                if let Some(prepared) = merged(all) {
                     report(&Report::Ready(prepared));
                 }
             }

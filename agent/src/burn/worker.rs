@@ -117,6 +117,12 @@ impl Reins {
         self.block.slot(self.worker)
     }
 
+    /// A number of all of the burner's workers together.
+    pub(super) fn of_all(&self, number: impl Fn(&Slot) -> &AtomicU64) -> u64 {
+        let workers = 0..self.block.workers();
+        workers.map(|worker| number(self.block.slot(worker)).load(Ordering::Relaxed)).sum()
+    }
+
     /// Which of the burner's workers this is, and of how many.
     pub fn place(&self) -> (usize, usize) {
         (self.worker, self.block.workers())

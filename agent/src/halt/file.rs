@@ -27,6 +27,16 @@ pub(super) struct HaltFile {
     armed: bool,
 }
 
+/// What a file that halts tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Told {
+    /// Whose it is.
+    pub(super) uid: u32,
+    /// The same, for people.
+    pub(super) by: String,
+    pub(super) reason: String,
+}
+
 impl HaltFile {
     /// At `path`, whether or not its folder is there.
     pub(super) fn new(path: PathBuf) -> io::Result<Self> {
@@ -90,7 +100,7 @@ impl HaltFile {
     }
 
     /// Who made it and what is in it. Nothing where it is not there.
-    pub(super) fn read(&self) -> Option<(String, String)> {
+    pub(super) fn read(&self) -> Option<Told> {
         let metadata = fs::symlink_metadata(&self.path).ok()?;
         let by = format!("uid {} (file {})", metadata.uid(), self.path.display());
         let reason = match contents(&self.path) {
@@ -98,7 +108,7 @@ impl HaltFile {
             Ok(text) => text,
             Err(error) => format!("no reason could be read: {error}"),
         };
-        Some((by, reason))
+        Some(Told { uid: metadata.uid(), by, reason })
     }
 }
 
@@ -132,7 +142,8 @@ mod tests {
         assert!(!file.take());
         fs::write(&path, "smoke\nin rack 7\n").unwrap();
         assert!(file.take() && !file.take());
-        let (by, reason) = file.read().unwrap();
+        let Told { uid, by, reason } = file.read().unwrap();
+        assert_eq!(uid, nix::unistd::getuid().as_raw());
         assert!(by.starts_with(&format!("uid {}", nix::unistd::getuid())), "{by}");
         assert_eq!(reason, "smoke in rack 7");
         fs::remove_file(&path).unwrap();
@@ -149,10 +160,10 @@ mod tests {
         let mut file = HaltFile::new(path.clone()).unwrap();
         symlink(&secret, &path).unwrap();
         assert!(file.take());
-        assert!(!file.read().unwrap().1.contains("hunter2"));
+        assert!(!file.read().unwrap().reason.contains("hunter2"));
         fs::remove_file(&path).unwrap();
         fs::hard_link(&secret, &path).unwrap();
-        assert!(!file.read().unwrap().1.contains("hunter2"));
+        assert!(!file.read().unwrap().reason.contains("hunter2"));
     }
 
     #[test]
@@ -166,7 +177,7 @@ mod tests {
         assert!(file.is_armed() && !file.take());
         fs::write(folder.join("halt"), "").unwrap();
         assert!(file.take());
-        assert_eq!(file.read().unwrap().1, "no reason given");
+        assert_eq!(file.read().unwrap().reason, "no reason given");
         fs::remove_dir_all(&folder).unwrap();
         file.take();
         assert!(!file.is_armed());

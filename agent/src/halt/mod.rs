@@ -21,11 +21,13 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::eventfd::{EfdFlags, EventFd},
 };
+use serde_json::json;
 use tracing::{error, warn};
 
-use self::file::HaltFile;
+use self::file::{HaltFile, Told};
 pub use self::signal::HaltSignal;
 use crate::{
+    audit::{Audit, Entry, Subject},
     privileges,
     realtime::{self, Duty},
     run::{Engine, HaltWay},
@@ -52,6 +54,14 @@ pub struct HaltLook {
     news: Arc<EventFd>,
 }
 
+/// Puts halts on disk, for the thread alone: after they were carried out, whatever the disk does.
+#[derive(Debug)]
+struct Scribe {
+    audit: Audit,
+    /// The beginning of the halt that is in the audit log already: a file is seen more than once.
+    noted: Option<i64>,
+}
+
 /// The thread. It ends when this is dropped.
 #[derive(Debug)]
 pub struct HaltWatch {
@@ -60,7 +70,8 @@ pub struct HaltWatch {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Watches for a file at `path`, if one is named, and for the signal. A file that is there already halts at once.
+/// Watches for a file at `path`, if one is named, and for the signal. A file that is there already halts at once. Who it was
+/// is noted in the audit log.
 ///
 /// # Errors
 /// The kernel's, when it has no descriptor or thread left.
@@ -68,6 +79,7 @@ pub fn watch(
     engine: &Arc<Engine>,
     path: Option<&Path>,
     signal: HaltSignal,
+    audit: Audit,
 ) -> io::Result<(HaltLook, HaltWatch)> {
     let signal = Arc::new(signal);
     let calls = || {
@@ -79,6 +91,7 @@ pub fn watch(
     let look = HaltLook { calls: calls()?, news: news.clone() };
     let mut watched = calls()?;
     let (woken, stopped) = (news.clone(), stop.clone());
+    let mut scribe = Scribe { audit, noted: None };
     let body = move || {
         if let Err(error) = realtime::enter(Duty::Guard) {
             warn!(%error, "the watch for halts has no real-time priority: under full load it may be late");
@@ -88,10 +101,10 @@ pub fn watch(
         }
         if watched.file.as_ref().is_some_and(HaltFile::exists) {
             watched.halt_by_file();
-            watched.write_down();
+            watched.write_down(&mut scribe);
         }
         while !stopped.load(Ordering::Acquire) {
-            watched.wait(&woken);
+            watched.wait(&woken, &mut scribe);
         }
     };
     let thread = thread::Builder::new().name("halt".into()).spawn(body)?;
@@ -128,7 +141,7 @@ impl Calls {
     }
 
     /// For the thread alone: sleeps until there is something.
-    fn wait(&mut self, news: &EventFd) {
+    fn wait(&mut self, news: &EventFd, scribe: &mut Scribe) {
         let mut polled = vec![PollFd::new(news.as_fd(), PollFlags::POLLIN)];
         polled.push(PollFd::new((*self.signal).as_fd(), PollFlags::POLLIN));
         polled.extend(self.file.as_ref().and_then(HaltFile::fd).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
@@ -149,22 +162,47 @@ impl Calls {
             self.halt_by_file();
         }
         if self.take() || made || told {
-            self.write_down();
+            self.write_down(scribe);
         }
     }
 
     /// After the halt: who and why, if the file tells, and on disk.
-    fn write_down(&self) {
-        if self.engine.halt_state().is_none() {
-            return;
-        }
+    fn write_down(&self, scribe: &mut Scribe) {
+        // Now: a halt by another way may follow.
+        let Some(halt) = self.engine.halt_state() else { return };
         // Between its making and its writing a shell takes microseconds.
         thread::sleep(WRITTEN_WITHIN);
-        if let Some((by, reason)) = self.file.as_ref().and_then(HaltFile::read) {
+        let told = self.file.as_ref().and_then(HaltFile::read);
+        if let Some(Told { by, reason, .. }) = told.clone() {
             self.engine.explain_halt(HaltWay::File, by, reason);
         }
-        if let Err(error) = self.engine.persist_halt() {
+        let persisted = self.engine.persist_halt();
+        let outcome = match &persisted {
+            Ok(()) => "ok".to_owned(),
+            Err(error) => format!("halted until sstsd ends, and no longer: {error}"),
+        };
+        if let Err(error) = persisted {
             error!(%error, "the halt holds until sstsd ends, and no longer");
+        }
+        if scribe.noted == Some(halt.since_unix_ns) {
+            return;
+        }
+        let (who, parameters) = if halt.way == HaltWay::File.name() {
+            let path = self.file.as_ref().map(|file| file.path().display().to_string());
+            let reason = told.as_ref().map(|told| told.reason.clone());
+            let who = Subject { uid: told.map(|told| told.uid), ..Subject::default() };
+            (who, json!({ "way": halt.way, "path": path, "reason": reason }))
+        } else if halt.way == HaltWay::Signal.name() {
+            let (uid, pid) = self.signal.sender();
+            let who = Subject { uid: Some(uid), pid: i32::try_from(pid).ok(), ..Subject::default() };
+            (who, json!({ "way": halt.way }))
+        } else {
+            // Of another way's halt its own words are in the log.
+            return;
+        };
+        scribe.noted = Some(halt.since_unix_ns);
+        if let Err(error) = scribe.audit.note(&Entry::done(who, "Halt", parameters, outcome)) {
+            warn!(%error, "the audit log can't be written: a halt is only in this log");
         }
     }
 }

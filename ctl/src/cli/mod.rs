@@ -10,6 +10,7 @@ mod headroom;
 mod http;
 mod load;
 mod memory;
+mod net_mesh;
 mod network;
 mod odd;
 mod pki;
@@ -34,6 +35,7 @@ pub(crate) use self::{
     http::BurnHttp,
     load::LoadFlags,
     memory::BurnMemory,
+    net_mesh::NetMeshFlags,
     network::BurnNetwork,
     odd::{OddFlags, OddFormat},
     pki::{Issue, Pki},
@@ -223,6 +225,9 @@ pub(crate) enum Command {
     /// Raise the load until what is protected no longer meets its objective, and say how much more the host takes.
     #[command(after_help = headroom::EXAMPLES)]
     Headroom(Box<HeadroomFlags>),
+    /// Measure the network between each two hosts of a fleet, and name the link that is not like the others.
+    #[command(after_help = net_mesh::EXAMPLES)]
+    NetMesh(Box<NetMeshFlags>),
     /// Say what a scenario or a burner would do on the host, and what speaks against it; nothing is started.
     #[command(after_help = PLAN_EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Plan {

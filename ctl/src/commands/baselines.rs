@@ -131,6 +131,8 @@ fn fits(threshold: &Threshold, figure: &Figure) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use ssts_proto::thresholds::parse;
 
     use super::*;
@@ -160,9 +162,11 @@ mod tests {
         let figure = |phase: &str, operation: &str| Figure {
             host: "a".into(),
             metric: "result.latency".into(),
-            labels: [("kind", "disk"), ("operation", operation), ("phase", phase)]
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
+            labels: Arc::new(
+                [("kind", "disk"), ("operation", operation), ("phase", phase)]
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .into(),
+            ),
             statistic: "p99".into(),
             unit: "ns".into(),
             value: 1.0,

@@ -12,6 +12,7 @@ mod form;
 mod history;
 mod info;
 mod lease;
+mod net_mesh;
 mod odd;
 mod pki;
 mod plan;
@@ -132,6 +133,7 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
             run::run(Plan::find(&scenario, &settings.set)?, &options, session).await
         }
         Command::Headroom(flags) => run::run(headroom(&flags)?, &flags.options, session).await,
+        Command::NetMesh(flags) => net_mesh::net_mesh(&flags, session).await,
         Command::Plan { what, scenario, settings, options } => {
             plan::plan(what, scenario, &settings, options, session).await
         }

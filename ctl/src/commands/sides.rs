@@ -1,6 +1,6 @@
 //! The runs that a comparison or a trend is about: of the history, in files, and those that only an agent knows.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use ssts_proto::validate;
 
@@ -140,12 +140,12 @@ async fn of_history_runs(store: &mut Store, runs: &[KeptRun]) -> Result<Vec<Side
     let run_ids = runs.iter().map(|run| run.run_id.clone()).collect();
     let filter = RunFilter { run_ids, ..RunFilter::default() };
     let figures = store.figures(&FigureQuery { runs: filter, ..FigureQuery::default() }).await?;
-    let mut of_run: HashMap<String, Vec<Figure>> = HashMap::new();
+    let mut of_run: HashMap<Arc<str>, Vec<Figure>> = HashMap::new();
     for kept in figures {
         of_run.entry(kept.run_id).or_default().push(kept.figure);
     }
     let to_side = |run: &KeptRun| {
-        let figures = of_run.remove(&run.run_id).unwrap_or_default();
+        let figures = of_run.remove(run.run_id.as_str()).unwrap_or_default();
         SideRun::of_history(run, keyed(figures, run.hosts.len() > 1))
     };
     Ok(runs.iter().map(to_side).collect())

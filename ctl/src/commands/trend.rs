@@ -5,6 +5,7 @@ mod show;
 use std::{
     collections::{BTreeMap, BTreeSet},
     slice,
+    sync::Arc,
 };
 
 use ssts_proto::{
@@ -86,13 +87,10 @@ async fn over_runs(flags: &TrendFlags, session: &mut Session) -> Result<Vec<Tren
 }
 
 fn is_asked(key: &Key, flags: &TrendFlags) -> bool {
-    key.metric == flags.metric
+    *key.metric == flags.metric
         && match &flags.statistic {
-            Some(statistic) => key.statistic == *statistic,
-            None => {
-                key.is_judged()
-                    || (key.worse().is_none() && matches!(key.statistic.as_str(), "mean" | "value"))
-            }
+            Some(statistic) => *key.statistic == *statistic,
+            None => key.is_judged() || (key.worse().is_none() && matches!(&*key.statistic, "mean" | "value")),
         }
 }
 
@@ -112,9 +110,9 @@ fn of_runs(key: &Key, points: &[(&SideRun, f64)], seed: u64) -> TrendSeriesOut {
         })
         .collect();
     TrendSeriesOut {
-        labels: key.labels.clone(),
-        statistic: key.statistic.clone(),
-        unit: key.unit.clone(),
+        labels: (*key.labels).clone(),
+        statistic: key.statistic.to_string(),
+        unit: key.unit.to_string(),
         points: points
             .iter()
             .zip(distances)
@@ -153,14 +151,14 @@ async fn latest(flags: &TrendFlags, session: &mut Session) -> Result<Side, Failu
         return latest_of_agent(&filter, flags.limit, session).await;
     }
     // What one host does says nothing of another.
-    let hosts: BTreeSet<_> = figures.iter().map(|kept| kept.figure.host.as_str()).collect();
+    let hosts: BTreeSet<_> = figures.iter().map(|kept| &*kept.figure.host).collect();
     let several = hosts.len() > 1;
-    let mut runs: BTreeMap<(i64, String), Vec<_>> = BTreeMap::new();
+    let mut runs: BTreeMap<(i64, Arc<str>), Vec<_>> = BTreeMap::new();
     for kept in figures {
         runs.entry((kept.started_at_ns, kept.run_id)).or_default().push(kept.figure);
     }
-    let run = |((started_at_ns, id), figures): ((i64, String), Vec<_>)| SideRun {
-        id,
+    let run = |((started_at_ns, id), figures): ((i64, Arc<str>), Vec<_>)| SideRun {
+        id: id.to_string(),
         started_at: rfc3339(started_at_ns),
         figures: keyed(figures, several),
         ..SideRun::default()
@@ -231,8 +229,8 @@ async fn within(
     agent.close().await;
     let series = windows?.ok_or_else(not_kept)?.whole();
     let is_asked = |key: &Key| {
-        key.metric == flags.metric
-            && flags.statistic.as_ref().is_none_or(|statistic| *statistic == key.statistic)
+        *key.metric == flags.metric
+            && flags.statistic.as_ref().is_none_or(|statistic| *statistic == *key.statistic)
     };
     let asked = series.iter().filter(|(key, _)| is_asked(key));
     Ok(asked.map(|(key, points)| of_windows(key, points, flags)).collect())
@@ -241,7 +239,7 @@ async fn within(
 fn of_windows(key: &Key, points: &[(f64, f64)], flags: &TrendFlags) -> TrendSeriesOut {
     let found = trend_of(points);
     let values: Vec<_> = points.iter().map(|(_, value)| *value).collect();
-    let leak = (key.unit == "By").then(|| {
+    let leak = (&*key.unit == "By").then(|| {
         let mut test = LeakTest::default();
         if let Some(bytes) = flags.tolerate {
             test.tolerated_per_s = bytes as f64 / SECONDS_A_MINUTE;
@@ -261,9 +259,9 @@ fn of_windows(key: &Key, points: &[(f64, f64)], flags: &TrendFlags) -> TrendSeri
         }
     });
     TrendSeriesOut {
-        labels: key.labels.clone(),
-        statistic: key.statistic.clone(),
-        unit: key.unit.clone(),
+        labels: (*key.labels).clone(),
+        statistic: key.statistic.to_string(),
+        unit: key.unit.to_string(),
         points: points
             .iter()
             .zip(robust_z(&values))

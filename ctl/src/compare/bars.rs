@@ -21,7 +21,12 @@ const METRICS: [(&str, &str, &str, &str, f64); 3] = [
 ];
 
 fn key(metric: &str, statistic: &str, unit: &str) -> Key {
-    Key { metric: metric.into(), labels: BTreeMap::new(), statistic: statistic.into(), unit: unit.into() }
+    Key {
+        metric: metric.into(),
+        labels: BTreeMap::new().into(),
+        statistic: statistic.into(),
+        unit: unit.into(),
+    }
 }
 
 /// Ten runs, each three minutes of the recording somewhere; those of `worse` are made worse.
@@ -49,7 +54,7 @@ fn called_worse(comparisons: u64, worse: Option<&str>) -> usize {
             let all = judge(&before, &after, SETTINGS, |_| true);
             all.changes.iter().any(|change| {
                 change.judgement == Judgement::Worse
-                    && metric.is_none_or(|metric| change.key.metric == metric)
+                    && metric.is_none_or(|metric| *change.key.metric == *metric)
             })
         })
         .count()

@@ -1,6 +1,9 @@
 //! The numbers of runs as they are compared: the history's figures, by what they are of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde_json::Value;
 use ssts_proto::{
@@ -14,12 +17,12 @@ use crate::store::{self, Figure};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     /// Of the catalogue, or `result.NAME`.
-    pub(crate) metric: String,
-    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) metric: Arc<str>,
+    pub(crate) labels: Arc<BTreeMap<String, String>>,
     /// `mean`, `p99`, `increase` …; `value` of what is one number.
-    pub(crate) statistic: String,
+    pub(crate) statistic: Arc<str>,
     /// UCUM's short form.
-    pub(crate) unit: String,
+    pub(crate) unit: Arc<str>,
 }
 
 impl Key {
@@ -30,9 +33,9 @@ impl Key {
 
     /// Whether it is one of the few by which a metric is judged: others say the same again, or are one value's luck.
     pub(crate) fn is_judged(&self) -> bool {
-        let is_latency = self.metric == "result.latency"
+        let is_latency = &*self.metric == "result.latency"
             || catalogue::find(&self.metric).is_some_and(|metric| metric.kind == Kind::Histogram);
-        match (self.worse(), self.statistic.as_str()) {
+        match (self.worse(), &*self.statistic) {
             (None, _) => false,
             (Some(Worse::Present), statistic) => matches!(statistic, "increase" | "value"),
             (Some(_), "p50" | "p99") => is_latency,
@@ -59,7 +62,7 @@ pub(crate) fn keyed(figures: impl IntoIterator<Item = Figure>, several: bool) ->
     let key_of = |figure: Figure| {
         let Figure { host, metric, mut labels, statistic, unit, value } = figure;
         if several {
-            labels.insert("host".into(), host);
+            Arc::make_mut(&mut labels).insert("host".into(), host.to_string());
         }
         (Key { metric, labels, statistic, unit }, value)
     };
@@ -70,10 +73,10 @@ pub(crate) fn keyed(figures: impl IntoIterator<Item = Figure>, several: bool) ->
 pub(crate) fn without_unasked(figures: &mut Figures) {
     let asked: BTreeSet<_> = figures
         .keys()
-        .filter(|key| key.metric == "result.target_load")
+        .filter(|key| &*key.metric == "result.target_load")
         .map(|key| key.labels.clone())
         .collect();
-    figures.retain(|key, _| key.metric != "result.achieved_load" || asked.contains(&key.labels));
+    figures.retain(|key, _| &*key.metric != "result.achieved_load" || asked.contains(&key.labels));
 }
 
 #[cfg(test)]
@@ -129,7 +132,7 @@ pub(super) mod tests {
                 format!("result.operations_per_s [{disk}] mean 1000 1/s"),
             ]
         );
-        assert!(figures.keys().any(|key| key.statistic == "increase" && key.unit == "1"));
+        assert!(figures.keys().any(|key| &*key.statistic == "increase" && &*key.unit == "1"));
         assert!(figures.keys().all(|key| !key.labels.contains_key("run")));
     }
 
@@ -140,7 +143,7 @@ pub(super) mod tests {
         let judged = |result: &Value| {
             let mut figures = of_result(result);
             without_unasked(&mut figures);
-            figures.keys().any(|key| key.metric == "result.achieved_load")
+            figures.keys().any(|key| &*key.metric == "result.achieved_load")
         };
         assert!(!judged(&result));
         result["hosts"][0]["burners"][0]["target_load"] = json!(50.0);

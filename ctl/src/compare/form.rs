@@ -103,10 +103,10 @@ pub(crate) fn comparison_csv(comparison: &Comparison) -> Result<String, Failure>
     for change in &comparison.changes {
         let percent = |share: Option<f64>| maybe(share.map(|share| share * 100.0));
         let line = [
-            change.key.metric.clone(),
+            change.key.metric.to_string(),
             change.key.labels(),
-            change.key.statistic.clone(),
-            change.key.unit.clone(),
+            change.key.statistic.to_string(),
+            change.key.unit.to_string(),
             change.before.to_string(),
             change.after.to_string(),
             percent(change.change),
@@ -159,7 +159,7 @@ mod tests {
     fn change(metric: &str, judgement: Judgement) -> Change {
         let key = Key {
             metric: metric.into(),
-            labels: BTreeMap::from([("phase".into(), "a, b".into())]),
+            labels: BTreeMap::from([("phase".into(), "a, b".into())]).into(),
             statistic: "p99".into(),
             unit: "ns".into(),
         };

@@ -4,8 +4,9 @@
 //! against several, from whether it could be one more of them; of a single run a side, from how much its own windows differ. The
 //! last can't know how much runs differ, and so asks for a greater change.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use ssts_proto::catalogue::Worse;
 
 use super::{Key, Side};
@@ -184,14 +185,12 @@ fn of_windows(
     is_wanted: impl Fn(&Key) -> bool,
 ) -> (Vec<Compared>, usize) {
     let keys: BTreeSet<_> = before.keys().chain(after.keys()).filter(|key| is_wanted(key)).collect();
-    let mut compared = Vec::new();
-    let mut one_sided = 0;
-    for key in keys {
-        let (Some((one, center)), Some((other, _))) = (before.get(key), after.get(key)) else {
-            one_sided += 1;
-            continue;
-        };
-        let (Some(level), Some(new_level)) = (center.of(one), center.of(other)) else { continue };
+    let both = |key| Some((key, before.get(key)?, &after.get(key)?.0));
+    let both: Vec<_> = keys.iter().copied().filter_map(both).collect();
+    let one_sided = keys.len() - both.len();
+    // Each is put together anew a thousand times: all cores take part.
+    let compare = |(key, (one, center), other): (&Key, &(Vec<f64>, Center), &Vec<f64>)| {
+        let (level, new_level) = (center.of(one)?, center.of(other)?);
         let fewest = one.len().min(other.len());
         let evidence = if fewest < FEWEST_WINDOWS {
             Err(format!("{fewest} windows are too few"))
@@ -203,9 +202,9 @@ fn of_windows(
                 .map(Evidence::Windows)
                 .ok_or_else(|| "it has no spread".into())
         };
-        compared.push(Compared { key: key.clone(), before: level, after: new_level, evidence });
-    }
-    (compared, one_sided)
+        Some(Compared { key: key.clone(), before: level, after: new_level, evidence })
+    };
+    (both.into_par_iter().filter_map(compare).collect(), one_sided)
 }
 
 fn is_constant(values: &[f64]) -> bool {
@@ -218,17 +217,17 @@ fn of_runs(
     method: Method,
     is_wanted: impl Fn(&Key) -> bool,
 ) -> (Vec<Compared>, usize) {
-    let keys: BTreeSet<_> = before
-        .runs
-        .iter()
-        .chain(&after.runs)
-        .flat_map(|run| run.figures.keys())
-        .filter(|key| is_wanted(key))
-        .collect();
+    let mut values: HashMap<&Key, [Vec<f64>; 2]> = HashMap::new();
+    for (side, runs) in [&before.runs, &after.runs].into_iter().enumerate() {
+        for (key, value) in runs.iter().flat_map(|run| &run.figures) {
+            values.entry(key).or_default()[side].push(*value);
+        }
+    }
+    let mut wanted: Vec<_> = values.into_iter().filter(|(key, _)| is_wanted(key)).collect();
+    wanted.sort_unstable_by_key(|(key, _)| *key);
     let mut compared = Vec::new();
     let mut one_sided = 0;
-    for key in keys {
-        let (one, other) = (before.values(key), after.values(key));
+    for (key, [one, other]) in wanted {
         let (Some(level), Some(new_level)) = (median(&one), median(&other)) else {
             one_sided += 1;
             continue;
@@ -353,7 +352,7 @@ fn direction(worse: Option<Worse>, estimate: f64) -> Judgement {
 /// Differences below it mean nothing, however sure they are and however many times what was next to nothing before: a hundredth of the
 /// time, one event a second on the host, one degree.
 fn floor(key: &Key) -> f64 {
-    match key.unit.as_str() {
+    match &*key.unit {
         "s/s" => 0.01,
         "Cel" => 1.0,
         "1/s" if key.metric.starts_with("host.") => 1.0,
@@ -395,7 +394,7 @@ mod tests {
     fn key(metric: &str, statistic: &str, unit: &str) -> Key {
         Key {
             metric: metric.into(),
-            labels: BTreeMap::from([("burner".into(), "0.0".into())]),
+            labels: BTreeMap::from([("burner".into(), "0.0".into())]).into(),
             statistic: statistic.into(),
             unit: unit.into(),
         }
@@ -488,7 +487,7 @@ mod tests {
     fn one_change_among_many_metrics_is_called_and_chance_is_not() {
         let keys: Vec<_> = (0..60)
             .map(|n| Key {
-                labels: BTreeMap::from([("cpu".into(), n.to_string())]),
+                labels: BTreeMap::from([("cpu".into(), n.to_string())]).into(),
                 ..key("runqueue.latency", "p99", "ns")
             })
             .collect();

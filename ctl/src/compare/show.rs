@@ -111,9 +111,9 @@ fn table<'a>(changes: impl Iterator<Item = &'a Change>) -> Table {
         let labels: Vec<_> = change.key.labels.values().filter(|value| !value.is_empty()).cloned().collect();
         table.row([
             change.judgement.name().to_owned(),
-            change.key.metric.clone(),
+            change.key.metric.to_string(),
             labels.join(" "),
-            change.key.statistic.clone(),
+            change.key.statistic.to_string(),
             text::quantity(change.before, &change.key.unit),
             text::quantity(change.after, &change.key.unit),
             change.change.map(percent).unwrap_or_default(),

@@ -139,11 +139,6 @@ pub(crate) struct Side {
 }
 
 impl Side {
-    /// One number of all its runs that have it.
-    pub(super) fn values(&self, key: &Key) -> Vec<f64> {
-        self.runs.iter().filter_map(|run| run.figures.get(key).copied()).collect()
-    }
-
     /// Adds a run; the same one twice would make a comparison surer than it is.
     pub(crate) fn add(&mut self, run: SideRun) -> Result<(), Failure> {
         if self.runs.iter().any(|known| known.id == run.id) {

@@ -1,6 +1,6 @@
 //! What a run's record shows over time, by metric and phase: windows of a run, a bounded number whatever its length.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ssts_proto::{
     catalogue,
@@ -113,10 +113,9 @@ impl Windows {
         for (phase, begin, end) in &self.phases {
             let Some(end) = end else { continue };
             let edge = ((end - begin) * EDGE_SHARE).max(EDGE_S);
-            for (key, series) in self.within(Some((begin + edge, end - edge))) {
+            for (mut key, series) in self.within(Some((begin + edge, end - edge))) {
                 let center = if key.statistic.starts_with('p') { Center::Median } else { Center::Mean };
-                let mut key = key;
-                key.labels.insert("phase".into(), phase.clone());
+                Arc::make_mut(&mut key.labels).insert("phase".into(), phase.clone());
                 all.insert(key, (series.into_iter().map(|(_, value)| value).collect(), center));
             }
         }
@@ -158,7 +157,7 @@ impl Windows {
                     .filter_map(|(begin, end, bin)| Some((f64::midpoint(begin, end), bin.quantile(q)?)))
                     .collect();
                 if !series.is_empty() {
-                    all.insert(Key { statistic: statistic.to_owned(), ..key.clone() }, series);
+                    all.insert(Key { statistic: statistic.into(), ..key.clone() }, series);
                 }
             }
         }
@@ -221,10 +220,10 @@ fn has_target(reading: &Reading<'_>) -> bool {
 }
 
 fn key(metric: &str, labels: &Labels, statistic: &str, unit: String) -> Key {
-    let labels = labels
+    let labels: BTreeMap<_, _> = labels
         .iter()
         .filter(|(name, _)| *name != "run")
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    Key { metric: metric.to_owned(), labels, statistic: statistic.to_owned(), unit }
+    Key { metric: metric.into(), labels: labels.into(), statistic: statistic.into(), unit: unit.into() }
 }

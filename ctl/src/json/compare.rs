@@ -94,10 +94,10 @@ impl From<&Change> for ChangeOut {
     fn from(change: &Change) -> Self {
         let percent = |share: f64| known(share * 100.0);
         Self {
-            metric: change.key.metric.clone(),
-            labels: change.key.labels.clone(),
-            statistic: change.key.statistic.clone(),
-            unit: change.key.unit.clone(),
+            metric: change.key.metric.to_string(),
+            labels: (*change.key.labels).clone(),
+            statistic: change.key.statistic.to_string(),
+            unit: change.key.unit.to_string(),
             before: change.before,
             after: change.after,
             change_percent: change.change.and_then(percent),

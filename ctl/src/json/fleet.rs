@@ -42,7 +42,7 @@ pub(crate) struct FleetHostOut<T> {
 
 /// Something that is wrong.
 #[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Problem")]
+#[schemars(rename = "FleetProblem")]
 struct ProblemOut {
     message: String,
     /// What to do about it.

@@ -153,11 +153,6 @@ impl FleetResultOut {
         }
     }
 
-    /// With those that lag behind.
-    pub(crate) fn with_odd(self, odd: Option<&OddOnes>) -> Self {
-        Self { odd: odd.map(OddOut::from), ..self }
-    }
-
     /// With its waves, and what came of the fleet's thresholds.
     pub(crate) fn with_course(self, course: &Course) -> Self {
         Self {
@@ -165,6 +160,11 @@ impl FleetResultOut {
             fleet_thresholds: course.thresholds.iter().map(FleetThresholdOut::from).collect(),
             ..self
         }
+    }
+
+    /// With those that lag behind.
+    pub(crate) fn with_odd(self, odd: Option<&OddOnes>) -> Self {
+        Self { odd: odd.map(OddOut::from), ..self }
     }
 }
 

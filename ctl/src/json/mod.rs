@@ -14,6 +14,7 @@ mod fleet_run;
 mod guard;
 mod history;
 mod host;
+mod mesh;
 mod mismatch;
 mod odd;
 mod outcome;
@@ -56,6 +57,7 @@ pub(crate) use self::{
         BaselinesOut, KeptRunOut, ListedRunOut, RemovedOut, RetentionOut, RunsOut, TaggedOut, TransferredOut,
     },
     host::{InfoOut, ProbeOut},
+    mesh::MeshOut,
     odd::OddOut,
     outcome::outcome,
     plan::{CheckedOut, ChecksOut, FindingOut, PlanOut, planned},
@@ -327,6 +329,7 @@ enum Printed {
     Compared(ComparedOut),
     Trend(TrendOut),
     OddOnes(OddOut),
+    Mesh(MeshOut),
     FleetInfo(FleetOut<ComparedInfoOut>),
     FleetStatus(FleetOut<StatusOut>),
     FleetHalted(FleetOut<HaltConfirmedOut>),

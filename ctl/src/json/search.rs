@@ -21,12 +21,15 @@ pub(crate) struct SearchOut {
     /// The least load above it at which the objective broke, percent of each core.
     #[serde(skip_serializing_if = "Option::is_none")]
     broke: Option<f64>,
+    /// The load at which the objective holds as often as it breaks, percent of each core: between `held` and `broke`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    knee: Option<f64>,
     /// How many cores were loaded.
     cores: u32,
     /// How much more work the host takes, in cores: what the burners had at `held`.
     #[serde(skip_serializing_if = "Option::is_none")]
     margin_cores: Option<f64>,
-    /// What has to be left of each core, percent: 100 less the middle of the knee. Absent where burners had much less than that.
+    /// What has to be left of each core, percent: 100 less the knee. Absent where burners had much less than that.
     #[serde(skip_serializing_if = "Option::is_none")]
     reserve: Option<f64>,
     /// The longest time without a pause in which the objective was broken.
@@ -70,6 +73,7 @@ impl From<&SearchResult> for SearchOut {
             outcome: plain(result.outcome().as_str_name(), "SEARCH_OUTCOME_"),
             held: result.held_percent.and_then(known),
             broke: result.broke_percent.and_then(known),
+            knee: result.knee_percent.and_then(known),
             cores: result.cores,
             margin_cores: result.margin_cores.and_then(known),
             reserve: result.reserve_percent.and_then(known),

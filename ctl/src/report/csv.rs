@@ -18,7 +18,7 @@ pub(crate) fn to_csv(run: &SideRun) -> Result<String, Failure> {
     lines.write_record(HEADING).map_err(|error| failure(&error))?;
     for (key, value) in &run.figures {
         let line = [
-            &run.id,
+            &*run.id,
             &run.scenario,
             &run.host,
             &key.metric,

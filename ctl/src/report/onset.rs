@@ -43,7 +43,7 @@ pub(crate) fn onsets(run: &Run, windows: &Windows) -> Vec<Onset> {
         whole
             .iter()
             .find(|(key, _)| {
-                key.metric == metric
+                &*key.metric == metric
                     && key.labels.get("burner").is_some_and(|it| it == burner)
                     && key.labels.get("worker").is_some_and(|it| *it == worker.to_string())
             })
@@ -51,7 +51,7 @@ pub(crate) fn onsets(run: &Run, windows: &Windows) -> Vec<Onset> {
     };
     // The latest of any throttled flag, and the hottest sensor, about an instant.
     let near = |metric: &'static str, second: f64| {
-        whole.iter().filter(move |(key, _)| key.metric == metric).filter_map(move |(key, series)| {
+        whole.iter().filter(move |(key, _)| &*key.metric == metric).filter_map(move |(key, series)| {
             let most = series
                 .iter()
                 .filter(|(time, _)| (time - second).abs() <= BESIDE_S)
@@ -87,7 +87,7 @@ pub(crate) fn onsets(run: &Run, windows: &Windows) -> Vec<Onset> {
                 .find(|(_, most)| *most > 0.0)
                 .map(|(key, _)| {
                     let of = |label: &str| key.labels.get(label).cloned().unwrap_or_default();
-                    if key.metric == "host.package.throttled" {
+                    if &*key.metric == "host.package.throttled" {
                         format!("package {}", of("package"))
                     } else {
                         format!("core {}", of("cpu"))

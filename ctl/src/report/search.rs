@@ -27,7 +27,8 @@ fn facts(result: &SearchResult, document: &mut Document) {
     let (held, broke) = (known(result.held_percent), known(result.broke_percent));
     let knee = match (result.outcome(), held, broke) {
         (SearchOutcome::Found, Some(held), Some(broke)) => {
-            format!("between {held} and {broke} of each of {} cores", result.cores)
+            let knee = known(result.knee_percent).map(|knee| format!("{knee}, ")).unwrap_or_default();
+            format!("{knee}between {held} and {broke} of each of {} cores", result.cores)
         }
         (SearchOutcome::NeverBroke, Some(held), _) => format!("none up to {held}, the greatest load tried"),
         (SearchOutcome::BrokenAtOnce, ..) => "the objective was broken at the least load already".into(),

@@ -2,6 +2,7 @@
 //! both understand is used (`schema` has what differs).
 
 use super::{
+    keep::rows_of,
     postgres::Postgres,
     sqlite::Sqlite,
     value::{Row, Value},
@@ -29,6 +30,22 @@ impl Db {
         match self {
             Self::Sqlite(sqlite) => sqlite.query(sql, values),
             Self::Postgres(postgres) => postgres.query(sql, values).await,
+        }
+    }
+
+    /// Adds figures of a run: the numbers of their series, and their values.
+    pub(super) async fn add_figures(&mut self, run_key: i64, figures: &[(i64, f64)]) -> Result<(), Failure> {
+        match self {
+            Self::Sqlite(sqlite) => {
+                let sql = format!(
+                    "INSERT INTO figure (run_key, series_id, value) VALUES {} ON CONFLICT DO NOTHING",
+                    rows_of(figures.len(), 3)
+                );
+                let row = |(series, value): &(i64, f64)| [run_key.into(), (*series).into(), (*value).into()];
+                let rows: Vec<_> = figures.iter().map(row).collect();
+                sqlite.execute(&sql, rows.as_flattened()).map(drop)
+            }
+            Self::Postgres(postgres) => postgres.add_figures(run_key, figures).await,
         }
     }
 

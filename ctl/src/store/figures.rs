@@ -4,7 +4,7 @@
 //! under `result.`, with the labels `burner` (indices of the phase and of the burner in it, as telemetry has it), `kind` and
 //! `phase`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
@@ -16,17 +16,17 @@ const LATENCY: [&str; 7] = ["count", "p50", "p90", "p95", "p99", "p999", "max"];
 /// Of a number that is one for the whole run.
 const VALUE: &str = "value";
 
-/// One number about one host in one run.
+/// One number about one host in one run. What it is of is shared by all runs that have it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Figure {
-    pub(crate) host: String,
+    pub(crate) host: Arc<str>,
     /// Such as `host.memory.available`, `result.operations_per_s`.
-    pub(crate) metric: String,
-    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) metric: Arc<str>,
+    pub(crate) labels: Arc<BTreeMap<String, String>>,
     /// `mean`, `p99`, `increase` …; `value` of what is one number.
-    pub(crate) statistic: String,
+    pub(crate) statistic: Arc<str>,
     /// UCUM's short form.
-    pub(crate) unit: String,
+    pub(crate) unit: Arc<str>,
     pub(crate) value: f64,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct FigureQuery {
 /// A figure, and the run that it is of.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct KeptFigure {
-    pub(crate) run_id: String,
+    pub(crate) run_id: Arc<str>,
     pub(crate) started_at_ns: i64,
     pub(crate) figure: Figure,
 }
@@ -84,11 +84,11 @@ impl Sink<'_> {
     ) {
         let Some(value) = value.as_f64().filter(|value| value.is_finite()) else { return };
         self.figures.push(Figure {
-            host: self.host.to_owned(),
-            metric: metric.to_owned(),
-            labels: labels.clone(),
-            statistic: statistic.to_owned(),
-            unit: unit.to_owned(),
+            host: self.host.into(),
+            metric: metric.into(),
+            labels: Arc::new(labels.clone()),
+            statistic: statistic.into(),
+            unit: unit.into(),
             value,
         });
     }
@@ -189,12 +189,12 @@ mod tests {
         }]});
         let figures = of_result(&result);
         let find = |metric: &str, statistic: &str| {
-            let mut found = figures.iter().filter(|f| f.metric == metric && f.statistic == statistic);
+            let mut found = figures.iter().filter(|f| &*f.metric == metric && &*f.statistic == statistic);
             let figure = found.next().unwrap_or_else(|| panic!("{metric} {statistic}: {figures:#?}"));
             assert!(found.next().is_none());
             let labels: Vec<_> =
                 figure.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            (labels.join(";"), figure.unit.as_str(), figure.value)
+            (labels.join(";"), &*figure.unit, figure.value)
         };
         assert_eq!(find("host.cpu.time", "p99"), ("cpu=0".into(), "s/s", 1.0));
         assert_eq!(find("host.cpu.time", "increase"), ("cpu=0".into(), "s", 2.5));
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(find("result.duration", "value"), (String::new(), "s", 5.0));
         // What was not measured is not there, least of all as 0.
         assert!(
-            !figures.iter().any(|f| f.metric == "host.swap.free" || f.metric == "result.bytes"),
+            !figures.iter().any(|f| &*f.metric == "host.swap.free" || &*f.metric == "result.bytes"),
             "{figures:#?}"
         );
         assert_eq!(figures.len(), 11, "{figures:#?}");

@@ -35,7 +35,13 @@ impl Store {
     pub(crate) async fn keep(&mut self, run: &NewRun) -> Result<bool, Failure> {
         let document = packed(run.document.json.as_bytes())?;
         let message = run.document.message.as_deref().map(packed).transpose()?;
-        self.db.transaction(async |db| keep(db, run, document, message).await).await
+        let Self { db, series } = self;
+        let kept = db.transaction(async |db| keep(db, series, run, document, message).await).await;
+        if kept.is_err() {
+            // Those that the transaction added are not there.
+            series.clear();
+        }
+        kept
     }
 
     /// Takes runs out, by their keys, with all that is known of them. How many there were.
@@ -62,7 +68,13 @@ impl Store {
     }
 }
 
-async fn keep(db: &mut Db, run: &NewRun, packed: Vec<u8>, message: Option<Vec<u8>>) -> Result<bool, Failure> {
+async fn keep(
+    db: &mut Db,
+    known: &mut KnownSeries,
+    run: &NewRun,
+    packed: Vec<u8>,
+    message: Option<Vec<u8>>,
+) -> Result<bool, Failure> {
     let Document { run_id, started_at_ns, figures, hosts, .. } = &run.document;
     db.make_room(*started_at_ns).await?;
     let packed_bytes = packed.len() + message.as_ref().map_or(0, Vec::len);
@@ -100,7 +112,7 @@ async fn keep(db: &mut Db, run: &NewRun, packed: Vec<u8>, message: Option<Vec<u8
         )
         .await?;
     }
-    keep_figures(db, run_id, key, figures).await?;
+    keep_figures(db, known, run_id, key, figures).await?;
     Ok(true)
 }
 
@@ -148,12 +160,23 @@ async fn row(db: &mut Db, run: &NewRun, bytes: i64) -> Result<(i64, bool), Failu
 /// What makes a series what it is.
 type Series = [String; 5];
 
-async fn keep_figures(db: &mut Db, run_id: &str, key: i64, figures: &[Figure]) -> Result<(), Failure> {
+/// The numbers of series in a store. A series is never taken out of one.
+pub(super) type KnownSeries = HashMap<Series, i64>;
+
+async fn keep_figures(
+    db: &mut Db,
+    known: &mut KnownSeries,
+    run_id: &str,
+    key: i64,
+    figures: &[Figure],
+) -> Result<(), Failure> {
     let series: Vec<_> = figures.iter().map(series_of).collect();
-    let mut hosts: Vec<_> = figures.iter().map(|figure| figure.host.as_str()).collect();
+    let mut hosts: Vec<_> = figures.iter().map(|figure| &*figure.host).collect();
     hosts.sort_unstable();
     hosts.dedup();
-    let mut known = ids(db, &hosts).await?;
+    if !series.iter().all(|series| known.contains_key(series)) {
+        known.extend(ids(db, &hosts).await?);
+    }
     let mut unknown: Vec<_> = series.iter().filter(|series| !known.contains_key(*series)).collect();
     // In one order by all clients: none waits for another that waits for it.
     unknown.sort_unstable();
@@ -167,25 +190,21 @@ async fn keep_figures(db: &mut Db, run_id: &str, key: i64, figures: &[Figure]) -
         db.execute(&sql, &values).await?;
     }
     if !unknown.is_empty() {
-        known = ids(db, &hosts).await?;
+        known.extend(ids(db, &hosts).await?);
     }
     let mut rows = Vec::with_capacity(figures.len());
     for (series, figure) in series.iter().zip(figures) {
         let id = known.get(series).ok_or_else(|| damaged(format!("run {run_id}: a series was not kept")))?;
-        rows.push([key.into(), (*id).into(), figure.value.into()]);
+        rows.push((*id, figure.value));
     }
     for some in rows.chunks(ROWS) {
-        let sql = format!(
-            "INSERT INTO figure (run_key, series_id, value) VALUES {} ON CONFLICT DO NOTHING",
-            rows_of(some.len(), 3)
-        );
-        db.execute(&sql, some.as_flattened()).await?;
+        db.add_figures(key, some).await?;
     }
     Ok(())
 }
 
 /// All series of some hosts.
-async fn ids(db: &mut Db, hosts: &[&str]) -> Result<HashMap<Series, i64>, Failure> {
+async fn ids(db: &mut Db, hosts: &[&str]) -> Result<KnownSeries, Failure> {
     let mut known = HashMap::new();
     for host in hosts {
         let sql = "SELECT id, metric, labels, statistic, unit FROM series WHERE host = $1";
@@ -200,12 +219,12 @@ async fn ids(db: &mut Db, hosts: &[&str]) -> Result<HashMap<Series, i64>, Failur
 fn series_of(figure: &Figure) -> Series {
     let Figure { host, metric, labels, statistic, unit, value: _ } = figure;
     // A map of texts can always be written.
-    let labels = serde_json::to_string(labels).unwrap_or_default();
-    [host.clone(), metric.clone(), labels, statistic.clone(), unit.clone()]
+    let labels = serde_json::to_string(&**labels).unwrap_or_default();
+    [host.to_string(), metric.to_string(), labels, statistic.to_string(), unit.to_string()]
 }
 
 /// `($1, $2), ($3, $4)`: so many rows of so many columns.
-fn rows_of(rows: usize, columns: usize) -> String {
+pub(super) fn rows_of(rows: usize, columns: usize) -> String {
     let row = |index: usize| format!("({})", places(index * columns + 1, columns));
     (0..rows).map(row).collect::<Vec<_>>().join(", ")
 }

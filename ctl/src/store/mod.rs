@@ -58,6 +58,8 @@ pub(crate) enum Access {
 #[derive(Debug)]
 pub(crate) struct Store {
     db: Db,
+    /// Those that were met.
+    series: keep::KnownSeries,
 }
 
 impl Store {
@@ -84,7 +86,7 @@ impl Store {
                 }
             }
         };
-        Ok(Self { db })
+        Ok(Self { db, series: keep::KnownSeries::default() })
     }
 }
 

@@ -1,10 +1,10 @@
 //! A team's history in PostgreSQL: the tables of the SQLite one in a schema `ssts`, those that grow with runs partitioned by
 //! the month in which runs started.
 
-use std::{error::Error as StdError, time::Duration};
+use std::{collections::HashMap, error::Error as StdError, time::Duration};
 
 use tokio_postgres::{
-    Client, Config, Error as SqlError, NoTls,
+    Client, Config, Error as SqlError, NoTls, Statement,
     config::{Host, SslMode},
     types::{ToSql, Type},
 };
@@ -24,6 +24,9 @@ const TABLES_LOCK: i64 = 0x5353_5453;
 const PARTITIONS_LOCK: i64 = TABLES_LOCK + 1;
 /// For one attempt to connect.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// Bytes of a statement that may come again.
+const LONGEST_PREPARED: usize = 2_000;
+const MOST_PREPARED: usize = 64;
 /// The tables that have a partition for each month.
 const PARTITIONED: [&str; 3] = ["run", "result", "figure"];
 
@@ -32,6 +35,8 @@ const PARTITIONED: [&str; 3] = ["run", "result", "figure"];
 pub(super) struct Postgres {
     client: Client,
     place: String,
+    /// Statements that the server has read already.
+    prepared: HashMap<String, Statement>,
 }
 
 /// Where a database is, read from its URL, without a password.
@@ -117,7 +122,7 @@ impl Postgres {
             tokio::spawn(connection);
             client
         };
-        let mut connected = Self { client, place: shown.clone() };
+        let mut connected = Self { client, place: shown.clone(), prepared: HashMap::new() };
         connected.execute("SET search_path TO ssts", &[]).await?;
         Ok(connected)
     }
@@ -167,14 +172,43 @@ impl Postgres {
         self.client.batch_execute(sql).await.map_err(|error| failure(&self.place, &error))
     }
 
+    /// The statement, read by the server once for as long as the connection is.
+    async fn prepared(&mut self, sql: &str) -> Result<Statement, Failure> {
+        if let Some(statement) = self.prepared.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(sql).await.map_err(|error| failure(&self.place, &error))?;
+        // Long ones have as many places as they have values, and do not come again.
+        if sql.len() <= LONGEST_PREPARED && self.prepared.len() < MOST_PREPARED {
+            self.prepared.insert(sql.to_owned(), statement.clone());
+        }
+        Ok(statement)
+    }
+
     pub(super) async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, Failure> {
-        self.client.execute(sql, &parameters(values)).await.map_err(|error| failure(&self.place, &error))
+        let statement = self.prepared(sql).await?;
+        let changed = self.client.execute(&statement, &parameters(values)).await;
+        changed.map_err(|error| failure(&self.place, &error))
     }
 
     pub(super) async fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, Failure> {
-        let rows = self.client.query(sql, &parameters(values)).await;
+        let statement = self.prepared(sql).await?;
+        let rows = self.client.query(&statement, &parameters(values)).await;
         let rows = rows.map_err(|error| failure(&self.place, &error))?;
         rows.iter().map(|row| read(row).map_err(|error| failure(&self.place, &error))).collect()
+    }
+
+    /// Adds figures of a run: as two arrays, for a place for each of thousands of values costs the server more than the values do.
+    pub(super) async fn add_figures(&mut self, run_key: i64, figures: &[(i64, f64)]) -> Result<(), Failure> {
+        let (series, values): (Vec<i64>, Vec<f64>) = figures.iter().copied().unzip();
+        let statement = self
+            .prepared(
+                "INSERT INTO figure (run_key, series_id, value)
+                 SELECT $1::bigint, * FROM unnest($2::bigint[], $3::double precision[]) ON CONFLICT DO NOTHING",
+            )
+            .await?;
+        let added = self.client.execute(&statement, &[&run_key, &series, &values]).await;
+        added.map(drop).map_err(|error| failure(&self.place, &error))
     }
 
     /// Makes the partitions of the month of an instant, where they are not there. In a transaction.

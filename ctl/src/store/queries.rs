@@ -1,6 +1,9 @@
 //! What the history answers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use ssts_proto::v1::Run;
 
@@ -9,12 +12,14 @@ use super::{
     document::{unpacked, unpacked_run},
     filter::places,
     unknown,
-    value::Row,
+    value::{Row, Value},
 };
 use crate::error::Failure;
 
 /// Runs whose tags are asked for at once.
 const ROWS: usize = 2_000;
+/// Series that figures are asked for by name.
+const FEW_SERIES: usize = 500;
 
 /// A run as the history lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,45 +135,108 @@ impl Store {
     pub(crate) async fn figures(&mut self, query: &FigureQuery) -> Result<Vec<KeptFigure>, Failure> {
         let (condition, mut values) = query.runs.condition();
         // The newest runs are meant by a limit, and it is on runs, not on figures.
-        let mut runs = format!("SELECT key, run_id FROM run WHERE {condition} ORDER BY key DESC");
+        let mut sql = format!("SELECT key, run_id FROM run WHERE {condition} ORDER BY key DESC");
         if let Some(limit) = query.runs.limit {
             values.push(i64::from(limit).into());
-            runs += &format!(" LIMIT ${}", values.len());
+            sql += &format!(" LIMIT ${}", values.len());
         }
-        let mut of_series = Vec::new();
+        let mut run_ids = HashMap::new();
+        for mut row in self.db.query(&sql, &values).await? {
+            run_ids.insert(row.int()?, Arc::<str>::from(row.text()?));
+        }
+        let wanted = self.wanted_series(query).await?;
+        let numbers = self.numbers(run_ids.keys().copied().collect(), wanted.as_ref()).await?;
+        let series = match wanted {
+            Some(series) => series,
+            None => self.series_of(numbers.iter().map(|number| number.1).collect()).await?,
+        };
+        // Their texts are compared once for each series, and not for each figure.
+        let mut by_text: Vec<_> = series.iter().collect();
+        by_text.sort_by(|(_, one), (_, other)| order(one).cmp(&order(other)));
+        let place: HashMap<_, _> = by_text.iter().enumerate().map(|(place, (id, _))| (**id, place)).collect();
+        let mut placed: Vec<_> = numbers
+            .into_iter()
+            .filter_map(|(key, id, value)| Some((key, *place.get(&id)?, id, value)))
+            .collect();
+        placed.sort_unstable_by_key(|(key, place, ..)| (*key, *place));
+        let figure = |(key, _, id, value): (i64, usize, i64, f64)| {
+            let run_id = run_ids.get(&key)?.clone();
+            Some(KeptFigure {
+                run_id,
+                started_at_ns: key,
+                figure: Figure { value, ..series.get(&id)?.clone() },
+            })
+        };
+        Ok(placed.into_iter().filter_map(figure).collect())
+    }
+
+    /// The series that a query means, as figures without a value; nothing where it means all that its runs have.
+    async fn wanted_series(&mut self, query: &FigureQuery) -> Result<Option<HashMap<i64, Figure>>, Failure> {
+        let (mut conditions, mut values) = (Vec::new(), Vec::new());
         let wanted = [("metric", &query.metric), ("statistic", &query.statistic), ("host", &query.runs.host)];
         for (column, wanted) in wanted {
             if let Some(wanted) = wanted {
                 values.push(wanted.as_str().into());
-                of_series.push(format!("{column} = ${}", values.len()));
+                conditions.push(format!("{column} = ${}", values.len()));
             }
         }
-        // Series first, then each run's figures of these by their key: not all figures of each run.
-        let these = match of_series.is_empty() {
-            true => String::new(),
-            false => {
-                format!("WHERE figure.series_id IN (SELECT id FROM series WHERE {})", of_series.join(" AND "))
+        if conditions.is_empty() && query.labels.is_empty() {
+            return Ok(None);
+        }
+        conditions.push("1 = 1".into());
+        let mut series = self.series(&conditions.join(" AND "), &values).await?;
+        let has = |figure: &Figure, (name, value): (&String, &String)| figure.labels.get(name) == Some(value);
+        series.retain(|_, figure| query.labels.iter().all(|label| has(figure, label)));
+        Ok(Some(series))
+    }
+
+    async fn series_of(&mut self, ids: BTreeSet<i64>) -> Result<HashMap<i64, Figure>, Failure> {
+        let ids: Vec<Value> = ids.into_iter().map(Value::from).collect();
+        let mut series = HashMap::new();
+        for some in ids.chunks(ROWS) {
+            series.extend(self.series(&format!("id IN ({})", places(1, some.len())), some).await?);
+        }
+        Ok(series)
+    }
+
+    async fn series(&mut self, condition: &str, values: &[Value]) -> Result<HashMap<i64, Figure>, Failure> {
+        let sql = format!("SELECT id, host, metric, labels, statistic, unit FROM series WHERE {condition}");
+        let mut shared = Shared::default();
+        let rows = self.db.query(&sql, values).await?;
+        rows.into_iter().map(|row| series_figure(row, &mut shared)).collect()
+    }
+
+    /// Run, series and value of the figures of these runs; `wanted` are the only series that are asked for.
+    async fn numbers(
+        &mut self,
+        run_keys: Vec<i64>,
+        wanted: Option<&HashMap<i64, Figure>>,
+    ) -> Result<Vec<(i64, i64, f64)>, Failure> {
+        let mut numbers = Vec::new();
+        if wanted.is_some_and(HashMap::is_empty) {
+            return Ok(numbers);
+        }
+        // Where there are more of them, more is read than asked for.
+        let few: Vec<i64> = wanted
+            .filter(|series| series.len() <= FEW_SERIES)
+            .into_iter()
+            .flatten()
+            .map(|it| *it.0)
+            .collect();
+        for keys in run_keys.chunks(ROWS) {
+            let mut sql = format!(
+                "SELECT run_key, series_id, value FROM figure WHERE run_key IN ({})",
+                places(1, keys.len())
+            );
+            if !few.is_empty() {
+                sql += &format!(" AND series_id IN ({})", places(keys.len() + 1, few.len()));
             }
-        };
-        let sql = format!(
-            "SELECT chosen.key, chosen.run_id, series.host, series.metric, series.labels, series.statistic, series.unit,
-                    figure.value
-             FROM ({runs}) AS chosen
-             JOIN figure ON figure.run_key = chosen.key
-             JOIN series ON series.id = figure.series_id {these}"
-        );
-        let rows = self.db.query(&sql, &values).await?;
-        let mut figures = Vec::new();
-        let mut labels = HashMap::new();
-        for row in rows {
-            let kept = kept_figure(row, &mut labels)?;
-            let has = |(name, value): (&String, &String)| kept.figure.labels.get(name) == Some(value);
-            if query.labels.iter().all(has) {
-                figures.push(kept);
+            let values: Vec<Value> = keys.iter().chain(&few).copied().map(Value::from).collect();
+            for mut row in self.db.query(&sql, &values).await? {
+                numbers.push((row.int()?, row.int()?, row.real()?));
             }
         }
-        figures.sort_by(|a, b| order(a).cmp(&order(b)));
-        Ok(figures)
+        Ok(numbers)
     }
 
     /// Adds hosts, tags and baselines.
@@ -240,27 +308,50 @@ fn kept_run(mut row: Row) -> Result<KeptRun, Failure> {
     })
 }
 
-/// `known` are the labels that were read before: most figures have those of others.
-fn kept_figure(
-    mut row: Row,
-    known: &mut HashMap<String, BTreeMap<String, String>>,
-) -> Result<KeptFigure, Failure> {
-    let (started_at_ns, run_id) = (row.int()?, row.text()?);
-    let (host, metric, text) = (row.text()?, row.text()?, row.text()?);
-    let labels = match known.get(&text) {
-        Some(labels) => labels.clone(),
-        None => {
-            let labels: BTreeMap<String, String> = serde_json::from_str(&text)
-                .map_err(|error| damaged(format!("labels '{text}' can't be read: {error}")))?;
-            known.entry(text).or_insert(labels).clone()
-        }
-    };
-    let figure =
-        Figure { host, metric, labels, statistic: row.text()?, unit: row.text()?, value: row.real()? };
-    Ok(KeptFigure { run_id, started_at_ns, figure })
+/// Texts and labels that many series have.
+#[derive(Debug, Default)]
+struct Shared {
+    texts: HashSet<Arc<str>>,
+    labels: HashMap<String, Arc<BTreeMap<String, String>>>,
 }
 
-fn order(kept: &KeptFigure) -> impl Ord + '_ {
-    let Figure { host, metric, labels, statistic, .. } = &kept.figure;
-    (kept.started_at_ns, host, metric, labels, statistic)
+impl Shared {
+    fn text(&mut self, text: String) -> Arc<str> {
+        match self.texts.get(text.as_str()) {
+            Some(known) => known.clone(),
+            None => {
+                let text: Arc<str> = text.into();
+                self.texts.insert(text.clone());
+                text
+            }
+        }
+    }
+
+    fn labels(&mut self, text: String) -> Result<Arc<BTreeMap<String, String>>, Failure> {
+        if let Some(known) = self.labels.get(&text) {
+            return Ok(known.clone());
+        }
+        let labels = serde_json::from_str(&text)
+            .map_err(|error| damaged(format!("labels '{text}' can't be read: {error}")))?;
+        Ok(self.labels.entry(text).or_insert(Arc::new(labels)).clone())
+    }
+}
+
+/// A series and its number.
+fn series_figure(mut row: Row, shared: &mut Shared) -> Result<(i64, Figure), Failure> {
+    let id = row.int()?;
+    let figure = Figure {
+        host: shared.text(row.text()?),
+        metric: shared.text(row.text()?),
+        labels: shared.labels(row.text()?)?,
+        statistic: shared.text(row.text()?),
+        unit: shared.text(row.text()?),
+        value: f64::NAN,
+    };
+    Ok((id, figure))
+}
+
+fn order(figure: &Figure) -> impl Ord + '_ {
+    let Figure { host, metric, labels, statistic, unit, .. } = figure;
+    (host, metric, labels, statistic, unit)
 }

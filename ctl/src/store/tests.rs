@@ -170,8 +170,8 @@ async fn figures_are_found_by_run_metric_statistic_host_and_labels() {
     };
     // A trend: oldest first.
     let trend = fixture.store.figures(&of_metric("host.memory.available", "mean")).await.unwrap();
-    assert_eq!((trend[0].run_id.clone(), trend[0].started_at_ns), (id(1), DAY + SECOND));
-    assert_eq!((trend[0].figure.unit.as_str(), values(trend.clone())), ("By", vec![1.0, 2.0, 3.0]));
+    assert_eq!((&*trend[0].run_id, trend[0].started_at_ns), (&*id(1), DAY + SECOND));
+    assert_eq!((&*trend[0].figure.unit, values(trend.clone())), ("By", vec![1.0, 2.0, 3.0]));
     let mut of_even = of_metric("host.memory.available", "mean");
     of_even.runs.host = Some("even".into());
     assert_eq!(values(fixture.store.figures(&of_even).await.unwrap()), [2.0]);
@@ -206,7 +206,7 @@ async fn a_baseline_is_one_run_until_it_is_forgotten() {
     assert_eq!(fixture.store.remove_runs(&[second]).await.unwrap(), 1);
     assert_eq!(fixture.ids(&RunFilter::default()).await, ids(&[1]));
     let figures = fixture.store.figures(&FigureQuery::default()).await.unwrap();
-    assert!(figures.iter().all(|kept| kept.run_id == id(1)), "the figures go with the run");
+    assert!(figures.iter().all(|kept| *kept.run_id == *id(1)), "the figures go with the run");
 }
 
 #[tokio::test]

@@ -88,7 +88,8 @@ pub fn guard(field: &str, guard: &Guard, found: &mut Violations) {
     combination(field, metric, guard, found);
 }
 
-fn metric(field: &str, name: &str, found: &mut Violations) -> Option<&'static Metric> {
+/// The metric of that name; a violation where there is none.
+pub(super) fn metric(field: &str, name: &str, found: &mut Violations) -> Option<&'static Metric> {
     let known = catalogue::find(name);
     if known.is_none() {
         let near = nearest(name, catalogue::ALL.iter().map(|metric| metric.name));

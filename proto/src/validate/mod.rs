@@ -8,6 +8,7 @@ mod guard;
 mod http;
 mod memory;
 mod network;
+mod of_phase;
 mod profile;
 mod recovery;
 mod search;

@@ -24,17 +24,9 @@ pub(super) fn all(scenario: &Scenario, found: &mut Violations) {
     if count > MAX_THRESHOLDS {
         found.add("thresholds", format!("{count} thresholds"), format!("use at most {MAX_THRESHOLDS}"));
     }
-    let phases: HashSet<&str> = scenario.phases.iter().map(|phase| phase.name.as_str()).collect();
     for (index, one) in scenario.thresholds.iter().enumerate().take(MAX_THRESHOLDS) {
         let field = format!("thresholds[{index}]");
-        if !one.phase.is_empty() && !phases.contains(one.phase.as_str()) {
-            let phase: String = one.phase.chars().take(80).collect();
-            found.add(
-                format!("{field}.phase"),
-                format!("there is no phase '{phase}'"),
-                "name one, or leave it out for the whole run",
-            );
-        }
+        super::of_phase::check(&field, &one.phase, scenario, found);
         threshold(&field, one, found);
         burners(&field, one, scenario, found);
         let of = scenario.phases.iter().position(|phase| phase.name == one.phase);

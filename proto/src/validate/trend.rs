@@ -1,11 +1,8 @@
 //! The bounds of a trend, on any host.
 
-use std::collections::HashSet;
-
 use super::Violations;
 use crate::{
-    catalogue::{self, Kind, Metric},
-    nearest::nearest,
+    catalogue::{Kind, Metric},
     v1::{Scenario, ThresholdStatistic, Trend, TrendKind},
 };
 
@@ -20,29 +17,16 @@ pub(super) fn all(scenario: &Scenario, found: &mut Violations) {
     if count > MAX_TRENDS {
         found.add("trends", format!("{count} trends"), format!("use at most {MAX_TRENDS}"));
     }
-    let phases: HashSet<&str> = scenario.phases.iter().map(|phase| phase.name.as_str()).collect();
     for (index, one) in scenario.trends.iter().enumerate().take(MAX_TRENDS) {
         let field = format!("trends[{index}]");
-        if !one.phase.is_empty() && !phases.contains(one.phase.as_str()) {
-            let phase: String = one.phase.chars().take(80).collect();
-            let near = nearest(&phase, phases.iter().copied());
-            let hint = near.map_or_else(String::new, |near| format!("did you mean '{near}'? "));
-            found.add(
-                format!("{field}.phase"),
-                format!("there is no phase '{phase}'"),
-                format!("{hint}name one, or leave it out for the whole run"),
-            );
-        }
+        super::of_phase::check(&field, &one.phase, scenario, found);
         trend(&field, one, found);
     }
 }
 
 fn trend(field: &str, trend: &Trend, found: &mut Violations) {
     let at = |part: &str| format!("{field}.{part}");
-    let Some(metric) = catalogue::find(&trend.metric) else {
-        let name: String = trend.metric.chars().take(80).collect();
-        return found.add(at("metric"), format!("there is no metric '{name}'"), "docs/metrics.md lists them");
-    };
+    let Some(metric) = super::guard::metric(&at("metric"), &trend.metric, found) else { return };
     super::guard::labels(field, metric, &trend.labels, MAX_MATCHES, found);
     let statistic = trend.statistic();
     let fits = match metric.kind {

@@ -94,9 +94,9 @@ fn wrk(url: &str) -> Option<f64> {
 }
 
 /// p95, p99 and p99.9 in ms at a fixed rate, of which the server stands still for a while: as told, and as the length of the
-/// stall says without any load generator. A request that is due t into the stall of length s waits for s - t; all others
-/// take next to nothing. So of n requests in all, those that wait longer than x are (s - x) of the rate, and quantile q is
-/// s - (1 - q) * n / rate.
+/// stall says without any load generator. What waited through a stall of length s follows at twice the rate, as wrk2 has it: a
+/// request that is due t after the stall began waits for s - t / 2, up to 2 s; all others take next to nothing. So of n requests
+/// in all, those that wait longer than x are 2 (s - x) of the rate, and quantile q is s - (1 - q) / 2 * n / rate.
 fn stalled(ground: &Ground, server: &Server, url: &str) -> ([f64; 3], [f64; 3]) {
     let flags = format!("--url {url} --rate {STALL_RATE} --connections 64");
     let words = format!("--output json burn http --cores 0 --duration {SECONDS}s {flags}");
@@ -111,7 +111,7 @@ fn stalled(ground: &Ground, server: &Server, url: &str) -> ([f64; 3], [f64; 3]) 
     let latency = &burner["latency_by_operation"]["request"];
     let told = ["p95", "p99", "p999"].map(|name| number(&latency[name]) / 1e6);
     let window_ms = f64::from(SECONDS) * 1e3;
-    (told, [0.95, 0.99, 0.999].map(|q| stall_ms - (1.0 - q) * window_ms))
+    (told, [0.95, 0.99, 0.999].map(|q| stall_ms - (1.0 - q) / 2.0 * window_ms))
 }
 
 /// nginx with one process, on core 1.

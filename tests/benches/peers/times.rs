@@ -9,7 +9,10 @@ use nix::sys::signal::Signal;
 use ssts_proto::v1::{
     Burner, CpuBurner, Phase, Scenario, StartRequest, StopRequest, agent_client::AgentClient, burner,
 };
-use ssts_tests::{Ctl, Daemon, Ground, outside::Process};
+use ssts_tests::{
+    Ctl, Daemon, Ground,
+    outside::{Process, Thread},
+};
 
 use crate::{
     BURNS, ROUNDS,
@@ -22,6 +25,49 @@ pub(crate) fn rows(ground: &Ground, table: &mut Table) {
     start_and_stop(ground, table, 2, 11.0, 5.0);
     start_and_stop(ground, table, 64, 60.0, 30.0);
     killed(ground, table);
+}
+
+/// Once all are known, they are looked for again only so often.
+const LOOKS: usize = 8;
+
+/// Who was seen to burn. Who was once is not looked at again: looking takes time, and from those that do not burn yet.
+#[derive(Debug)]
+struct Seen<T> {
+    looks: usize,
+    waiting: Vec<T>,
+    burning: Vec<T>,
+}
+
+impl<T> Default for Seen<T> {
+    fn default() -> Self {
+        Self { looks: 0, waiting: Vec::new(), burning: Vec::new() }
+    }
+}
+
+impl<T: PartialEq> Seen<T> {
+    /// How many have burnt up to now.
+    fn burning(
+        &mut self,
+        workers: usize,
+        all: impl FnOnce() -> Vec<T>,
+        cpu_time: impl Fn(&T) -> Option<Duration>,
+    ) -> usize {
+        let Self { looks, waiting, burning } = self;
+        *looks += 1;
+        if waiting.len() + burning.len() < workers || looks.is_multiple_of(LOOKS) {
+            for one in all() {
+                if !waiting.contains(&one) && !burning.contains(&one) {
+                    waiting.push(one);
+                }
+            }
+        }
+        burning.extend(waiting.extract_if(.., |one| cpu_time(one) > Some(BURNS)));
+        if burning.len() >= workers {
+            // One that only started the others is gone by now.
+            burning.retain(|one| cpu_time(one).is_some());
+        }
+        burning.len()
+    }
 }
 
 /// From the command to the last worker that burns, and from the stop to silence. Commands come over gRPC on a connection
@@ -45,20 +91,19 @@ fn start_and_stop(ground: &Ground, table: &mut Table, workers: usize, start_ms: 
         let scenario = Scenario { name: "times".into(), phases: vec![phase], ..Scenario::default() };
         let request =
             StartRequest { run_id: run_id.clone(), scenario: Some(scenario), ..StartRequest::default() };
-        let burning = || {
-            daemon
-                .burners()
-                .iter()
-                .flat_map(Process::workers)
-                .filter_map(|worker| worker.cpu_time())
-                .filter(|time| *time > BURNS)
-                .count()
-        };
+        let mut seen = Seen::default();
         let begin = Instant::now();
         let started = runtime.block_on(client.start(request));
         assert!(started.is_ok(), "{started:?}");
-        start.ours.extend(since(begin, || burning() >= workers));
-        let burners = daemon.burners();
+        let mut burners = Vec::new();
+        let all_burn = || {
+            if burners.is_empty() {
+                burners = daemon.burners();
+            }
+            let threads = || burners.iter().flat_map(Process::workers).collect();
+            seen.burning(workers, threads, Thread::cpu_time) >= workers
+        };
+        start.ours.extend(since(begin, all_burn));
         thread::sleep(Duration::from_millis(500));
         let begin = Instant::now();
         let stopping = StopRequest { run_id, ..StopRequest::default() };
@@ -71,7 +116,9 @@ fn start_and_stop(ground: &Ground, table: &mut Table, workers: usize, start_ms: 
 
         let begin = Instant::now();
         let Some(mut stress_ng) = StressNg::spawn(&["--cpu", &workers.to_string()]) else { continue };
-        start.peer.extend(since(begin, || stress_ng.burning_now() >= workers));
+        let mut seen = Seen::default();
+        let processes = || stress_ng.all();
+        start.peer.extend(since(begin, || seen.burning(workers, processes, Process::cpu_time) >= workers));
         let all = stress_ng.all();
         thread::sleep(Duration::from_millis(500));
         let begin = Instant::now();

@@ -1,9 +1,6 @@
 //! What one lane does: takes up the next request, sends it, counts what came of it.
 
-use std::{
-    cell::{Cell, RefCell},
-    time::Duration,
-};
+use std::time::Duration;
 
 use super::{
     error::Failure,
@@ -11,6 +8,7 @@ use super::{
     link::{Answer, Asked, Link},
     load::{Count, HttpLoad},
     service::Service,
+    trouble::Trouble,
 };
 use crate::{
     burn::{control, worker::Reins},
@@ -34,47 +32,6 @@ pub(super) struct Shared {
     pub(super) body_bytes: u64,
     pub(super) reins: Reins,
     pub(super) trouble: Trouble,
-}
-
-/// Requests that failed since the last answer.
-#[derive(Debug, Default)]
-pub(super) struct Trouble {
-    /// When the first of them did.
-    since: Cell<Option<Duration>>,
-    count: Cell<u64>,
-    latest: RefCell<Option<Failure>>,
-    /// The very first failure.
-    first: RefCell<Option<Failure>>,
-}
-
-impl Trouble {
-    fn failed(&self, failure: Failure, now: Duration) {
-        self.since.set(Some(self.since.get().unwrap_or(now)));
-        self.count.set(self.count.get() + 1);
-        self.first.borrow_mut().get_or_insert_with(|| failure.clone());
-        *self.latest.borrow_mut() = Some(failure);
-    }
-
-    fn answered(&self) {
-        self.since.set(None);
-        self.count.set(0);
-    }
-
-    /// Time stood still for so long.
-    pub(super) fn resumed(&self, paused: Duration) {
-        self.since.set(self.since.get().map(|since| since + paused));
-    }
-
-    /// Since when, how many, and what the latest failed with.
-    pub(super) fn now(&self) -> Option<(Duration, u64, String)> {
-        let latest = self.latest.borrow().as_ref().map(ToString::to_string).unwrap_or_default();
-        self.since.get().map(|since| (since, self.count.get(), latest))
-    }
-
-    /// What the very first failure was.
-    pub(super) fn first(&self) -> Option<String> {
-        self.first.borrow().as_ref().map(ToString::to_string)
-    }
 }
 
 impl Shared {
@@ -125,7 +82,7 @@ impl Shared {
             // Left out, the slowest would flatter the service.
             self.reins.count_latency(REQUEST, took());
         }
-        self.trouble.failed(failure, now);
+        self.trouble.failed(failure);
     }
 
     fn begun(&self, due: Duration) {

@@ -1,11 +1,13 @@
 //! What a lane sends its requests over: an HTTP/1.1 connection of its own, or a share of an HTTP/2 connection.
 
 use std::{
+    cell::Cell,
     error::Error as _,
     future::poll_fn,
     pin::{Pin, pin},
     rc::Rc,
     task::Poll,
+    time::Duration,
 };
 
 use http_body_util::{BodyExt as _, Full};
@@ -15,13 +17,16 @@ use hyper::{
     client::conn::{http1, http2},
 };
 use hyper_util::rt::TokioIo;
-use tokio::{sync::Mutex, task};
+use tokio::{
+    sync::Mutex,
+    task::{self, AbortHandle},
+};
 
 use super::{
     error::Failure,
     service::{Service, Stream},
 };
-use crate::burn::worker::Reins;
+use crate::{burn::worker::Reins, clock};
 
 /// A request as it is sent again and again.
 pub(super) type Asked = Request<Full<Bytes>>;
@@ -46,7 +51,14 @@ enum Lost {
 /// What a lane sends its requests over.
 pub(super) enum Link {
     Http1(Option<Http1>),
-    Http2(Rc<Http2>),
+    Http2(Share),
+}
+
+/// One lane's share of an HTTP/2 connection.
+pub(super) struct Share {
+    http2: Rc<Http2>,
+    /// What its attempt is under way over, and since when.
+    under_way: Option<(Rc<Conversation>, Duration)>,
 }
 
 impl Link {
@@ -71,9 +83,12 @@ impl Link {
                     }
                     outcome
                 }
-                Self::Http2(http2) => {
-                    let sender = http2.sender(service, reins).await?;
-                    exchange(sender, asked.clone()).await
+                Self::Http2(Share { http2, under_way }) => {
+                    let conversation = http2.conversation(service, reins).await?;
+                    *under_way = Some((conversation.clone(), clock::boottime()));
+                    let outcome = conversation.exchange(asked.clone()).await;
+                    *under_way = None;
+                    outcome
                 }
             };
             match outcome {
@@ -90,14 +105,22 @@ impl Link {
     pub(super) async fn close(&mut self) {
         match self {
             Self::Http1(kept) => *kept = None,
-            Self::Http2(http2) => *http2.sender.lock().await = None,
+            Self::Http2(share) => *share.http2.current.lock().await = None,
         }
     }
 
-    /// What an attempt that timed out leaves: an HTTP/1.1 connection that owes an answer is of no use.
+    /// What an attempt that timed out leaves: an HTTP/1.1 connection that owes an answer is of no use; one of HTTP/2 is given up
+    /// if nothing at all has come over it since. Where other streams are answered, it was the request and not the connection.
     pub(super) fn abandon(&mut self) {
-        if let Self::Http1(kept) = self {
-            *kept = None;
+        match self {
+            Self::Http1(kept) => *kept = None,
+            Self::Http2(Share { http2, under_way }) => {
+                if let Some((conversation, since)) = under_way.take()
+                    && conversation.heard.get() < since
+                {
+                    http2.give_up(&conversation);
+                }
+            }
         }
     }
 
@@ -140,7 +163,7 @@ impl Http1 {
         let exchange = async {
             sender.ready().await.map_err(Lost::Unsent)?;
             let response = sender.send_request(asked).await.map_err(lost)?;
-            let answer = whole(response).await?;
+            let answer = whole(response, || {}).await?;
             Ok(answer)
         };
         drive(connection, exchange).await
@@ -168,59 +191,102 @@ async fn drive<C: Future, T>(connection: &mut Option<Pin<Box<C>>>, future: impl 
     .await
 }
 
-/// A connection that lanes share.
+/// A connection that lanes share, and the one that takes its place once it is over.
 pub(super) struct Http2 {
-    sender: Mutex<Option<http2::SendRequest<Full<Bytes>>>>,
+    current: Mutex<Option<Rc<Conversation>>>,
+}
+
+/// One HTTP/2 connection. Who sends over it keeps it.
+struct Conversation {
+    sender: http2::SendRequest<Full<Bytes>>,
+    driver: AbortHandle,
+    /// When something last came over it, CLOCK_BOOTTIME.
+    heard: Cell<Duration>,
+    is_given_up: Cell<bool>,
 }
 
 impl Http2 {
     pub(super) async fn open(stream: Option<Stream>) -> Self {
-        let sender = match stream {
+        let conversation = match stream {
             // One that is already broken is replaced when it is first used.
-            Some(stream) => shake_hands(stream).await.ok(),
+            Some(stream) => Conversation::open(stream).await.ok(),
             None => None,
         };
-        Self { sender: Mutex::new(sender) }
+        Self { current: Mutex::new(conversation.map(Rc::new)) }
     }
 
-    async fn sender(
-        &self,
-        service: &Service,
-        reins: &Reins,
-    ) -> Result<http2::SendRequest<Full<Bytes>>, Failure> {
-        let mut kept = self.sender.lock().await;
-        if let Some(sender) = kept.as_ref().filter(|sender| !sender.is_closed()) {
-            return Ok(sender.clone());
+    /// So many lanes that send over it.
+    pub(super) fn shared_by(self, lanes: usize) -> Vec<Link> {
+        let http2 = Rc::new(self);
+        (0..lanes).map(|_| Link::Http2(Share { http2: http2.clone(), under_way: None })).collect()
+    }
+
+    async fn conversation(&self, service: &Service, reins: &Reins) -> Result<Rc<Conversation>, Failure> {
+        let mut current = self.current.lock().await;
+        if let Some(open) = current.as_ref().filter(|conversation| !conversation.sender.is_closed()) {
+            return Ok(open.clone());
         }
-        *kept = None;
-        let sender = shake_hands(service.connect(reins).await?).await?;
-        Ok(kept.insert(sender).clone())
+        *current = None;
+        let conversation = Conversation::open(service.connect(reins).await?).await?;
+        Ok(current.insert(Rc::new(conversation)).clone())
+    }
+
+    /// It is not used for further requests, and closed at once when the last one over it has ended: who doesn't answer would not
+    /// take a farewell either.
+    fn give_up(&self, silent: &Rc<Conversation>) {
+        silent.is_given_up.set(true);
+        // Whoever holds the lock is making another one.
+        if let Ok(mut current) = self.current.try_lock()
+            && current.as_ref().is_some_and(|current| Rc::ptr_eq(current, silent))
+        {
+            *current = None;
+        }
     }
 }
 
-async fn shake_hands(stream: Stream) -> Result<http2::SendRequest<Full<Bytes>>, Failure> {
-    let (sender, connection) = http2::Builder::new(OnThisThread)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| broken(&error))?;
-    task::spawn_local(async {
-        // What it ended with reaches the exchanges.
-        let _told_there = connection.await;
-    });
-    Ok(sender)
+impl Conversation {
+    async fn open(stream: Stream) -> Result<Self, Failure> {
+        let (sender, connection) = http2::Builder::new(OnThisThread)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| broken(&error))?;
+        let driver = task::spawn_local(async {
+            // What it ended with reaches the exchanges.
+            let _told_there = connection.await;
+        });
+        Ok(Self {
+            sender,
+            driver: driver.abort_handle(),
+            heard: Cell::new(Duration::ZERO),
+            is_given_up: Cell::new(false),
+        })
+    }
+
+    async fn exchange(&self, asked: Asked) -> Result<Answer, Lost> {
+        let mut sender = self.sender.clone();
+        sender.ready().await.map_err(Lost::Unsent)?;
+        let response = sender.send_request(asked).await.map_err(lost)?;
+        let heard = || self.heard.set(clock::boottime());
+        heard();
+        whole(response, heard).await
+    }
 }
 
-async fn exchange(mut sender: http2::SendRequest<Full<Bytes>>, asked: Asked) -> Result<Answer, Lost> {
-    sender.ready().await.map_err(Lost::Unsent)?;
-    whole(sender.send_request(asked).await.map_err(lost)?).await
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        if self.is_given_up.get() {
+            self.driver.abort();
+        }
+    }
 }
 
-/// Reads an answer to its end.
-async fn whole(response: Response<Incoming>) -> Result<Answer, Lost> {
+/// Reads an answer to its end, and tells of each part.
+async fn whole(response: Response<Incoming>, heard: impl Fn()) -> Result<Answer, Lost> {
     let status = response.status().as_u16();
     let mut body = response.into_body();
     let mut body_bytes = 0;
     while let Some(frame) = body.frame().await {
+        heard();
         body_bytes += frame.map_err(Lost::Broken)?.data_ref().map_or(0, |data| data.len() as u64);
     }
     Ok(Answer { status, body_bytes })

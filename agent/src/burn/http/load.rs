@@ -29,7 +29,7 @@ pub struct HttpLoad {
     pub streams: u32,
     /// Requests a second of all workers together, open loop; none for as fast as they are answered.
     pub rate_per_s: Option<u64>,
-    /// What the agent's configuration allows without a rate, requests a second.
+    /// What the agent's configuration allows, requests a second: without a rate, and while those that waited are made good.
     pub most_per_s: u64,
     /// A connection for each request.
     pub new_connection: bool,

@@ -10,6 +10,7 @@ mod pacer;
 mod service;
 mod timer;
 mod tls;
+mod trouble;
 mod worker;
 
 pub use error::HttpError;

@@ -1,13 +1,16 @@
 //! When requests are due: open loop at fixed instants, whatever the service does; or closed loop, each when the one before
-//! it is answered, within what the agent allows.
+//! it is answered. Both are sent through a token bucket: closed loops no faster than the agent allows, open ones no faster than
+//! twice their rate, so that what waited through a stall does not come down on the service all at once.
 
 use std::time::Duration;
 
 use crate::clock;
 
 const NS_PER_S: u128 = 1_000_000_000;
-/// What a closed loop may make good of what it did not use: as deep as the bucket is.
+/// What may be made good at once of what was not used: as deep as the bucket is. A worker's look at the clock may be as late.
 const BUCKET: Duration = Duration::from_millis(2);
+/// Times the rate at which an open loop catches up, as wrk2 does.
+const CATCH_UP: u64 = 2;
 
 /// Hands out one worker's requests. Times are CLOCK_BOOTTIME.
 #[derive(Debug)]
@@ -16,31 +19,60 @@ pub(super) struct Pacer {
     /// Of all workers together.
     rate_per_s: u128,
     kind: Kind,
+    bucket: Bucket,
 }
 
 #[derive(Debug)]
 enum Kind {
     /// Request number `next` of all workers', of which every `step`th is this one's.
-    Open { next: u64, step: u64 },
+    Open {
+        next: u64,
+        step: u64,
+    },
+    Closed,
+}
+
+/// How closely requests of a worker may follow each other.
+#[derive(Debug)]
+struct Bucket {
     /// None before this instant.
-    Closed { not_before: Duration, interval: Duration },
+    not_before: Duration,
+    interval: Duration,
+}
+
+impl Bucket {
+    /// A worker's part of a rate.
+    fn of(rate_per_s: u64, workers: usize) -> Self {
+        let interval = from_ns(NS_PER_S * workers.max(1) as u128 / u128::from(rate_per_s.max(1)));
+        Self { not_before: Duration::ZERO, interval }
+    }
+
+    fn take(&mut self, now: Duration) {
+        self.not_before = self.not_before.max(now.saturating_sub(BUCKET)) + self.interval;
+    }
 }
 
 impl Pacer {
-    /// Requests at fixed instants: number n of all is due n / rate after the origin, and goes to worker n mod workers.
-    pub(super) fn open(rate_per_s: u64, (worker, workers): (usize, usize)) -> Self {
-        let kind = Kind::Open { next: worker as u64, step: workers.max(1) as u64 };
-        Self { origin: Duration::ZERO, rate_per_s: u128::from(rate_per_s.max(1)), kind }
+    /// Requests at fixed instants: number n of all is due n / rate after the origin, and goes to worker n mod workers. Those
+    /// that could not be sent when they were due follow at twice the rate, if that is not more than `most_per_s`.
+    pub(super) fn open(rate_per_s: u64, most_per_s: u64, (worker, workers): (usize, usize)) -> Self {
+        let rate_per_s = rate_per_s.max(1);
+        let catching_up = rate_per_s.saturating_mul(CATCH_UP).min(most_per_s).max(rate_per_s);
+        Self {
+            origin: Duration::ZERO,
+            rate_per_s: rate_per_s.into(),
+            kind: Kind::Open { next: worker as u64, step: workers.max(1) as u64 },
+            bucket: Bucket::of(catching_up, workers),
+        }
     }
 
     /// Requests as fast as they are answered, at most so many a second of all workers.
     pub(super) fn closed(most_per_s: u64, workers: usize) -> Self {
-        let rate_per_s = u128::from(most_per_s.max(1));
-        let interval = from_ns(NS_PER_S * workers.max(1) as u128 / rate_per_s);
         Self {
             origin: Duration::ZERO,
-            rate_per_s,
-            kind: Kind::Closed { not_before: Duration::ZERO, interval },
+            rate_per_s: most_per_s.max(1).into(),
+            kind: Kind::Closed,
+            bucket: Bucket::of(most_per_s, workers),
         }
     }
 
@@ -54,29 +86,26 @@ impl Pacer {
         self.origin += paused;
     }
 
-    /// When the next one is due.
+    /// When the next one can be sent.
     pub(super) fn next_at(&self) -> Duration {
         match self.kind {
-            Kind::Open { next, .. } => self.due_at(next),
-            Kind::Closed { not_before, .. } => not_before,
+            Kind::Open { next, .. } => self.due_at(next).max(self.bucket.not_before),
+            Kind::Closed => self.bucket.not_before,
         }
     }
 
-    /// The instant at which a request was due, if one is.
+    /// The instant at which a request was due, if one is and may be sent.
     pub(super) fn take(&mut self, now: Duration) -> Option<Duration> {
-        let due = self.next_at();
-        if due > now {
+        if self.next_at() > now {
             return None;
         }
-        match &mut self.kind {
+        self.bucket.take(now);
+        match self.kind {
             Kind::Open { next, step } => {
-                *next += *step;
-                Some(due)
+                self.kind = Kind::Open { next: next + step, step };
+                Some(self.due_at(next))
             }
-            Kind::Closed { not_before, interval } => {
-                *not_before = (*not_before).max(now.saturating_sub(BUCKET)) + *interval;
-                Some(now)
-            }
+            Kind::Closed => Some(now),
         }
     }
 
@@ -86,7 +115,7 @@ impl Pacer {
         const GROUPS: u64 = 10_000;
         let (next, step) = match self.kind {
             Kind::Open { next, step } => (next, step),
-            Kind::Closed { .. } => (0, 1),
+            Kind::Closed => (0, 1),
         };
         // Number n is due before `until` if n < elapsed * rate.
         let due = u128::from(clock::ns(until.saturating_sub(self.origin))) * self.rate_per_s;
@@ -116,13 +145,15 @@ mod tests {
     const ORIGIN: Duration = Duration::from_secs(100);
 
     fn open(rate: u64, place: (usize, usize)) -> Pacer {
-        let mut pacer = Pacer::open(rate, place);
+        let mut pacer = Pacer::open(rate, u64::MAX, place);
         pacer.start(ORIGIN);
         pacer
     }
 
-    fn taken(pacer: &mut Pacer, now: Duration) -> Vec<Duration> {
-        std::iter::from_fn(|| pacer.take(now)).map(|due| due - ORIGIN).collect()
+    /// When each of those was due that are taken up to an instant, on time.
+    fn taken(pacer: &mut Pacer, until: Duration) -> Vec<Duration> {
+        let next = || Some(pacer.next_at()).filter(|next| *next <= until).and_then(|next| pacer.take(next));
+        std::iter::from_fn(next).map(|due| due - ORIGIN).collect()
     }
 
     #[test]
@@ -152,6 +183,37 @@ mod tests {
         pacer.resumed(Duration::from_secs(5));
         assert_eq!(pacer.take(ORIGIN + Duration::from_secs(5)), None);
         assert_eq!(pacer.next_at(), ORIGIN + Duration::from_millis(5_200));
+    }
+
+    #[test]
+    fn what_waited_follows_at_twice_the_rate_and_each_tells_when_it_was_due() {
+        let mut pacer = open(1_000, (0, 1));
+        // Nothing could be sent for half a second.
+        let (stall, ms) = (Duration::from_millis(500), Duration::from_millis(1));
+        let mut now = ORIGIN + stall;
+        let (mut sent, mut late) = (Vec::new(), Duration::MAX);
+        while late > ms {
+            now = now.max(pacer.next_at());
+            let due = pacer.take(now).unwrap();
+            late = now - due;
+            sent.push(now);
+        }
+        // As many again became due meanwhile, and the bucket was full.
+        assert!((990..=1_000).contains(&sent.len()), "{}", sent.len());
+        let most = |window: Duration| {
+            let after =
+                |from: &Duration| sent.iter().filter(|at| (*from..*from + window).contains(*at)).count();
+            sent.iter().map(after).max().unwrap()
+        };
+        assert!(most(ms * 10) <= 25, "{}", most(ms * 10));
+        assert!(most(ms * 100) <= 205, "{}", most(ms * 100));
+        // No faster than the agent allows: then it never catches up.
+        let mut held = Pacer::open(1_000, 1_000, (0, 1));
+        held.start(ORIGIN);
+        let begin = ORIGIN + stall;
+        let count = (0..10_000).filter(|at| held.take(begin + ms * *at / 10).is_some()).count();
+        assert!((1_000..=1_003).contains(&count), "{count}");
+        assert!(held.next_at() >= begin + ms * 990);
     }
 
     #[test]

@@ -17,13 +17,14 @@ use tokio::{
 
 use super::{
     error::HttpError,
-    lane::{Shared, Trouble, follow},
+    lane::{Shared, follow},
     lanes::Lanes,
     link::{Asked, Http1, Http2, Link},
     load::{Count, HttpLoad, Version},
     pacer::Pacer,
     service::{Service, Stream, within},
     timer::Timer,
+    trouble::{Silence, Trouble},
 };
 use crate::{
     burn::{
@@ -180,7 +181,7 @@ async fn burn(
     let is_shared = service.version == Version::Http2 && !load.new_connection;
     let by_connection = if is_shared { load.streams as usize } else { 1 };
     let pacer = match load.rate_per_s {
-        Some(rate) => Pacer::open(rate, place),
+        Some(rate) => Pacer::open(rate, load.most_per_s, place),
         None => Pacer::closed(load.most_per_s, place.1),
     };
     let timer = Timer::new().map_err(HttpError::local("no timer"))?;
@@ -208,7 +209,7 @@ async fn burn(
             tokio::task::spawn_local(async move { follow(&shared, index, link).await });
         }
     }
-    let mut burning = Burning { shared: &shared, origin, origin_cpu };
+    let mut burning = Burning { shared: &shared, origin, origin_cpu, silence: Silence::default() };
     let outcome = burning.follow().await;
     burning.finish(outcome).await
 }
@@ -216,8 +217,7 @@ async fn burn(
 /// What the lanes of one connection send over.
 async fn links(version: Version, stream: Option<Stream>, lanes: usize) -> Vec<Link> {
     if version == Version::Http2 {
-        let http2 = std::rc::Rc::new(Http2::open(stream).await);
-        return (0..lanes).map(|_| Link::Http2(http2.clone())).collect();
+        return Http2::open(stream).await.shared_by(lanes);
     }
     let http1 = match stream {
         // One that is already broken is replaced when it is first used.
@@ -233,12 +233,13 @@ struct Burning<'a> {
     /// When the clock started; moved on by pauses.
     origin: Duration,
     origin_cpu: Duration,
+    silence: Silence,
 }
 
 impl Burning<'_> {
     /// Until the phase's end, or a stop.
     async fn follow(&mut self) -> Result<(), HttpError> {
-        let Shared { lanes, reins, trouble, .. } = self.shared;
+        let Shared { lanes, reins, .. } = self.shared;
         let mut next_publish = self.origin;
         loop {
             match reins.check() {
@@ -246,7 +247,7 @@ impl Burning<'_> {
                 Flow::Resumed(paused) => {
                     self.origin += paused;
                     lanes.resumed(paused);
-                    trouble.resumed(paused);
+                    self.silence.resumed(paused);
                     continue;
                 }
                 Flow::Burn => {}
@@ -266,18 +267,23 @@ impl Burning<'_> {
         }
     }
 
-    fn still_there(&self, now: Duration) -> Result<(), HttpError> {
-        let Some((since, failed, reason)) = self.shared.trouble.now() else { return Ok(()) };
-        let silence = now.saturating_sub(since);
-        let has_answered = self.shared.reins.slot().operations.load(Ordering::Relaxed) > 0;
+    /// Whether the service still answers any of the burner's workers: that one of them has only bad connections is told by
+    /// what is counted.
+    fn still_there(&mut self, now: Duration) -> Result<(), HttpError> {
+        let Shared { load, reins, trouble, .. } = self.shared;
+        let Some((silence, failed)) = self.silence.look(now, answers(reins), failures(reins)) else {
+            return Ok(());
+        };
+        // One that has not failed leaves it to the others to tell why.
+        let Some(reason) = trouble.latest() else { return Ok(()) };
         if silence < GONE || failed < GONE_REQUESTS {
             return Ok(());
         }
-        let url = self.shared.load.url.clone();
-        Err(if has_answered {
+        let url = load.url.clone();
+        Err(if answered(reins) > 0 {
             HttpError::Gone { url, silence, failed, reason }
         } else {
-            self.unanswered(self.shared.trouble.first().unwrap_or(reason))
+            self.unanswered(trouble.first().unwrap_or(reason))
         })
     }
 
@@ -307,16 +313,15 @@ impl Burning<'_> {
         });
         self.publish();
         outcome?;
-        let answered = reins.slot().operations.load(Ordering::Relaxed);
         match trouble.first() {
-            Some(reason) if is_natural && answered == 0 => Err(self.unanswered(reason)),
+            Some(reason) if is_natural && answered(reins) == 0 => Err(self.unanswered(reason)),
             _ => Ok(()),
         }
     }
 
     fn unanswered(&self, reason: String) -> HttpError {
         let Shared { load, reins, .. } = self.shared;
-        let sent = reins.slot().figures[Count::Sent as usize].load(Ordering::Relaxed);
+        let sent = reins.of_all(|slot| &slot.figures[Count::Sent as usize]);
         HttpError::Unanswered { url: load.url.clone(), sent, reason }
     }
 
@@ -327,4 +332,23 @@ impl Burning<'_> {
         let on_cpu = clock::thread_cpu().saturating_sub(self.origin_cpu);
         slot.on_cpu_ns.store(clock::ns(on_cpu), Ordering::Relaxed);
     }
+}
+
+/// Requests that any of the burner's workers has an answer to.
+fn answered(reins: &Reins) -> u64 {
+    reins.of_all(|slot| &slot.operations)
+}
+
+/// Answers that came to any of them, those of attempts that are made again included. Few have no class, and those count once
+/// their request has ended.
+fn answers(reins: &Reins) -> u64 {
+    let statuses = [Count::Status2xx, Count::Status3xx, Count::Status4xx, Count::Status5xx];
+    answered(reins)
+        + statuses.map(|count| reins.of_all(|slot| &slot.figures[count as usize])).iter().sum::<u64>()
+}
+
+/// Requests of any of them that failed without an answer.
+fn failures(reins: &Reins) -> u64 {
+    let counts = Count::FAILURES.iter().filter(|count| **count != Count::UnexpectedStatus);
+    counts.map(|count| reins.of_all(|slot| &slot.figures[*count as usize])).sum()
 }

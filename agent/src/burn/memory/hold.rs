@@ -36,14 +36,8 @@ pub(super) fn burn(region: &Region, reins: &Reins) -> Result<(), BurnError> {
         if blocks > 0 {
             control::add(&reins.slot().operations, 1);
         }
-        watch.publish(reins);
-        reins.sleep_until((watch.now() + INTERVAL).min(reins.end()));
-        match reins.check() {
-            Flow::Stop => break,
-            Flow::Resumed(paused) => watch.forget(paused),
-            Flow::Burn => {}
+        if watch.rest(INTERVAL, reins) == Flow::Stop {
+            return Ok(());
         }
     }
-    watch.publish(reins);
-    Ok(())
 }

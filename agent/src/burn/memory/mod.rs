@@ -4,6 +4,7 @@
 mod chase;
 mod crc;
 mod data;
+mod elastic;
 mod fault;
 mod fill;
 mod hold;

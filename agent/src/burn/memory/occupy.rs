@@ -10,8 +10,9 @@ use std::{
 };
 
 use super::{
-    BLOCK_BYTES, MemoryLoad, Pages,
-    load::{FIRST, ON_TARGET, RESIDENT},
+    BLOCK_BYTES, MemoryLoad,
+    elastic::{Elastic, Met},
+    load::FIRST,
     region::Region,
     sweep::Watch,
 };
@@ -21,7 +22,7 @@ use crate::{
         profile::{Curve, Shape},
         worker::{Flow, Reins},
     },
-    host::{MemoryRoom, field_bytes},
+    host::field_bytes,
 };
 
 /// How often it looks and takes a step.
@@ -36,13 +37,11 @@ const MET: f64 = 0.02;
 /// A worker's part of it.
 #[derive(Debug)]
 pub(super) struct Occupier {
-    region: Region,
+    own: Elastic,
     share: Curve,
     is_constant: bool,
     /// Bytes a second, all workers together.
     rate: Option<f64>,
-    floor_bytes: u64,
-    room: MemoryRoom,
     meminfo: PathBuf,
 }
 
@@ -80,12 +79,10 @@ impl Occupier {
         region: Region,
     ) -> Self {
         Self {
-            region,
+            own: Elastic::new(load, node, region),
             share: Curve::new(share.clone(), phase),
             is_constant: matches!(share, Shape::Constant(_)),
             rate: load.fill_bytes_per_s.map(|rate| rate as f64),
-            floor_bytes: load.floor_bytes,
-            room: MemoryRoom::new(&load.roots, node),
             meminfo: load.roots.proc("meminfo"),
         }
     }
@@ -104,22 +101,21 @@ impl Occupier {
             let memory = self.look()?;
             let wanted = (self.share.at(Duration::ZERO) * memory.total_bytes as f64) as u64;
             let lacks = memory.lacks(wanted);
-            self.publish(reins);
+            self.own.publish(reins);
             if lacks <= memory.part(STILL) {
                 return Ok(None);
             }
             let allowed = self.rate.map(|rate| began.elapsed().as_secs_f64() * rate / workers as f64);
-            if allowed.is_some_and(|allowed| self.region.resident_bytes() as f64 > allowed) {
+            if allowed.is_some_and(|allowed| self.own.resident_bytes() as f64 > allowed) {
                 thread::sleep(INTERVAL / 4);
                 continue;
             }
-            let before = self.region.resident_bytes();
+            let before = self.own.resident_bytes();
             self.grow(step(lacks, workers), workers)?;
-            if self.region.resident_bytes() == before {
+            if self.own.resident_bytes() == before {
                 // It has its part, and the others have not theirs yet; or there is no room.
-                let left = self.room.tightest(self.floor_bytes);
-                let is_full = self.region.resident_bytes() >= self.region.bytes();
-                return Ok(left.filter(|_| !is_full).map(|left| {
+                let left = self.own.tightest().filter(|_| !self.own.is_full());
+                return Ok(left.map(|left| {
                     let (used, all) = (memory.used_bytes, memory.total_bytes);
                     format!("{used} of {all} bytes are in use where {wanted} should be: {left}")
                 }));
@@ -136,14 +132,14 @@ impl Occupier {
         let slot = reins.slot();
         let mut watch = Watch::start(reins);
         let mut origin = reins.start();
-        let (mut looks, mut met) = (0u64, 0u64);
+        let mut met = Met::default();
         let most =
             self.rate.map_or(STEP_BYTES, |rate| (rate * INTERVAL.as_secs_f64()) as u64 / workers as u64);
         loop {
             let memory = self.look()?;
             let share = self.share.at(watch.now().saturating_sub(origin));
             let asked = (share * memory.total_bytes as f64) as u64;
-            let resident = self.region.resident_bytes() as u64;
+            let resident = self.own.resident_bytes() as u64;
             // What guards withhold is withheld of what this burner adds.
             let others = memory.used_bytes.saturating_sub(resident * workers as u64);
             let added = asked.saturating_sub(others) as f64 * reins.left_to_burn();
@@ -154,33 +150,22 @@ impl Occupier {
             } else if -lacks > memory.part(STILL) {
                 let back = u64::try_from(-lacks).unwrap_or(u64::MAX) / workers as u64;
                 let keep = resident.saturating_sub(back) as usize;
-                self.region
-                    .shrink_to(keep)
-                    .map_err(|source| BurnError::Memory { what: "given back", source })?;
+                self.own.shrink_to(keep)?;
             }
-            looks += 1;
             let lacks = memory.lacks(asked);
             // On its way through what others use alone it has nothing to give back.
-            let is_below = !self.is_constant && lacks < 0 && self.region.resident_bytes() == 0;
-            met += u64::from(is_below || lacks.abs() <= memory.part(MET));
+            let is_below = !self.is_constant && lacks < 0 && self.own.resident_bytes() == 0;
+            met.count(is_below || lacks.abs() <= memory.part(MET), reins);
             let used_ppm = u128::from(memory.used_bytes) * 1_000_000 / u128::from(memory.total_bytes.max(1));
             slot.figures[FIRST].store(used_ppm as u64, Ordering::Relaxed);
-            slot.figures[ON_TARGET].store(met * 1_000_000 / looks, Ordering::Relaxed);
-            self.publish(reins);
+            self.own.publish(reins);
             control::add(&slot.operations, 1);
-            watch.publish(reins);
-            reins.sleep_until((watch.now() + INTERVAL).min(reins.end()));
-            match reins.check() {
-                Flow::Stop => break,
-                Flow::Resumed(paused) => {
-                    watch.forget(paused);
-                    origin += paused;
-                }
+            match watch.rest(INTERVAL, reins) {
+                Flow::Stop => return Ok(()),
+                Flow::Resumed(paused) => origin += paused,
                 Flow::Burn => {}
             }
         }
-        watch.publish(reins);
-        Ok(())
     }
 
     fn look(&self) -> Result<Memory, BurnError> {
@@ -189,29 +174,9 @@ impl Occupier {
         Memory::of(&text).ok_or_else(|| unreadable(io::ErrorKind::InvalidData.into()))
     }
 
-    /// As far as there is room. What the kernel doesn't give is not asked for again before the next look.
+    /// By whole pages, as far as there is room.
     fn grow(&mut self, bytes: u64, workers: usize) -> Result<(), BurnError> {
-        let left = (self.region.bytes() - self.region.resident_bytes()) as u64;
-        let page = (self.region.page_blocks() * BLOCK_BYTES) as u64;
-        let bytes = bytes.next_multiple_of(page).min(left);
-        // Pages of the pool are nobody else's already.
-        let has_room = self.region.pages() == Pages::Huge
-            || (self.room.tightest(self.floor_bytes))
-                .is_none_or(|left| left.usable_bytes() >= bytes.saturating_mul(workers as u64));
-        if bytes == 0 || !has_room {
-            return Ok(());
-        }
-        match self.region.grow(bytes as usize) {
-            Err(error) if error.raw_os_error() != Some(libc::ENOMEM) => {
-                Err(BurnError::Memory { what: "made resident", source: error })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn publish(&self, reins: &Reins) {
-        let resident = self.region.resident_bytes() as u64;
-        reins.slot().figures[RESIDENT].store(resident, Ordering::Relaxed);
+        self.own.grow((bytes as usize).next_multiple_of(self.own.page_bytes()), 0, workers)
     }
 }
 
@@ -229,7 +194,7 @@ mod tests {
         burn::{
             control::{Command, ControlBlock},
             cpu::Isa,
-            memory::Method,
+            memory::{Method, ON_TARGET, Pages, RESIDENT},
             profile::LoadProfile,
         },
         clock,

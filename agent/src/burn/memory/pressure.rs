@@ -4,8 +4,9 @@
 use std::{fs, path::Path, sync::atomic::Ordering, time::Duration};
 
 use super::{
-    BLOCK_BYTES, HUGE_BYTES, MemoryLoad, Pages, Target,
-    load::{FIRST, ON_TARGET, RESIDENT},
+    BLOCK_BYTES, HUGE_BYTES, MemoryLoad, Target,
+    elastic::{Elastic, Met},
+    load::FIRST,
     region::Region,
     sweep::Watch,
 };
@@ -15,7 +16,7 @@ use crate::{
         worker::{Flow, Reins},
     },
     clock,
-    host::{HostRoots, MemoryRoom},
+    host::HostRoots,
 };
 
 /// How often it looks and takes a step.
@@ -32,11 +33,9 @@ const PIECE_BYTES: usize = 8 << 20;
 /// A worker's part of the pressure.
 #[derive(Debug)]
 pub(super) struct Grower {
-    region: Region,
+    memory: Elastic,
     target: Target,
     rate: Option<f64>,
-    floor_bytes: u64,
-    room: MemoryRoom,
     roots: HostRoots,
 }
 
@@ -60,11 +59,9 @@ impl Readings {
 impl Grower {
     pub(super) fn new(load: &MemoryLoad, target: Target, node: Option<u32>, region: Region) -> Self {
         Self {
-            region,
+            memory: Elastic::new(load, node, region),
             target,
             rate: load.fill_bytes_per_s.map(|rate| rate as f64),
-            floor_bytes: load.floor_bytes,
-            room: MemoryRoom::new(&load.roots, node),
             roots: load.roots.clone(),
         }
     }
@@ -73,59 +70,30 @@ impl Grower {
     pub(super) fn burn(&mut self, most_bytes: usize, reins: &Reins) -> Result<(), BurnError> {
         let (_, workers) = reins.place();
         let rate = self.rate.map_or(most_bytes as f64 / WHOLE.as_secs_f64(), |rate| rate / workers as f64);
-        let page = self.region.page_blocks() * BLOCK_BYTES;
+        let page = self.memory.page_bytes();
         let step = ((rate * INTERVAL.as_secs_f64()) as usize).next_multiple_of(page).clamp(page, PIECE_BYTES);
         let slot = reins.slot();
         let mut watch = Watch::start(reins);
         let mut readings = Readings::default();
-        let (mut looks, mut met) = (0u64, 0u64);
+        let mut met = Met::default();
         loop {
             let (reading, wanted) = self.read(&mut readings)?;
             slot.figures[FIRST].store(reading as u64, Ordering::Relaxed);
-            let resident = self.region.resident_bytes();
+            let resident = self.memory.resident_bytes();
             if reading < wanted * (1.0 - BAND) {
-                self.grow(step.min(most_bytes - resident), workers)?;
+                self.memory.grow(step.min(most_bytes - resident), HUGE_BYTES, workers)?;
             } else if reading > wanted * (1.0 + BAND) {
                 // Twice as fast: what was too much must not last.
-                let keep = resident.saturating_sub(2 * step);
-                self.region
-                    .shrink_to(keep)
-                    .map_err(|source| BurnError::Memory { what: "given back", source })?;
+                self.memory.shrink_to(resident.saturating_sub(2 * step))?;
             }
-            looks += 1;
-            met += u64::from(reading >= wanted * (1.0 - 2.0 * BAND));
-            slot.figures[RESIDENT].store(self.region.resident_bytes() as u64, Ordering::Relaxed);
-            slot.figures[ON_TARGET].store(met * 1_000_000 / looks, Ordering::Relaxed);
+            met.count(reading >= wanted * (1.0 - 2.0 * BAND), reins);
+            self.memory.publish(reins);
             control::add(&slot.operations, 1);
-            watch.publish(reins);
-            reins.sleep_until((watch.now() + INTERVAL).min(reins.end()));
-            match reins.check() {
-                Flow::Stop => break,
-                Flow::Resumed(paused) => {
-                    watch.forget(paused);
-                    readings.0.clear();
-                }
+            match watch.rest(INTERVAL, reins) {
+                Flow::Stop => return Ok(()),
+                Flow::Resumed(_) => readings.0.clear(),
                 Flow::Burn => {}
             }
-        }
-        watch.publish(reins);
-        Ok(())
-    }
-
-    /// As far as there is room. What the kernel doesn't give is not asked for again before the next look.
-    fn grow(&mut self, bytes: usize, workers: usize) -> Result<(), BurnError> {
-        let wanted = (bytes.max(HUGE_BYTES) * workers) as u64;
-        // Pages of the pool are nobody else's already.
-        let has_room = self.region.pages() == Pages::Huge
-            || self.room.tightest(self.floor_bytes).is_none_or(|left| left.usable_bytes() >= wanted);
-        if bytes == 0 || !has_room {
-            return Ok(());
-        }
-        match self.region.grow(bytes) {
-            Err(error) if error.raw_os_error() != Some(libc::ENOMEM) => {
-                Err(BurnError::Memory { what: "made resident", source: error })
-            }
-            _ => Ok(()),
         }
     }
 
@@ -178,7 +146,7 @@ mod tests {
         burn::{
             control::{Command, ControlBlock},
             cpu::Isa,
-            memory::Method,
+            memory::{Method, ON_TARGET, Pages, RESIDENT},
             profile::LoadProfile,
         },
         observe::procfs::test_tree::TestTree,

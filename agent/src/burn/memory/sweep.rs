@@ -89,6 +89,19 @@ impl Watch {
         Self { origin, origin_cpu: clock::thread_cpu() }
     }
 
+    /// Publishes, sleeps for so long, or to the end, and says what to do next. A pause that has ended is left out.
+    pub(super) fn rest(&mut self, length: Duration, reins: &Reins) -> Flow {
+        self.publish(reins);
+        reins.sleep_until((self.now() + length).min(reins.end()));
+        let flow = reins.check();
+        match flow {
+            Flow::Stop => self.publish(reins),
+            Flow::Resumed(paused) => self.forget(paused),
+            Flow::Burn => {}
+        }
+        flow
+    }
+
     /// Leaves out a pause that has ended.
     pub(super) fn forget(&mut self, paused: Duration) {
         self.origin += paused;

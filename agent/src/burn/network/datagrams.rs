@@ -133,6 +133,7 @@ impl Traffic for Datagrams {
         slot.operations.store(sent, Ordering::Relaxed);
         slot.bytes.store(sent * self.packet_bytes + self.sum(|of| of.bytes), Ordering::Relaxed);
         ledger.tell(Count::Sent, sent);
+        ledger.tell(Count::NoBuffers, self.streams.iter().map(|stream| stream.sender.no_buffers).sum());
         for (count, number) in [
             (Count::ReturnedBytes, self.sum(|of| of.bytes)),
             (Count::ReturnedReceived, returned),

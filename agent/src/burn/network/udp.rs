@@ -24,6 +24,8 @@ const MOST_SEGMENTS: usize = 64;
 const BATCH: usize = 8;
 /// With a rate, what is due within so long goes out as one burst: a compromise between evenness and calls.
 const BURST: Duration = Duration::from_micros(200);
+/// Before a datagram is tried again for which the kernel had no buffers: no socket becomes ready by its having some.
+const NO_BUFFERS_REST: Duration = Duration::from_millis(1);
 
 /// Of a datagram socket, unless configured: a receiver that waits for its core for some milliseconds must not lose what
 /// comes meanwhile. The kernel's own 208 KiB hold three super-packets. More than net.core.rmem_max is not given.
@@ -44,6 +46,10 @@ pub(crate) struct UdpSender {
     batch: BatchSender,
     /// Handed to the kernel.
     pub(crate) sent: u64,
+    /// How often it had no buffers for the next one.
+    pub(crate) no_buffers: u64,
+    /// After that it is tried again from here on, however often it is asked for, CLOCK_BOOTTIME.
+    not_before: Duration,
 }
 
 impl UdpSender {
@@ -75,6 +81,8 @@ impl UdpSender {
             due: 0,
             batch: BatchSender::new(messages, segments * packet_bytes),
             sent: 0,
+            no_buffers: 0,
+            not_before: Duration::ZERO,
         })
     }
 
@@ -105,6 +113,9 @@ impl UdpSender {
     /// # Errors
     /// The kernel's; that the socket is full is none.
     pub(crate) fn send_due(&mut self, socket: &impl AsFd, now: Duration) -> io::Result<Sent> {
+        if now < self.not_before {
+            return Ok(Sent::NextDue(self.not_before));
+        }
         let whole = self.segments * self.batch.room();
         let datagrams = match self.rate_per_s {
             None => whole,
@@ -136,6 +147,11 @@ impl UdpSender {
                 Ok(Sent::Datagrams(datagrams))
             }
             Err(error) if full(&error) => Ok(Sent::Full),
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                self.no_buffers += 1;
+                self.not_before = now + NO_BUFFERS_REST;
+                Ok(Sent::NextDue(self.not_before))
+            }
             // Datagrams above the path's MTU: UDP_SEGMENT makes no fragments.
             Err(error) if self.segments > 1 && is_too_long(&error) => {
                 setsockopt(socket, sockopt::UdpGsoSegment, &0)?;
@@ -186,9 +202,9 @@ pub(crate) enum Sent {
     Full,
 }
 
-/// The socket's or the device's queue has no room, or a signal came.
+/// The socket's queue has no room, or a signal came.
 fn full(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::EINTR))
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR))
 }
 
 fn is_too_long(error: &io::Error) -> bool {

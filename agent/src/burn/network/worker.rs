@@ -177,9 +177,10 @@ struct Burning {
 
 impl Burning {
     fn run(mut self, reins: &Reins) -> Result<(), BurnError> {
-        self.origin = clock::boottime();
+        // The phase's own: what was due before this worker had its core is due all the same.
+        self.origin = reins.start().min(clock::boottime());
         self.origin_cpu = clock::thread_cpu();
-        reins.slot().first_burn_ns.store(clock::ns(self.origin), Ordering::Relaxed);
+        reins.slot().first_burn_ns.store(clock::ns(clock::boottime()), Ordering::Relaxed);
         self.session.start()?;
         self.traffic.start(self.origin);
         let outcome = self.follow_and_tell_pauses(reins);

@@ -75,6 +75,8 @@ struct BlockLatency {
     roots: HostRoots,
     cpus: usize,
     devices: Window<AtomicU64>,
+    /// By group.
+    owners: Window<AtomicU64>,
     stranger: Window<AtomicU64>,
     /// By CPU.
     lost: Window<AtomicU64>,
@@ -123,6 +125,7 @@ impl BlockLatency {
             has_btf: true,
             maps: vec![
                 ("DISKS", histograms as u32),
+                ("OWNERS", groups as u32),
                 ("LOST", cpus as u32),
                 ByUnit::map("WATCHED_REQUESTS", target),
             ],
@@ -132,6 +135,7 @@ impl BlockLatency {
         };
         let programs = Programs::attach(&definition, target)?;
         let devices = programs.window("DEVICES", DEVICE_SLOTS as usize)?;
+        let owners = programs.window("OWNERS", groups)?;
         let stranger = programs.window("STRANGER", 1)?;
         let lost = programs.window("LOST", cpus)?;
         let in_flight = InFlight::open(&programs, groups)?;
@@ -142,6 +146,7 @@ impl BlockLatency {
             roots: roots.clone(),
             cpus,
             devices,
+            owners,
             stranger,
             lost,
             in_flight,
@@ -222,6 +227,7 @@ impl BlockLatency {
             let there = disks.contains(&tracked.disk);
             if !there {
                 self.devices[tracked.slot].store(0, Relaxed);
+                self.owners[tracked.group as usize].store(0, Relaxed);
                 self.in_flight.forget(tracked.group);
                 self.free.push(tracked.group);
             }

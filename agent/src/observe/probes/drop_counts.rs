@@ -11,8 +11,13 @@ use ssts_agent_ebpf::shared::{DROP_SLOTS, Dropped, Drops, Place, drop_key};
 use super::window::{Element, Window};
 
 const SLOTS: usize = DROP_SLOTS as usize;
-/// Pairs of a place and a reason that are kept apart.
+/// Pairs of a place and a reason that are told apart.
 const MOST_PAIRS: usize = 64;
+/// Pairs that are known: from among them come those that are told.
+const MOST_KNOWN: usize = 1_024;
+/// So many times as much as the least of those that are told must be counted of another one before it takes its place: each change
+/// is a change of columns.
+const OUTGROWN: u64 = 2;
 /// So few free slots of a CPU make room.
 const FEW: usize = SLOTS / 4;
 
@@ -43,7 +48,11 @@ unsafe impl Element for SharedDrops {}
 pub(super) struct Pair {
     pub(super) place: Place,
     pub(super) reason: u32,
+    /// All of them.
     pub(super) count: u64,
+    /// Those that were counted while the pair was told apart. All others count as such.
+    pub(super) told: u64,
+    pub(super) is_told: bool,
 }
 
 /// All that was dropped since the probe was attached.
@@ -56,8 +65,11 @@ pub(super) struct DropReader {
 
 #[derive(Debug, Default)]
 struct Tally {
+    /// In the order in which they first came.
     pairs: Vec<Pair>,
     others: u64,
+    /// Whether a pair came, or outgrew another one, since they were last chosen.
+    has_changed: bool,
 }
 
 /// What a CPU's slots held when they were last read: key and count.
@@ -81,12 +93,22 @@ impl DropReader {
         }
     }
 
-    /// In the order in which they first came.
+    /// All that are known, in the order in which they first came; none ever goes.
     pub(super) fn pairs(&self) -> &[Pair] {
         &self.tally.pairs
     }
 
-    /// All that are not among the pairs.
+    /// Chooses the largest to be told apart from now on.
+    pub(super) fn choose(&mut self) {
+        self.tally.choose();
+    }
+
+    /// Whether others should be told apart than those that were chosen.
+    pub(super) fn has_changed(&self) -> bool {
+        self.tally.has_changed
+    }
+
+    /// All that were not told apart when they were counted.
     pub(super) fn others(&self) -> u64 {
         self.tally.others
     }
@@ -100,10 +122,48 @@ impl Tally {
     /// Allocates only for a new pair.
     fn add(&mut self, key: u64, count: u64) {
         let (place, reason) = (Place((key >> 32) as u32), key as u32);
-        match self.pairs.iter().position(|pair| drop_key(pair.place, pair.reason) == key) {
-            Some(known) => self.pairs[known].count += count,
-            None if self.pairs.len() < MOST_PAIRS => self.pairs.push(Pair { place, reason, count }),
-            None => self.others += count,
+        let known = self.pairs.iter().position(|pair| drop_key(pair.place, pair.reason) == key);
+        let index = match known {
+            Some(known) => known,
+            None if self.pairs.len() < MOST_KNOWN => {
+                // What makes it known counts as its own, if it can be told.
+                let is_told = self.told().count() < MOST_PAIRS;
+                self.has_changed |= is_told;
+                self.pairs.push(Pair { place, reason, count: 0, told: 0, is_told });
+                self.pairs.len() - 1
+            }
+            None => {
+                self.others += count;
+                return;
+            }
+        };
+        let pair = &mut self.pairs[index];
+        pair.count += count;
+        if pair.is_told {
+            pair.told += count;
+            return;
+        }
+        self.others += count;
+        let grown = pair.count;
+        let least = self.told().map(|pair| pair.count).min();
+        self.has_changed |= least.is_some_and(|least| grown > least.saturating_mul(OUTGROWN));
+    }
+
+    fn told(&self) -> impl Iterator<Item = &Pair> {
+        self.pairs.iter().filter(|pair| pair.is_told)
+    }
+
+    fn choose(&mut self) {
+        self.has_changed = false;
+        let mut counts: Vec<_> = self.pairs.iter().map(|pair| pair.count).collect();
+        counts.sort_unstable_by_key(|count| std::cmp::Reverse(*count));
+        // Of those that are as large as the last that has room, the first ones have it.
+        let least = counts.get(MOST_PAIRS - 1).copied().unwrap_or(0);
+        let mut room = MOST_PAIRS - counts.iter().take(MOST_PAIRS).filter(|count| **count > least).count();
+        for pair in &mut self.pairs {
+            let is_last = pair.count == least && room > 0;
+            room -= usize::from(is_last);
+            pair.is_told = pair.count > least || is_last;
         }
     }
 }
@@ -169,7 +229,7 @@ mod tests {
             read_cpu(&one, &mut seen_one, &mut tally);
             read_cpu(&other, &mut seen_other, &mut tally);
         }
-        assert_eq!(tally.pairs, [Pair { place: Place(7), reason: 3, count: 5 }]);
+        assert_eq!(tally.pairs, [Pair { place: Place(7), reason: 3, count: 5, told: 5, is_told: true }]);
     }
 
     #[test]
@@ -181,8 +241,44 @@ mod tests {
         }
         shared.lost.store(5, Relaxed);
         read_cpu(&shared, &mut seen, &mut tally);
-        assert_eq!(tally.pairs.len(), MOST_PAIRS);
+        assert_eq!(tally.told().count(), MOST_PAIRS);
         assert_eq!(tally.others, 2 * (SLOTS - MOST_PAIRS) as u64 + 5);
+        assert!(tally.has_changed, "the first ones came");
+        tally.choose();
+        assert_eq!(tally.told().count(), MOST_PAIRS);
+        assert!(!tally.has_changed);
+    }
+
+    #[test]
+    fn a_pair_that_outgrows_another_takes_its_place_and_nothing_is_counted_twice() {
+        let mut tally = Tally::default();
+        let key = |interface| drop_key(Place(interface), 3);
+        (0..=MOST_PAIRS as u32).for_each(|interface| tally.add(key(interface), 10));
+        tally.choose();
+        let last = MOST_PAIRS;
+        assert!(tally.pairs[0].is_told && !tally.pairs[last].is_told);
+        assert_eq!(tally.others, 10);
+        tally.add(key(last as u32), 10);
+        assert!(!tally.has_changed, "twice as much is not enough");
+        tally.add(key(last as u32), 1);
+        assert!(tally.has_changed);
+        tally.choose();
+        tally.add(key(last as u32), 4);
+        let outgrown = tally.pairs.iter().position(|pair| !pair.is_told).unwrap();
+        tally.add(key(outgrown as u32), 1);
+        assert!(tally.pairs[last].is_told);
+        assert_eq!((tally.pairs[last].told, tally.pairs[outgrown].told, tally.others), (4, 10, 22));
+        let told: u64 = tally.pairs.iter().map(|pair| pair.told).sum();
+        let all: u64 = tally.pairs.iter().map(|pair| pair.count).sum();
+        assert_eq!(told + tally.others, all);
+    }
+
+    #[test]
+    fn more_pairs_than_are_known_count_as_others() {
+        let mut tally = Tally::default();
+        (0..MOST_KNOWN as u32 + 5).for_each(|interface| tally.add(drop_key(Place(interface), 3), 1));
+        assert_eq!(tally.pairs.len(), MOST_KNOWN);
+        assert_eq!(tally.others, (MOST_KNOWN + 5 - MOST_PAIRS) as u64);
     }
 
     #[test]
@@ -197,7 +293,7 @@ mod tests {
         read_cpu(&shared, &mut seen, &mut tally);
         let used = shared.slots.iter().filter(|slot| slot.key.load(Relaxed) != 0).count();
         assert_eq!(used, 1, "the one that is in use stays");
-        let counted: u64 = tally.pairs.iter().map(|pair| pair.count).sum::<u64>() + tally.others;
+        let counted: u64 = tally.pairs.iter().map(|pair| pair.told).sum::<u64>() + tally.others;
         assert_eq!(counted, (SLOTS - FEW) as u64 + 1);
     }
 }

@@ -15,7 +15,7 @@ use ssts_proto::catalogue;
 use super::{
     Attached, Canary, Target,
     burner_watch::Shared,
-    drop_counts::DropReader,
+    drop_counts::{DropReader, Pair},
     error::ProbeError,
     program::{Constants, Definition, Hook, Programs},
     tcp::eventually,
@@ -64,12 +64,21 @@ struct PacketDrops {
     reader: DropReader,
     /// Names of reasons by their numbers.
     reasons: HashMap<u32, String>,
-    /// Of the reader's pairs, in their order.
-    columns: Vec<Column>,
+    /// Of the reader's pairs that are told apart.
+    columns: Vec<PairColumn>,
     /// Of all that are not among them.
     others: Option<Column>,
-    /// How many of the pairs were in a frame.
-    shown: usize,
+    /// By pair: what was last shown of it.
+    shown: Vec<u64>,
+}
+
+#[derive(Debug)]
+struct PairColumn {
+    /// The pair's place among the reader's.
+    pair: usize,
+    column: Column,
+    /// It was in no frame yet.
+    is_new: bool,
 }
 
 impl PacketDrops {
@@ -101,7 +110,7 @@ impl PacketDrops {
             reasons: reasons.into_iter().collect(),
             columns: Vec::new(),
             others: None,
-            shown: 0,
+            shown: Vec::new(),
             programs: Arc::new(programs),
         })
     }
@@ -148,29 +157,36 @@ impl PacketDrops {
 impl Source for PacketDrops {
     fn describe(&mut self, schema: &mut Schema) {
         self.reader.read();
-        let pairs = self.reader.pairs();
-        let column = |pair: &super::drop_counts::Pair| {
-            schema.column(&catalogue::NETWORK_DROPS, &[&interface(pair.place), &self.reason(pair.reason)])
+        self.reader.choose();
+        let had: Vec<_> = self.columns.iter().filter(|own| !own.is_new).map(|own| own.pair).collect();
+        let told = self.reader.pairs().iter().enumerate().filter(|(_, pair)| pair.is_told);
+        let column = |(index, pair): (usize, &Pair)| {
+            let labels = [&*interface(pair.place), &*self.reason(pair.reason)];
+            let column = schema.column(&catalogue::NETWORK_DROPS, &labels);
+            PairColumn { pair: index, column, is_new: !had.contains(&index) }
         };
-        self.columns = pairs.iter().map(column).collect();
+        self.columns = told.map(column).collect();
         self.others = Some(schema.column(&catalogue::NETWORK_DROPS, &[OTHER, OTHER]));
+        self.shown.resize(self.reader.pairs().len(), 0);
     }
 
     fn sample(&mut self, frame: &mut Frame) {
         self.reader.read();
-        for (index, (column, pair)) in self.columns.iter().zip(self.reader.pairs()).enumerate() {
+        for PairColumn { pair, column, is_new } in &mut self.columns {
+            let shown = &mut self.shown[*pair];
             // A counter's first reading is where its increase begins: what brought the column about is part of that.
-            let count = if index < self.shown { pair.count } else { 0 };
-            frame.set(*column, Ok(count as f64));
+            if !std::mem::take(is_new) {
+                *shown = self.reader.pairs()[*pair].told;
+            }
+            frame.set(*column, Ok(*shown as f64));
         }
-        self.shown = self.columns.len();
         if let Some(others) = self.others {
             frame.set(others, Ok(self.reader.others() as f64));
         }
     }
 
     fn changed(&self) -> bool {
-        self.reader.pairs().len() > self.columns.len()
+        self.reader.has_changed()
     }
 }
 

@@ -21,6 +21,7 @@ use ssts_proto::{
 mod block_stories;
 mod drop_stories;
 mod exact_latencies;
+mod in_flight_stories;
 mod interrupt_stories;
 mod memory_stories;
 mod sched_stories;

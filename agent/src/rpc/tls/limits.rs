@@ -1,4 +1,4 @@
-//! How much of the agent anybody gets: handshakes, in all and from one address, and connections, in all and of one client.
+//! How much of the agent anybody gets: connections, in all and of one client.
 
 use std::{
     collections::HashMap,

@@ -3,13 +3,14 @@
 
 mod connection;
 mod files;
+mod handshakes;
 mod identity;
 mod limits;
 mod open;
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -26,8 +27,9 @@ use tracing::{info, warn};
 pub use connection::Connection;
 pub use files::TlsError;
 use files::{Stamp, Trust};
+use handshakes::{Handshake, Handshakes};
 pub(super) use identity::Client;
-use limits::{Counted, Full, Place, canonical};
+use limits::{Counted, Full, canonical};
 use open::OpenConnections;
 
 use crate::{
@@ -37,9 +39,9 @@ use crate::{
 
 /// For a whole handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
-/// At once: in all, and from one address.
-const HANDSHAKES: u32 = 64;
-const HANDSHAKES_OF_ONE: u32 = 16;
+/// At once: in all, and from one address. Beyond, an older one gives way.
+const HANDSHAKES: usize = 64;
+const HANDSHAKES_OF_ONE: usize = 16;
 /// Connections that wait in the kernel.
 const BACKLOG: u32 = 1_024;
 /// Between two looks at the files.
@@ -63,7 +65,7 @@ struct Shared {
     /// When the files were last read.
     stamp: RwLock<Stamp>,
     open: OpenConnections,
-    handshakes: Counted<IpAddr>,
+    handshakes: Handshakes,
     connections: Counted<String>,
 }
 
@@ -99,7 +101,7 @@ impl Tls {
             trust: RwLock::new(trust),
             stamp: RwLock::new(stamp),
             open: OpenConnections::default(),
-            handshakes: Counted::new(HANDSHAKES, HANDSHAKES_OF_ONE),
+            handshakes: Handshakes::new(HANDSHAKES, HANDSHAKES_OF_ONE),
             connections: Counted::new(config.max_connections, config.max_connections_per_client),
         }));
         let mut listeners = Vec::new();
@@ -176,13 +178,20 @@ impl Tls {
         &self,
         stream: TcpStream,
         address: SocketAddr,
-        _place: Place<IpAddr>,
+        mut handshake: Handshake,
     ) -> Option<Connection> {
         // Small messages go at once.
         let _best_effort = stream.set_nodelay(true);
         let trust = self.trust();
         let acceptor = TlsAcceptor::from(trust.server.clone());
-        let stream = match timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await {
+        let shaken = tokio::select! {
+            shaken = timeout(HANDSHAKE_TIME, acceptor.accept(stream)) => shaken,
+            () = handshake.given_way() => {
+                self.refuse(address, "too many handshakes at once: it gave way to a newer one".to_owned());
+                return None;
+            }
+        };
+        let stream = match shaken {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 self.refuse(address, format!("no handshake: {error}"));
@@ -263,13 +272,10 @@ impl TlsListener {
                 tls.refuse(address, "not from an allowed network".to_owned());
                 continue;
             }
-            let Ok(place) = tls.0.handshakes.take(ip) else {
-                tls.refuse(address, "too many handshakes at once".to_owned());
-                continue;
-            };
+            let handshake = tls.0.handshakes.begin(ip);
             let (tls, sender) = (tls.clone(), sender.clone());
             tokio::spawn(async move {
-                if let Some(connection) = tls.shake_hands(stream, address, place).await {
+                if let Some(connection) = tls.shake_hands(stream, address, handshake).await {
                     // The service is over, otherwise.
                     let _ = sender.send(Ok(connection)).await;
                 }

@@ -85,9 +85,10 @@ pub(super) fn plan(
     Some((http.cores.clone(), Load::Http(load)))
 }
 
-/// Keeps the HTTP burners of a phase together within the agent's limits. Those without a rate share what the others leave.
+/// Keeps the HTTP burners of a phase together within the agent's limits. Those without a rate share what the others leave, but
+/// for up to half of it: those with a rate need some to catch up after a stall.
 pub(super) fn keep_limits(field: &str, plans: &mut [Plan], config: &HttpConfig, found: &mut Violations) {
-    let mut loads: Vec<&mut HttpLoad> = plans
+    let loads: Vec<&mut HttpLoad> = plans
         .iter_mut()
         .filter_map(|plan| match &mut plan.load {
             Load::Http(load) => Some(load),
@@ -125,8 +126,14 @@ pub(super) fn keep_limits(field: &str, plans: &mut [Plan], config: &HttpConfig, 
         );
         return;
     }
-    for load in loads.iter_mut().filter(|load| load.rate_per_s.is_none()) {
-        load.most_per_s = (config.max_rate_per_s - rate) / without;
+    let left = config.max_rate_per_s - rate;
+    let spare = rate.min(if without == 0 { left } else { (left - without) / 2 });
+    for load in loads {
+        load.most_per_s = match load.rate_per_s {
+            // Of at most twice the rate: no overflow.
+            Some(asked) => asked + (u128::from(asked) * u128::from(spare) / u128::from(rate.max(1))) as u64,
+            None => (left - spare) / without,
+        };
     }
 }
 

@@ -444,6 +444,16 @@ mod tests {
     }
 
     #[test]
+    fn what_waited_is_caught_up_with_within_what_is_allowed() {
+        for (rate_per_s, most_per_s) in [(300, 600), (800, 1_000), (1_000, 1_000)] {
+            let burner = HttpBurner { rate_per_s: Some(rate_per_s), ..http("http://127.0.0.1:8080/api") };
+            let admitted = admit(burner::Kind::Http(burner), Limits::default()).unwrap();
+            let Load::Http(load) = &admitted.phases[0].plans[0].load else { panic!() };
+            assert_eq!(load.most_per_s, most_per_s);
+        }
+    }
+
+    #[test]
     fn defaults_are_filled_in() {
         let admitted = admit(cpu(&[]), Limits::default()).unwrap();
         assert_eq!(admitted.phases[0].plans[0].cores, [0, 1, 4]);

@@ -1,14 +1,14 @@
 //! A phase that searches for a load: its defaults, and whether this host has what its objective looks at.
 
 use ssts_proto::{
-    v1::{Phase, Violation},
+    v1::Phase,
     validate::{
         DEFAULT_SEARCH_FROM_PERCENT, DEFAULT_SEARCH_HOLD_MS, DEFAULT_SEARCH_PRECISION_POINTS,
         DEFAULT_SEARCH_REST_MS, DEFAULT_SEARCH_TO_PERCENT, Violations,
     },
 };
 
-use super::Offer;
+use super::{Offer, thresholds};
 use crate::run::search;
 
 /// Fills in what was left open; `field` is the phase's.
@@ -29,25 +29,6 @@ pub(super) fn fill_in(offer: &Offer<'_>, field: &str, phase: &mut Phase, found: 
     let Some(objective) = &mut search.objective else { return };
     objective.phase = name;
     let place = format!("{field}.search.objective");
-    let violations = match search::spec(&place, objective, "") {
-        Ok(spec) => {
-            offer.guards.missing(&place, &spec).into_iter().map(|one| reworded(&place, one)).collect()
-        }
-        Err(violations) => violations,
-    };
-    for violation in violations {
-        found.add(violation.field, violation.message, violation.mend);
-    }
-}
-
-/// What is said of guards, of an objective.
-fn reworded(field: &str, missing: Violation) -> Violation {
-    match missing.message.split_once(", so the guard ") {
-        Some((what, _)) => Violation {
-            field: format!("{field}.that"),
-            message: format!("{what}, so the objective could not be judged"),
-            ..missing
-        },
-        None => missing,
-    }
+    let spec = search::spec(&place, objective, "");
+    thresholds::look(offer, &place, "objective", spec, found);
 }

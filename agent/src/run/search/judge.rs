@@ -129,7 +129,8 @@ impl Judge {
         let bound = ((1.0 - ERROR) / ERROR).ln();
         if self.evidence >= bound {
             Some(Decision::Broke)
-        } else if stretch.length().min(elapsed) >= LONGEST_STRETCH {
+        } else if stretch.length() >= LONGEST_STRETCH && elapsed > 2 * SETTLE {
+            // It may have begun at the load before, which was less: this one takes it no further.
             Some(Decision::BrokeForLong)
         } else if is_silent {
             Some(Decision::Silent)

@@ -247,20 +247,25 @@ impl Searching {
     /// What it came to.
     fn into_result(mut self) -> SearchResult {
         let result = &mut self.result;
+        let knee = self.bisection.knee();
         if result.outcome() == SearchOutcome::Unspecified {
-            result.set_outcome(SearchOutcome::Inconclusive);
-            result.reason = "the phase ended before the search did".into();
+            // Both bounds are known: only the ups and downs around them are too few.
+            if knee.is_some() {
+                result.set_outcome(SearchOutcome::Found);
+            } else {
+                result.set_outcome(SearchOutcome::Inconclusive);
+                result.reason = "the phase ended before the search did".into();
+            }
         }
         (result.held_percent, result.broke_percent) = self.bisection.bounds();
+        result.knee_percent = knee.filter(|_| result.outcome() == SearchOutcome::Found);
         // What they had, and not what they were asked for: others may have wanted the cores, too.
-        let achieved = result.held_percent.and_then(|held| achieved(&result.steps, held));
+        let precision = self.search.precision_points.unwrap_or_default();
+        let achieved = result.held_percent.and_then(|held| achieved(&result.steps, held, precision));
         result.margin_cores = achieved.map(|percent| percent / 100.0 * f64::from(result.cores));
         let had_it =
             achieved.zip(result.held_percent).is_some_and(|(had, held)| had > held - MUCH_LESS_POINTS);
-        result.reserve_percent = (result.outcome() == SearchOutcome::Found && had_it)
-            .then(|| result.held_percent.zip(result.broke_percent))
-            .flatten()
-            .map(|(held, broke)| 100.0 - f64::midpoint(held, broke));
+        result.reserve_percent = result.knee_percent.filter(|_| had_it).map(|knee| 100.0 - knee);
         result.longest_broken_ns = clock::ns(self.stretch.longest());
         self.result
     }
@@ -325,6 +330,7 @@ impl ActiveRun {
             ("phase", result.phase.clone()),
             ("held_percent", percent(result.held_percent)),
             ("broke_percent", percent(result.broke_percent)),
+            ("knee_percent", percent(result.knee_percent)),
         ];
         self.tell(EventKind::SearchFinished, words::result(&result), fields);
         lock(&self.searches.done).push(result);
@@ -364,10 +370,15 @@ pub(super) fn ending(results: &[SearchResult]) -> Option<Ending> {
     Some(Ending::new(Cause::ThresholdInconclusive, words::result(inconclusive)))
 }
 
-/// What burners had of each core while a load held, percent: the mean of the times that it was tried.
-fn achieved(steps: &[SearchStep], load_percent: f64) -> Option<f64> {
-    let held = steps.iter().filter(|step| step.held && step.load_percent == load_percent);
-    let had: Vec<f64> = held.filter_map(|step| step.achieved_percent).collect();
+/// What burners had of each core while a load held, percent: the mean of the times that it was tried, or while it never was its
+/// neighbours.
+fn achieved(steps: &[SearchStep], load_percent: f64, precision_points: f64) -> Option<f64> {
+    let had = |within: f64| -> Vec<f64> {
+        let near = |step: &&SearchStep| step.held && (step.load_percent - load_percent).abs() <= within;
+        steps.iter().filter(near).filter_map(|step| step.achieved_percent).collect()
+    };
+    let had =
+        [1e-6, precision_points + 1e-6].map(had).into_iter().find(|had| !had.is_empty()).unwrap_or_default();
     (!had.is_empty()).then(|| had.iter().sum::<f64>() / had.len() as f64)
 }
 

@@ -36,7 +36,8 @@ pub(super) fn result(result: &SearchResult) -> String {
     let (held, broke) = (known(result.held_percent), known(result.broke_percent));
     match result.outcome() {
         SearchOutcome::Found => format!(
-            "{objective} holds up to a load of {held} and breaks at {broke}: the host took {:.2} cores more",
+            "{objective} has its knee at a load of {}, it holds up to {held} and breaks at {broke}: the host took {:.2} cores more",
+            known(result.knee_percent),
             result.margin_cores.unwrap_or_default()
         ),
         SearchOutcome::NeverBroke => {
@@ -73,12 +74,15 @@ mod tests {
             search: Some(Search { objective: Some(objective), ..Search::default() }),
             held_percent: Some(33.0),
             broke_percent: Some(34.5),
+            knee_percent: Some(33.8),
             margin_cores: Some(0.66),
             ..SearchResult::default()
         };
         found.set_outcome(SearchOutcome::Found);
-        let told = "p99 < 1ms holds up to a load of 33 % and breaks at 34.5 %: the host took 0.66 cores more";
-        assert_eq!(result(&found), told);
+        assert_eq!(
+            result(&found),
+            "p99 < 1ms has its knee at a load of 33.8 %, it holds up to 33 % and breaks at 34.5 %: the host took 0.66 cores more"
+        );
         found.set_outcome(SearchOutcome::Inconclusive);
         found.reason = "why".into();
         assert_eq!(

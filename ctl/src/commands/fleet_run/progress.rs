@@ -7,6 +7,7 @@ use crate::{
     display::Wish,
     error::Failure,
     fleet::{FleetUpdate, FrameWish, LiveFleet, Member, News},
+    json::rfc3339,
     output::Output,
     report::verdict_line,
     text::printable,
@@ -104,10 +105,12 @@ impl<'a> Progress<'a> {
                 self.out += 1;
                 (self.out == all).then(|| "the run is called off: no host has begun".to_owned())
             }
-            News::Begins { .. } => {
+            News::Begins { at_unix_ns } => {
                 self.begun += 1;
-                (self.begun + self.out == all)
-                    .then(|| format!("{} of {all} hosts begin at one instant", self.begun))
+                (self.begun + self.out == all).then(|| {
+                    let at = rfc3339(at_unix_ns);
+                    format!("{} of {all} hosts begin at one instant: {at} by the clock of {name}", self.begun)
+                })
             }
             News::State(summary) => match summary.state() {
                 RunState::Running if summary.phase_index == Some(0) => {

@@ -64,10 +64,10 @@ pub(in crate::commands) fn kept_document(run: &KeptRun, figures: &[KeptFigure]) 
         let name =
             figure.metric.trim_start_matches("result.").trim_start_matches("figure.").replace('_', " ");
         table.row([
-            if run.hosts.len() > 1 { figure.host.clone() } else { String::new() },
+            if run.hosts.len() > 1 { figure.host.to_string() } else { String::new() },
             burner.trim().to_owned(),
             format!("{name} {}", label("operation")).trim().to_owned(),
-            if figure.statistic == "value" { String::new() } else { figure.statistic.clone() },
+            if &*figure.statistic == "value" { String::new() } else { figure.statistic.to_string() },
             text::quantity(figure.value, &figure.unit),
         ]);
     }

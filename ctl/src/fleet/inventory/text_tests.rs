@@ -62,7 +62,7 @@ fn an_inventory_has_hosts_with_what_they_their_groups_and_the_defaults_say() {
     );
     assert_eq!(
         told("web3"),
-        "https://10.0.0.12:7443 group=busy gpu=true load=high role=any row=2 site=ber Some(450.5)"
+        "https://10.0.0.12:7443 gpu=true group=busy load=high role=any row=2 site=ber Some(450.5)"
     );
     assert_eq!(told("here"), "unix:/run/ssts/sstsd.sock row=1 site=ber Some(300.0)");
     assert_eq!(fleet.domains, ["rack", "row"]);

@@ -142,9 +142,8 @@ impl LiveFleet {
             }
             News::Halted(Ok(())) => part.now.halted(true),
             News::Halted(Err(failure)) => part.trouble = Some(format!("NOT HALTED: {}", words(failure))),
-            // Told as lines above the picture.
-            News::Wave { .. } | News::GateShut(_) => {}
-            News::Event(_) | News::Over => {}
+            // Of no host alone: the line above says it.
+            News::Wave { .. } | News::GateShut(_) | News::Event(_) | News::Over => {}
         }
     }
 
