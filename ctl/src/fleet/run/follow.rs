@@ -109,6 +109,11 @@ impl Follower {
                 Some(stream) => self.watch(stream, &mut known).await,
                 None => match self.open().await {
                     Ok(opened) => self.watch(opened, &mut known).await,
+                    // It never had a part in the run.
+                    Err(status) if status.code() == Code::NotFound && known.run_id.is_empty() => {
+                        let member = self.link.member.clone();
+                        break HostOutcome::failed(member, Fate::Lost, status::failure(&status));
+                    }
                     Err(status) => closed(&status),
                 },
             };
@@ -226,7 +231,10 @@ impl Follower {
                     common.updates.tell(self.link.index, News::Back);
                     break Search::Back(Box::new(stream));
                 }
-                Err(status) if status.code() == Code::FailedPrecondition => break Search::Over,
+                Err(status) if status.code() == Code::FailedPrecondition => {
+                    common.updates.tell(self.link.index, News::Back);
+                    break Search::Over;
+                }
                 Err(status) if is_broken(&status) || status.code() == Code::ResourceExhausted => {
                     self.link.hang_up();
                 }
