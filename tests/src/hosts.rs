@@ -106,10 +106,10 @@ impl Hosts {
         listed["runs"][0].take()
     }
 
-    /// Waits until all have burners.
+    /// Waits until a run has begun on all: burners of one that is only prepared are there, too.
     pub fn burn(&self) -> bool {
-        let burn = || self.daemons.iter().flatten().all(|daemon| !daemon.burners().is_empty());
-        outside::within(Duration::from_secs(30), burn).is_some()
+        let burns = |index: usize| self.latest(index)["state"] == "running";
+        outside::within(Duration::from_secs(30), || (0..self.grounds.len()).all(burns)).is_some()
     }
 
     /// Waits until none has a burner, or a run that is not over.
