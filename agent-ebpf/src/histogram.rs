@@ -35,7 +35,7 @@ impl Layout {
         if value >= 1u64 << self.max_power {
             return self.buckets() - 1;
         }
-        let power = power_of(value);
+        let power = 63 - value.leading_zeros();
         let shift = power - self.grouping;
         // The leading one is part of the shifted value: it counts as one group.
         ((shift as usize) << self.grouping) + (value >> shift) as usize
@@ -58,52 +58,9 @@ impl Layout {
     }
 }
 
-/// The highest power of two that a value holds, as its exponent. Not of 0.
-#[inline(always)]
-const fn power_of(value: u64) -> u32 {
-    if cfg!(target_arch = "bpf") { power_by_table(value) } else { 63 - value.leading_zeros() }
-}
-
-/// The kernel's machine has no instruction that counts zeros, and what compilers put in its place is a chain of some 25, each of
-/// which waits for the one before. Latencies of one kind differ little: a processor foresees these branches.
-#[inline(always)]
-const fn power_by_table(value: u64) -> u32 {
-    let (mut rest, mut power) = (value, 0);
-    if rest >= 1 << 32 {
-        (rest, power) = (rest >> 32, 32);
-    }
-    if rest >= 1 << 16 {
-        (rest, power) = (rest >> 16, power + 16);
-    }
-    if rest >= 1 << 8 {
-        (rest, power) = (rest >> 8, power + 8);
-    }
-    power + POWERS[(rest & 0xff) as usize] as u32
-}
-
-/// Of numbers below 256.
-static POWERS: [u8; 256] = {
-    let (mut powers, mut value) = ([0; 256], 1);
-    while value < 256 {
-        powers[value] = value.ilog2() as u8;
-        value += 1;
-    }
-    powers
-};
-
 #[cfg(test)]
 mod tests {
-    use super::{Layout, power_by_table};
-
-    #[test]
-    fn the_table_tells_what_leading_zeros_tell() {
-        for power in 0..64 {
-            for value in [1 << power, 1 << power | (1 << power) - 1, 1 << power | 1 << power / 2] {
-                assert_eq!(power_by_table(value), power, "{value}");
-                assert_eq!(63 - value.leading_zeros(), power, "{value}");
-            }
-        }
-    }
+    use super::Layout;
 
     const LAYOUTS: [Layout; 3] = [Layout::new(4, 36), Layout::new(6, 40), Layout::new(2, 63)];
 

@@ -22,7 +22,10 @@ use ssts_proto::v1::{BeginRequest, ClockResponse, GetRunResponse};
 use tonic::{body::Body, transport::Channel};
 use tower::{Service as _, ServiceExt as _};
 
-use crate::{Ctl, Daemon, Ground, connect, outside};
+use crate::{
+    Ctl, Daemon, Ground, connect,
+    outside::{self, Process},
+};
 
 /// What hosts of a story are configured with: what they look at is not what it is about.
 const PLAIN: &str = "[observe]\nprobes = false\n";
@@ -106,10 +109,14 @@ impl Hosts {
         listed["runs"][0].take()
     }
 
-    /// Waits until a run has begun on all: burners of one that is only prepared are there, too.
+    /// Waits until all burn. Those of a run that is prepared are there, and wait.
     pub fn burn(&self) -> bool {
-        let burns = |index: usize| self.latest(index)["state"] == "running";
-        outside::within(Duration::from_secs(30), || (0..self.grounds.len()).all(burns)).is_some()
+        let burns = |burner: &Process| burner.worker_time() > Duration::from_millis(20);
+        let burn = || {
+            let all = self.daemons.iter().flatten().map(Daemon::burners);
+            all.into_iter().all(|burners| !burners.is_empty() && burners.iter().all(burns))
+        };
+        outside::within(Duration::from_secs(30), burn).is_some()
     }
 
     /// Waits until none has a burner, or a run that is not over.

@@ -78,7 +78,7 @@ fn the_host_with_the_slow_disk_is_ranked_first() {
         fleet.ctl().args(["--fleet", &fleet.inventory, "--output", "json"]).words(&burn).run().json();
     assert_first(&result["odd"]);
     let page = std::fs::read_to_string(first.path("report/index.html")).expect("it was written");
-    assert!(page.contains("The odd ones out") && page.contains("peers' median"), "{page}");
+    assert!(page.contains("The odd ones out") && page.contains("median"), "{page}");
 
     let id = result["run_id"].as_str().expect("it has an id");
     let later = fleet.ctl().args(["--output", "json", "odd", id]).run();

@@ -126,9 +126,8 @@ async fn prepared_twice_is_once_and_begun_twice_is_once() {
     assert_eq!((end.cause(), end.begin_at_unix_ns), (Cause::Completed, Some(at)), "{end:?}");
     // It began then, or as soon as a busy machine let it.
     let began = end.began_at_unix_ns.expect("it began");
-    // The instant is read off two clocks, one after the other.
-    let late_ns = began - at;
-    assert!((-100_000..2_000_000_000).contains(&late_ns), "{late_ns} ns late");
+    // The instants are of two clocks, and one is not read at the same time as the other.
+    assert!((-1_000_000..2_000_000_000).contains(&(began - at)), "{} ns late", began - at);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -44,6 +44,8 @@ struct Calls {
     engine: Arc<Engine>,
     signal: Arc<HaltSignal>,
     file: Option<HaltFile>,
+    /// How often a halt had been lifted when the file was last looked for.
+    times_lifted: u64,
 }
 
 /// What the tick looks at, before it does anything else.
@@ -84,7 +86,12 @@ pub fn watch(
     let signal = Arc::new(signal);
     let calls = || {
         let file = path.map(Path::to_owned).map(HaltFile::new).transpose()?;
-        io::Result::Ok(Calls { engine: engine.clone(), signal: signal.clone(), file })
+        io::Result::Ok(Calls {
+            engine: engine.clone(),
+            signal: signal.clone(),
+            file,
+            times_lifted: engine.times_lifted(),
+        })
     };
     let news = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
     let stop = Arc::new(AtomicBool::new(false));
@@ -127,11 +134,15 @@ impl Calls {
             self.engine.halt(HaltWay::Signal, sender, "SIGUSR1".into());
             return true;
         }
-        if self.file.as_mut().is_some_and(HaltFile::take) {
+        let times_lifted = self.engine.times_lifted();
+        let was_lifted = std::mem::replace(&mut self.times_lifted, times_lifted) != times_lifted;
+        // Tick and thread are told of it each by itself: a halt that one of them began may have been lifted, and its file removed,
+        // before the other one looks.
+        let made = self.file.as_mut().is_some_and(|file| file.take() && (!was_lifted || file.exists()));
+        if made {
             self.halt_by_file();
-            return true;
         }
-        false
+        made
     }
 
     /// First the halt, then a look at who and why.

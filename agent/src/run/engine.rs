@@ -547,6 +547,11 @@ impl Engine {
         Ok(self.halt.persist()?)
     }
 
+    /// How often a halt was lifted since the daemon began.
+    pub(crate) fn times_lifted(&self) -> u64 {
+        self.halt.times_lifted()
+    }
+
     /// Lifts the halt, and removes the file that halts: it would do so again at the next start.
     ///
     /// # Errors

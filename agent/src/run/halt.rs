@@ -52,6 +52,8 @@ pub(super) struct HaltLatch {
     halt: Mutex<Option<Halt>>,
     /// As `halt`, for the tick.
     latched: AtomicBool,
+    /// How often one was lifted.
+    lifted: AtomicU64,
     /// Halts since the daemon began, by way.
     counts: [AtomicU64; HaltWay::ALL.len()],
     /// What the latest halt took that had something to stop, ns; 0 before the first.
@@ -87,6 +89,7 @@ impl HaltLatch {
         Ok(Self {
             path,
             latched: AtomicBool::new(halt.is_some()),
+            lifted: AtomicU64::new(0),
             halt: Mutex::new(halt),
             counts: Default::default(),
             quiet_after_ns: AtomicU64::new(0),
@@ -157,6 +160,11 @@ impl HaltLatch {
         store::replace(&self.path, &text).map_err(|source| self.failed(source))
     }
 
+    /// How often a halt was lifted since the daemon began.
+    pub(super) fn times_lifted(&self) -> u64 {
+        self.lifted.load(Ordering::Acquire)
+    }
+
     /// Lifts the halt, on disk first: one that can't be lifted there would come back.
     pub(super) fn clear(&self) -> Result<(), StoreError> {
         match fs::remove_file(&self.path) {
@@ -165,6 +173,7 @@ impl HaltLatch {
         }
         *self.lock() = None;
         self.latched.store(false, Ordering::Release);
+        self.lifted.fetch_add(1, Ordering::Release);
         Ok(())
     }
 

@@ -45,7 +45,7 @@ struct OddSubjectOut {
     /// How sure it is that it is odd, 0 to 1. Absent where that can't be told.
     #[serde(skip_serializing_if = "Option::is_none")]
     confidence: Option<f64>,
-    /// One less that: corrected for the number of its figures, and of all of its kind.
+    /// One less that: corrected for the number of its figures, and of all hosts and parts.
     #[serde(skip_serializing_if = "Option::is_none")]
     p_adjusted: Option<f64>,
     /// The clearest first.

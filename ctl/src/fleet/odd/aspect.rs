@@ -88,8 +88,6 @@ pub(super) const ASPECTS: &[Aspect] = &[
     aspect(("host.edac.uncorrected", "increase"), DIMM, COUNTS),
     under("disk", aspect(("block.latency", "p50"), DISK, SLOWS)),
     under("disk", aspect(("block.latency", "p99"), DISK, TAIL)),
-    under("disk", aspect(("host.disk.read_bytes", "mean"), DISK, FALLS)),
-    under("disk", aspect(("host.disk.written_bytes", "mean"), DISK, FALLS)),
     aspect(("block.errors", "increase"), DISK, COUNTS),
     aspect(("block.requeues", "increase"), DISK, COUNTS),
     aspect(("host.nvme.media_errors", "increase"), DISK, COUNTS),

@@ -2,7 +2,7 @@
 
 use super::{
     judge::{Basis, Evidence, evidence},
-    readings::{Part, Question, Readings, Subject},
+    readings::{Question, Readings, Subject},
 };
 use crate::stats::{benjamini_hochberg, cauchy_combined};
 
@@ -25,7 +25,7 @@ impl Default for Settings {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Ranked {
     pub(crate) subject: Subject,
-    /// Corrected for the number of its figures, and for the number of all of its kind. None where nothing could be told.
+    /// Corrected for the number of its figures, and for the number of all hosts and parts. None where nothing could be told.
     pub(crate) p_adjusted: Option<f64>,
     pub(crate) is_odd: bool,
     /// Where it is worse by enough to matter, the clearest first.
@@ -82,28 +82,17 @@ pub(crate) fn odd_ones(readings: &Readings, settings: Settings) -> OddOnes {
     for evidence in all {
         of_subject[evidence.subject].push(evidence);
     }
+    // What its figures say together, of each host and part.
+    let together = |evidence: &Vec<Evidence>| {
+        cauchy_combined(&evidence.iter().filter_map(|evidence| evidence.p).collect::<Vec<_>>())
+    };
+    let combined: Vec<Option<f64>> = of_subject.iter().map(together).collect();
+    let mut adjusted =
+        benjamini_hochberg(&combined.iter().copied().flatten().collect::<Vec<_>>()).into_iter();
     let mut ranked = Vec::new();
-    for part in Part::ALL {
-        let (mut known, mut p) = (Vec::new(), Vec::new());
-        for (subject, evidence) in readings.subjects.iter().zip(&mut of_subject) {
-            if subject.part != part {
-                continue;
-            }
-            let evidence = std::mem::take(evidence);
-            let values: Vec<f64> = evidence.iter().filter_map(|evidence| evidence.p).collect();
-            let combined = cauchy_combined(&values);
-            if let Some(combined) = combined {
-                p.push(combined);
-            }
-            known.push((subject, combined.is_some(), evidence));
-        }
-        let mut adjusted = benjamini_hochberg(&p).into_iter();
-        for (subject, is_told, evidence) in known {
-            let p_adjusted = if is_told { adjusted.next() } else { None };
-            if let Some(found) = found(readings, subject, p_adjusted, evidence, settings) {
-                ranked.push(found);
-            }
-        }
+    for ((subject, evidence), combined) in readings.subjects.iter().zip(of_subject).zip(combined) {
+        let p_adjusted = combined.and_then(|_| adjusted.next());
+        ranked.extend(found(readings, subject, p_adjusted, evidence, settings));
     }
     ranked.sort_by(|one, other| {
         let rank = |ranked: &Ranked| ranked.p_adjusted.unwrap_or(1.0);

@@ -23,9 +23,6 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Host, Self::Socket, Self::Core, Self::Dimm, Self::Disk, Self::Link];
-
     /// As JSON has it.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -67,7 +67,7 @@ fn title(odd: &OddOnes) -> (String, Tone) {
 
 fn body(odd: &OddOnes, all: bool, document: &mut Document) {
     let OddOnes { settings, compared, few_peers, no_spread, without, .. } = odd;
-    document.fact("judged by", "distance from the peers' median in their robust standard deviations (Qn)");
+    document.fact("judged by", "distance from the peers' median in their robust standard deviations");
     document.fact("peers", "same model, same phase, same burner; four or more");
     document
         .fact("let be", format!("differences of less than {} %", text::trimmed(settings.change * 100.0, 2)));

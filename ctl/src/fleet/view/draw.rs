@@ -26,19 +26,19 @@ const WIDTHS: [usize; 8] = [16, 11, 12, 10, 5, 7, 6, 6];
 const LONGEST_NAME: usize = 40;
 
 const KEYS: [&str; 15] = [
-    "\u{2191} \u{2193} PgUp PgDn   choose a host, turn pages; Home to the first, End to the last",
+    "\u{2191} \u{2193} PgUp PgDn   choose a host, turn pages; Home the first, End the last",
     "Enter           look at the host; Esc comes back",
-    "1-8, tab        sort by host, state, phase, load, temperature, I/O, guards, lag",
+    "1-8, tab        sort by host, state, phase, load, temp, I/O, guards, lag",
     "r               the other way round",
-    "/               filter: words of name, state, phase, or LABEL=VALUE; Esc shows all",
+    "/               filter by words, or LABEL=VALUE; Esc shows all",
     "m               map, a character each: of what hosts are sorted by; and back",
-    "s               stop the run of the chosen host, wherever it goes on; asks before",
+    "s               stop the chosen host's run wherever it goes on; asks before",
     "h               halt all hosts; asks before",
     "q               quit; runs go on",
     "",
     "load/asked      what burners have of a core, and what is asked of them",
     "I/O             the slowest request of all disks in the latest second",
-    "lag             how much later than the soonest, or how old, the latest frame is",
+    "lag             how late, or how old, the latest frame is",
     "",
     "any key closes this",
 ];
@@ -95,10 +95,12 @@ fn question(title: &str, words: &str, area: Rect, buffer: &mut Buffer) {
 fn header(app: &App, area: Rect, buffer: &mut Buffer) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let time = clock(i64::try_from(now.as_nanos()).unwrap_or(0));
-    let mut left = format!("fleet of {} hosts  {time}", app.members.len());
+    let mut left = format!("fleet of {} hosts  ", app.members.len());
     if app.is_typing || !app.filter.is_empty() {
         let end = if app.is_typing { "_" } else { "" };
-        left += &format!("  filter: {}{end} ({})", app.filter, app.shown.len());
+        left += &format!("filter: {}{end} ({})", app.filter, app.shown.len());
+    } else {
+        left += &time;
     }
     let (page, pages) = app.page();
     let way = if app.is_reversed { ", reversed" } else { "" };
@@ -158,7 +160,7 @@ fn footer(app: &App, area: Rect, buffer: &mut Buffer) {
         _ if app.is_typing => Line::styled("words to look for; Enter keeps the filter, Esc shows all", DIM),
         Some(notice) => Line::styled(fitting(notice, area.width), MARKED),
         None => Line::styled(
-            "q quit  ? help  Enter open  1-8 sort  r reverse  / filter  m map  s stop  h halt all",
+            "q quit  ? help  Enter open  1-8 sort  r reverse  / filter  m map  s stop  h halt",
             DIM,
         ),
     };
