@@ -64,8 +64,14 @@ async fn watch_run(
     session: &mut Session,
     agent: &mut Agent,
 ) -> Result<Exit, Failure> {
-    let lease = adopt.then(|| Lease::keep(agent.line.clone(), run_id.to_owned())).transpose()?;
     let Run { scenario, summary, .. } = fetch(&mut agent.client, run_id).await?;
+    if adopt && summary.as_ref().is_some_and(|summary| summary.prepared.is_some()) {
+        return Err(Failure::usage(
+            format!("run {run_id} has not begun: only who prepared it can tell it when to"),
+            "leave --adopt out; it is released by itself when nobody begins it",
+        ));
+    }
+    let lease = adopt.then(|| Lease::keep(agent.line.clone(), run_id.to_owned())).transpose()?;
     let wish = progress_wish(session);
     let Session { global, output, interrupts } = session;
     let display = Display::new(scenario.unwrap_or_default(), summary.unwrap_or_default(), wish, output);

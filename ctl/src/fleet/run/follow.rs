@@ -64,6 +64,8 @@ pub(super) struct Follower {
     pub(super) common: Arc<Common>,
     /// Kept as long as the run goes on; none where somebody else keeps it, or nobody has to.
     pub(super) lease: Option<Kept>,
+    /// Its lease is taken over, once it has begun: what was prepared only its owner can begin.
+    pub(super) adopts: bool,
 }
 
 /// Where the watch of a run leads.
@@ -154,7 +156,7 @@ impl Follower {
     }
 
     /// As long as the stream holds.
-    async fn watch(&self, mut stream: Streaming<WatchResponse>, known: &mut RunSummary) -> Next {
+    async fn watch(&mut self, mut stream: Streaming<WatchResponse>, known: &mut RunSummary) -> Next {
         let mut wanted = self.common.wanted.subscribe();
         // What was ordered while there was no stream is carried out now.
         wanted.mark_changed();
@@ -192,11 +194,14 @@ impl Follower {
     }
 
     /// Shows what came. Whether the run is over.
-    fn show(&self, item: Item, known: &mut RunSummary) -> bool {
+    fn show(&mut self, item: Item, known: &mut RunSummary) -> bool {
         let mut is_over = false;
         let news = match item {
             Item::State(summary) => {
                 is_over = summary.state() == RunState::Finished;
+                if self.adopts && self.lease.is_none() && summary.prepared.is_none() && !is_over {
+                    self.lease = Some(Kept::of(self.link.clone(), self.common.run_id.clone()));
+                }
                 known.clone_from(&summary);
                 News::State(summary)
             }

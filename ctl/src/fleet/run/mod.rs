@@ -145,11 +145,8 @@ pub(crate) async fn follow_run(
         let common = Common::new(run_id, updates, options.frames, stops_on_loss);
         let _forwarding = forward(options.orders, common.clone());
         let halting = tokio::spawn(halt::when_wanted(links.clone(), common.clone()));
-        let to_follow = links.into_iter().map(|link| {
-            let lease = options.adopt.then(|| Kept::of(link.clone(), common.run_id.clone()));
-            (link, lease)
-        });
-        let outcomes = follow_all(to_follow.collect(), &common).await;
+        let to_follow = links.into_iter().map(|link| (link, None)).collect();
+        let outcomes = follow_all(to_follow, options.adopt, &common).await;
         finish_halt(halting, &common).await;
         outcomes
     });
@@ -240,7 +237,7 @@ async fn wave(
     let clocks: Vec<_> =
         begun.iter().map(|begun| (begun.link.member.name.clone(), begun.clock, begun.named_ns)).collect();
     let to_follow = begun.into_iter().map(|begun| (begun.link, Some(begun.lease))).collect();
-    let mut followed = follow_all(to_follow, &common).await;
+    let mut followed = follow_all(to_follow, false, &common).await;
     for outcome in &mut followed {
         let clock = clocks.iter().find(|(name, ..)| *name == outcome.member.name);
         if let Some((_, clock, named_ns)) = clock {
@@ -290,11 +287,15 @@ async fn call_off(links: &[Arc<Link>], commission: &Arc<Commission>, outcomes: &
     outcomes.extend(released.await);
 }
 
-async fn follow_all(to_follow: Vec<(Arc<Link>, Option<Kept>)>, common: &Arc<Common>) -> Vec<HostOutcome> {
+async fn follow_all(
+    to_follow: Vec<(Arc<Link>, Option<Kept>)>,
+    adopts: bool,
+    common: &Arc<Common>,
+) -> Vec<HostOutcome> {
     common.on.send_replace(to_follow.len());
     bounded(usize::MAX, to_follow, |(link, lease)| {
         let common = common.clone();
-        Follower { link, common, lease }.follow()
+        Follower { link, common, lease, adopts }.follow()
     })
     .await
 }
