@@ -106,7 +106,7 @@ impl Hosts {
     /// The latest run of one, as it lists it itself.
     pub fn latest(&self, index: usize) -> Value {
         let mut listed = Ctl::new(&self.grounds[index]).words("--store none runs").json();
-        listed["runs"][0].take()
+        listed["runs"].get_mut(0).map(Value::take).unwrap_or_default()
     }
 
     /// Waits until all burn. Those of a run that is prepared are there, and wait.

@@ -1,4 +1,5 @@
 //! Commands over several hosts at once: each answers for itself, and none hides another.
+#![expect(clippy::panic, reason = "a story fails by panicking")]
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -357,7 +358,7 @@ async fn what_hosts_remember_is_collected_once_each_host_for_itself() {
     let runs = of_store("runs --tag night").json();
     let mut ids: Vec<_> =
         runs["runs"].as_array().expect("there are").iter().map(|run| &run["run_id"]).collect();
-    ids.sort_by_key(|id| id.to_string());
+    ids.sort_by_key(ToString::to_string);
     assert_eq!(ids, ["of-a-fleet@h1", "of-a-fleet@h2", "of-a-fleet@h3"], "{runs:#}");
     let report = of_store("report of-a-fleet@h2 --output json").run();
     report.assert_status(0);

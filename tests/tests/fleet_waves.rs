@@ -1,5 +1,6 @@
 //! A run comes over a fleet in waves: a canary that fails keeps all others from starting, hosts of one rack never run together,
 //! and what must hold of the fleet as a whole is judged from what came of each host.
+#![expect(clippy::panic, reason = "a story fails by panicking")]
 
 use std::{fs, path::PathBuf};
 

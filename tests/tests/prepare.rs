@@ -1,5 +1,6 @@
 //! A start in two steps, as other programs see it: prepared twice is prepared once, begun twice is begun once, and what nobody begins
 //! is let go.
+#![expect(clippy::panic, reason = "a story fails by panicking")]
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -98,7 +99,7 @@ async fn prepared_twice_is_once_and_begun_twice_is_once() {
     assert_eq!(again.started_at_unix_ns, first.started_at_unix_ns);
     // Another caller, another scenario, another way: all are refused.
     let taken = |result: Result<RunSummary, Status>| {
-        assert_eq!(result.map_err(|it| it.code()), Err(Code::AlreadyExists))
+        assert_eq!(result.map_err(|it| it.code()), Err(Code::AlreadyExists));
     };
     taken(agent.prepare(prepare("a", "theirs")).await);
     taken(agent.prepare(PrepareRequest { scenario: Some(scenario(501)), ..prepare("a", "mine") }).await);

@@ -81,6 +81,7 @@ pub struct ActiveRun {
 
 /// What keeps a run alive.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a run has one, and hands it on once")]
 pub(super) enum Promise {
     /// A lease of so long; none for a detached run.
     Lease(Option<Duration>),

@@ -205,6 +205,7 @@ pub(crate) struct Global {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one in the process")]
 pub(crate) enum Command {
     /// Say what the host is, what the agent can do on it, and the mend for what it can't.
     Info,

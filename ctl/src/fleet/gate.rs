@@ -55,7 +55,7 @@ impl Tally {
 /// Of a run that is over, and of which nothing else went wrong.
 fn verdict(outcome: &HostOutcome) -> Option<Verdict> {
     let run = outcome.ended().filter(|_| outcome.failure.is_none())?;
-    run.summary.as_ref().map(|summary| summary.verdict())
+    run.summary.as_ref().map(ssts_proto::v1::RunSummary::verdict)
 }
 
 /// Whether what came of it is known, and of itself.

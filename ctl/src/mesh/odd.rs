@@ -161,15 +161,15 @@ fn polish(mut matrix: Matrix) -> Polished {
     matrix.take(|_, _| true, overall);
     if count >= HOSTS_WITH_EFFECTS {
         for _ in 0..SWEEPS {
-            for host in 0..count {
+            for (host, row) in rows.iter_mut().enumerate() {
                 let share = median(&matrix.row(host)).unwrap_or_default();
                 matrix.take(|from, _| from == host, share);
-                rows[host] += share;
+                *row += share;
             }
-            for host in 0..count {
+            for (host, column) in columns.iter_mut().enumerate() {
                 let share = median(&matrix.column(host)).unwrap_or_default();
                 matrix.take(|_, to| to == host, share);
-                columns[host] += share;
+                *column += share;
             }
         }
     }

@@ -153,7 +153,7 @@ async fn attempt(member: &Member, line: &Line, request: HaltRequest) -> Result<H
     let is_clearing = request.clear;
     let asking = async {
         let mut client = line.dial().await.map_err(|error| Missed {
-            is_refusal: error.get_ref().is_some_and(|inner| inner.is::<Refusal>()),
+            is_refusal: error.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>()).is_some(),
             failure: cannot_reach(&member.host, &error),
             is_final: false,
         })?;

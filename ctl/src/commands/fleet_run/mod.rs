@@ -158,7 +158,8 @@ fn detached(run_id: &str, outcomes: &[HostOutcome], session: &mut Session) -> Re
 
 /// Which updates say that a host needs a look.
 fn is_trouble(news: &News) -> bool {
-    matches!(news, News::NotReady(_) | News::Lost(_) | News::Halted(_) | News::GateShut(_))
+    // Who was told of a loss is told of its end, too.
+    matches!(news, News::NotReady(_) | News::Lost(_) | News::Back | News::Halted(_) | News::GateShut(_))
 }
 
 #[cfg(test)]

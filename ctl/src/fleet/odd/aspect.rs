@@ -23,7 +23,7 @@ pub(crate) enum Measure {
 }
 
 /// One figure of telemetry.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Aspect {
     pub(super) metric: &'static str,
     pub(super) statistic: &'static str,

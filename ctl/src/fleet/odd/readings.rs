@@ -184,7 +184,7 @@ impl Readings {
                 let subject = of.subject(Part::Core, core.to_string());
                 let question =
                     of.question(Part::Core, (metric, "mean", "%"), words, of.cpu_model(), (way, measure));
-                self.add(of, subject, question, sum / f64::from(count));
+                self.add(of, &subject, question, sum / f64::from(count));
             }
         }
     }
@@ -200,7 +200,7 @@ impl Readings {
         let Some(rule) = of_burner(metric, statistic) else { return };
         let subject = of.subject(Part::Host, String::new());
         let question = of.question(Part::Host, (metric, statistic, unit), words, of.cpu_model(), rule);
-        self.add(of, subject, question, value);
+        self.add(of, &subject, question, value);
     }
 
     fn summary(&mut self, of: &Of<'_>, aspect: &Aspect, summary: &Value) {
@@ -233,14 +233,14 @@ impl Readings {
             model,
             (aspect.way, aspect.measure),
         );
-        self.add(of, of.subject(part, name), question, value);
+        self.add(of, &of.subject(part, name), question, value);
     }
 
-    fn add(&mut self, of: &Of<'_>, subject: Subject, question: Question, value: f64) {
+    fn add(&mut self, of: &Of<'_>, subject: &Subject, question: Question, value: f64) {
         if !value.is_finite() {
             return;
         }
-        let place = self.place(&subject);
+        let place = self.place(subject);
         let Question { part, metric, statistic, of: words, model, .. } = &question;
         // Runs of one scenario did the same.
         let key = [part.name(), &metric[..], &statistic[..], &words[..], &model[..], of.scenario];

@@ -128,7 +128,7 @@ impl Follower {
                 Search::Back(opened) => stream = Some(*opened),
                 Search::Over => break self.fetched().await,
                 Search::Left => break self.left(known),
-                Search::GivenUp(failure) => break self.lost(known, failure),
+                Search::GivenUp(failure) => break self.lost(known, &failure),
             }
         };
         drop(self.lease.take());
@@ -307,8 +307,8 @@ impl Follower {
         }
     }
 
-    fn lost(&self, known: RunSummary, failure: Failure) -> HostOutcome {
-        let why = first_line(&failure);
+    fn lost(&self, known: RunSummary, failure: &Failure) -> HostOutcome {
+        let why = first_line(failure);
         let ttl_s = TTL.as_secs();
         let failure = Failure::agent(
             format!("lost during run {}: {why}", self.common.run_id),

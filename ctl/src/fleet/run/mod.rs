@@ -231,7 +231,7 @@ async fn wave(
     }
     leave_out(not_begun, &commission, &mut outcomes).await;
     if commission.detach {
-        outcomes.extend(begun.into_iter().map(goes_on));
+        outcomes.extend(begun.iter().map(goes_on));
         return outcomes;
     }
     let clocks: Vec<_> =
@@ -305,7 +305,7 @@ fn is_not_ready(outcome: &HostOutcome) -> bool {
 }
 
 /// Nobody renews its lease: it has none.
-fn goes_on(begun: Begun) -> HostOutcome {
+fn goes_on(begun: &Begun) -> HostOutcome {
     HostOutcome { fate: Fate::GoesOn, ..HostOutcome::of(begun.link.member.clone()) }
 }
 

@@ -186,7 +186,7 @@ impl FleetThreshold {
             let host = outcome.member.name.as_str();
             match outcome.ended().and_then(|run| Some((of_run(run, of)?, run))) {
                 Some((value, run)) => {
-                    let verdict = run.summary.as_ref().map(|summary| summary.verdict());
+                    let verdict = run.summary.as_ref().map(ssts_proto::v1::RunSummary::verdict);
                     let is_partial = !matches!(verdict, Some(Verdict::Pass | Verdict::Fail));
                     values.push(Value { host, value, is_partial });
                 }
