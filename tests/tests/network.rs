@@ -145,7 +145,7 @@ fn datagrams_that_the_kernel_has_no_buffers_for_are_told_and_not_counted_as_sent
     let result = outcome.json();
     assert_eq!(result["cause"], "nothing_done", "{result:#}");
     let burner = &result["hosts"][0]["burners"][0];
-    assert_eq!((figure(burner, "sent"), count(burner, "bytes")), (0, 0), "{burner:#}");
+    assert_eq!((figure(burner, "sent"), &burner["bytes"]), (0, &Value::Null), "{burner:#}");
     // Each try is a millisecond after the one before, and no core is burnt by trying.
     assert!((10..=1_100).contains(&figure(burner, "no_buffers")), "{burner:#}");
     let seen = hosts.wire.counter(Side::Far, "rx", "bytes") - before;
@@ -162,8 +162,9 @@ fn datagrams_that_the_kernel_has_no_buffers_for_are_told_and_not_counted_as_sent
 fn a_request_rate_counts_from_the_phases_beginning() {
     let Some(hosts) = TwoHosts::new(OPEN_SINK) else { return };
     let burner = hosts.burner("--protocol rr --rate 2000 --streams 2 --duration 1s");
-    assert_eq!(count(&burner["latency_ns"], "count"), 2_000, "{burner:#}");
-    assert!((burner["burning_s"].as_f64().unwrap_or_default() - 1.0).abs() < 1e-3, "{burner:#}");
+    // Those that are due at its very ends may be in or out.
+    assert!((1_998..=2_002).contains(&count(&burner["latency_ns"], "count")), "{burner:#}");
+    assert!((burner["burning_s"].as_f64().unwrap_or_default() - 1.0).abs() < 0.05, "{burner:#}");
 }
 
 #[test]
