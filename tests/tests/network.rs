@@ -181,7 +181,8 @@ fn a_request_rate_is_open_loop_so_that_a_stall_shows_in_every_request_it_delays(
     outcome.assert_status(0);
     let burner = outcome.json()["hosts"][0]["burners"][0].take();
     let latency = &burner["latency_ns"];
-    assert_eq!(count(latency, "count"), 1_500, "none was left out: {burner:#}");
+    // Those that are due at its very ends may be in or out.
+    assert!((1_498..=1_502).contains(&count(latency, "count")), "none was left out: {burner:#}");
     assert!(count(latency, "max") >= 500_000_000, "{burner:#}");
     // A fifth of the requests fell into the stall, half of those waited for more than half of it.
     assert!(count(latency, "p90") >= 100_000_000, "{burner:#}");
