@@ -22,6 +22,9 @@ use crate::clock;
 
 /// One duty cycle. Short against the tick of any governor or controller that averages load (10 ms and more).
 const PERIOD: Duration = Duration::from_millis(10);
+/// One while a load is searched. A period in step with the kernel's tick (1, 4 or 10 ms) or with requests that come so many a
+/// second would find the knee of one alignment, and at the next start that of another; this one meets all within 0.4 s.
+const SEARCH_PERIOD: Duration = Duration::from_micros(9_700);
 /// Deviation is reported over windows of this length.
 const WINDOW: Duration = Duration::from_millis(100);
 /// What was missed longer ago is forgiven: a worker that was starved for seconds must not burn for seconds at full
@@ -179,8 +182,9 @@ impl Pacer {
             self.asked.forgiven += self.asked.owed(used);
         }
         (self.left, self.searched) = (left, searched);
+        let length = if searched.is_some() { SEARCH_PERIOD } else { PERIOD };
         while self.asked.end <= elapsed {
-            self.begin_period(PERIOD, reins);
+            self.begin_period(length, reins);
         }
         self.asked.forgive(used);
         self.publish(elapsed, used, reins);
