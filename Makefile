@@ -52,7 +52,7 @@ test: ## run all tests, those against a lab kernel included
 	@.ci/setup build test
 	$(CARGO) build --workspace --all-targets --locked
 	@: >$(TARGET)/second-tries
-	SECOND_TRIES=$(abspath $(TARGET))/second-tries $(CARGO) test --locked --config 'target."cfg(all())".runner="$(CURDIR)/.ci/twice"' $(TEST_ARGS)
+	SECOND_TRIES=$(abspath $(TARGET))/second-tries $(CARGO) test --locked --no-fail-fast --config 'target."cfg(all())".runner="$(CURDIR)/.ci/twice"' $(TEST_ARGS)
 	@[[ ! -s $(TARGET)/second-tries ]] || \
 	  { printf '\nPASSED ONLY AT THE SECOND TRY, each a defect to be looked into:\n'; sort $(TARGET)/second-tries; } >&2
 

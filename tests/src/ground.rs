@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
+    process::{Command, ExitStatus},
 };
 
 use tempfile::TempDir;
@@ -111,6 +112,17 @@ impl Ground {
         let path = self.path(name);
         fs::write(&path, content).expect("the folder is ours");
         path.to_str().expect("the path is ASCII").to_owned()
+    }
+
+    /// A shell's script in the ground's folder that may be executed.
+    pub fn script(&self, name: &str, lines: &str) -> PathBuf {
+        // Written by a process of its own: a child that another story starts meanwhile would hold a file that we have open for
+        // writing, and what is open for writing can't be executed.
+        let text = self.file(&format!("{name}.text"), &format!("#!/bin/sh\n{lines}\n"));
+        let path = self.path(name);
+        let copied = Command::new("install").args(["-m", "755", &text]).arg(&path).status();
+        assert!(copied.as_ref().is_ok_and(ExitStatus::success), "install: {copied:?}");
+        path
     }
 
     /// What burners left in their folder, and programs in the temporary one.

@@ -1,8 +1,6 @@
 //! Two network namespaces of the story's own with a cable between them: each end as good as a host of its own.
 
 use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{self, Command, Output},
     sync::atomic::{AtomicU32, Ordering},
@@ -59,15 +57,12 @@ impl Wire {
 
     /// A program that runs another one at this end: what `Daemon::start_program` takes.
     pub fn program(&self, ground: &Ground, side: Side, program: &Path) -> PathBuf {
-        let path = ground.path("at-the-wire");
-        let script = format!(
-            "#!/bin/sh\nPATH=/usr/sbin:/usr/bin:/sbin:/bin exec ip netns exec {} {} \"$@\"\n",
-            self.namespace(side),
+        let namespace = self.namespace(side);
+        let lines = format!(
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin exec ip netns exec {namespace} {} \"$@\"",
             program.display()
         );
-        fs::write(&path, script).expect("the folder is ours");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("the file is ours");
-        path
+        ground.script("at-the-wire", &lines)
     }
 
     /// Runs a shell's command at this end.

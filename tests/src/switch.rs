@@ -1,8 +1,6 @@
 //! Several network namespaces of the story's own, each with a cable to one switch: as many hosts as a story needs.
 
 use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{self, Command, Output},
     sync::atomic::{AtomicU32, Ordering},
@@ -54,15 +52,12 @@ impl Switch {
 
     /// A program that runs another one at this host: what `Daemon::start_program` takes.
     pub fn program(&self, ground: &Ground, host: usize, program: &Path) -> PathBuf {
-        let path = ground.path("at-the-switch");
-        let script = format!(
-            "#!/bin/sh\nPATH=/usr/sbin:/usr/bin:/sbin:/bin exec ip netns exec {} {} \"$@\"\n",
-            self.namespace(host),
+        let namespace = self.namespace(host);
+        let lines = format!(
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin exec ip netns exec {namespace} {} \"$@\"",
             program.display()
         );
-        fs::write(&path, script).expect("the folder is ours");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("the file is ours");
-        path
+        ground.script("at-the-switch", &lines)
     }
 
     /// Makes a command one that runs at this host.

@@ -17,7 +17,7 @@ use crate::{
     table::{Figure, Pair, Table},
 };
 
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 /// The bars are of the middle one; growth is from the first to the last.
 const SIZES: [usize; 3] = [100, 1_000, 2_000];
 const OF_BARS: usize = 1_000;
@@ -91,6 +91,8 @@ fn simulated(ground: &Ground, table: &mut Table) {
         let pair = Pair { ours: of.halt_s.clone(), peer: Vec::new(), note };
         let figure = Figure::new(format!("{size} simulated: halt, to the last one quiet"), "s", "", pair);
         table.add_figure(Figure { at_most: bar(HALT_S), ..figure });
+        let pair = Pair { ours: of.start_cpu_s.clone(), ..Pair::default() };
+        table.add_figure(Figure::new(format!("{size} simulated: CPU time of a start"), "s", "", pair));
         let pair = Pair { ours: vec![of.most_mb], ..Pair::default() };
         let figure =
             Figure::new(format!("{size} simulated: memory of sstsctl, start and halt"), "MB", "", pair);

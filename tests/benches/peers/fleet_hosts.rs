@@ -1,8 +1,9 @@
-//! Eight real agents, each in a network namespace, commanded over TLS: how far apart they begin, and how soon all are quiet.
+//! Eight real agents, each in a network namespace, commanded over TLS: how far apart they begin, how soon all are quiet, how soon
+//! those are that nobody reaches any more, and whether the odd one among eight is found.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ssts_tests::{Ctl, Daemon, Ground, Switch, outside, tls_address};
+use ssts_tests::{Ground, Planted, Rack, outside, outside::Process};
 
 use crate::{
     safety::percentile,
@@ -13,64 +14,25 @@ const HOSTS: usize = 8;
 /// Eight instants each.
 const STARTS: usize = 25;
 const HALTS: usize = 20;
+const PARTITIONS: usize = 7;
+/// The last ones, and how many.
+const CUT_OFF: usize = 3;
+const PLANTED: usize = 20;
 const SKEW_MS: f64 = 1.0;
 const HALT_MS: f64 = 100.0;
-const PATIENCE: Duration = Duration::from_secs(30);
+/// What a run's lease is worth, and what may be added.
+const LEASE: Duration = Duration::from_secs(10);
+const LATE_MS: f64 = 100.0;
 
-struct Hosts {
-    daemons: Vec<Daemon>,
-    switch: Switch,
-    grounds: Vec<Ground>,
-    client: String,
-    inventory: String,
-}
-
-impl Hosts {
-    fn start(ground: &Ground) -> Self {
-        // Whoever commands has a place at the switch, too.
-        let switch = Switch::new(HOSTS + 1);
-        let pki = ground.path("fleet-pki").display().to_string();
-        let own = || Ctl::bare(ground).args(["--pki", &pki]);
-        own().words("pki init").run().assert_status(0);
-        own().words("pki issue client bench --role admin").run().assert_status(0);
-        let (mut grounds, mut daemons, mut inventory) = (Vec::new(), Vec::new(), String::new());
-        for host in 0..HOSTS {
-            let address = switch.address(host);
-            own().words(&format!("pki issue host n{host} --address {address}")).run().assert_status(0);
-            let folder = format!("{pki}/hosts/n{host}");
-            let of_host = Ground::beside(ground);
-            of_host.configure(&format!(
-                "[observe]\nprobes = false\n[tls]\nlisten = [\"{address}:0\"]\ncertificate = \"{folder}/host.crt\"\n\
-                 key = \"{folder}/host.key\"\nclients_ca = \"{folder}/ca.crt\"\nrevoked = \"{folder}/revoked.crl\"\n"
-            ));
-            let program = switch.program(&of_host, host, &of_host.programs().sstsd);
-            let daemon = Daemon::start_program(&of_host, &program, |_| {});
-            let port = tls_address(&daemon).port();
-            inventory += &format!("[[host]]\nname = \"n{host}\"\naddress = \"https://{address}:{port}\"\n");
-            grounds.push(of_host);
-            daemons.push(daemon);
-        }
-        let inventory = ground.file("fleet.toml", &inventory);
-        Self { daemons, switch, grounds, client: format!("{pki}/clients/bench"), inventory }
-    }
-
-    fn ctl(&self, ground: &Ground, words: &str) -> Ctl {
-        Ctl::bare(ground)
-            .args(["--pki", &self.client, "--fleet", &self.inventory])
-            .words(&format!("--store none --output json {words}"))
-            .with(|command| self.switch.move_to(HOSTS, command))
-    }
-
-    fn burners(&self) -> usize {
-        self.daemons.iter().map(|daemon| daemon.burners().len()).sum()
-    }
-}
+/// What is said beside a figure of so many values.
+type Note<'a> = &'a dyn Fn(&[f64], &str) -> Option<String>;
 
 pub(crate) fn rows(ground: &Ground, table: &mut Table) {
-    let hosts = Hosts::start(ground);
+    let hosts = Rack::new(ground, HOSTS);
     let (mut skews_ms, mut spreads_ms, mut errors_ms) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..STARTS {
-        let run = hosts.ctl(ground, "burn cpu --cores 0 --load 5 --tolerance 100 --duration 300ms").run();
+        // Little, for they share cores: who is first on one burns its part of a period before the next one gets there.
+        let run = hosts.ctl(ground, "burn cpu --load 1 --tolerance 100 --duration 300ms").run();
         run.assert_status(0);
         let result = run.json();
         for host in result["hosts"].as_array().into_iter().flatten() {
@@ -94,19 +56,20 @@ pub(crate) fn rows(ground: &Ground, table: &mut Table) {
         table.add_figure(Figure { at_most: Some(SKEW_MS), ..Figure::new(name, "ms", "", pair) });
     }
     halts(ground, &hosts, table, &note);
+    partitions(ground, &hosts, table, &note);
     drop(hosts);
+    planted(table);
 }
 
-/// Eight times as much as the machine has: each of them burns on all cores.
-fn halts(ground: &Ground, hosts: &Hosts, table: &mut Table, note: &dyn Fn(&[f64], &str) -> Option<String>) {
+/// Each core of the machine has more than one of them that wants all of it.
+fn halts(ground: &Ground, hosts: &Rack, table: &mut Table, note: Note<'_>) {
     let (mut quiet_ms, mut left) = (Vec::new(), 0);
     for _ in 0..HALTS {
         hosts.ctl(ground, "burn cpu --tolerance 100 --duration 10m --detach").run().assert_status(0);
-        let burn = outside::within(PATIENCE, || hosts.burners() == HOSTS);
-        assert!(burn.is_some(), "{} of {HOSTS} burn", hosts.burners());
+        hosts.burn();
         let halted = hosts.ctl(ground, "halt --all --reason bench").run();
         halted.assert_status(0);
-        left += hosts.burners();
+        left += left_on(hosts, 0..HOSTS).len();
         let told = halted.json();
         let after = told["hosts"].as_array().into_iter().flatten();
         let after = after.filter_map(|host| host["answer"]["confirmed_after_s"].as_f64());
@@ -123,6 +86,53 @@ fn halts(ground: &Ground, hosts: &Hosts, table: &mut Table, note: &dyn Fn(&[f64]
         at_most: Some(0.0),
         ..Figure::new("burners left when all have confirmed", "left", "", pair)
     });
-    // They are looked at from outside: their folders stay to the end.
-    assert_eq!(hosts.grounds.len(), HOSTS);
+}
+
+fn left_on(hosts: &Rack, which: std::ops::Range<usize>) -> Vec<Process> {
+    which.flat_map(|host| hosts.burners(host)).collect()
+}
+
+/// Cables of some are taken out, and put back when they are quiet. The others go on to the end.
+fn partitions(ground: &Ground, hosts: &Rack, table: &mut Table, note: Note<'_>) {
+    let (mut after_ms, mut others) = (Vec::new(), 0);
+    for _ in 0..PARTITIONS {
+        let running = hosts.ctl(ground, "burn cpu --tolerance 100 --duration 14s").spawn();
+        hosts.burn();
+        let cut_off = HOSTS - CUT_OFF..HOSTS;
+        let burners = left_on(hosts, cut_off.clone());
+        let begin = Instant::now();
+        cut_off.clone().for_each(|host| hosts.connect(host, false));
+        let quiet = outside::within(LEASE * 2, || !burners.iter().any(Process::is_alive));
+        assert!(quiet.is_some(), "the load goes on without its owner");
+        after_ms.push((begin.elapsed().as_secs_f64() - LEASE.as_secs_f64()) * 1e3);
+        others += usize::from(left_on(hosts, 0..cut_off.start).len() != cut_off.start);
+        cut_off.for_each(|host| hosts.connect(host, true));
+        let result = running.outcome().json();
+        let causes = result["hosts"].as_array().into_iter().flatten().map(|host| &host["cause"]);
+        others += usize::from(causes.filter(|cause| *cause == "completed").count() != HOSTS - CUT_OFF);
+    }
+    let more = "; from the cut, less the lease of 10 s: below 0, for the lease was renewed before the cut";
+    let pair = Pair { ours: vec![percentile(&after_ms, 1.0)], peer: Vec::new(), note: note(&after_ms, more) };
+    let name = "3 of 8 agents cut off: quiet after the lease, at most";
+    table.add_figure(Figure { at_most: Some(LATE_MS), ..Figure::new(name, "ms", "", pair) });
+    let pair = Pair { ours: vec![others as f64], ..Pair::default() };
+    let name = "3 of 8 agents cut off: times that others did not go on to their end";
+    table.add_figure(Figure { at_most: Some(0.0), ..Figure::new(name, "times", "", pair) });
+}
+
+/// How often the host that can't do what all are asked for stands first.
+fn planted(table: &mut Table) {
+    for (name, planted) in [
+        ("a slow disk", Planted::with_slow_disk as fn() -> Option<Planted>),
+        ("others on its core", Planted::with_competitors),
+    ] {
+        let Some(fleet) = planted() else {
+            println!("no host can be given {name} here");
+            continue;
+        };
+        let missed = (0..PLANTED).filter(|_| !Planted::is_first(&fleet.run(&[])["odd"])).count();
+        let pair = Pair { ours: vec![missed as f64], ..Pair::default() };
+        let name = format!("1 of 8 agents has {name}: times of {PLANTED} that it is not ranked first");
+        table.add_figure(Figure { at_most: Some(0.0), ..Figure::new(name, "times", "", pair) });
+    }
 }
