@@ -1,18 +1,15 @@
 //! A run that is on: what the rpc, the tick and the supervisor share of it.
 
+mod watching;
+
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::AtomicU32},
     time::Duration,
 };
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use ssts_proto::v1::{
-    BurnerResult, Cause, Event, EventKind, GuardStatus, Receipt, RunState, RunSummary, ThresholdResult, Trail,
-};
+use ssts_proto::v1::{Cause, Event, EventKind, Receipt, RunState, RunSummary, ThresholdResult, Trail};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -21,24 +18,20 @@ use super::{
     decisions::Decisions,
     ending::Ending,
     error::EngineError,
-    guarded::{HaltWanted, RunBoard, RunGuards},
+    guarded::{RunBoard, RunGuards},
     hardware_errors::HardwareErrors,
     held::{Held, Hold},
     lease::Lease,
+    phase_clock::PhaseClock,
     recovery::Recoveries,
     search::Searches,
     settling::Settlings,
     state::{self, Illegal, Step},
     telemetry::Telemetry,
-    thresholds::{self, Burning, Thresholds},
+    thresholds::Thresholds,
     traced::traced,
 };
-use crate::{
-    burn::control::Command,
-    clock,
-    guard::{FULL_PPM, GuardSet},
-    observe::{burners::BurnerBoard, frame::Frame, schema::Schema},
-};
+use crate::{burn::control::Command, clock, observe::burners::BurnerBoard};
 
 /// Events that a run keeps; a run that causes more is ill, and its first ones tell why.
 const MAX_EVENTS: usize = 10_000;
@@ -116,15 +109,6 @@ pub(super) struct Progress {
     is_paused_by_user: bool,
     /// Guards that keep it paused.
     held_by: Vec<String>,
-}
-
-/// The clock of a phase, CLOCK_BOOTTIME.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PhaseClock {
-    index: u32,
-    started: Duration,
-    paused_since: Option<Duration>,
-    paused: Duration,
 }
 
 /// What the tick alone looks at.
@@ -211,7 +195,7 @@ impl ActiveRun {
             scenario: self.admitted.scenario.name.clone(),
             started_at_unix_ns: self.started_at_unix_ns,
             duration_ns: clock::ns(until.saturating_sub(self.started)),
-            phase_index: progress.phase.map(|phase| phase.index),
+            phase_index: progress.phase.map(|phase| phase.index() as u32),
             phase_elapsed_ns: progress.phase.map(|phase| clock::ns(phase.elapsed(now))),
             begin_at_unix_ns: progress.begin_at.and_then(|at| i64::try_from(at.as_nanos()).ok()),
             began_at_unix_ns: progress.began_at_unix_ns,
@@ -320,139 +304,6 @@ impl ActiveRun {
         Ok(())
     }
 
-    /// Freezes the run for a guard: burners are told at once, by the calling thread.
-    pub(super) fn hold(&self, guard: &str) {
-        lock(&self.progress).held_by.push(guard.to_owned());
-        if self.step(Step::Pause).is_ok() {
-            self.board.for_each_block_of(&self.id, |block| block.set_command(Command::Pause));
-        }
-        self.wake_supervisor();
-        self.tell(EventKind::RunPaused, format!("paused by guard {guard}"), [("guard", guard.to_owned())]);
-    }
-
-    /// Goes on for a guard, unless another or somebody keeps the run paused. The supervisor carries it out.
-    pub(super) fn release(&self, guard: &str) {
-        let goes_on = {
-            let mut progress = lock(&self.progress);
-            progress.held_by.retain(|holder| holder != guard);
-            progress.held_by.is_empty() && !progress.is_paused_by_user
-        };
-        if goes_on && self.step(Step::Resume).is_ok() {
-            self.wake_supervisor();
-            let fields = [("guard", guard.to_owned())];
-            self.tell(EventKind::RunResumed, format!("resumed: guard {guard} is clear"), fields);
-        }
-    }
-
-    /// Has the burners of now and of later phases burn so much of their load, in parts of a million.
-    pub(super) fn derate(&self, load_ppm: u32) {
-        self.withheld_ppm.store(FULL_PPM.saturating_sub(load_ppm), Ordering::Relaxed);
-        self.keep_derated();
-    }
-
-    /// Tells the burners of now what guards left of their load: some may be there that were not when it was decided.
-    pub(super) fn keep_derated(&self) {
-        // Read while the board is held: whoever comes last has the latest.
-        let left_ppm = || self.decisions.left_of(FULL_PPM - self.withheld_ppm.load(Ordering::Relaxed));
-        self.board.for_each_block_of(&self.id, |block| block.derate(left_ppm()));
-    }
-
-    /// Whether guards took a part of the load.
-    pub(super) fn is_derated(&self) -> bool {
-        self.withheld_ppm.load(Ordering::Relaxed) > 0
-    }
-
-    /// How the guards of this run stand; `host`: those of its host.
-    pub fn guard_statuses(&self, host: Vec<GuardStatus>) -> Vec<GuardStatus> {
-        self.guard_board.statuses(host)
-    }
-
-    /// The guards that derated its load so far.
-    pub(super) fn derated_by(&self) -> Vec<String> {
-        let progress = lock(&self.progress);
-        let derated = progress.events.iter().filter(|event| event.kind() == EventKind::LoadDerated);
-        let mut names: Vec<String> = derated.filter_map(|event| event.fields.get("guard").cloned()).collect();
-        names.sort();
-        names.dedup();
-        names
-    }
-
-    /// Called by the tick with every frame: guards look at it, telemetry takes it in. Says when a guard wants a halt.
-    pub(super) fn watch(&self, schema: &Arc<Schema>, frame: &Frame, host: &GuardSet) -> Option<HaltWanted> {
-        let state = self.state();
-        if matches!(state, RunState::Stopping | RunState::Finished) {
-            return None;
-        }
-        let halt = lock(&self.guarded).guards.follow(self, host, schema, frame);
-        // Who started it has no answer before it is recorded, and can't renew.
-        if self.is_recorded() && self.lease.has_expired() {
-            self.expire();
-        }
-        self.search(state, schema, frame);
-        self.settle(state, schema, frame);
-        let rises = lock(&self.guarded).errors.check(schema, frame);
-        self.decisions.note_errors(&rises);
-        for rise in rises {
-            let message = rise.message();
-            let fields = [
-                ("metric", rise.metric.to_owned()),
-                ("place", rise.place),
-                ("increase", rise.by.to_string()),
-            ];
-            self.tell(EventKind::HardwareError, message, fields);
-        }
-        // After the reaction. Nobody else takes this lock before the run is over.
-        let mut telemetry = lock(&self.telemetry);
-        if state == RunState::Pending {
-            telemetry.add_preparation(schema, frame);
-        } else {
-            telemetry.add(schema, frame);
-        }
-        drop(telemetry);
-        self.judge_frame(state, schema, frame);
-        if self.decisions.look(schema, frame) {
-            self.wake_supervisor();
-        }
-        halt
-    }
-
-    /// Thresholds look at a frame; one that fails may end the run.
-    fn judge_frame(&self, state: RunState, schema: &Schema, frame: &Frame) {
-        let phase = (state == RunState::Running).then(|| self.phase_clock()).flatten();
-        let now = clock::boottime();
-        // The start of a phase may lie ahead.
-        let burning = phase.filter(|phase| now >= phase.started);
-        let burning =
-            burning.map(|phase| Burning { phase: phase.index as usize, elapsed: phase.elapsed(now) });
-        let failed = lock(&self.thresholds).look(schema, frame, &self.admitted.phases, burning);
-        for failed in failed {
-            if failed.aborts {
-                self.stop_saying(Cause::ThresholdFailed, || thresholds::words(&failed.result));
-            }
-            self.tell_failed(&failed.result);
-        }
-    }
-
-    pub(super) fn tell_failed(&self, result: &ThresholdResult) {
-        let that = result.threshold.as_ref().map(|threshold| threshold.that.clone()).unwrap_or_default();
-        let value = result.value.map(|value| value.to_string()).unwrap_or_default();
-        let fields = [("threshold", that), ("value", value), ("unit", result.unit.clone())];
-        self.tell(EventKind::ThresholdFailed, thresholds::words(result), fields);
-    }
-
-    /// Judges the thresholds by what was measured and what burners counted: all phases are over that will be.
-    pub(super) fn judge(&self, results: &[BurnerResult]) -> Vec<ThresholdResult> {
-        let (all, untold) = lock(&self.thresholds).outcomes(results, &self.admitted.phases);
-        untold.iter().for_each(|result| self.tell_failed(result));
-        lock(&self.judged).clone_from(&all);
-        all
-    }
-
-    /// What came of the thresholds; none before the end.
-    pub(super) fn threshold_results(&self) -> Vec<ThresholdResult> {
-        lock(&self.judged).clone()
-    }
-
     /// Notes that a phase came to its end.
     pub(super) fn finish_phase(&self, index: usize) {
         lock(&self.thresholds).finish_phase(index);
@@ -497,10 +348,8 @@ impl ActiveRun {
             let now = clock::boottime();
             if let Some(phase) = &mut progress.phase {
                 match step {
-                    Step::Pause => phase.paused_since = Some(now),
-                    Step::Resume => {
-                        phase.paused += phase.paused_since.take().map_or(Duration::ZERO, |since| now - since);
-                    }
+                    Step::Pause => phase.pause(now),
+                    Step::Resume => phase.resume(now),
                     Step::Burn | Step::Stop | Step::Finish => {}
                 }
             }
@@ -521,12 +370,7 @@ impl ActiveRun {
             let mut progress = lock(&self.progress);
             progress.state = state::next(progress.state, Step::Burn)?;
             progress.began_at_unix_ns.get_or_insert_with(|| clock::unix_ns_at(now));
-            progress.phase = Some(PhaseClock {
-                index: index as u32,
-                started: now,
-                paused_since: None,
-                paused: Duration::ZERO,
-            });
+            progress.phase = Some(PhaseClock::starting(index, now));
         }
         self.note_change();
         Ok(())
@@ -647,33 +491,6 @@ pub(super) struct Recording<'a>(pub(super) &'a ActiveRun);
 impl Drop for Recording<'_> {
     fn drop(&mut self) {
         self.0.note_recorded();
-    }
-}
-
-impl PhaseClock {
-    /// The place of its phase in the scenario.
-    pub(super) fn index(&self) -> usize {
-        self.index as usize
-    }
-
-    /// Whether its start is over: it may lie ahead.
-    pub(super) fn has_begun(&self, now: Duration) -> bool {
-        now >= self.started
-    }
-
-    /// Whether it stands still.
-    pub(super) fn is_paused(&self) -> bool {
-        self.paused_since.is_some()
-    }
-
-    /// When a phase of that length ends, unless it is paused again. Its start may lie ahead.
-    pub(super) fn end_of(&self, length: Duration) -> Duration {
-        self.started + self.paused + length
-    }
-
-    /// Time since it was started, pauses left out.
-    pub(super) fn elapsed(&self, now: Duration) -> Duration {
-        self.paused_since.unwrap_or(now).saturating_sub(self.started).saturating_sub(self.paused)
     }
 }
 

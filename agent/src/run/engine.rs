@@ -1,7 +1,9 @@
-//! The runs of this host: admits, starts, stops, halts, remembers.
+//! The runs of this host: admits, starts, remembers.
+
+mod barrier;
+mod halting;
 
 use std::{
-    fs, io,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -13,10 +15,8 @@ use std::{
 
 use ipnet::IpNet;
 use ssts_proto::v1::{
-    Cause, Guard, GuardStatus, HaltState, Host, ProbeStatus, Run, RunReceipt, RunSummary, Scenario,
-    Violation, Waiver,
+    Cause, Guard, GuardStatus, Host, ProbeStatus, Run, RunReceipt, RunSummary, Scenario, Violation, Waiver,
 };
-use tracing::{error, warn};
 
 use super::{
     active::{ActiveRun, Promise, Recording},
@@ -27,11 +27,10 @@ use super::{
     found::FoundKernels,
     guarded::HaltWanted,
     guarding::HostGuards,
-    halt::{HaltLatch, HaltWay},
-    held::{Begun, Hold},
+    halt::HaltLatch,
     on::{Runs, is_on},
     remains::Remains,
-    store::{Store, StoreError},
+    store::Store,
     undo::UndoJournal,
 };
 use crate::{
@@ -233,11 +232,6 @@ impl Engine {
         }
     }
 
-    /// Who halted this host, if anybody did.
-    pub fn halt_state(&self) -> Option<HaltState> {
-        self.halt.state()
-    }
-
     /// Starts a run. Returns when it is accepted.
     ///
     /// # Errors
@@ -252,55 +246,6 @@ impl Engine {
         // Only one at a time looks at files and waits for the disk; nobody else waits with it.
         let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
         self.accept(id, scenario, Promise::Lease(lease_ttl), start_at)
-    }
-
-    /// Does all of a start but to begin. Returns when it is accepted. The same once more is the same run.
-    ///
-    /// # Errors
-    /// As [`Engine::start`].
-    pub fn prepare(self: &Arc<Self>, id: String, hold: Hold) -> Result<Arc<ActiveRun>, EngineError> {
-        let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(run) = self.runs.find(&id).filter(|run| run.is_repeated(&hold)) {
-            run.renew_lease();
-            return Ok(run);
-        }
-        let scenario = hold.asked.clone();
-        self.accept(id, &scenario, Promise::Hold(hold), None)
-    }
-
-    /// Tells a prepared run when to begin. Returns when that is on record.
-    ///
-    /// # Errors
-    /// It is unknown, does not wait for that, or the instant can't be met; then nothing was changed. Where it can't be recorded,
-    /// the run ends.
-    pub fn begin(&self, id: &str, instant: Duration) -> Result<Arc<ActiveRun>, EngineError> {
-        let run = self.active(id)?;
-        let can_be_met = || {
-            admit::start_at("begin_at_unix_ns", instant, &run.admitted)
-                .map_err(|violation| EngineError::Refused(vec![*violation]))
-        };
-        if run.begin_at(instant, can_be_met)? == Begun::Now {
-            // Before anything burns: whoever finds the record of a crash must not take it for one that was only prepared.
-            let recording = Recording(&run);
-            let written = self.store.write(self.record(&run, Vec::new()));
-            if let Err(error) = &written {
-                run.stop(Ending::new(Cause::AgentStopped, error.to_string()));
-            }
-            run.renew_lease();
-            drop(recording);
-            written?;
-        }
-        Ok(run)
-    }
-
-    /// Lets go of a prepared run; with a token, of that which was prepared with it. Waits for nobody.
-    ///
-    /// # Errors
-    /// It is unknown, was not prepared, or has begun.
-    pub fn release(&self, id: &str, token: &str, reason: String) -> Result<Arc<ActiveRun>, EngineError> {
-        let run = self.active(id)?;
-        run.release_held(token, Ending::new(Cause::Released, reason))?;
-        Ok(run)
     }
 
     fn accept(
@@ -463,70 +408,12 @@ impl Engine {
         self.runs.on()
     }
 
-    /// Halts: stops what is on at once, and lets nothing start. Gives the runs that have to be waited for. The latch has yet
-    /// to be written, by [`Engine::persist_halt`]: the disk must not hold up a halt.
-    pub fn halt(&self, way: HaltWay, by: String, reason: String) -> Vec<Arc<ActiveRun>> {
-        let message = halt_words(&by, &reason);
-        self.halt.latch(way, by, reason);
-        if let Some(sink) = &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
-            sink.set_command(Command::Pause);
-        }
-        let runs = self.stop_all(Cause::Halted, &message);
-        // After the reaction: the log may wait.
-        warn!(way = way.name(), "{message}");
-        runs
-    }
-
-    /// Ends all runs that are known. Nothing can start any more: who is just starting one ends it. Waits for nobody.
-    pub fn stop_all(&self, cause: Cause, message: &str) -> Vec<Arc<ActiveRun>> {
-        let runs = self.runs.all();
-        // Burners first: the list is made afterwards. Far fewer runs than bits are at hand.
-        let mut stopped = 0u64;
-        for (index, run) in runs.iter().enumerate().filter(|(_, run)| is_on(run)) {
-            run.stop_saying(cause, || message.to_owned());
-            stopped |= 1 << index;
-        }
-        let was_on =
-            |(index, run): (usize, &Arc<ActiveRun>)| (stopped >> index & 1 == 1).then(|| run.clone());
-        runs.iter().enumerate().filter_map(was_on).collect()
-    }
-
-    /// Those that were stopped, and such as were just being started meanwhile, once they are known.
-    pub fn with_latecomers(&self, mut stopped: Vec<Arc<ActiveRun>>) -> Vec<Arc<ActiveRun>> {
-        self.runs.settle();
-        for run in self.on() {
-            if !stopped.iter().any(|known| Arc::ptr_eq(known, &run)) {
-                stopped.push(run);
-            }
-        }
-        stopped
-    }
-
-    /// Why no run may be on, if none may.
-    fn shut(&self) -> Option<Ending> {
-        if self.closed.load(Ordering::Acquire) {
-            return Some(Ending::new(Cause::AgentStopped, AGENT_STOPPED));
-        }
-        let HaltState { by, reason, .. } = self.halt.state()?;
-        Some(Ending::new(Cause::Halted, halt_words(&by, &reason)))
-    }
-
     /// Tells the guards of the runs that are on, but for one that is about to be over.
     pub(super) fn tell_guards(&self, over: Option<&str>) {
         let _one_at_a_time = self.owning.lock().unwrap_or_else(PoisonError::into_inner);
         let runs = self.on();
         let others = runs.iter().filter(|run| over != Some(run.id.as_str()));
         self.guards.own(&self.roots, others.map(|run| &run.admitted));
-    }
-
-    /// Who called for the latest halt of that way and why, where that is known only afterwards.
-    pub fn explain_halt(&self, way: HaltWay, by: String, reason: String) {
-        self.halt.explain(way, by, reason);
-    }
-
-    /// Halts since the daemon began, by [`HaltWay::ALL`], and what the latest one took that had something to stop.
-    pub fn halts(&self) -> ([u64; HaltWay::ALL.len()], Option<Duration>) {
-        (self.halt.counts(), self.halt.quiet_after())
     }
 
     /// Runs that were not seen to be clean, and keep others from starting.
@@ -537,33 +424,6 @@ impl Engine {
     /// Looks again at those, and undoes what can be undone; with a waiver they no longer keep others from starting.
     pub fn recover(&self, waiver: Option<&Waiver>) -> Vec<RunReceipt> {
         self.remains.recover(waiver)
-    }
-
-    /// Makes a halt outlive the daemon.
-    ///
-    /// # Errors
-    /// [`EngineError::Store`] when the latch could not be written; it holds until the daemon ends all the same.
-    pub fn persist_halt(&self) -> Result<(), EngineError> {
-        Ok(self.halt.persist()?)
-    }
-
-    /// How often a halt was lifted since the daemon began.
-    pub(crate) fn times_lifted(&self) -> u64 {
-        self.halt.times_lifted()
-    }
-
-    /// Lifts the halt, and removes the file that halts: it would do so again at the next start.
-    ///
-    /// # Errors
-    /// [`EngineError::Store`] when one of them could not be removed.
-    pub fn clear_halt(&self) -> Result<(), EngineError> {
-        if let Some(path) = &self.halt_file
-            && let Err(source) = fs::remove_file(path)
-            && source.kind() != io::ErrorKind::NotFound
-        {
-            return Err(StoreError::Remove { path: path.clone(), source }.into());
-        }
-        Ok(self.halt.clear()?)
     }
 
     /// What drills of this host found.
@@ -623,23 +483,4 @@ impl Engine {
             self.halt_for(&guard, message);
         }
     }
-
-    /// Halts for a guard. The disk is not waited for.
-    fn halt_for(self: &Arc<Self>, guard: &str, message: String) {
-        self.halt(HaltWay::Guard, format!("guard {guard}"), message);
-        let engine = self.clone();
-        let written = thread::Builder::new().name("halt".into()).spawn(move || {
-            if let Err(error) = engine.persist_halt() {
-                error!(%error, "the halt could not be written: it holds until sstsd ends");
-            }
-        });
-        if let Err(error) = written {
-            error!(%error, "no thread to write the halt: it holds until sstsd ends");
-        }
-    }
-}
-
-fn halt_words(by: &str, reason: &str) -> String {
-    let colon = if reason.is_empty() { "" } else { ": " };
-    format!("halted by {by}{colon}{reason}")
 }

@@ -25,6 +25,7 @@ mod life;
 mod on;
 mod oom;
 mod outcome;
+mod phase_clock;
 mod planned;
 mod ramp;
 mod receipt;

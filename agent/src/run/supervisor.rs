@@ -2,20 +2,17 @@
 //! sleeps in poll(2) on its burners' pipes and on the run's orders.
 
 mod decided;
+mod ending;
+mod starting;
 
-use std::{
-    os::fd::AsFd as _,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{os::fd::AsFd as _, sync::Arc, time::Duration};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ssts_proto::v1::{
-    BurnerOutcome, BurnerResult, Cause, DecisionAction, DecisionPoint, EventKind, ReceiptState, RunState,
-    ThresholdResult,
+    BurnerResult, Cause, DecisionAction, DecisionPoint, EventKind, ReceiptState, ThresholdResult,
 };
-use tracing::{error, warn};
 
+use self::ending::{overrun, still_there};
 use super::{
     active::ActiveRun,
     admit::PlannedPhase,
@@ -31,12 +28,10 @@ use super::{
     recovery::Restarts,
     remains::{self, Remains},
     result, search, suspend, thresholds,
-    traced::whereabouts,
 };
 use crate::{
     burn::{
         control::Command,
-        disk,
         plan::{Load, Plan},
     },
     clock,
@@ -48,21 +43,8 @@ use crate::{
     },
 };
 
-/// How long after the end of a phase its burners may still be ending (I/Os in flight) before they are killed.
-const OVERRUN: Duration = Duration::from_secs(1);
 /// What burners may be ahead of the supervisor's clock when a pause stops that.
 const LAST_INSTANT: Duration = Duration::from_millis(20);
-/// How often the supervisor says that a burner does not go, once it has been killed.
-const COMPLAINT: Duration = Duration::from_secs(1);
-/// How long a burner may take to end that was killed, beyond what its memory takes: then the run ends without it, and what was
-/// seen of it is told. An I/O to a disk in trouble takes so long before its driver gives it up (30 s, /sys/block/X/device/timeout).
-const HANGS_AFTER: Duration = Duration::from_secs(10);
-
-/// How long before the instant of a start its workers are told, so that all are awake to meet it.
-const HEADS_UP: Duration = Duration::from_millis(50);
-/// The same where workers are to begin in step and no instant was named.
-const BREATH: Duration = Duration::from_millis(2);
-
 /// What is the same for all runs of a daemon.
 #[derive(Debug)]
 pub(super) struct Settings<'a> {
@@ -294,169 +276,6 @@ impl<'a> Supervisor<'a> {
         result
     }
 
-    /// Starts a process for each burner of a phase.
-    fn start(
-        &self,
-        phase: &PlannedPhase,
-        plans: &[Plan],
-        burners: &mut Vec<BurnerProcess>,
-        marks: &mut Vec<BurnerMark>,
-    ) -> Result<(), Ending> {
-        for plan in plans {
-            let has_probe = self.settings.watch.core_busy().is_some();
-            if plan.load.holds_cores() && !has_probe {
-                let message =
-                    "the scheduler probe is not there: the cores' load is held by /proc/stat, less evenly";
-                self.run.tell(EventKind::Notice, message, []);
-            }
-            burners.push(self.start_one(phase, plan, marks)?);
-            // The tick knows only those on the board, and many take a while to start.
-            for burner in burners.iter() {
-                burner.block.push_deadline(self.settings.config.deadline);
-            }
-        }
-        Ok(())
-    }
-
-    /// Starts the process of one burner.
-    fn start_one(
-        &self,
-        phase: &PlannedPhase,
-        plan: &Plan,
-        marks: &mut Vec<BurnerMark>,
-    ) -> Result<BurnerProcess, Ending> {
-        let watch = &self.settings.watch;
-        let core_busy = watch.core_busy().filter(|_| plan.load.holds_cores());
-        let mut plan = plan.clone();
-        self.settings.found.recall(&mut plan);
-        self.settings
-            .remains
-            .undo()
-            .note(&self.run.id, &plan.load)
-            .map_err(|error| Ending::new(Cause::BurnerFailed, error.to_string()))?;
-        let alive = self.settings.remains.alive().fd();
-        let deadline = self.settings.config.deadline;
-        let burner = BurnerProcess::start(plan, deadline, self.cgroup.as_ref(), core_busy, alive).map_err(
-            |error| Ending::new(Cause::BurnerFailed, format!("a burner could not be started: {error}")),
-        )?;
-        if let Some(load_ppm) = self.run.searched_ppm(phase).filter(|_| burner.plan.load.has_target()) {
-            burner.block.search(load_ppm);
-        }
-        marks.push(watch.mark(burner.pid(), core_busy.is_some()));
-        Ok(burner)
-    }
-
-    /// Starts those anew that have died, where the phase asks for that.
-    fn revive(
-        &self,
-        index: usize,
-        phase: &PlannedPhase,
-        burners: &mut [BurnerProcess],
-        marks: &mut Vec<BurnerMark>,
-        restarts: &mut Restarts,
-    ) -> Result<(), Ending> {
-        let gone = clock::boottime();
-        let mut any = false;
-        for place in 0..burners.len() {
-            let burner = &burners[place];
-            if !burner.is_gone() || self.run.ending().is_some() {
-                continue;
-            }
-            let why = failure(burner).unwrap_or_else(|| died(burner));
-            let why = self.oom.explain(why, burners);
-            // What computed a wrong result, or said that it can't go on, has not just died.
-            if why.cause != Cause::BurnerDied {
-                return Err(why);
-            }
-            restarts.may_restart(place, burner)?;
-            restarts.give_up(&self.run, Some(place));
-            let mut result = result::of_burner(burner, index, place, &phase.name, self.run.started);
-            result.ready_after_ns = None;
-            result.set_outcome(BurnerOutcome::Restarted);
-            result.outcome_reason = burner.ending();
-            let message = format!("burner {} of phase {} ended: {}", result.kind, result.phase, result.ended);
-            self.run.tell(EventKind::BurnerEnded, message, [("ended", result.ended.clone())]);
-            burners[place] = self.start_one(phase, &phase.plans[place], marks)?;
-            // Set anew when it is ready; after a pause that came before, it counts from here.
-            burners[place].block.set_start(gone);
-            restarts.begin(place, gone, result);
-            any = true;
-        }
-        if any {
-            self.board.set(&self.run.id, entries(&self.run.id, index, burners));
-            self.run.keep_derated();
-        }
-        Ok(())
-    }
-
-    /// Until every burner waits for its start, the run is on record and not paused.
-    fn make_ready(&self, burners: &mut [BurnerProcess]) -> Option<Ending> {
-        loop {
-            if let Some(ending) = self.untimely_end(burners) {
-                return Some(ending);
-            }
-            let is_ready = burners.iter().all(|burner| burner.prepared.is_some());
-            if is_ready && self.run.state() != RunState::Paused && self.run.is_recorded() {
-                if !self.run.is_held() {
-                    return None;
-                }
-                self.run.note_ready();
-            }
-            self.wait(burners, None);
-            reap(burners);
-        }
-    }
-
-    /// Starts the phase's clock as soon as all is ready. `hold`: how long its burners go on beyond its end.
-    fn begin(
-        &self,
-        index: usize,
-        phase: &PlannedPhase,
-        hold: Duration,
-        burners: &mut [BurnerProcess],
-    ) -> Option<Ending> {
-        loop {
-            if let Some(ending) = self.make_ready(burners) {
-                return Some(ending);
-            }
-            let start = self.start_of(phase);
-            if let Some(early) = start.checked_sub(HEADS_UP).filter(|early| *early > clock::boottime()) {
-                self.wait(burners, Some(early));
-                reap(burners);
-                continue;
-            }
-            // It fails when a stop or a pause came in between.
-            if self.run.begin_phase(index, start).is_ok() {
-                burners.iter().for_each(|burner| burner.block.set_start(start));
-                set_end(burners, start + phase.duration + hold);
-                command(burners, Command::Burn);
-                break;
-            }
-        }
-        // What was found while other burners made ready beside it may be their doing.
-        if let [BurnerProcess { plan, found: Some(found), .. }] = burners
-            && !self.board.is_shared(&self.run.id)
-        {
-            self.settings.found.keep(plan, *found);
-        }
-        let fields = [("phase", phase.name.clone()), ("index", index.to_string())];
-        self.run.tell(EventKind::PhaseStarted, format!("phase {} started", phase.name), fields);
-        let prepared = burners.iter().filter_map(|burner| burner.prepared.as_ref());
-        for notice in prepared.flat_map(|prepared| &prepared.notices) {
-            self.run.tell(EventKind::Notice, notice, []);
-        }
-        None
-    }
-
-    /// When the phase's clock starts, once all is ready.
-    fn start_of(&self, phase: &PlannedPhase) -> Duration {
-        // Looked up anew each time: the wall clock may be set meanwhile.
-        let named = self.run.named_start().and_then(clock::boottime_at);
-        let in_step = phase.plans.iter().any(|plan| plan.load.is_in_step());
-        let at_once = || clock::boottime() + if in_step { BREATH } else { Duration::ZERO };
-        named.unwrap_or_else(at_once)
-    }
-
     /// From the start of the phase's clock to its end. Pauses are read off the clock: it alone knows of them. `hold`: burners
     /// are still there afterwards, and go on for so long unless they are told otherwise.
     fn burn(
@@ -543,65 +362,6 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Brings every burner to its end: asked first, killed after the grace. Returns when none is left, or none but those that a
-    /// kill does not end.
-    fn end(&self, phase: &PlannedPhase, burners: &mut [BurnerProcess]) {
-        command(burners, Command::Stop);
-        self.freezer.thaw(self.cgroup.as_ref());
-        let grace = clock::boottime() + self.settings.config.stop_grace;
-        while clock::boottime() < grace && !burners.iter().all(BurnerProcess::is_gone) {
-            self.wait(burners, Some(grace));
-        }
-        // One that is still on its way out would be taken for somebody else's.
-        reap(burners);
-        // One that holds much memory takes its time without hanging.
-        let mut complain = Instant::now() + overrun(phase);
-        let mut told = false;
-        let give_up = grace + HANGS_AFTER + overrun(phase);
-        let mut pause = Duration::from_millis(1);
-        while !burners.iter().all(BurnerProcess::is_gone) || self.is_populated() {
-            if let Some(cgroup) = &self.cgroup
-                && let Err(error) = cgroup.kill()
-            {
-                warn!(run = self.run.id, %error, "cgroup.kill failed");
-            }
-            for burner in burners.iter_mut().filter(|burner| !burner.is_gone()) {
-                burner.kill();
-            }
-            self.wait(burners, Some(clock::boottime() + pause));
-            pause = (pause * 2).min(Duration::from_millis(100));
-            if Instant::now() >= complain {
-                let there = still_there(burners);
-                error!(run = self.run.id, "{there}");
-                if !told {
-                    self.run.tell(EventKind::Notice, there, []);
-                    told = true;
-                }
-                complain += COMPLAINT;
-            }
-            if clock::boottime() >= give_up {
-                self.give_up(burners);
-                break;
-            }
-        }
-        // What lives in the cgroup and is no burner of ours has not been seen to end either.
-        self.run.note_quiet(!self.is_populated() && !burners.iter().any(BurnerProcess::hangs));
-        reap(burners);
-    }
-
-    /// The run ends without those that a kill does not end; whoever looks after it knows them.
-    fn give_up(&self, burners: &mut [BurnerProcess]) {
-        for burner in burners.iter_mut().filter(|burner| !burner.is_gone()) {
-            burner.give_up();
-            self.run.has_hanging(burner.pid(), burner.plan.load.kind());
-            error!(
-                run = self.run.id,
-                pid = burner.pid(),
-                "the run ends without a burner that hangs in the kernel"
-            );
-        }
-    }
-
     fn is_populated(&self) -> bool {
         self.cgroup.as_ref().is_some_and(RunCgroup::is_populated)
     }
@@ -656,28 +416,6 @@ fn set_end(burners: &[BurnerProcess], end: Duration) {
     for burner in burners {
         burner.block.set_end(end);
     }
-}
-
-/// Who was killed and did not end, and where in the kernel it sleeps.
-fn still_there(burners: &[BurnerProcess]) -> String {
-    let there = burners.iter().filter(|burner| !burner.is_gone());
-    let there: Vec<_> = there
-        .map(|burner| format!("{} burner {}", burner.plan.load.kind(), whereabouts(burner.pid())))
-        .collect();
-    if there.is_empty() {
-        return "what lives in the run's cgroup was killed and is still there".into();
-    }
-    format!("{} was killed and is still there: it hangs in the kernel", there.join(", "))
-}
-
-/// How long after the end of a phase its burners may still be ending. The kernel gives the memory of a process back before
-/// it closes its files, which is what is seen here: some 5 GB/s in pages of 4 KiB, 1 GiB/s where the host is busy.
-fn overrun(phase: &PlannedPhase) -> Duration {
-    let held_bytes: u64 = phase.plans.iter().map(|plan| plan.load.memory_bytes()).sum();
-    let remounts =
-        phase.plans.iter().any(|plan| matches!(&plan.load, Load::Disk(load) if load.remount().is_some()));
-    let remounting = if remounts { disk::BUSY_AT_MOST } else { Duration::ZERO };
-    OVERRUN + Duration::from_secs(held_bytes >> 30) + remounting
 }
 
 fn command(burners: &[BurnerProcess], command: Command) {

@@ -49,10 +49,11 @@ pub(crate) fn fleet_document(run_id: &str, outcomes: &[HostOutcome]) -> Document
 fn hosts(outcomes: &[HostOutcome]) -> Table {
     let mut table = Table::new(&[
         ("host", Align::Left),
-        ("result", Align::Left),
         ("began", Align::Right),
         ("clock", Align::Right),
         ("duration", Align::Right),
+        // Last, for it may be long.
+        ("result", Align::Left),
     ]);
     for outcome in outcomes {
         let summary = outcome.run.as_ref().and_then(|run| run.summary.as_ref());
@@ -62,13 +63,13 @@ fn hosts(outcomes: &[HostOutcome]) -> Table {
         };
         table.row([
             outcome.member.name.clone(),
-            result(outcome),
             outcome.skew_ns.map(signed).unwrap_or_default(),
             outcome
                 .clock_error_ns
                 .map(|ns| format!("± {}", text::nanoseconds(ns as f64)))
                 .unwrap_or_default(),
             summary.map(|it| text::duration(it.duration_ns / 1_000_000)).unwrap_or_default(),
+            result(outcome),
         ]);
     }
     table

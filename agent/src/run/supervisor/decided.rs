@@ -7,7 +7,7 @@ use ssts_proto::v1::{
     Requirement, RunState, ThresholdResult,
 };
 
-use super::{PlannedPhase, Supervisor, command, overrun, reap, set_end};
+use super::{PlannedPhase, Supervisor, command, ending::overrun, reap, set_end};
 use crate::{
     burn::control::Command,
     clock,
