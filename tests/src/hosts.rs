@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -138,12 +138,18 @@ impl Hosts {
     }
 }
 
-/// A way to a daemon that swallows everything while it is cut, and tells neither side.
+/// A way to a daemon that swallows everything while it is cut, and tells neither side; or that is slow.
 #[derive(Debug)]
 pub struct Cuttable {
     /// Where it begins.
     pub socket: PathBuf,
-    is_cut: Arc<AtomicBool>,
+    line: Arc<Line>,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    is_cut: AtomicBool,
+    delay_ms: AtomicU64,
 }
 
 impl Cuttable {
@@ -151,31 +157,37 @@ impl Cuttable {
     pub fn to(ground: &Ground) -> Self {
         let socket = ground.path("line.sock");
         let listener = UnixListener::bind(&socket).expect("the folder is ours");
-        let is_cut = Arc::new(AtomicBool::new(false));
-        let (cut, daemon) = (is_cut.clone(), ground.socket());
+        let line = Arc::new(Line::default());
+        let (of_all, daemon) = (line.clone(), ground.socket());
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = UnixStream::connect(&daemon) else { continue };
                 for (from, to) in [(&client, &server), (&server, &client)] {
                     let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { continue };
-                    let cut = cut.clone();
-                    thread::spawn(move || pass_on(from, to, &cut));
+                    let line = of_all.clone();
+                    thread::spawn(move || pass_on(from, to, &line));
                 }
             }
         });
-        Self { socket, is_cut }
+        Self { socket, line }
     }
 
     /// Cuts it, or heals it: what was sent meanwhile arrives late, as TCP has it.
     pub fn set_cut(&self, is_cut: bool) {
-        self.is_cut.store(is_cut, Ordering::Relaxed);
+        self.line.is_cut.store(is_cut, Ordering::Relaxed);
+    }
+
+    /// What is sent from now on takes so long, either way.
+    pub fn delay(&self, by: Duration) {
+        self.line.delay_ms.store(by.as_millis() as u64, Ordering::Relaxed);
     }
 }
 
-fn pass_on(mut from: UnixStream, mut to: UnixStream, cut: &AtomicBool) {
+fn pass_on(mut from: UnixStream, mut to: UnixStream, line: &Line) {
     let mut bytes = [0; 4_096];
     while let Ok(read @ 1..) = from.read(&mut bytes) {
-        while cut.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_millis(line.delay_ms.load(Ordering::Relaxed)));
+        while line.is_cut.load(Ordering::Relaxed) {
             thread::sleep(Duration::from_millis(5));
         }
         if to.write_all(&bytes[..read]).is_err() {

@@ -1,6 +1,6 @@
 //! What a run's record shows over time, by metric and phase: windows of a run, a bounded number whatever its length.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, mem, sync::Arc};
 
 use ssts_proto::{
     catalogue,
@@ -11,8 +11,9 @@ use super::Key;
 use crate::{
     error::Failure,
     page::{Bins, Join, Values},
+    record::{Replay, Seen},
     stats::Center,
-    telemetry::{Labels, Reading, Telemetry},
+    telemetry::{Labels, Reading},
 };
 
 /// Of a phase's beginning and end, s: what comes up and goes down there is no steady state.
@@ -23,18 +24,14 @@ const EDGE_SHARE: f64 = 0.05;
 /// Gathers the items of a record.
 #[derive(Debug, Default)]
 pub(crate) struct Windows {
-    telemetry: Telemetry,
+    replay: Replay,
     /// Beginnings of the names of the metrics that are gathered; none: those whose change can be judged.
     prefixes: Vec<String>,
-    run_id: String,
-    /// Unix time of 0 s, ns.
-    origin_ns: Option<i64>,
     values: BTreeMap<Key, Bins<Values>>,
     /// With `p50` for a statistic.
     histograms: BTreeMap<Key, Bins<Buckets>>,
     /// Name, begin and end, s.
     phases: Vec<(String, f64, Option<f64>)>,
-    in_frozen_window: bool,
 }
 
 /// How many values were in each bucket, by its upper bound.
@@ -75,31 +72,14 @@ impl Windows {
 
     /// Takes in one item.
     pub(crate) fn take(&mut self, item: Item) -> Result<(), Failure> {
-        match item {
-            Item::Frozen(window) => self.in_frozen_window = !window.reason.is_empty(),
-            // They repeat what the record has, or were before the run.
-            _ if self.in_frozen_window => {}
-            Item::Head(head) => {
-                self.origin_ns = Some(head.started_at_unix_ns);
-                self.run_id = head.run_id;
-            }
-            Item::Schema(schema) => self.telemetry.accept_schema(schema),
-            Item::Block(block) => {
-                let malformed = |error: &dyn std::fmt::Display| {
-                    Failure::agent(
-                        format!("the record contradicts itself: {error}"),
-                        "bring sstsctl and sstsd to the same version",
-                    )
-                };
-                for frame in block.unpack().map_err(|error| malformed(&error))? {
-                    self.telemetry.accept_frame(&frame).map_err(|error| malformed(&error))?;
-                    self.frame(frame.end_ns.cast_signed().saturating_add(frame.wall_offset_ns));
-                }
-            }
-            Item::Event(event) => self.event(&event),
-            Item::Gap(_) | Item::Rate(_) | Item::Tail(_) => {}
-        }
-        Ok(())
+        let mut replay = mem::take(&mut self.replay);
+        let taken = replay.take(item, |replay, seen| match seen {
+            Seen::Frame(second) => self.frame(replay, second),
+            Seen::Event(event) => self.event(replay, event),
+            Seen::Gap(_) => {}
+        });
+        self.replay = replay;
+        taken
     }
 
     /// Series (s since the start, value) over the whole run, by metric and labels; of histograms the `q`-th part of each window.
@@ -164,9 +144,8 @@ impl Windows {
         all
     }
 
-    fn event(&mut self, event: &Event) {
-        let Some(origin) = self.origin_ns else { return };
-        let second = (event.at_unix_ns - origin) as f64 / 1e9;
+    fn event(&mut self, replay: &Replay, event: &Event) {
+        let Some(second) = replay.second(event.at_unix_ns) else { return };
         match event.kind() {
             EventKind::PhaseStarted => {
                 let name = event.fields.get("phase").cloned().unwrap_or_default();
@@ -181,9 +160,7 @@ impl Windows {
         }
     }
 
-    fn frame(&mut self, at_unix_ns: i64) {
-        let origin = *self.origin_ns.get_or_insert(at_unix_ns);
-        let second = (at_unix_ns - origin) as f64 / 1e9;
+    fn frame(&mut self, replay: &Replay, second: f64) {
         let prefixes = &self.prefixes;
         let is_wanted = |metric: &str| {
             if prefixes.is_empty() {
@@ -192,17 +169,16 @@ impl Windows {
                 prefixes.iter().any(|prefix| metric.starts_with(prefix.as_str()))
             }
         };
-        let is_own = |labels: &Labels| matches!(labels.get("run"), "") || labels.get("run") == self.run_id;
-        for reading in self.telemetry.readings() {
-            if is_wanted(reading.metric) && is_own(reading.labels) && has_target(&reading) {
+        for reading in replay.telemetry.readings() {
+            if is_wanted(reading.metric) && replay.is_own(reading.labels) && has_target(&reading) {
                 let key = key(reading.metric, reading.labels, "mean", reading.unit());
                 if let Some(bin) = self.values.entry(key).or_default().at(second) {
                     bin.add(reading.value);
                 }
             }
         }
-        for (metric, unit, labels, counts) in self.telemetry.histograms() {
-            if is_wanted(metric) && is_own(labels) {
+        for (metric, unit, labels, counts) in replay.telemetry.histograms() {
+            if is_wanted(metric) && replay.is_own(labels) {
                 let key = key(metric, labels, "p50", unit.to_owned());
                 if let Some(bin) = self.histograms.entry(key).or_default().at(second) {
                     for (bound, count) in counts.iter() {

@@ -1,6 +1,6 @@
 //! What a record shows, gathered for plots.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 use ssts_proto::v1::{Event, EventKind, record_item::Item};
 
@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     error::Failure,
-    telemetry::{Labels, Telemetry},
+    record::{Replay, Seen},
+    telemetry::Labels,
     text,
 };
 
@@ -92,11 +93,7 @@ const WANTED: [Wanted; 10] = [
 /// Gathers the items of a record.
 #[derive(Debug, Default)]
 pub(crate) struct Observed {
-    telemetry: Telemetry,
-    /// Whose record it is. What other runs did meanwhile is in it, and not shown.
-    run_id: String,
-    /// Unix time of 0 s, ns.
-    origin_ns: Option<i64>,
+    replay: Replay,
     end_s: f64,
     /// By chart and line.
     lines: BTreeMap<(usize, String), Bins<Values>>,
@@ -107,39 +104,20 @@ pub(crate) struct Observed {
     /// Latencies by title.
     spreads: BTreeMap<String, Bins<Spread>>,
     marks: Vec<(i64, String)>,
-    in_frozen_window: bool,
     lost_frames: u64,
 }
 
 impl Observed {
     /// Takes in one item.
     pub(crate) fn take(&mut self, item: Item) -> Result<(), Failure> {
-        match item {
-            Item::Frozen(window) => self.in_frozen_window = !window.reason.is_empty(),
-            // They repeat what the record has, or were before the run.
-            _ if self.in_frozen_window => {}
-            Item::Head(head) => {
-                self.origin_ns = Some(head.started_at_unix_ns);
-                self.run_id = head.run_id;
-            }
-            Item::Schema(schema) => self.telemetry.accept_schema(schema),
-            Item::Block(block) => {
-                let malformed = |error: &dyn std::fmt::Display| {
-                    Failure::agent(
-                        format!("the record contradicts itself: {error}"),
-                        "bring sstsctl and sstsd to the same version",
-                    )
-                };
-                for frame in block.unpack().map_err(|error| malformed(&error))? {
-                    self.telemetry.accept_frame(&frame).map_err(|error| malformed(&error))?;
-                    self.frame(frame.end_ns.cast_signed().saturating_add(frame.wall_offset_ns));
-                }
-            }
-            Item::Event(event) => self.event(&event),
-            Item::Gap(gap) => self.lost_frames += gap.frames,
-            Item::Rate(_) | Item::Tail(_) => {}
-        }
-        Ok(())
+        let mut replay = mem::take(&mut self.replay);
+        let taken = replay.take(item, |replay, seen| match seen {
+            Seen::Frame(second) => self.frame(replay, second),
+            Seen::Event(event) => self.event(event),
+            Seen::Gap(frames) => self.lost_frames += frames,
+        });
+        self.replay = replay;
+        taken
     }
 
     /// Frames that should be in the record and aren't.
@@ -157,20 +135,13 @@ impl Observed {
         }
     }
 
-    fn frame(&mut self, at_unix_ns: i64) {
-        let origin = *self.origin_ns.get_or_insert(at_unix_ns);
-        let second = (at_unix_ns - origin) as f64 / 1e9;
+    fn frame(&mut self, replay: &Replay, second: f64) {
         self.end_s = self.end_s.max(second);
         let mut loads: BTreeMap<String, [Values; 2]> = BTreeMap::new();
         let mut idle: BTreeMap<u32, f64> = BTreeMap::new();
-        let run_id = &self.run_id;
-        let of_another = |labels: &Labels| {
-            let run = labels.get("run");
-            !run.is_empty() && run != run_id
-        };
-        for reading in self.telemetry.readings() {
+        for reading in replay.telemetry.readings() {
             let (labels, value) = (reading.labels, reading.value);
-            if of_another(labels) {
+            if !replay.is_own(labels) {
                 continue;
             }
             match reading.metric {
@@ -206,8 +177,8 @@ impl Observed {
                 bin.add((1.0 - idle).clamp(0.0, 1.0) * 100.0);
             }
         }
-        for (metric, _, labels, counts) in self.telemetry.histograms() {
-            if of_another(labels) {
+        for (metric, _, labels, counts) in replay.telemetry.histograms() {
+            if !replay.is_own(labels) {
                 continue;
             }
             let title = match metric {
@@ -295,14 +266,11 @@ impl Observed {
 
     /// What is marked on every time axis.
     pub(super) fn marks(&self) -> Vec<Mark> {
-        let origin = self.origin_ns.unwrap_or_default();
-        self.marks
-            .iter()
-            .map(|(at_unix_ns, message)| Mark {
-                second: (at_unix_ns - origin) as f64 / 1e9,
-                text: text::printable(message).into_owned(),
-            })
-            .collect()
+        let mark = |(at_unix_ns, message): &(i64, String)| {
+            let text = text::printable(message).into_owned();
+            Some(Mark { second: self.replay.second(*at_unix_ns)?, text })
+        };
+        self.marks.iter().filter_map(mark).collect()
     }
 }
 

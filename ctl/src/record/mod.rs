@@ -1,9 +1,12 @@
-//! What an agent kept of a run's telemetry: [fetched](fetch), and [written down](csv) for other programs.
+//! What an agent kept of a run's telemetry: [fetched](fetch), [gone through](replay), and [written down](csv) for
+//! other programs.
 
 mod csv;
 mod fetch;
+mod replay;
 
 pub(crate) use self::{
     csv::CsvWriter,
     fetch::{Source, fetch},
+    replay::{Replay, Seen},
 };
