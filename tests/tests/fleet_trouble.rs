@@ -21,7 +21,9 @@ fn a_host_at_the_end_of_a_long_line_begins_with_the_others() {
     let line = Cuttable::to(hosts.ground(2));
     hosts.lead(2, line.socket.clone());
     line.delay(Duration::from_millis(150));
-    let result = hosts.ctl().words(BURN).words("--duration 1s").json();
+    let outcome = hosts.ctl().words(BURN).words("--duration 1s").run();
+    outcome.assert_status(0);
+    let result = outcome.json();
     assert_eq!(each(&result, "verdict"), ["pass"; 3], "{result:#}");
     let number = |host: usize, key: &str| result["hosts"][host][key].as_f64().expect("it is a number");
     // Half of the way there and back is not known, and that is told.
