@@ -63,7 +63,13 @@ pub(crate) fn rows(ground: &Ground, table: &mut Table) {
         simulated(ground, table);
     }
     if is_asked("hosts") {
-        fleet_hosts::rows(ground, table);
+        fleet_hosts::starts_and_halts(ground, table);
+    }
+    if is_asked("partition") {
+        fleet_hosts::partitions(ground, table);
+    }
+    if is_asked("planted") {
+        fleet_hosts::planted(table);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
 
 const HOSTS: usize = 8;
 /// Eight instants each.
-const STARTS: usize = 25;
+const STARTS: usize = 100;
 const HALTS: usize = 20;
 const PARTITIONS: usize = 7;
 /// The last ones, and how many.
@@ -24,15 +24,12 @@ const HALT_MS: f64 = 100.0;
 const LEASE: Duration = Duration::from_secs(10);
 const LATE_MS: f64 = 100.0;
 
-/// What is said beside a figure of so many values.
-type Note<'a> = &'a dyn Fn(&[f64], &str) -> Option<String>;
-
-pub(crate) fn rows(ground: &Ground, table: &mut Table) {
+pub(crate) fn starts_and_halts(ground: &Ground, table: &mut Table) {
     let hosts = Rack::new(ground, HOSTS);
     let (mut skews_ms, mut spreads_ms, mut errors_ms) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..STARTS {
         // Little, for they share cores: who is first on one burns its part of a period before the next one gets there.
-        let run = hosts.ctl(ground, "burn cpu --load 1 --tolerance 100 --duration 300ms").run();
+        let run = hosts.ctl(ground, "burn cpu --load 0.5 --tolerance 100 --duration 300ms").run();
         run.assert_status(0);
         let result = run.json();
         for host in result["hosts"].as_array().into_iter().flatten() {
@@ -41,10 +38,6 @@ pub(crate) fn rows(ground: &Ground, table: &mut Table) {
         }
         spreads_ms.extend(result["start"]["skew_s"].as_f64().map(|s| s * 1e3));
     }
-    let note = |values: &[f64], more: &str| {
-        let [p50, p99, max] = [0.5, 0.99, 1.0].map(|share| percentile(values, share));
-        Some(format!("p50 {p50:.3}, p99 {p99:.3}, max {max:.3} of {}{more}", values.len()))
-    };
     assert!(!skews_ms.is_empty() && !spreads_ms.is_empty(), "no skew is told");
     let errors = percentile(&errors_ms, 0.99);
     for (name, values) in [
@@ -55,14 +48,17 @@ pub(crate) fn rows(ground: &Ground, table: &mut Table) {
         let pair = Pair { ours: vec![percentile(values, 0.99)], peer: Vec::new(), note: note(values, &more) };
         table.add_figure(Figure { at_most: Some(SKEW_MS), ..Figure::new(name, "ms", "", pair) });
     }
-    halts(ground, &hosts, table, &note);
-    partitions(ground, &hosts, table, &note);
-    drop(hosts);
-    planted(table);
+    halts(ground, &hosts, table);
+}
+
+/// What is said beside a figure of so many values.
+fn note(values: &[f64], more: &str) -> Option<String> {
+    let [p50, p99, max] = [0.5, 0.99, 1.0].map(|share| percentile(values, share));
+    Some(format!("p50 {p50:.3}, p99 {p99:.3}, max {max:.3} of {}{more}", values.len()))
 }
 
 /// Each core of the machine has more than one of them that wants all of it.
-fn halts(ground: &Ground, hosts: &Rack, table: &mut Table, note: Note<'_>) {
+fn halts(ground: &Ground, hosts: &Rack, table: &mut Table) {
     let (mut quiet_ms, mut left) = (Vec::new(), 0);
     for _ in 0..HALTS {
         hosts.ctl(ground, "burn cpu --tolerance 100 --duration 10m --detach").run().assert_status(0);
@@ -93,19 +89,20 @@ fn left_on(hosts: &Rack, which: std::ops::Range<usize>) -> Vec<Process> {
 }
 
 /// Cables of some are taken out, and put back when they are quiet. The others go on to the end.
-fn partitions(ground: &Ground, hosts: &Rack, table: &mut Table, note: Note<'_>) {
+pub(crate) fn partitions(ground: &Ground, table: &mut Table) {
+    let hosts = Rack::new(ground, HOSTS);
     let (mut after_ms, mut others) = (Vec::new(), 0);
     for _ in 0..PARTITIONS {
         let running = hosts.ctl(ground, "burn cpu --tolerance 100 --duration 14s").spawn();
         hosts.burn();
         let cut_off = HOSTS - CUT_OFF..HOSTS;
-        let burners = left_on(hosts, cut_off.clone());
+        let burners = left_on(&hosts, cut_off.clone());
         let begin = Instant::now();
         cut_off.clone().for_each(|host| hosts.connect(host, false));
         let quiet = outside::within(LEASE * 2, || !burners.iter().any(Process::is_alive));
         assert!(quiet.is_some(), "the load goes on without its owner");
         after_ms.push((begin.elapsed().as_secs_f64() - LEASE.as_secs_f64()) * 1e3);
-        others += usize::from(left_on(hosts, 0..cut_off.start).len() != cut_off.start);
+        others += usize::from(left_on(&hosts, 0..cut_off.start).len() != cut_off.start);
         cut_off.for_each(|host| hosts.connect(host, true));
         let result = running.outcome().json();
         let causes = result["hosts"].as_array().into_iter().flatten().map(|host| &host["cause"]);
@@ -121,7 +118,7 @@ fn partitions(ground: &Ground, hosts: &Rack, table: &mut Table, note: Note<'_>) 
 }
 
 /// How often the host that can't do what all are asked for stands first.
-fn planted(table: &mut Table) {
+pub(crate) fn planted(table: &mut Table) {
     for (name, planted) in [
         ("a slow disk", Planted::with_slow_disk as fn() -> Option<Planted>),
         ("others on its core", Planted::with_competitors),
