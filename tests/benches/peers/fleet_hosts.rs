@@ -29,7 +29,7 @@ pub(crate) fn starts_and_halts(ground: &Ground, table: &mut Table) {
     let (mut skews_ms, mut spreads_ms, mut errors_ms) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..STARTS {
         // Little, for they share cores: who is first on one burns its part of a period before the next one gets there.
-        let run = hosts.ctl(ground, "burn cpu --load 0.5 --tolerance 100 --duration 300ms").run();
+        let run = hosts.ctl(ground, "burn cpu --load 1 --tolerance 100 --duration 300ms").run();
         run.assert_status(0);
         let result = run.json();
         for host in result["hosts"].as_array().into_iter().flatten() {
