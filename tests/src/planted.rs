@@ -39,8 +39,7 @@ impl Planted {
     pub const ODD: usize = 5;
 
     /// The disk of one is throttled by the kernel. Nothing where this user may not do that, or the machine can't.
-    pub fn with_slow_disk() -> Option<Self> {
-        let first = Ground::new();
+    pub fn with_slow_disk(first: Ground) -> Option<Self> {
         let throttle = disk_throttle(first.disk(), GIVEN)?;
         let burn = format!(
             "burn disk --path {} --size 4MiB --rw randread --rate {ASKED} --depth 4 --duration 6s",
@@ -59,12 +58,12 @@ impl Planted {
     }
 
     /// One has others beside its burner. Nothing where this user may make no cgroups.
-    pub fn with_competitors() -> Option<Self> {
+    pub fn with_competitors(first: Ground) -> Option<Self> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let group = |_| Cgroup::new("cpu", ["cpu.shares", "cpu.weight"]);
         let cgroups = (0..Self::HOSTS).map(group).collect::<Option<Vec<_>>>()?;
         let burn = "burn cpu --load 15 --tolerance 100 --duration 5s".to_owned();
-        let planted = Self::start(Ground::new(), burn, |host, ground| {
+        let planted = Self::start(first, burn, |host, ground| {
             let never: Vec<_> = (0..cores).filter(|core| *core != host % cores).collect();
             ground.configure(&format!("{CONFIG}[policy]\nnever_cores = {never:?}\n"));
             let program = cgroups[host].program(ground, &ground.programs().sstsd);

@@ -16,7 +16,7 @@ fn assert_first(odd: &Value) {
 /// It is named in the run's result, in its report, and later from the history.
 #[test]
 fn the_host_with_the_slow_disk_is_ranked_first() {
-    let Some(fleet) = Planted::with_slow_disk() else {
+    let Some(fleet) = Planted::with_slow_disk(Ground::new()) else {
         assert!(!possible(false, "this machine, or this user, can throttle no disk"));
         return;
     };
@@ -39,7 +39,7 @@ fn the_host_with_the_slow_disk_is_ranked_first() {
 
 #[test]
 fn the_host_whose_core_others_use_is_ranked_first() {
-    let Some(fleet) = Planted::with_competitors() else {
+    let Some(fleet) = Planted::with_competitors(Ground::new()) else {
         assert!(!possible(false, "this machine, or this user, can make no cgroups that share out cores"));
         return;
     };

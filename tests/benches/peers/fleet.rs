@@ -69,7 +69,7 @@ pub(crate) fn rows(ground: &Ground, table: &mut Table) {
         fleet_hosts::partitions(ground, table);
     }
     if is_asked("planted") {
-        fleet_hosts::planted(table);
+        fleet_hosts::planted(ground, table);
     }
 }
 

@@ -118,12 +118,12 @@ pub(crate) fn partitions(ground: &Ground, table: &mut Table) {
 }
 
 /// How often the host that can't do what all are asked for stands first.
-pub(crate) fn planted(table: &mut Table) {
+pub(crate) fn planted(ground: &Ground, table: &mut Table) {
     for (name, planted) in [
-        ("a slow disk", Planted::with_slow_disk as fn() -> Option<Planted>),
+        ("a slow disk", Planted::with_slow_disk as fn(Ground) -> Option<Planted>),
         ("others on its core", Planted::with_competitors),
     ] {
-        let Some(fleet) = planted() else {
+        let Some(fleet) = planted(Ground::beside(ground)) else {
             println!("no host can be given {name} here");
             continue;
         };
