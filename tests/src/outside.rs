@@ -42,6 +42,11 @@ impl Process {
         self.states().into_iter().filter_map(|(tid, state)| (state == 'D').then_some(tid)).collect()
     }
 
+    /// Whether SIGSTOP has taken hold: of those that sleep in the kernel as soon as they want to leave it.
+    pub fn is_stopped(&self) -> bool {
+        self.states().iter().all(|(_, state)| matches!(state, 'T' | 'D' | 'Z' | 'X'))
+    }
+
     fn states(&self) -> Vec<(i32, char)> {
         let state = |tid: i32| Some((tid, stat(&format!("/proc/{}/task/{tid}/stat", self.pid))?.0));
         self.threads().into_iter().filter_map(state).collect()

@@ -1,5 +1,5 @@
-//! Whether the machine itself stood still: a virtual one does when its own host takes all of its cores away. What was measured
-//! in such a moment says nothing of us.
+//! Whether a core stood still: a virtual one does when the machine's own host takes it away. What was measured in such a moment
+//! says nothing of us.
 
 use std::{
     sync::{
@@ -59,21 +59,16 @@ impl Standstills {
         Self { over, gaps, threads }
     }
 
-    /// How long at a stretch no core ran between two instants.
+    /// How long at a stretch a core did not run between two instants: what is pinned to it, and what is its turn there, waits.
     pub(crate) fn between(&self, begin: Instant, end: Instant) -> Duration {
         // The threads are given a moment to note what has just ended.
         thread::sleep(LOOK * 4);
-        let mut common: Vec<Gap> = vec![(begin, end)];
-        for gaps in &self.gaps {
+        let longest = |gaps: &Arc<Mutex<Vec<Gap>>>| {
             let gaps = gaps.lock().unwrap_or_else(PoisonError::into_inner);
-            let both = |one: &Gap, other: &Gap| (one.0.max(other.0), one.1.min(other.1));
-            common = common
-                .iter()
-                .flat_map(|one| gaps.iter().map(|other| both(one, other)))
-                .filter(|(from, to)| from < to)
-                .collect();
-        }
-        common.iter().map(|(from, to)| *to - *from).max().unwrap_or_default()
+            let within = |gap: &Gap| gap.1.min(end).saturating_duration_since(gap.0.max(begin));
+            gaps.iter().map(within).max()
+        };
+        self.gaps.iter().filter_map(longest).max().unwrap_or_default()
     }
 }
 
