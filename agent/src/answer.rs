@@ -13,8 +13,10 @@ use tower::layer::util::{Identity, Stack};
 
 /// A scenario of a thousand phases is some 100 KiB.
 const MAX_MESSAGE_BYTES: usize = 4 << 20;
-/// For the answer to a call that comes over TCP, its request read; streams begin in it. Stopping a run takes the longest.
+/// For the answer to a call, its request read; streams begin in it. Stopping a run takes the longest.
 const CALL_TIME: Duration = Duration::from_secs(60);
+/// Calls and watches at once on one connection to a Unix socket.
+const MAX_STREAMS: u32 = 256;
 /// A client that does not answer a ping for so long is gone.
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_ANSWER_TIME: Duration = Duration::from_secs(10);
@@ -29,7 +31,9 @@ pub(crate) async fn on_socket(
     stopped: watch::Receiver<bool>,
 ) -> Result<(), tonic::transport::Error> {
     let Some(socket) = listener.take() else { return Ok(()) };
-    let router = router(Server::builder(), service, rights, MAX_MESSAGE_BYTES).await;
+    // Without pings: the kernel tells when a local client is gone, and one that its user put to sleep may go on later.
+    let server = bounded(Server::builder(), MAX_STREAMS);
+    let router = router(server, service, rights, MAX_MESSAGE_BYTES).await;
     router.serve_with_incoming_shutdown(Incoming::new(socket), told_to_stop(stopped)).await
 }
 
@@ -41,17 +45,21 @@ pub(crate) async fn over_tls(
     limits: TlsConfig,
     stopped: watch::Receiver<bool>,
 ) -> Result<(), tonic::transport::Error> {
-    let streams = usize::try_from(limits.max_streams).unwrap_or(usize::MAX);
-    let server = Server::builder()
-        .timeout(CALL_TIME)
-        .concurrency_limit_per_connection(streams)
-        .max_concurrent_streams(limits.max_streams)
+    let server = bounded(Server::builder(), limits.max_streams)
         .http2_keepalive_interval(Some(PING_EVERY))
-        .http2_keepalive_timeout(Some(PING_ANSWER_TIME))
-        .http2_max_header_list_size(MAX_HEADER_BYTES);
+        .http2_keepalive_timeout(Some(PING_ANSWER_TIME));
     let max_message = usize::try_from(limits.max_message_bytes).unwrap_or(usize::MAX);
     let router = router(server, service, rights, max_message).await;
     router.serve_with_incoming_shutdown(listener.incoming(), told_to_stop(stopped)).await
+}
+
+/// What no client gets more of, wherever it comes from.
+fn bounded(server: Server, max_streams: u32) -> Server {
+    server
+        .timeout(CALL_TIME)
+        .concurrency_limit_per_connection(usize::try_from(max_streams).unwrap_or(usize::MAX))
+        .max_concurrent_streams(max_streams)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
 }
 
 async fn router(

@@ -1,8 +1,12 @@
 //! A client of the gRPC service that shares nothing with sstsctl but the contract.
 
-use http_body_util::{BodyExt as _, Full};
+use std::{convert::Infallible, iter, time::Duration};
+
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Bytes, Frame};
 use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, time::sleep};
+use tokio_stream::StreamExt as _;
 use tonic::{
     Code, Status,
     body::Body,
@@ -25,13 +29,28 @@ pub async fn connect(ground: &Ground) -> Channel {
     endpoint.connect_with_connector(connector).await.expect("the daemon listens")
 }
 
+/// Calls a method with a message that comes byte by byte, one a second, and gives what came of it.
+pub async fn dribbled_call(channel: Channel, method: &str) -> Option<Code> {
+    // Not compressed, 1 KiB long.
+    let bytes = [0, 0, 0, 4, 0].into_iter().chain(iter::repeat_n(0, 1_024));
+    let slowly = tokio_stream::iter(bytes).then(async |byte| {
+        sleep(Duration::from_secs(1)).await;
+        Ok::<_, Infallible>(Frame::data(Bytes::copy_from_slice(&[byte])))
+    });
+    call(channel, method, Body::new(StreamBody::new(Box::pin(slowly)))).await
+}
+
 /// Calls a method with those bytes for a body, the five before each message included, and gives what came of it; `Ok` as soon as
 /// there is an answer. None where the connection ended without a status.
 pub async fn raw_call(channel: Channel, method: &str, body: Vec<u8>) -> Option<Code> {
+    call(channel, method, Body::new(Full::from(body))).await
+}
+
+async fn call(channel: Channel, method: &str, body: Body) -> Option<Code> {
     let request = Request::post(format!("http://localhost/ssts.v1.Agent/{method}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
-        .body(Body::new(Full::from(body)))
+        .body(body)
         .expect("the method is a word");
     let response = channel.oneshot(request).await.ok()?;
     if let Some(status) = Status::from_header_map(response.headers()) {

@@ -1,6 +1,11 @@
 //! The service behind the audit log. What puts load on the host, or loosens what holds it, is noted on disk before it is
 //! carried out; what takes load off is carried out first, whatever the disk does. What only looks is not noted, nor are renewals
-//! of leases.
+//! of leases, but for the first one of somebody else than before, who takes the run over.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -21,12 +26,26 @@ const MAX_WORDS: usize = 1_024;
 pub struct Audited {
     service: AgentService,
     audit: Audit,
+    /// Who keeps the lease of which run.
+    keepers: Arc<Mutex<HashMap<String, Keeper>>>,
 }
+
+/// Of a caller, what stays the same when it connects once more.
+type Keeper = (Option<String>, Option<u32>, Option<i32>);
 
 impl Audited {
     /// Notes what is asked of `service`.
     pub fn new(service: AgentService, audit: Audit) -> Self {
-        Self { service, audit }
+        Self { service, audit, keepers: Arc::default() }
+    }
+
+    /// Makes a caller the keeper of a run's lease; whether somebody else was.
+    fn is_taken_over(&self, run_id: &str, who: &Subject) -> bool {
+        let keeper = (who.client.clone(), who.uid, who.pid);
+        let mut keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
+        keepers.retain(|run_id, _| self.service.engine.active(run_id).is_ok());
+        let before = keepers.insert(run_id.to_owned(), keeper.clone());
+        before.is_some_and(|before| before != keeper)
     }
 
     fn noting<T>(&self, request: &Request<T>, call: &'static str, parameters: Value) -> Noting {
@@ -105,7 +124,11 @@ impl Agent for Audited {
     async fn start(&self, request: Request<v1::StartRequest>) -> Result<Response<v1::StartResponse>, Status> {
         let mut noting = self.noting(&request, "Start", of_start(request.get_ref()));
         noting.before().await?;
+        let run_id = request.get_ref().run_id.clone();
         let outcome = self.service.start(request).await;
+        if outcome.is_ok() {
+            self.is_taken_over(&run_id, &noting.who);
+        }
         noting.after(&outcome).await;
         outcome
     }
@@ -176,7 +199,13 @@ impl Agent for Audited {
         &self,
         request: Request<v1::RenewLeaseRequest>,
     ) -> Result<Response<v1::RenewLeaseResponse>, Status> {
-        self.service.renew_lease(request).await
+        let run_id = request.get_ref().run_id.clone();
+        let noting = self.noting(&request, "RenewLease", json!({ "run_id": cut(&run_id) }));
+        let outcome = self.service.renew_lease(request).await;
+        if outcome.is_ok() && self.is_taken_over(&run_id, &noting.who) {
+            self.audit.note_after(noting.entry("ok: the run is taken over".to_owned())).await;
+        }
+        outcome
     }
 
     async fn list_runs(

@@ -91,8 +91,10 @@ fn events(ground: &Ground, file: &Path, table: &mut Table) {
             continue;
         };
         let tool = if load == Load::Pipe { "runqlat" } else { "biolatency" };
-        let pair =
-            Pair { ours: values, peer: theirs.remove(&place(peer.into())).unwrap_or_default(), note: None };
+        // Its programs have the hook's name, and some a word more for the kind of hook.
+        let is_peer = |(of, program): &&(Load, String)| *of == load && program.starts_with(peer);
+        let peer = theirs.keys().find(is_peer).cloned().and_then(|place| theirs.remove(&place));
+        let pair = Pair { ours: values, peer: peer.unwrap_or_default(), note: None };
         let figure = Figure::new(format!("probe at {event}, by bpf stats"), "ns an event", tool, pair);
         table.add_figure(Figure { at_most: Some(most), ..figure });
     }

@@ -82,7 +82,19 @@ pub(super) fn plan(
     for header in http.headers.iter_mut().filter(|header| is_secret(&header.name)) {
         HIDDEN.clone_into(&mut header.value);
     }
+    http.url = without_secrets(&http.url);
     Some((http.cores.clone(), Load::Http(load)))
+}
+
+/// A URL as it may stand in records: parameters of its query whose names tell of a secret lose their values.
+fn without_secrets(url: &str) -> String {
+    let Some((path, query)) = url.split_once('?') else { return url.to_owned() };
+    let hidden = |parameter: &str| match parameter.split_once('=') {
+        Some((name, _)) if is_secret(name) => format!("{name}={HIDDEN}"),
+        _ => parameter.to_owned(),
+    };
+    let query: Vec<_> = query.split('&').map(hidden).collect();
+    format!("{path}?{}", query.join("&"))
 }
 
 /// Keeps the HTTP burners of a phase together within the agent's limits. Those without a rate share what the others leave, but
@@ -182,4 +194,21 @@ fn allowed(
             );
         })
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_query_tells_in_secret_is_in_no_record() {
+        for (url, kept) in [
+            ("http://h/p", "http://h/p"),
+            ("http://h/p?page=2&Token=abc&q=a=b", "http://h/p?page=2&Token=(not kept)&q=a=b"),
+            ("http://h/?api_key", "http://h/?api_key"),
+            ("http://h/?password=", "http://h/?password=(not kept)"),
+        ] {
+            assert_eq!(without_secrets(url), kept);
+        }
+    }
 }
