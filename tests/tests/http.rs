@@ -329,6 +329,48 @@ fn bodies_and_headers_are_sent_as_given_and_secrets_are_not_kept() {
     assert!(!found, "the secret is in the records");
 }
 
+/// Who may list processes sees no secret that came from a file, and neither does who reads reports or the daemon's folder.
+#[test]
+fn headers_from_a_file_stand_in_no_process_list_report_or_record() {
+    const SECRET: &str = "Bearer-s3cret-of-a-file";
+    let service = Service::plain();
+    let agent = Agent::new(&service.url(""));
+    let headers = agent.ground.file("headers", &format!("Authorization: {SECRET}\nX-Story: yes\n"));
+    let report = agent.ground.path("report");
+    let running = agent
+        .burn(&service.url("/"), "--rate 50 --duration 2s --output json")
+        .args(["-H", &format!("@{headers}"), "--report", &report.display().to_string()])
+        .spawn();
+    assert!(outside::within(Duration::from_secs(20), || service.requests() > 10).is_some());
+    let burners = agent.daemon.burners();
+    assert_eq!(burners.len(), 1);
+    for process in burners.iter().chain([&running.process(), &agent.daemon.process()]) {
+        for of in ["cmdline", "environ"] {
+            let listed = std::fs::read(format!("/proc/{}/{of}", process.pid)).expect("it is there");
+            assert!(!holds(&listed, SECRET), "{of} of {}", process.pid);
+        }
+    }
+    let outcome = running.outcome();
+    outcome.assert_status(0);
+    assert_eq!(service.header("authorization").as_deref(), Some(SECRET));
+    assert_eq!(service.header("x-story").as_deref(), Some("yes"));
+    assert!(!outcome.stdout.contains(SECRET) && !outcome.stderr.contains(SECRET), "{outcome:?}");
+    let id = outcome.json()["run_id"].as_str().map(str::to_owned).expect("it is text");
+    let printed = Ctl::new(&agent.ground).args(["report", &id]).run();
+    assert!(!printed.assert_status(0).stdout.contains(SECRET), "{}", printed.stdout);
+    let written = walk(&report);
+    assert!(written.iter().any(|file| file.ends_with("report.html")), "{written:?}");
+    for file in walk(&agent.ground.state()).into_iter().chain(written) {
+        let bytes = std::fs::read(&file).unwrap_or_default();
+        assert!(!holds(&bytes, SECRET), "{}", file.display());
+    }
+    assert!(!holds(agent.daemon.log().as_bytes(), SECRET), "the daemon logged it");
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
 fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()

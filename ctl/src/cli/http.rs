@@ -31,9 +31,12 @@ pub(crate) struct BurnHttp {
     /// How.
     #[arg(long, value_name = "METHOD", default_value = "GET", ignore_case = true)]
     pub(crate) method: Method,
-    /// A header such as 'Accept: text/html'; may be repeated. Secrets are not kept in the run's record.
-    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = header)]
-    pub(crate) headers: Vec<HttpHeader>,
+    /// A header such as 'Accept: text/html', or @FILE with one a line; may be repeated.
+    ///
+    /// Whoever may list processes sees what stands on the command line: put secrets into a file that only you may read. @- is
+    /// standard input. Values that look like secrets are not kept in the run's record, wherever they come from.
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE|@FILE", value_parser = header)]
+    pub(crate) headers: Vec<Headers>,
     /// Sent with each request.
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["body_file", "body_size"])]
     pub(crate) body: Option<String>,
@@ -84,6 +87,14 @@ pub(crate) struct BurnHttp {
     pub(crate) duration: u64,
     #[command(flatten)]
     pub(crate) options: RunOptions,
+}
+
+/// One header, or a file of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Headers {
+    One(HttpHeader),
+    /// Read where sstsctl runs, when the run is made.
+    File(PathBuf),
 }
 
 /// What is asked of the resource.

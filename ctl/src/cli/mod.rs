@@ -32,7 +32,7 @@ pub(crate) use self::{
     fleet::{CollectFlags, FleetFlags, NotReady, OnLoss, StartFlags, WatchFlags},
     form::{ComparisonForm, Form, ReportForm, ReportFormat},
     headroom::HeadroomFlags,
-    http::BurnHttp,
+    http::{BurnHttp, Headers},
     load::LoadFlags,
     memory::BurnMemory,
     net_mesh::NetMeshFlags,

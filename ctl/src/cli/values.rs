@@ -7,10 +7,11 @@ use std::{
 };
 
 use ssts_proto::{
-    v1::{BlockShare, HttpHeader, InjectedError, memory_burner::Size, profile::Shape},
+    v1::{BlockShare, InjectedError, memory_burner::Size, profile::Shape},
     validate,
 };
 
+use super::http::Headers;
 use crate::{error::Problem, load, quantity, scenario::Setting, store};
 
 /// Where an agent listens.
@@ -165,8 +166,14 @@ pub(super) fn network_rate(text: &str) -> Result<u64, String> {
     quantity::network_rate(text).map_err(one_line)
 }
 
-pub(super) fn header(text: &str) -> Result<HttpHeader, String> {
-    quantity::header(text).map_err(one_line)
+/// `Name: value`, or `@FILE`, as curl has it.
+pub(super) fn header(text: &str) -> Result<Headers, String> {
+    match text.strip_prefix('@') {
+        Some("") => Err("name the file behind the @".into()),
+        Some("-") => Ok(Headers::File("/dev/stdin".into())),
+        Some(path) => Ok(Headers::File(path.into())),
+        None => quantity::header(text).map(Headers::One).map_err(one_line),
+    }
 }
 
 pub(super) fn statuses(text: &str) -> Result<Statuses, String> {

@@ -20,7 +20,8 @@ pub(crate) struct WaveFlags {
     /// Never more watts at once than so many, of the whole fleet or per domain, such as 12kW or rack=4000; may be repeated.
     #[arg(long, value_name = "[DOMAIN=]W", value_parser = max_watts, help_heading = HEADING)]
     pub(crate) max_watts: Vec<MaxWatts>,
-    /// Let later waves start although so many hosts failed, of a wave or of all so far. Without it, none may.
+    /// Bear so many failed hosts, of a wave and of all so far: one more stops those that run, and no other begins. Without it no later
+    /// wave starts after one, and the hosts of its wave come to their end.
     #[arg(long, value_name = "N|P%", value_parser = failures, help_heading = HEADING)]
     pub(crate) max_failures: Option<Portion>,
     /// What must hold of the fleet as a whole, such as 'hosts failed <= 1%'; may be repeated.

@@ -1,7 +1,7 @@
 //! Follows a run to its end, shows it, and carries out what the user wants on Ctrl-C.
 
 use ssts_proto::v1::{
-    HaltRequest, RunState, RunSummary, StopRequest, WatchRequest, WatchResponse, watch_response::Item,
+    HaltRequest, Lagged, RunState, RunSummary, StopRequest, WatchRequest, WatchResponse, watch_response::Item,
 };
 use tokio::{
     task::JoinHandle,
@@ -149,8 +149,9 @@ impl Follower<'_> {
             Item::Event(event) => self.display.event(&event, self.output),
             Item::Schema(schema) => self.display.schema(schema),
             Item::Frame(frame) => self.display.frame(&frame, self.output),
+            Item::Lagged(lagged) => self.display.note(&lag_words(lagged), self.output),
             // What is left out here is in the result.
-            Item::Lagged(_) | Item::Guards(_) => {}
+            Item::Guards(_) => {}
         }
         false
     }
@@ -203,6 +204,14 @@ impl Ending {
     }
 }
 
+/// What is missing of what was shown: the run's record has all of it.
+pub(super) fn lag_words(Lagged { dropped }: Lagged) -> String {
+    let (frames, were) = if dropped == 1 { ("frame", "was") } else { ("frames", "were") };
+    format!(
+        "{dropped} {frames} of telemetry {were} left out: this side is too slow for all that the agent sends"
+    )
+}
+
 fn over<T>(_: Response<T>) {}
 
 /// The end of the call, if there is one; else never.
@@ -237,4 +246,15 @@ pub(super) async fn current_runs(client: &mut Client) -> Result<Vec<RunSummary>,
     let request = ssts_proto::v1::ListRunsRequest { limit: None };
     let runs = client.list_runs(request).await.map_err(|status| status::failure(&status))?.into_inner().runs;
     Ok(runs.into_iter().filter(|run| run.state() != RunState::Finished).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_out_is_counted() {
+        assert!(lag_words(Lagged { dropped: 1 }).starts_with("1 frame of telemetry was left out"));
+        assert!(lag_words(Lagged { dropped: 7 }).starts_with("7 frames of telemetry were left out"));
+    }
 }

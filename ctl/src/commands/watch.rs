@@ -4,7 +4,7 @@ use ssts_proto::v1::{Run, RunSummary, Scenario, WatchRequest, watch_response::It
 
 use super::{
     Session, fleet_run,
-    follow::{Ended, Follower, Role, the_run},
+    follow::{Ended, Follower, Role, lag_words, the_run},
     history,
     lease::Lease,
     report::{fetch, print},
@@ -122,8 +122,9 @@ async fn watch_host(
             Some(Item::Event(event)) => display.event(&event, output),
             Some(Item::Schema(schema)) => display.schema(schema),
             Some(Item::Frame(frame)) => display.frame(&frame, output),
+            Some(Item::Lagged(lagged)) => display.note(&lag_words(lagged), output),
             // `status` has them.
-            Some(Item::Lagged(_) | Item::Guards(_)) | None => {}
+            Some(Item::Guards(_)) | None => {}
         }
     }
     Ok(Exit::Pass)

@@ -3,8 +3,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{
-    Fate, Fleet, FleetJudged, FleetThreshold, Gate, HostOutcome, Member, News, Order, StartOptions, Tally,
-    Updates, Wave, named, run_wave, worst,
+    Borne, Fate, Fleet, FleetJudged, FleetThreshold, Gate, HostOutcome, Member, News, Order, StartOptions,
+    Tally, Updates, Wave, WaveEnd, named, run_wave, worst,
 };
 use crate::{
     error::{Exit, Failure},
@@ -49,10 +49,11 @@ pub(crate) async fn run_in_waves(
 ) -> Result<Course, Failure> {
     let waves = plan.fleet.waves.draw(fleet)?;
     let (count, thresholds) = (waves.len(), &plan.fleet.thresholds);
-    if options.detach && (count > 1 || !thresholds.is_empty()) {
+    let max_failures = plan.fleet.waves.max_failures;
+    if options.detach && (count > 1 || max_failures.is_some() || !thresholds.is_empty()) {
         return Err(Failure::usage(
-            "--detach with waves or with thresholds of the fleet: nobody would be there to judge them",
-            "leave --detach out; or leave --wave, --max-per, --max-watts and the thresholds of the fleet out",
+            "--detach with waves, with --max-failures or with thresholds of the fleet: nobody would be there to judge them",
+            "leave --detach out; or leave --wave, --max-per, --max-watts, --max-failures and the thresholds of the fleet out",
         ));
     }
     let mut stages: Vec<_> = waves.into_iter().map(|wave| Stage::of(wave, fleet)).collect();
@@ -68,13 +69,19 @@ pub(crate) async fn run_in_waves(
         let options_of_wave = StartOptions {
             // The instant was for the first; what comes later comes when it may.
             start_at_unix_ns: options.start_at_unix_ns.filter(|_| index == 0),
+            // Only on purpose: else what hosts still come to is worth more than what stopping them saves.
+            borne: max_failures.map(|portion| Borne { portion, before }),
             ..options.clone()
         };
         let members: Vec<Member> =
             stage.wave.members.iter().map(|place| fleet.members[*place].clone()).collect();
         stage.asked_at_unix_ns = Some(now_unix_ns());
-        let outcomes = run_wave(&members, run_id, plan, &options_of_wave, &of_wave).await;
-        let gate = Gate::judge(&outcomes, before, plan.fleet.waves.max_failures, thresholds);
+        let WaveEnd { outcomes, cut_short } =
+            run_wave(&members, run_id, plan, &options_of_wave, &of_wave).await;
+        let gate = match cut_short {
+            Some(why) => Gate::cut_short(&outcomes, why, thresholds),
+            None => Gate::judge(&outcomes, before, max_failures, thresholds),
+        };
         for (place, outcome) in stage.wave.members.iter().zip(outcomes) {
             came[*place] = Some(outcome);
         }
@@ -113,10 +120,11 @@ pub(crate) async fn run_in_waves(
 }
 
 impl Course {
-    /// Whether a gate kept hosts from being tried.
+    /// Whether failed hosts kept others from being tried, or from coming to their end.
     fn is_stopped(&self) -> bool {
-        let is_shut = |stage: &Stage| stage.gate.as_ref().is_some_and(|gate| !gate.is_open());
-        self.stages.iter().any(is_shut) && self.stages.iter().any(|stage| stage.asked_at_unix_ns.is_none())
+        let gates = || self.stages.iter().filter_map(|stage| stage.gate.as_ref());
+        let is_short = self.stages.iter().any(|stage| stage.asked_at_unix_ns.is_none());
+        gates().any(|gate| gate.is_cut_short) || (is_short && gates().any(|gate| !gate.is_open()))
     }
 
     /// What the whole comes to: the worst of the hosts' results, and 3 where these are good and the fleet as a whole is not. Failed
@@ -223,6 +231,18 @@ mod tests {
         let rows: Vec<_> = table.rows().map(<[String]>::to_vec).collect();
         assert!(rows[0][5].starts_with("shut: hosts passed >= 2: 1 of 1 hosts passed"), "{rows:?}");
         assert_eq!((rows[1][2].as_str(), rows[1][5].as_str()), ("w1n0, w1n1", "not started"));
+    }
+
+    #[test]
+    fn a_wave_that_was_cut_short_is_no_success_whatever_is_borne() {
+        use Verdict::{Fail, Pass};
+        let mut cut = course(&[&[Pass, Fail]], 1, &["hosts failed <= 50%"]);
+        assert_eq!(cut.exit(), Exit::Pass);
+        cut.stages[0].gate = Some(Gate::cut_short(&cut.outcomes, "too many failed".into(), &[]));
+        assert_eq!(cut.exit(), Exit::ThresholdFailed);
+        let table = crate::report::waves_table(&cut);
+        let gates: Vec<_> = table.rows().map(|row| row[5].clone()).collect();
+        assert_eq!(gates, ["cut short: too many failed"], "also where it is the only one");
     }
 
     #[test]

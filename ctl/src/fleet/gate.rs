@@ -60,18 +60,46 @@ fn verdict(outcome: &HostOutcome) -> Option<Verdict> {
 
 /// Whether what came of it is known, and of itself.
 pub(super) fn is_tried(outcome: &HostOutcome) -> bool {
-    !matches!(outcome.fate, Fate::CalledOff | Fate::GoesOn | Fate::NotTried)
+    !matches!(outcome.fate, Fate::CalledOff | Fate::GoesOn | Fate::NotTried | Fate::Stopped)
 }
 
 /// Whether it was tried and did not pass.
-fn has_failed(outcome: &HostOutcome) -> bool {
+pub(super) fn has_failed(outcome: &HostOutcome) -> bool {
     is_tried(outcome) && !(outcome.fate == Fate::Ran && verdict(outcome) == Some(Verdict::Pass))
+}
+
+/// How many failed hosts are borne: of a wave by itself, and of all waves so far.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Borne {
+    pub(crate) portion: Portion,
+    /// What came of all waves before.
+    pub(crate) before: Tally,
+}
+
+impl Borne {
+    /// Why more failed than that, of so many hosts of the wave that were tried. While the wave is on that is all of its hosts: what
+    /// is too much then is too much whatever the others come to.
+    pub(crate) fn exceeded(self, failed: &[&str], tried: usize) -> Option<String> {
+        let bears = match self.portion {
+            Portion::Hosts(0) => "none may".to_owned(),
+            portion => format!("at most {portion} may"),
+        };
+        let count = failed.len();
+        if self.portion.is_exceeded_by(count, tried) {
+            return Some(format!("{count} of {tried} hosts failed, and {bears}: {}", named(failed)));
+        }
+        let (count, tried) = (self.before.failed() + count, self.before.tried + tried);
+        let words = || format!("{count} of {tried} hosts of all waves so far failed, and {bears}");
+        self.portion.is_exceeded_by(count, tried).then(words)
+    }
 }
 
 /// What stands between a wave and the next one.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Gate {
     pub(crate) tally: Tally,
+    /// Too many of its hosts failed while it was on, and the others were stopped.
+    pub(crate) is_cut_short: bool,
     /// What came of the fleet's thresholds, by the wave's hosts alone.
     pub(crate) thresholds: Vec<FleetJudged>,
     /// Why it is shut. Open without any.
@@ -87,20 +115,34 @@ impl Gate {
         thresholds: &[FleetThreshold],
     ) -> Self {
         let tally = Tally::of(wave);
-        let judged: Vec<_> =
-            thresholds.iter().filter(|one| one.is_of_waves()).map(|one| one.judge(wave)).collect();
         let mut reasons = Vec::new();
         if tally.tried == 0 {
             reasons.push("no host of it was tried".to_owned());
         }
         // Who counts failed hosts by a threshold has said there what is borne.
         let is_counted = thresholds.iter().any(FleetThreshold::counts_failures);
-        if let Some(borne) = borne.or((!is_counted).then_some(Portion::Hosts(0))) {
-            reasons.extend(too_many(wave, tally, before, borne));
+        if let Some(portion) = borne.or((!is_counted).then_some(Portion::Hosts(0))) {
+            let failed = wave.iter().filter(|outcome| has_failed(outcome));
+            let failed: Vec<&str> = failed.map(|outcome| outcome.member.name.as_str()).collect();
+            reasons.extend(Borne { portion, before }.exceeded(&failed, tally.tried));
         }
-        let broken = judged.iter().filter(|one| !one.is_passed());
-        reasons.extend(broken.map(|one| format!("{}: {}", one.that, one.reason)));
-        Self { tally, thresholds: judged, reasons }
+        Self { tally, is_cut_short: false, thresholds: Vec::new(), reasons }.and(wave, thresholds)
+    }
+
+    /// After a wave of which too many hosts failed while it was on. What is said of them then is not said again of the few hosts that
+    /// came to their end.
+    pub(crate) fn cut_short(wave: &[HostOutcome], why: String, thresholds: &[FleetThreshold]) -> Self {
+        Self { tally: Tally::of(wave), is_cut_short: true, thresholds: Vec::new(), reasons: vec![why] }
+            .and(wave, thresholds)
+    }
+
+    /// With what came of the fleet's thresholds.
+    fn and(mut self, wave: &[HostOutcome], thresholds: &[FleetThreshold]) -> Self {
+        let of_waves = thresholds.iter().filter(|one| one.is_of_waves());
+        self.thresholds = of_waves.map(|one| one.judge(wave)).collect();
+        let broken = self.thresholds.iter().filter(|one| !one.is_passed());
+        self.reasons.extend(broken.map(|one| format!("{}: {}", one.that, one.reason)));
+        self
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -111,27 +153,6 @@ impl Gate {
     pub(crate) fn after(&self, before: Tally) -> Tally {
         before.and(self.tally)
     }
-}
-
-/// Why more failed than is borne, by the wave or by all waves so far.
-fn too_many(wave: &[HostOutcome], tally: Tally, before: Tally, borne: Portion) -> Option<String> {
-    let so_far = before.and(tally);
-    let bears = |portion: Portion| match portion {
-        Portion::Hosts(0) => "none may".to_owned(),
-        portion => format!("at most {portion} may"),
-    };
-    if borne.is_exceeded_by(tally.failed(), tally.tried) {
-        let failed: Vec<&str> = (wave.iter())
-            .filter(|outcome| has_failed(outcome))
-            .map(|outcome| outcome.member.name.as_str())
-            .collect();
-        let (count, tried) = (tally.failed(), tally.tried);
-        return Some(format!("{count} of {tried} hosts failed, and {}: {}", bears(borne), named(&failed)));
-    }
-    borne.is_exceeded_by(so_far.failed(), so_far.tried).then(|| {
-        let (count, tried) = (so_far.failed(), so_far.tried);
-        format!("{count} of {tried} hosts of all waves so far failed, and {}", bears(borne))
-    })
 }
 
 #[cfg(test)]
@@ -229,6 +250,17 @@ pub(super) mod tests {
         let gate = judged(&wave, before, "2");
         assert_eq!(gate.reasons, ["3 of 11 hosts of all waves so far failed, and at most 2 may"]);
         assert_eq!(gate.after(before), Tally { tried: 11, passed: 8, ..Tally::default() });
+    }
+
+    #[test]
+    fn hosts_that_were_stopped_because_of_others_have_not_failed() {
+        let stopped = HostOutcome { fate: Fate::Stopped, ..ran("n2", Verdict::Aborted) };
+        let wave = [ran("n1", Verdict::Fail), ran("n3", Verdict::Pass), stopped];
+        let why = "1 of 3 hosts failed, and none may: n1".to_owned();
+        let gate = Gate::cut_short(&wave, why.clone(), &[]);
+        assert_eq!(gate.tally, Tally { tried: 2, passed: 1, ..Tally::default() });
+        assert!(!gate.is_open() && gate.is_cut_short);
+        assert_eq!(gate.reasons, [why], "and not once more of the two");
     }
 
     #[test]

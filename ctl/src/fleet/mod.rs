@@ -24,7 +24,7 @@ mod waves;
 pub(crate) use self::{
     course::{Course, Stage, run_in_waves},
     fan_out::{Answer, each},
-    gate::{Gate, Tally},
+    gate::{Borne, Gate, Tally},
     inventory::schema as inventory_schema,
     member::{Fleet, Member},
     odd::{
@@ -35,8 +35,8 @@ pub(crate) use self::{
     planned::{FleetPlan, Taken, would_start},
     portion::Portion,
     run::{
-        FleetUpdate, FollowOptions, FrameWish, News, Order, StartOptions, StartSkew, Updates, follow_run,
-        run_wave, skew_of_hosts,
+        FleetUpdate, FollowOptions, FrameWish, News, Order, StartOptions, StartSkew, Updates, WaveEnd,
+        follow_run, run_wave, skew_of_hosts,
     },
     select::Selection,
     source::Source,

@@ -33,6 +33,8 @@ pub(crate) enum Fate {
     NotReady,
     /// It was ready, and released: another was not.
     CalledOff,
+    /// It was stopped: more of the others failed than is borne.
+    Stopped,
     /// It was lost, and did not come back in time.
     Lost,
     /// It goes on, and nobody waits for its end.
@@ -43,7 +45,8 @@ pub(crate) enum Fate {
 
 /// What a command ends with that was about all of them: the worst of the hosts, and never a success that one of them does not
 /// share. Wrong data first, for it may be in what others rely on; then a host that failed or is unknown, before one whose run was
-/// ended on purpose, before one that was never asked in earnest, before one that missed its bound.
+/// ended on purpose, before one that was never asked in earnest, before one that missed its bound. One that was stopped because others
+/// failed says nothing that these don't.
 pub(crate) fn worst(outcomes: &[HostOutcome]) -> Exit {
     const BY_WEIGHT: [Exit; 7] = [
         Exit::WrongData,
@@ -54,7 +57,9 @@ pub(crate) fn worst(outcomes: &[HostOutcome]) -> Exit {
         Exit::Usage,
         Exit::ThresholdFailed,
     ];
-    let exits: Vec<_> = outcomes.iter().map(HostOutcome::exit).collect();
+    let says_something =
+        |outcome: &&HostOutcome| outcome.fate != Fate::Stopped || outcome.exit() == Exit::WrongData;
+    let exits: Vec<_> = outcomes.iter().filter(says_something).map(HostOutcome::exit).collect();
     BY_WEIGHT.into_iter().find(|exit| exits.contains(exit)).unwrap_or(Exit::Pass)
 }
 
@@ -79,7 +84,7 @@ impl HostOutcome {
     /// What a command would end with that was about this host alone.
     pub(crate) fn exit(&self) -> Exit {
         match (self.fate, self.ended(), &self.failure) {
-            (Fate::Ran, Some(run), None) => report::exit(run),
+            (Fate::Ran | Fate::Stopped, Some(run), None) => report::exit(run),
             // Wrong data is told whatever else came of the host.
             (_, Some(run), _) if report::exit(run) == Exit::WrongData => Exit::WrongData,
             // Nothing was wrong with it.
@@ -120,6 +125,9 @@ mod tests {
         assert_eq!(of(&[&stopped, &lost, &missed]), 5);
         assert_eq!(of(&[&lost, &wrong, &pass]), 6);
         let off = HostOutcome { fate: Fate::CalledOff, ..HostOutcome::of(pass.member.clone()) };
+        let halted = HostOutcome { fate: Fate::Stopped, ..stopped.clone() };
+        assert_eq!((halted.exit().code(), of(&[&halted, &missed])), (4, 3));
+        assert_eq!(of(&[&HostOutcome { fate: Fate::Stopped, ..wrong.clone() }]), 6);
         let refused = HostOutcome::failed(pass.member.clone(), Fate::NotReady, Failure::usage("no", ""));
         assert_eq!(of(&[&off, &refused]), 2);
         // What was told before the connection broke is not forgotten.

@@ -25,7 +25,7 @@ pub(crate) struct FleetAskedOut {
     /// By label: what hosts with one value may draw at once; of `fleet`, all of them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     max_watts: BTreeMap<String, f64>,
-    /// Failed hosts that are borne before later waves stay where they are.
+    /// Failed hosts that are borne before the others are stopped and later waves stay where they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_failures: Option<String>,
     /// What must hold of it, as it was written.
@@ -157,6 +157,9 @@ pub(crate) struct WaveOut {
     /// Whether it was good, so that the next one may start.
     #[serde(skip_serializing_if = "Option::is_none")]
     passed: Option<bool>,
+    /// Too many of its hosts failed while it was on, and the others were stopped.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    cut_short: bool,
     /// Why it was not.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
@@ -184,6 +187,7 @@ impl WaveOut {
             started_at: stage.asked_at_unix_ns.map(rfc3339),
             counts: gate.map(|gate| (&gate.tally).into()),
             passed: gate.map(Gate::is_open),
+            cut_short: gate.is_some_and(|gate| gate.is_cut_short),
             reasons: gate.map(|gate| gate.reasons.clone()).unwrap_or_default(),
             fleet_thresholds: gate
                 .map(|gate| gate.thresholds.iter().map(FleetThresholdOut::from).collect())

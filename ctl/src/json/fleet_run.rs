@@ -33,7 +33,8 @@ pub(crate) struct FleetResultOut {
     resolved_scenario: Option<serde_json::Value>,
     /// That of the command: the worst of the hosts'.
     exit_status: u8,
-    /// How many hosts came to what: verdicts of those that ran, else `not_ready`, `called_off`, `lost`, `goes_on`, `not_tried`.
+    /// How many hosts came to what: verdicts of those that ran, else `not_ready`, `called_off`, `stopped`, `lost`,
+    /// `goes_on`, `not_tried`.
     counts: BTreeMap<String, usize>,
     /// How far apart hosts began. Absent where fewer than two did.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,7 +79,8 @@ struct FleetResultHostOut {
     host: HostOut,
     /// Where its agent listens.
     address: String,
-    /// `ran`, `not_ready`, `called_off`, `lost` or `goes_on`.
+    /// `ran`, `not_ready`, `called_off`, `lost` or `goes_on`; `stopped` where it ran until too many others had failed; `not_tried` where
+    /// its wave never started.
     fate: &'static str,
     /// Of a command that had been about this host alone.
     exit_status: u8,
@@ -209,6 +211,7 @@ fn fate(fate: Fate) -> &'static str {
         Fate::Ran => "ran",
         Fate::NotReady => "not_ready",
         Fate::CalledOff => "called_off",
+        Fate::Stopped => "stopped",
         Fate::Lost => "lost",
         Fate::GoesOn => "goes_on",
         Fate::NotTried => "not_tried",

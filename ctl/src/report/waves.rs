@@ -5,7 +5,7 @@ use ssts_proto::thresholds::outcome_name;
 use super::{Align, Table};
 use crate::fleet::{Course, FleetJudged, Gate};
 
-/// One line for each wave; nothing where there is one, and nothing kept others from starting.
+/// One line for each wave; nothing where there is one, and it was not cut short.
 pub(crate) fn waves_table(course: &Course) -> Table {
     let mut table = Table::new(&[
         ("wave", Align::Right),
@@ -15,13 +15,19 @@ pub(crate) fn waves_table(course: &Course) -> Table {
         ("failed", Align::Right),
         ("gate", Align::Left),
     ]);
-    if course.stages.len() < 2 {
+    let is_cut_short = |gate: &Gate| gate.is_cut_short;
+    if course.stages.len() < 2
+        && !course.stages.iter().filter_map(|stage| stage.gate.as_ref()).any(is_cut_short)
+    {
         return table;
     }
     for (index, stage) in course.stages.iter().enumerate() {
         let tally = stage.gate.as_ref().map(|gate| gate.tally);
         let gate = match (&stage.gate, stage.asked_at_unix_ns) {
             (Some(gate), _) if gate.is_open() => "open".to_owned(),
+            (Some(Gate { reasons, is_cut_short: true, .. }), _) => {
+                format!("cut short: {}", reasons.join("; "))
+            }
             (Some(Gate { reasons, .. }), _) => format!("shut: {}", reasons.join("; ")),
             (None, Some(_)) => "nobody waited for its end".to_owned(),
             (None, None) => "not started".to_owned(),

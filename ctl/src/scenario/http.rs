@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read as _},
+    path::Path,
 };
 
 use ssts_proto::{
@@ -18,7 +19,7 @@ use super::{
     values::{cores, duration, one_of, percent, size},
 };
 use crate::{
-    cli::BurnHttp,
+    cli::{BurnHttp, Headers},
     error::{Failure, Problem},
     quantity,
 };
@@ -26,13 +27,13 @@ use crate::{
 /// `burn http`.
 ///
 /// # Errors
-/// The file with the body can't be read.
+/// A file with the body or with headers can't be read.
 pub(crate) fn burn_http(flags: &BurnHttp) -> Result<Plan, Failure> {
     let narrow = |bytes: Option<u64>| bytes.map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
     let http = HttpBurner {
         url: flags.url.clone(),
         method: HttpMethod::from(flags.method).into(),
-        headers: flags.headers.clone(),
+        headers: all_headers(&flags.headers)?,
         body: body(flags)?,
         body_bytes: narrow(flags.body_size),
         protocol: HttpProtocol::from(flags.protocol).into(),
@@ -69,6 +70,41 @@ pub(crate) fn burn_http(flags: &BurnHttp) -> Result<Plan, Failure> {
         ("cores", "--cores"),
     ];
     Ok(single("burn-http", flags.duration, burner::Kind::Http(http), &places))
+}
+
+/// Far more than a service takes.
+const MAX_HEADER_FILE_BYTES: u64 = 1 << 20;
+
+fn all_headers(flags: &[Headers]) -> Result<Vec<HttpHeader>, Failure> {
+    let mut all = Vec::new();
+    for headers in flags {
+        match headers {
+            Headers::One(header) => all.push(header.clone()),
+            Headers::File(path) => all.extend(headers_in(path)?),
+        }
+    }
+    Ok(all)
+}
+
+/// One a line. What is wrong with a line is told by its number: it may be a secret.
+fn headers_in(path: &Path) -> Result<Vec<HttpHeader>, Failure> {
+    let failed = |error: io::Error| {
+        Failure::usage(
+            format!("--header: {} can't be read: {error}", path.display()),
+            "give a file of text that you may read, with a header on each line",
+        )
+    };
+    let mut text = String::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(MAX_HEADER_FILE_BYTES).read_to_string(&mut text).map_err(failed)?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let header = |(index, line): (usize, &str)| {
+        quantity::header(line).map_err(|problem| {
+            let place = format!("--header: {}:{}", path.display(), index + 1);
+            Failure::usage(format!("{place}: {}", problem.message), problem.mend)
+        })
+    };
+    lines.map(header).collect()
 }
 
 fn body(flags: &BurnHttp) -> Result<Vec<u8>, Failure> {
@@ -216,6 +252,25 @@ mod tests {
         let endless = flags("--url http://h --method PUT --body-file /dev/zero --duration 1s").unwrap();
         let failure = endless.validate().unwrap_err();
         assert!(failure.problems[0].message.starts_with("--body-file: "), "{failure}");
+    }
+
+    #[test]
+    fn headers_come_from_files_too_and_a_wrong_one_is_not_shown() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "Authorization: Bearer s3cret\r\n\nX-Two: b\n").unwrap();
+        let path = file.path().display();
+        let of = |more: &str| flags(&format!("--url http://h -H X-One:a -H @{path} {more} --duration 1s"));
+        let plan = of("-H X-Three:c").unwrap();
+        let headers: Vec<_> =
+            kind(&plan).headers.iter().map(|one| (one.name.as_str(), one.value.as_str())).collect();
+        let given = [("X-One", "a"), ("Authorization", "Bearer s3cret"), ("X-Two", "b"), ("X-Three", "c")];
+        assert_eq!(headers, given);
+        std::fs::write(file.path(), "X-Two: b\ns3cret\n").unwrap();
+        let failure = of("").unwrap_err().to_string();
+        assert!(failure.contains(&format!("{path}:2: a header without a name")), "{failure}");
+        assert!(!failure.contains("s3cret"), "{failure}");
+        let failure = flags("--url http://h -H @/no/such --duration 1s").unwrap_err();
+        assert!(failure.to_string().contains("--header: /no/such can't be read"), "{failure}");
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub(super) async fn run(
         ready_within: Duration::from_millis(options.start.ready_within),
         start_at_unix_ns: options.start_at,
         detach: options.detach,
+        // Of a wave: its course says it.
+        borne: None,
         frames: progress.frames(),
         orders,
     };
@@ -159,7 +161,15 @@ fn detached(run_id: &str, outcomes: &[HostOutcome], session: &mut Session) -> Re
 /// Which updates say that a host needs a look.
 fn is_trouble(news: &News) -> bool {
     // Who was told of a loss is told of its end, too.
-    matches!(news, News::NotReady(_) | News::Lost(_) | News::Back | News::Halted(_) | News::GateShut(_))
+    matches!(
+        news,
+        News::NotReady(_)
+            | News::Lost(_)
+            | News::Back
+            | News::Halted(_)
+            | News::CutShort(_)
+            | News::GateShut(_)
+    )
 }
 
 #[cfg(test)]

@@ -146,7 +146,7 @@ impl<'a> Progress<'a> {
                 (self.connected, self.ready, self.begun, self.running, self.out) = (0, 0, 0, 0, 0);
                 Some(words)
             }
-            News::GateShut(words) => Some(words),
+            News::CutShort(words) | News::GateShut(words) => Some(words),
             News::Over | News::Guards(_) | News::Schema(_) | News::Frame(_) => None,
         }
     }

@@ -12,6 +12,8 @@ mod readings;
 mod show;
 
 #[cfg(test)]
+mod parts_tests;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use self::{

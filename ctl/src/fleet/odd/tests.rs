@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const HOSTS: usize = 8;
+pub(super) const HOSTS: usize = 8;
 const CORES: u64 = 2;
 
 /// What is wrong with one host.
@@ -22,7 +22,7 @@ enum Plant {
 }
 
 /// Normal, by the polar method.
-fn normal(random: &mut fastrand::Rng) -> f64 {
+pub(super) fn normal(random: &mut fastrand::Rng) -> f64 {
     loop {
         let (x, y) = (random.f64().mul_add(2.0, -1.0), random.f64().mul_add(2.0, -1.0));
         let square = x * x + y * y;

@@ -21,6 +21,7 @@ use super::{
     leases::{Kept, TTL},
     link::Link,
     prepare::is_broken,
+    toll::Toll,
     update::{News, Updates},
 };
 use crate::{
@@ -55,6 +56,8 @@ pub(super) struct Common {
     pub(super) on: watch::Sender<usize>,
     /// Results that are fetched at once.
     pub(super) fetching: Semaphore,
+    /// How many hosts failed.
+    pub(super) toll: Toll,
 }
 
 /// A host whose run is followed.
@@ -131,6 +134,7 @@ impl Follower {
                 Search::GivenUp(failure) => break self.lost(known, &failure),
             }
         };
+        self.common.note_outcome(&outcome);
         drop(self.lease.take());
         self.common.on.send_modify(|on| *on = on.saturating_sub(1));
         self.common.updates.tell(self.link.index, News::Over);
@@ -248,6 +252,7 @@ impl Follower {
             if Instant::now() >= deadline {
                 if std::mem::take(&mut is_counted) {
                     common.on.send_modify(|on| *on = on.saturating_sub(1));
+                    common.note_failed(&self.link.member.name);
                     if common.stops_on_loss {
                         common.want(Order::Stop, &format!("{} was lost", self.link.member.name));
                     }

@@ -5,39 +5,44 @@
 //! up none of them, and when the program dies each host's run ends by itself.
 
 mod begin;
+mod bounded;
 mod follow;
 mod halt;
 mod leases;
 mod link;
+mod own_thread;
 mod prepare;
 mod skew;
+mod toll;
 mod update;
 
-use std::{future::Future, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{Semaphore, oneshot, watch},
+    sync::{Semaphore, watch},
     task::JoinSet,
 };
 use uuid::Uuid;
 
 use self::{
     begin::{Begun, NotBegun},
+    bounded::bounded,
     follow::{Common, Follower, first_line},
     leases::Kept,
     link::Link,
+    own_thread::on_own_thread,
     prepare::{Prepared, prepare, release},
+    toll::Toll,
 };
 pub(crate) use self::{
     skew::{StartSkew, of_hosts as skew_of_hosts},
     update::{FleetUpdate, News, Updates},
 };
-use super::{Fate, HostOutcome, Member};
+use super::{Borne, Fate, HostOutcome, Member};
 use crate::{
     cli::{NotReady, OnLoss},
     error::{Exit, Failure},
     scenario::Plan,
-    slices,
 };
 
 /// Hosts that are made ready at once.
@@ -58,6 +63,8 @@ pub(crate) struct StartOptions {
     pub(crate) start_at_unix_ns: Option<i64>,
     /// No lease is kept, and nobody follows: they end by themselves.
     pub(crate) detach: bool,
+    /// How many failed hosts are borne before the others are stopped. Without it, any number.
+    pub(crate) borne: Option<Borne>,
     /// What of the hosts' telemetry whoever looks on wants to see.
     pub(crate) frames: Option<FrameWish>,
     /// What the user wants.
@@ -109,14 +116,23 @@ struct Commission {
     updates: Updates,
 }
 
-/// Runs a scenario on all `members` and gives what came of each, in their order. Dropped, it lets go of all: their leases end.
+/// How a wave ended.
+#[derive(Debug, Default)]
+pub(crate) struct WaveEnd {
+    /// What came of each host, in their order.
+    pub(crate) outcomes: Vec<HostOutcome>,
+    /// Why more hosts failed than is borne, where the others were stopped because of it.
+    pub(crate) cut_short: Option<String>,
+}
+
+/// Runs a scenario on all `members`. Dropped, it lets go of all: their leases end.
 pub(crate) async fn run_wave(
     members: &[Member],
     run_id: &str,
     plan: &Plan,
     options: &StartOptions,
     updates: &Updates,
-) -> Vec<HostOutcome> {
+) -> WaveEnd {
     let commission = Arc::new(Commission {
         run_id: run_id.into(),
         plan: plan.clone(),
@@ -127,8 +143,19 @@ pub(crate) async fn run_wave(
     });
     let (links, unreachable) = links(members, options.pki.as_ref());
     let options = options.clone();
-    let outcomes = on_own_thread(move || async move { wave(links, unreachable, commission, options).await });
-    in_order(members, outcomes.await)
+    let common = Common {
+        stops_on_loss: options.on_loss == OnLoss::Stop,
+        toll: Toll::new(options.borne, members.len()),
+        ..Common::new(commission.run_id.clone(), updates.clone(), options.frames.clone())
+    };
+    let common = Arc::new(common);
+    let of_wave = common.clone();
+    let ended = on_own_thread(move || async move {
+        let mut outcomes = wave(links, unreachable, commission, &of_wave, options).await;
+        of_wave.tell_stopped(&mut outcomes);
+        outcomes
+    });
+    WaveEnd { outcomes: in_order(members, ended.await), cut_short: common.toll.cut_short() }
 }
 
 /// Follows a run that is on some of the members, to its end. Those that know nothing of it are left out.
@@ -141,8 +168,10 @@ pub(crate) async fn follow_run(
     let (links, mut outcomes) = links(members, options.pki.as_ref());
     let (run_id, options, updates) = (Arc::from(run_id), options.clone(), updates.clone());
     let followed = on_own_thread(move || async move {
-        let stops_on_loss = options.adopt && options.on_loss == OnLoss::Stop;
-        let common = Common::new(run_id, updates, options.frames, stops_on_loss);
+        let common = Arc::new(Common {
+            stops_on_loss: options.adopt && options.on_loss == OnLoss::Stop,
+            ..Common::new(run_id, updates, options.frames)
+        });
         let _forwarding = forward(options.orders, common.clone());
         let halting = tokio::spawn(halt::when_wanted(links.clone(), common.clone()));
         let to_follow = links.into_iter().map(|link| (link, None)).collect();
@@ -154,49 +183,20 @@ pub(crate) async fn follow_run(
     in_order(members, outcomes)
 }
 
-/// On a thread and a runtime that nothing else uses. Empty where there is none to be had, or where it panicked.
-async fn on_own_thread<F>(work: impl FnOnce() -> F + Send + 'static) -> Vec<HostOutcome>
-where
-    F: Future<Output = Vec<HostOutcome>>,
-{
-    let (mut done, outcomes) = oneshot::channel();
-    let running = move || {
-        slices::ask();
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-        runtime.block_on(async move {
-            let outcomes = tokio::select! {
-                outcomes = work() => outcomes,
-                // Nobody waits for it any more.
-                () = done.closed() => return,
-            };
-            let _nobody_waits = done.send(outcomes);
-        });
-        // Names that are being looked up are not waited for.
-        runtime.shutdown_background();
-    };
-    match thread::Builder::new().name("fleet".into()).spawn(running) {
-        Ok(_) => outcomes.await.unwrap_or_default(),
-        Err(_) => Vec::new(),
-    }
-}
-
 async fn wave(
     links: Vec<Arc<Link>>,
     mut outcomes: Vec<HostOutcome>,
     commission: Arc<Commission>,
+    common: &Arc<Common>,
     options: StartOptions,
 ) -> Vec<HostOutcome> {
-    let stops_on_loss = options.on_loss == OnLoss::Stop;
-    let common = Common::new(
-        commission.run_id.clone(),
-        commission.updates.clone(),
-        options.frames.clone(),
-        stops_on_loss,
-    );
     let _forwarding = forward(options.orders.clone(), common.clone());
     let halting = tokio::spawn(halt::when_wanted(links.clone(), common.clone()));
     let calls_off = options.not_ready == NotReady::CallOff;
-    let may_go_on = |outcomes: &[HostOutcome]| !(calls_off && outcomes.iter().any(is_not_ready));
+    let may_go_on = |outcomes: &[HostOutcome]| {
+        outcomes.iter().for_each(|outcome| common.note_outcome(outcome));
+        !(calls_off && outcomes.iter().any(is_not_ready)) && common.toll.cut_short().is_none()
+    };
 
     let begun = async {
         if !may_go_on(&outcomes) {
@@ -221,7 +221,7 @@ async fn wave(
     };
     let Ok(timed) = timed else {
         call_off(&links, &commission, &mut outcomes).await;
-        finish_halt(halting, &common).await;
+        finish_halt(halting, common).await;
         return outcomes;
     };
     let (begun, not_begun) = begin::begin(timed, options.start_at_unix_ns, &commission).await;
@@ -230,6 +230,7 @@ async fn wave(
         common.want(Order::Stop, &why);
     }
     leave_out(not_begun, &commission, &mut outcomes).await;
+    outcomes.iter().for_each(|outcome| common.note_outcome(outcome));
     if commission.detach {
         outcomes.extend(begun.iter().map(goes_on));
         return outcomes;
@@ -237,7 +238,7 @@ async fn wave(
     let clocks: Vec<_> =
         begun.iter().map(|begun| (begun.link.member.name.clone(), begun.clock, begun.named_ns)).collect();
     let to_follow = begun.into_iter().map(|begun| (begun.link, Some(begun.lease))).collect();
-    let mut followed = follow_all(to_follow, false, &common).await;
+    let mut followed = follow_all(to_follow, false, common).await;
     for outcome in &mut followed {
         let clock = clocks.iter().find(|(name, ..)| *name == outcome.member.name);
         if let Some((_, clock, named_ns)) = clock {
@@ -246,7 +247,7 @@ async fn wave(
         }
     }
     outcomes.extend(followed);
-    finish_halt(halting, &common).await;
+    finish_halt(halting, common).await;
     outcomes
 }
 
@@ -310,16 +311,17 @@ fn goes_on(begun: &Begun) -> HostOutcome {
 }
 
 impl Common {
-    fn new(run_id: Arc<str>, updates: Updates, frames: Option<FrameWish>, stops_on_loss: bool) -> Arc<Self> {
-        Arc::new(Self {
+    fn new(run_id: Arc<str>, updates: Updates, frames: Option<FrameWish>) -> Self {
+        Self {
             run_id,
             updates,
             frames,
             wanted: watch::Sender::new((Order::GoOn, String::new())),
-            stops_on_loss,
+            stops_on_loss: false,
             on: watch::Sender::new(0),
             fetching: Semaphore::new(FETCHES_AT_ONCE),
-        })
+            toll: Toll::new(None, 0),
+        }
     }
 }
 
@@ -377,32 +379,4 @@ fn in_order(members: &[Member], outcomes: Vec<HostOutcome>) -> Vec<HostOutcome> 
         })
     };
     members.iter().map(of_member).collect()
-}
-
-/// Does it for each, so many at once, and gives what came of each, in their order.
-async fn bounded<I, T, F>(at_once: usize, items: Vec<I>, work: impl Fn(I) -> F) -> Vec<T>
-where
-    T: Send + 'static,
-    F: Future<Output = T> + Send + 'static,
-{
-    let turns = Arc::new(Semaphore::new(at_once.min(items.len()).max(1)));
-    let mut running = JoinSet::new();
-    for (index, item) in items.into_iter().enumerate() {
-        let (turns, doing) = (turns.clone(), work(item));
-        running.spawn(async move {
-            let _turn = turns.acquire_owned().await;
-            (index, doing.await)
-        });
-    }
-    let mut done = Vec::new();
-    while let Some(ended) = running.join_next().await {
-        match ended {
-            Ok(result) => done.push(result),
-            // A bug is no host's fault: all leases end with this thread.
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => {}
-        }
-    }
-    done.sort_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, result)| result).collect()
 }

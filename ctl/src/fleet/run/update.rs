@@ -52,6 +52,8 @@ pub(crate) enum News {
         words: String,
         hosts: usize,
     },
+    /// Of all hosts of a wave, told of its first: too many failed, and the others are stopped.
+    CutShort(String),
     /// It was not good, and no later one starts.
     GateShut(String),
 }

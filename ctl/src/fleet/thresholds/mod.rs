@@ -10,7 +10,7 @@ use ssts_proto::{
     v1::{LabelMatch, Threshold, ThresholdComparison, ThresholdOutcome, Verdict},
 };
 
-use super::{HostOutcome, Tally, gate::is_tried, waves::named};
+use super::{Fate, HostOutcome, Tally, gate::is_tried, waves::named};
 use crate::stats;
 
 /// One condition on a fleet.
@@ -182,7 +182,9 @@ impl FleetThreshold {
         let mut judged = self.blank(of.comparison(), of.value, &unit);
         let of_run = if aggregate == Aggregate::Sum { figure::sum_of } else { figure::worst_of };
         let mut values = Vec::new();
-        for outcome in outcomes.into_iter().filter(|outcome| is_tried(outcome)) {
+        // What was measured until others had it stopped was measured.
+        let has_run = |outcome: &&HostOutcome| is_tried(outcome) || outcome.fate == Fate::Stopped;
+        for outcome in outcomes.into_iter().filter(has_run) {
             let host = outcome.member.name.as_str();
             match outcome.ended().and_then(|run| Some((of_run(run, of)?, run))) {
                 Some((value, run)) => {

@@ -143,7 +143,7 @@ impl LiveFleet {
             News::Halted(Ok(())) => part.now.halted(true),
             News::Halted(Err(failure)) => part.trouble = Some(format!("NOT HALTED: {}", words(failure))),
             // Of no host alone: the line above says it.
-            News::Wave { .. } | News::GateShut(_) | News::Event(_) | News::Over => {}
+            News::Wave { .. } | News::CutShort(_) | News::GateShut(_) | News::Event(_) | News::Over => {}
         }
     }
 
