@@ -496,6 +496,7 @@ impl RunRecord {
         let cause = || self.run.summary().cause();
         match event.kind() {
             EventKind::GuardTripped => Some(format!("guard tripped: {}", event.message)),
+            EventKind::HardwareError => Some(format!("hardware error: {}", event.message)),
             EventKind::RunStopping if matches!(cause(), Cause::WrongData | Cause::IoErrors) => {
                 Some(event.message.clone())
             }
