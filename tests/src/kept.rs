@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use ssts_proto::{
     record::Reader,
-    v1::{Frame, RecordHead, record_item::Item},
+    v1::{Frame, ProbeStatus, RecordHead, record_item::Item},
 };
 
 use crate::{Ground, outside};
@@ -14,6 +14,8 @@ use crate::{Ground, outside};
 pub struct Record {
     /// What it begins with.
     pub head: RecordHead,
+    /// How the probes were, by the latest schema.
+    pub probes: Vec<ProbeStatus>,
     /// Of the run, frozen windows left out.
     pub frames: Vec<Frame>,
     /// Of frozen windows, with why each was.
@@ -67,7 +69,7 @@ impl Record {
                 Item::Rate(_) => record.rates += 1,
                 Item::Tail(_) => record.is_closed = true,
                 Item::Head(head) => record.head = head,
-                Item::Schema(_) => {}
+                Item::Schema(schema) => record.probes = schema.probes,
             }
         }
         record.torn_bytes = reader.pending();
