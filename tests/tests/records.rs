@@ -29,6 +29,13 @@ fn every_frame_of_a_run_is_kept_and_can_be_printed_after_a_restart() {
     assert_eq!((record.lost, record.torn_bytes), (0, 0));
     let gaps = record.frames.windows(2).filter(|pair| pair[1].sequence != pair[0].sequence + 1).count();
     assert_eq!(gaps, 0, "ticks that were made are kept");
+    let clock = |id| Duration::from(clock_gettime(id).expect("every kernel has it")).as_nanos() as i128;
+    let offset = clock(ClockId::CLOCK_REALTIME) - clock(ClockId::CLOCK_MONOTONIC);
+    let mut off: Vec<_> =
+        record.frames.iter().map(|frame| (i128::from(frame.wall_offset_ns) - offset).abs()).collect();
+    off.sort_unstable();
+    // Of most of them: a thread may lose its core between the two clocks.
+    assert!(off[off.len() / 2] < 10_000_000, "Unix time is told wrongly by {} ns", off[off.len() / 2]);
     for wanted in ["phase burn-cpu started", "phase burn-cpu finished"] {
         assert!(record.events.iter().any(|event| event == wanted), "{:?}", record.events);
     }
@@ -130,13 +137,40 @@ fn a_window_is_frozen_on_request() {
     Ctl::new(&ground).words("freeze").run().assert_status(2);
     let run = &start(&ground);
     Record::until(&ground, run, Duration::from_secs(10), |record| !record.frames.is_empty());
-    Ctl::new(&ground).args(["freeze", "--reason", "a strange noise"]).run().assert_status(0);
+    let frozen = Ctl::new(&ground).args(["freeze", "--reason", "a strange noise"]).run();
+    frozen.assert_status(0);
+    assert!(frozen.stdout.contains("its record has the latest"), "{}", frozen.stdout);
+    // What would have the same is refused, and that is said.
+    let again = Ctl::new(&ground).words("freeze").run();
+    again.assert_status(5).assert_tells(&["a window was frozen", "ago"]);
     Record::until(&ground, run, Duration::from_secs(10), |record| !record.frozen.is_empty());
     Ctl::new(&ground).words(&format!("stop {run}")).run().assert_status(0);
     let record = Record::closed(&ground, run);
     let (reason, window) = &record.frozen[0];
     assert!(reason.contains("asked for by uid") && reason.ends_with("a strange noise"), "{reason}");
     assert!(!window.is_empty());
+    assert_eq!(record.frozen.len(), 1, "the second was refused");
+
+    let printed = Ctl::new(&ground).words(&format!("telemetry {run} --frozen --metric host.cpu.forks")).run();
+    printed.assert_status(0);
+    let lines: Vec<_> = printed.stdout.lines().collect();
+    assert_eq!(lines[0], "time,metric,labels,statistic,unit,value,frozen_at,reason");
+    // A rate takes two frames.
+    assert_eq!(lines.len() - 1, window.len() - 1, "{}", printed.stdout);
+    assert!(lines[1..].iter().all(|line| line.ends_with("a strange noise")), "{}", printed.stdout);
+    let of_run = Ctl::new(&ground).words(&format!("telemetry {run} --metric host.cpu.forks")).run();
+    assert!(!of_run.stdout.contains("a strange noise"), "{}", of_run.stdout);
+}
+
+#[test]
+fn a_run_without_frozen_windows_says_so() {
+    let ground = Ground::new();
+    let _daemon = Daemon::start(&ground);
+    let run = id(&Ctl::new(&ground).words("burn cpu --tolerance 100 --duration 1s").json());
+    Record::closed(&ground, &run);
+    let printed = Ctl::new(&ground).words(&format!("telemetry {run} --frozen")).run();
+    printed.assert_status(0).assert_tells(&["no window was frozen"]);
+    assert_eq!(printed.stdout.lines().count(), 1, "{}", printed.stdout);
 }
 
 #[test]
@@ -149,9 +183,12 @@ fn a_record_that_grows_large_has_fewer_frames_and_then_none() {
     let run = &start(&ground);
     Record::until(&ground, run, Duration::from_secs(100), |record| record.rates > 0);
     std::thread::sleep(Duration::from_secs(3));
+    // What is frozen is bounded as the rest is, whether all of it fits or not.
+    Ctl::new(&ground).words("freeze").run().assert_status(0);
     Ctl::new(&ground).words(&format!("stop {run}")).run().assert_status(0);
     let record = Record::closed(&ground, run);
     assert_eq!(record.rates, 1);
+    assert_eq!(record.frozen.len(), 1);
     // At the end of the phase and of the record one more comes, with the rest of what histograms counted.
     let seconds =
         record.frames.windows(2).rev().take(8).filter(|pair| pair[1].end_ns - pair[0].end_ns > 900_000_000);
