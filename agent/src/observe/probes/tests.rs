@@ -340,7 +340,7 @@ fn probes_over_the_budget_are_taken_out_and_say_so() {
     assert!(host.frame.gains().is_empty());
     assert!(host.probes.sources.iter().any(|source| source.changed()), "who reads the stream is to know why");
     host.describe();
-    let told = |status: &ssts_proto::v1::ProbeStatus| !status.working && status.reason.contains("budget");
+    let told = |status: &v1::ProbeStatus| !status.working && status.reason.contains("budget");
     assert!(host.schema.probes.len() == 6 && host.schema.probes.iter().all(told), "{:?}", host.schema.probes);
 }
 
