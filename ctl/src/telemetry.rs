@@ -428,6 +428,7 @@ pub(crate) mod tests {
             ],
             histograms: vec![histogram(&catalogue::BURNER_LATENCY, &["r", "0.0", "disk", "read"])],
             layouts: vec![HistogramLayout { upper_bounds: vec![10, 20, 40, 80] }],
+            ..Schema::default()
         });
         telemetry
     }

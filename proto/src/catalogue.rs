@@ -305,6 +305,8 @@ catalogue! {
         "The kernel's smoothed round trip of a connection at its end, and when it sent something again: TCP probe, by raw tracepoints.", worse when Rising;
     NETWORK_DROPS = "network.drops", "1", Counter, ["interface", "reason"],
         "Packets that the kernel threw away, by its own reason (enum skb_drop_reason): drops probe.", worse when Rising;
+    PROBE_WORKING = "probe.working", "1", Gauge, ["probe"],
+        "1 while a probe is attached and was seen to tell the truth, else 0: the stream's schema, records and `sstsd check` say why.";
     PROBE_EVENTS = "probe.events", "1", Counter, ["probe"], "Times a probe's programs ran, while measured.";
     PROBE_TIME = "probe.time", "s", Counter, ["probe"], "Time a probe's programs ran, while measured.";
     PROBE_EVENT_COST = "probe.event_cost", "ns", Gauge, ["probe"],

@@ -2,16 +2,20 @@
 //! that helps to tell a bad core from a bad program. Errors made on purpose show that it does.
 
 use serde_json::Value;
-use ssts_tests::{Ctl, Daemon, Ground, Sysfs};
+use ssts_tests::{Ctl, Daemon, Ground, Record, Sysfs};
 
 /// Burns with an injected error; gives the burner's part of the result.
 fn burn(ground: &Ground, words: &str) -> Value {
+    result_of(ground, words)["hosts"][0]["burners"][0].take()
+}
+
+fn result_of(ground: &Ground, words: &str) -> Value {
     let outcome = Ctl::new(ground).words(&format!("--output json burn cpu {words}")).run();
     outcome.assert_status(6);
-    let mut result = outcome.json();
+    let result = outcome.json();
     assert_eq!((&result["verdict"], &result["cause"]), (&"fail".into(), &"wrong_data".into()), "{result:#}");
     assert_eq!(result["outcome"], "fail_hw");
-    result["hosts"][0]["burners"][0].take()
+    result
 }
 
 fn word(mismatch: &Value, key: &str) -> u64 {
@@ -58,6 +62,21 @@ fn an_injected_error_fails_the_run_and_is_not_reproduced() {
     assert_clean(mismatch, "reference");
     // The sound worker's results stand.
     assert!(burner["figures"]["verified_units"]["value"].as_f64() > Some(0.0), "{burner:#}");
+}
+
+/// What the host was like before it, the time before the run included, is part of what has to be looked into.
+#[test]
+fn a_wrong_result_freezes_the_flight_recorder_into_the_record() {
+    let ground = Ground::new();
+    let _daemon = Daemon::start(&ground);
+    let result = result_of(&ground, "--kernel fma --cores 0 --seed 7 --inject-error 0@1500ms --duration 30s");
+    let run = result["run_id"].as_str().expect("a run has an id");
+    let record = Record::closed(&ground, run);
+    let last = record.frames.last().map_or(0, |frame| frame.sequence);
+    let (reason, window) = record.frozen.first().expect("a window was frozen");
+    assert!(reason.contains("wrong"), "{reason}");
+    assert!(window.len() > 10, "{} frames", window.len());
+    assert!(window.last().is_some_and(|frame| frame.sequence <= last), "the record goes on after it");
 }
 
 #[test]

@@ -10,14 +10,25 @@ use std::{
 };
 
 use serde_json::Value;
-use ssts_tests::{Ctl, Daemon, Ground, LoopDevice, outside, possible, privileged};
+use ssts_tests::{Ctl, Daemon, Ground, LoopDevice, Record, outside, possible, privileged};
 
 fn events<'a>(result: &'a Value, kind: &str) -> Vec<&'a Value> {
     let events = result["hosts"][0]["events"].as_array().expect("events are a list");
     events.iter().filter(|event| event["kind"] == kind).collect()
 }
 
-/// Somebody logs a warning, and what looks like a link that was reset, while a run is on.
+/// Why a window was frozen for a counter that rose, and how many frames it has.
+fn frozen_for(ground: &Ground, result: &Value, metric: &str) -> (String, usize) {
+    let run = result["run_id"].as_str().expect("a run has an id");
+    let record = Record::closed(ground, run);
+    let is_for = |reason: &String| reason.starts_with("hardware error: ") && reason.contains(metric);
+    let found = record.frozen.iter().find(|(reason, _)| is_for(reason));
+    let (reason, window) =
+        found.unwrap_or_else(|| panic!("no window was frozen for {metric}: {:?}", record.events));
+    (reason.clone(), window.len())
+}
+
+/// Somebody logs a warning, what looks like a link that was reset, and like a machine check, while a run is on.
 #[test]
 fn what_the_kernel_logs_during_a_run_is_an_event_of_it() {
     if !privileged() {
@@ -39,6 +50,9 @@ fn what_the_kernel_logs_during_a_run_is_an_event_of_it() {
     log.write_all(format!("<4>ssts-tests {own}: something to be warned of").as_bytes()).expect("it is taken");
     log.write_all(format!("<6>ssts-tests {own}: hard resetting link").as_bytes()).expect("it is taken");
     log.write_all(format!("<6>ssts-tests {own}: nothing to be told").as_bytes()).expect("it is taken");
+    // By which the kernel marks them: include/linux/printk.h. Without an end of line the last one would wait for another.
+    let check = format!("<6>ssts-tests {own}: [Hardware Error]: Machine check events logged\n");
+    log.write_all(check.as_bytes()).expect("it is taken");
     let outcome = running.outcome();
     outcome.assert_status(0);
     let result = outcome.json();
@@ -52,6 +66,17 @@ fn what_the_kernel_logs_during_a_run_is_an_event_of_it() {
     let reset = find("hard resetting link").unwrap_or_else(|| panic!("no reset: {told:#?}"));
     assert_eq!((&reset["fields"]["level"], &reset["fields"]["kind"]), (&"info".into(), &"link_reset".into()));
     assert_eq!(find("nothing to be told"), None);
+    let check = find("[Hardware Error]: Machine check events logged");
+    let check = check.unwrap_or_else(|| panic!("no machine check: {told:#?}"));
+    assert_eq!(check["fields"]["kind"], "machine_check");
+    let errors = events(&result, "hardware_error");
+    assert!(
+        errors.iter().any(|event| event["fields"]["metric"] == "kernel_log.matches"
+            && event["fields"]["place"] == "kind machine_check"),
+        "one that was corrected is an error all the same: {errors:#?}"
+    );
+    let (_, frames) = frozen_for(&ground, &result, "kernel_log.matches");
+    assert!(frames > 0, "the window has none");
     let counted = &result["hosts"][0]["telemetry"]["kernel_log.messages"];
     let warnings =
         counted.as_array().expect("it is a list").iter().find(|one| one["labels"]["level"] == "warning");
@@ -79,13 +104,19 @@ fn an_error_that_hardware_counts_during_a_run_is_an_event_with_what_it_rose_by()
     let outcome = running.outcome();
     outcome.assert_status(0);
     let result = outcome.json();
-    let told = events(&result, "hardware_error");
+    // The kernel's log is everybody's: another story may have written to it.
+    let mut told = events(&result, "hardware_error");
+    told.retain(|event| event["fields"]["metric"] != "kernel_log.matches");
     assert_eq!(told.len(), 1, "{told:#?}");
     let fields = &told[0]["fields"];
     assert_eq!((&fields["metric"], &fields["increase"]), (&"host.edac.corrected".into(), &"2".into()));
     let telemetry = &result["hosts"][0]["telemetry"];
     assert_eq!(telemetry["host.edac.corrected"][0]["increase"], 2.0, "{telemetry:#}");
     assert_eq!(telemetry["host.edac.uncorrected"][0]["increase"], 0.0);
+    let (reason, frames) = frozen_for(&ground, &result, "host.edac.corrected");
+    assert_eq!(reason, "hardware error: host.edac.corrected of controller mc0 rose by 2");
+    // Two seconds of the run went before it.
+    assert!(frames > 15, "{frames}");
 }
 
 /// A disk that nobody burns is detached while a run is on: its columns go, the run goes on.

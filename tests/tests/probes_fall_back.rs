@@ -4,7 +4,7 @@
 use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
-use ssts_tests::{Ctl, Daemon, Ground, possible, privileged, tools, without_fsopen};
+use ssts_tests::{Ctl, Daemon, Ground, Record, possible, privileged, tools, without_fsopen};
 
 const PROBES: [&str; 6] = ["block", "sched", "irq", "memory", "tcp", "drops"];
 
@@ -96,4 +96,29 @@ fn a_tracefs_that_can_not_be_mounted_is_told_and_done_without() {
         assert_told(probe["reason"].as_str().unwrap_or_default(), &ground.path("tracefs"));
     }
     assert_eq!(result["hosts"][0]["telemetry"].get("block.latency"), None, "nothing is told in their place");
+    // Nor does whoever reads the record have to ask elsewhere.
+    let record = Record::closed(&ground, result["run_id"].as_str().expect("a run has an id"));
+    assert_eq!(record.probes.len(), PROBES.len(), "{:#?}", record.probes);
+    for probe in &record.probes {
+        assert!(!probe.working && !probe.attached, "{probe:#?}");
+        assert_told(&probe.reason, &ground.path("tracefs"));
+    }
+}
+
+/// No privilege is needed for that: who turned them off is told so by the record, the result and each frame.
+#[test]
+fn probes_that_are_turned_off_say_so_in_the_record() {
+    let ground = Ground::new();
+    ground.configure("[observe]\nprobes = false\n");
+    let _daemon = Daemon::start(&ground);
+    let result = Ctl::new(&ground).words("burn cpu --load 20 --tolerance 100 --duration 500ms").json();
+    let working = result["hosts"][0]["telemetry"]["probe.working"].as_array().expect("it is a list");
+    assert_eq!(working.len(), PROBES.len(), "{working:#?}");
+    assert!(working.iter().all(|probe| probe["max"] == 0.0), "{working:#?}");
+    let record = Record::closed(&ground, result["run_id"].as_str().expect("a run has an id"));
+    let told: Vec<_> = record.probes.iter().map(|probe| probe.name.as_str()).collect();
+    assert_eq!(told, PROBES);
+    for probe in &record.probes {
+        assert!(!probe.working && probe.reason == "turned off in the configuration", "{probe:#?}");
+    }
 }

@@ -1,99 +1,18 @@
 //! What was observed during a run is kept: over a crash, a full disk, and from before the run where something went wrong.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, time::Duration};
 
 use nix::{
     sys::signal::Signal,
     time::{ClockId, clock_gettime},
 };
 use serde_json::Value;
-use ssts_proto::{
-    record::Reader,
-    v1::{Frame, record_item::Item},
-};
-use ssts_tests::{Ctl, Daemon, Ground, Mount, outside, privileged};
-
-/// A record as it lies on disk.
-#[derive(Debug, Default)]
-struct Record {
-    frames: Vec<Frame>,
-    /// Of frozen windows, with why each was.
-    frozen: Vec<(String, Vec<Frame>)>,
-    events: Vec<String>,
-    lost: u64,
-    reasons: Vec<String>,
-    rates: usize,
-    is_closed: bool,
-    torn_bytes: usize,
-}
-
-impl Record {
-    fn of(ground: &Ground, run: &str) -> Self {
-        let mut reader = Reader::default();
-        reader.feed(&fs::read(path(ground, run)).expect("it is there"));
-        let mut record = Self::default();
-        let mut in_window = false;
-        while let Some(item) = reader.next_item().expect("it is whole up to its end") {
-            match item {
-                Item::Frozen(window) => {
-                    in_window = !window.reason.is_empty();
-                    if in_window {
-                        record.frozen.push((window.reason, Vec::new()));
-                    }
-                }
-                Item::Block(block) => {
-                    let frames = block.unpack().expect("blocks that are whole can be unpacked");
-                    match record.frozen.last_mut().filter(|_| in_window) {
-                        Some((_, window)) => window.extend(frames),
-                        None => record.frames.extend(frames),
-                    }
-                }
-                Item::Event(event) => record.events.push(event.message),
-                Item::Gap(gap) => {
-                    record.lost += gap.frames;
-                    record.reasons.push(gap.reason);
-                }
-                Item::Rate(_) => record.rates += 1,
-                Item::Tail(_) => record.is_closed = true,
-                Item::Head(_) | Item::Schema(_) => {}
-            }
-        }
-        record.torn_bytes = reader.pending();
-        record
-    }
-
-    /// From the first frame to the last.
-    fn span(&self) -> Duration {
-        let end = |frame: Option<&Frame>| frame.map_or(0, |frame| frame.end_ns);
-        Duration::from_nanos(end(self.frames.last()) - end(self.frames.first()))
-    }
-}
-
-fn closed(ground: &Ground, run: &str) -> Record {
-    let mut record = Record::default();
-    let closed = outside::within(Duration::from_secs(10), || {
-        record = Record::of(ground, run);
-        record.is_closed
-    });
-    assert!(closed.is_some(), "it should be closed soon after its run: {record:?}");
-    record
-}
+use ssts_tests::{Ctl, Daemon, Ground, Mount, Record, outside, privileged};
 
 /// Starts a run that goes on until it is stopped, and gives its id.
 fn start(ground: &Ground) -> String {
     let words = "burn cpu --kernel fma --cores 0 --tolerance 100 --duration 120s --detach";
     id(&Ctl::new(ground).words(words).json()["run"])
-}
-
-fn path(ground: &Ground, run: &str) -> PathBuf {
-    ground.state().join("runs").join(format!("{run}.rec"))
-}
-
-/// Waits until the record of a run is as wanted.
-fn until(ground: &Ground, run: &str, limit: Duration, is_so: impl Fn(&Record) -> bool) {
-    let path = path(ground, run);
-    let came = outside::within(limit, || path.exists() && is_so(&Record::of(ground, run)));
-    assert!(came.is_some(), "{:?}", Record::of(ground, run));
 }
 
 fn id(result: &Value) -> String {
@@ -105,11 +24,18 @@ fn every_frame_of_a_run_is_kept_and_can_be_printed_after_a_restart() {
     let ground = Ground::new();
     let daemon = Daemon::start(&ground);
     let run = id(&Ctl::new(&ground).words("burn cpu --tolerance 100 --duration 3s").json());
-    let record = closed(&ground, &run);
+    let record = Record::closed(&ground, &run);
     assert!(record.span() > Duration::from_millis(2_500), "{:?}", record.span());
     assert_eq!((record.lost, record.torn_bytes), (0, 0));
     let gaps = record.frames.windows(2).filter(|pair| pair[1].sequence != pair[0].sequence + 1).count();
     assert_eq!(gaps, 0, "ticks that were made are kept");
+    let clock = |id| Duration::from(clock_gettime(id).expect("every kernel has it")).as_nanos() as i128;
+    let offset = clock(ClockId::CLOCK_REALTIME) - clock(ClockId::CLOCK_MONOTONIC);
+    let mut off: Vec<_> =
+        record.frames.iter().map(|frame| (i128::from(frame.wall_offset_ns) - offset).abs()).collect();
+    off.sort_unstable();
+    // Of most of them: a thread may lose its core between the two clocks.
+    assert!(off[off.len() / 2] < 10_000_000, "Unix time is told wrongly by {} ns", off[off.len() / 2]);
     for wanted in ["phase burn-cpu started", "phase burn-cpu finished"] {
         assert!(record.events.iter().any(|event| event == wanted), "{:?}", record.events);
     }
@@ -131,13 +57,13 @@ fn a_crash_costs_a_second_at_most() {
     let ground = Ground::new();
     let mut daemon = Daemon::start(&ground);
     let run = &start(&ground);
-    until(&ground, run, Duration::from_secs(30), |record| record.span() > Duration::from_secs(3));
+    Record::until(&ground, run, Duration::from_secs(30), |record| record.span() > Duration::from_secs(3));
     daemon.signal(Signal::SIGKILL);
     let died = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every kernel has it").into();
     daemon.wait(Duration::from_secs(5));
     drop(daemon);
     // The worst that a crash can leave: half an item.
-    let path = path(&ground, run);
+    let path = Record::path(&ground, run);
     let whole = fs::read(&path).expect("it is there");
     let record = Record::of(&ground, run);
     let last = Duration::from_nanos(record.frames.last().expect("seconds were kept").end_ns);
@@ -165,7 +91,7 @@ fn a_full_disk_makes_a_gap_that_is_told_and_the_run_goes_on() {
     let state = Mount::tmpfs(ground.state(), 8 << 20);
     let daemon = Daemon::start_on_a_small_disk(&ground);
     let run = &start(&ground);
-    until(&ground, run, Duration::from_secs(30), |record| record.frames.len() > 10);
+    Record::until(&ground, run, Duration::from_secs(30), |record| record.frames.len() > 10);
     let ballast = state.path().join("ballast");
     let mut file = fs::File::create(&ballast).expect("there is room");
     while std::io::Write::write_all(&mut file, &[1; 4_096]).is_ok() {}
@@ -174,9 +100,9 @@ fn a_full_disk_makes_a_gap_that_is_told_and_the_run_goes_on() {
     std::thread::sleep(Duration::from_secs(2));
     fs::remove_file(&ballast).expect("it is ours");
     drop(file);
-    until(&ground, run, Duration::from_secs(10), |record| record.lost > 0);
+    Record::until(&ground, run, Duration::from_secs(10), |record| record.lost > 0);
     Ctl::new(&ground).words(&format!("stop {run}")).run().assert_status(0);
-    let record = closed(&ground, run);
+    let record = Record::closed(&ground, run);
     assert!(record.reasons.iter().any(|reason| reason.contains("No space left")), "{:?}", record.reasons);
     let frames = record.frames.last().map_or(0, |last| last.sequence) - record.frames[0].sequence + 1;
     assert_eq!(record.frames.len() as u64 + record.lost, frames, "every frame is there or told to be lost");
@@ -197,7 +123,7 @@ fn the_minute_before_a_trip_is_kept_even_from_before_the_run() {
     let words = "--output json burn cpu --duration 20s --min-available-memory 100TiB";
     let outcome = Ctl::new(&ground).words(words).run();
     outcome.assert_status(4);
-    let record = closed(&ground, &id(&outcome.json()));
+    let record = Record::closed(&ground, &id(&outcome.json()));
     let (reason, window) = &record.frozen[0];
     assert!(reason.starts_with("guard tripped: "), "{reason}");
     let first_of_run = record.frames.first().map_or(u64::MAX, |frame| frame.sequence);
@@ -210,14 +136,41 @@ fn a_window_is_frozen_on_request() {
     let _daemon = Daemon::start(&ground);
     Ctl::new(&ground).words("freeze").run().assert_status(2);
     let run = &start(&ground);
-    until(&ground, run, Duration::from_secs(10), |record| !record.frames.is_empty());
-    Ctl::new(&ground).args(["freeze", "--reason", "a strange noise"]).run().assert_status(0);
-    until(&ground, run, Duration::from_secs(10), |record| !record.frozen.is_empty());
+    Record::until(&ground, run, Duration::from_secs(10), |record| !record.frames.is_empty());
+    let frozen = Ctl::new(&ground).args(["freeze", "--reason", "a strange noise"]).run();
+    frozen.assert_status(0);
+    assert!(frozen.stdout.contains("its record has the latest"), "{}", frozen.stdout);
+    // What would have the same is refused, and that is said.
+    let again = Ctl::new(&ground).words("freeze").run();
+    again.assert_status(5).assert_tells(&["a window was frozen", "ago"]);
+    Record::until(&ground, run, Duration::from_secs(10), |record| !record.frozen.is_empty());
     Ctl::new(&ground).words(&format!("stop {run}")).run().assert_status(0);
-    let record = closed(&ground, run);
+    let record = Record::closed(&ground, run);
     let (reason, window) = &record.frozen[0];
     assert!(reason.contains("asked for by uid") && reason.ends_with("a strange noise"), "{reason}");
     assert!(!window.is_empty());
+    assert_eq!(record.frozen.len(), 1, "the second was refused");
+
+    let printed = Ctl::new(&ground).words(&format!("telemetry {run} --frozen --metric host.cpu.forks")).run();
+    printed.assert_status(0);
+    let lines: Vec<_> = printed.stdout.lines().collect();
+    assert_eq!(lines[0], "time,metric,labels,statistic,unit,value,frozen_at,reason");
+    // A rate takes two frames.
+    assert_eq!(lines.len() - 1, window.len() - 1, "{}", printed.stdout);
+    assert!(lines[1..].iter().all(|line| line.ends_with("a strange noise")), "{}", printed.stdout);
+    let of_run = Ctl::new(&ground).words(&format!("telemetry {run} --metric host.cpu.forks")).run();
+    assert!(!of_run.stdout.contains("a strange noise"), "{}", of_run.stdout);
+}
+
+#[test]
+fn a_run_without_frozen_windows_says_so() {
+    let ground = Ground::new();
+    let _daemon = Daemon::start(&ground);
+    let run = id(&Ctl::new(&ground).words("burn cpu --tolerance 100 --duration 1s").json());
+    Record::closed(&ground, &run);
+    let printed = Ctl::new(&ground).words(&format!("telemetry {run} --frozen")).run();
+    printed.assert_status(0).assert_tells(&["no window was frozen"]);
+    assert_eq!(printed.stdout.lines().count(), 1, "{}", printed.stdout);
 }
 
 #[test]
@@ -228,14 +181,17 @@ fn a_record_that_grows_large_has_fewer_frames_and_then_none() {
     );
     let _daemon = Daemon::start(&ground);
     let run = &start(&ground);
-    until(&ground, run, Duration::from_secs(100), |record| record.rates > 0);
+    Record::until(&ground, run, Duration::from_secs(100), |record| record.rates > 0);
     std::thread::sleep(Duration::from_secs(3));
+    // What is frozen is bounded as the rest is, whether all of it fits or not.
+    Ctl::new(&ground).words("freeze").run().assert_status(0);
     Ctl::new(&ground).words(&format!("stop {run}")).run().assert_status(0);
-    let record = closed(&ground, run);
+    let record = Record::closed(&ground, run);
     assert_eq!(record.rates, 1);
+    assert_eq!(record.frozen.len(), 1);
     // At the end of the phase and of the record one more comes, with the rest of what histograms counted.
     let seconds =
         record.frames.windows(2).rev().take(8).filter(|pair| pair[1].end_ns - pair[0].end_ns > 900_000_000);
     assert!(seconds.count() >= 2);
-    assert!(fs::metadata(path(&ground, run)).expect("it is there").len() <= 1 << 20);
+    assert!(fs::metadata(Record::path(&ground, run)).expect("it is there").len() <= 1 << 20);
 }

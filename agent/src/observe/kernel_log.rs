@@ -31,7 +31,7 @@ use crate::{clock, host::HostRoots};
 
 mod record;
 
-pub use record::{KIND_NAMES, LEVEL_NAMES, Record};
+pub use record::{KIND_NAMES, LEVEL_NAMES, MACHINE_CHECK, Record};
 
 /// Longest record, and a little: `PRINTK_MESSAGE_MAX` of kernel/printk/internal.h.
 const MAX_RECORD_BYTES: usize = 8_192;

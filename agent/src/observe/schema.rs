@@ -46,6 +46,8 @@ pub struct Schema {
     pub columns: Vec<ColumnDescription>,
     /// The histogram columns.
     pub histograms: Vec<HistogramDescription>,
+    /// All probes, on or off: without it a reader could not tell a quiet host from one that nobody looks at.
+    pub probes: Vec<v1::ProbeStatus>,
 }
 
 impl Schema {
@@ -116,7 +118,7 @@ impl From<&Schema> for v1::Schema {
                 upper_bounds: (0..layout.buckets()).map(|bucket| layout.upper_bound(bucket)).collect(),
             })
             .collect();
-        Self { id: schema.id, columns, histograms, layouts }
+        Self { id: schema.id, columns, histograms, layouts, probes: schema.probes.clone() }
     }
 }
 

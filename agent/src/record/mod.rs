@@ -4,6 +4,8 @@
 
 mod file;
 mod flight;
+mod frozen;
+mod of_run;
 mod recorder;
 mod shelf;
 mod thinner;
@@ -11,6 +13,7 @@ mod thinner;
 use std::time::Duration;
 
 pub use flight::Flight;
+pub use frozen::{Frozen, NotFrozen};
 pub use recorder::{RecordSettings, Recorder, Recording};
 pub use shelf::{RecordSource, Shelf};
 

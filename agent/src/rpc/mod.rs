@@ -39,7 +39,7 @@ use crate::{
     host::{self, HostRoots},
     locked::LockedMemory,
     observe::{probes::StatusBoard, ring::FrameRing},
-    record::{Flight, Recording, Shelf},
+    record::{Flight, NotFrozen, Recording, Shelf},
     run::{ActiveRun, Describe, Ending, Engine, EngineError, HaltWay},
 };
 
@@ -340,8 +340,12 @@ impl Agent for AgentService {
             return Err(EngineError::Over(run_id).into());
         }
         let words = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-        self.recording.freeze(&run_id, format!("asked for by {caller}{words}"));
-        Ok(Response::new(v1::FreezeRecordResponse { run: Some(run.summary()) }))
+        let frozen = self.recording.freeze(&run_id, format!("asked for by {caller}{words}")).await?;
+        Ok(Response::new(v1::FreezeRecordResponse {
+            run: Some(run.summary()),
+            window_ns: clock::ns(frozen.span),
+            shortened: frozen.is_shortened,
+        }))
     }
 
     async fn note_drill(
@@ -430,6 +434,17 @@ impl From<EngineError> for Status {
             EngineError::Known(_) => Self::already_exists(message),
             EngineError::Unknown(_) => Self::not_found(message),
             EngineError::Store(_) | EngineError::Kernel { .. } => Self::internal(message),
+        }
+    }
+}
+
+impl From<NotFrozen> for Status {
+    fn from(error: NotFrozen) -> Self {
+        let message = error.to_string();
+        match error {
+            NotFrozen::JustDone { .. } | NotFrozen::Nothing => Self::resource_exhausted(message),
+            NotFrozen::NoRecord | NotFrozen::Full => Self::failed_precondition(message),
+            NotFrozen::Unwritable(_) | NotFrozen::Restarted => Self::internal(message),
         }
     }
 }

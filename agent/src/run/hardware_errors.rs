@@ -7,6 +7,7 @@ use ssts_proto::catalogue::{self as metrics, Metric};
 
 use crate::observe::{
     frame::Frame,
+    kernel_log::MACHINE_CHECK,
     schema::{Column, Schema},
 };
 
@@ -18,6 +19,8 @@ static COUNTERS: [&Metric; 5] = [
     &metrics::HOST_NETWORK_FAULTS,
     &metrics::HOST_NVME_MEDIA_ERRORS,
 ];
+/// The kernel's log is the only place that tells of a corrected machine check: no exception comes of one, and no counter.
+static TOLD_BY_THE_KERNEL: (&Metric, &str) = (&metrics::KERNEL_LOG_MATCHES, MACHINE_CHECK);
 /// Events of one run: a link that counts at every tick tells nothing new.
 const MAX_EVENTS: u32 = 200;
 
@@ -52,6 +55,11 @@ impl Rise {
     pub(super) fn message(&self) -> String {
         format!("{} of {} rose by {}", self.metric, self.place, self.by)
     }
+
+    /// How many errors that is. The kernel writes several lines about one machine check.
+    pub(super) fn errors(&self) -> u64 {
+        if self.metric == TOLD_BY_THE_KERNEL.0.name { 1 } else { self.by as u64 }
+    }
 }
 
 impl HardwareErrors {
@@ -77,10 +85,12 @@ impl HardwareErrors {
         self.schema_id = Some(schema.id);
         self.counters.iter_mut().for_each(|counter| counter.column = None);
         for (column, description) in schema.columns() {
-            if !COUNTERS.contains(&description.metric) {
+            let labels = &description.labels;
+            let is_told =
+                description.metric == TOLD_BY_THE_KERNEL.0 && labels.iter().eq([TOLD_BY_THE_KERNEL.1]);
+            if !is_told && !COUNTERS.contains(&description.metric) {
                 continue;
             }
-            let labels = &description.labels;
             let is_known =
                 |counter: &&mut Counter| counter.metric == description.metric && counter.labels == *labels;
             match self.counters.iter_mut().find(is_known) {
@@ -128,5 +138,25 @@ mod tests {
         assert_eq!(look(2, Ok(9.0)), [rise]);
         assert_eq!(look(2, Ok(9.0)), []);
         assert_eq!(look(2, Ok(1.0)), [], "one that fell began anew");
+    }
+
+    #[test]
+    fn of_the_kernels_log_machine_checks_alone_are_errors_and_many_lines_of_them_one() {
+        let mut errors = HardwareErrors::default();
+        let mut look = |resets, checks| {
+            let mut schema = Schema::new(1);
+            let reset = schema.column(&metrics::KERNEL_LOG_MATCHES, &["link_reset"]);
+            let check = schema.column(&metrics::KERNEL_LOG_MATCHES, &[MACHINE_CHECK]);
+            let mut frame = Frame::default();
+            frame.reset(&schema, 1);
+            frame.set(reset, Ok(resets));
+            frame.set(check, Ok(checks));
+            errors.check(&Arc::new(schema), &frame)
+        };
+        assert_eq!(look(0.0, 0.0), []);
+        let rises = look(3.0, 5.0);
+        assert_eq!(rises.len(), 1, "{rises:?}");
+        assert_eq!(rises[0].message(), "kernel_log.matches of kind machine_check rose by 5");
+        assert_eq!(rises[0].errors(), 1);
     }
 }

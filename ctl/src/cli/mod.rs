@@ -125,7 +125,8 @@ rate, histograms by count and percentiles. What could not be read is said once, 
 
 Examples:
   sstsctl telemetry > last-ten-minutes.csv
-  sstsctl telemetry 01a1fe6f-f750-7063-93f9-0fe3c22de573 --metric block. --metric host.disk.";
+  sstsctl telemetry 01a1fe6f-f750-7063-93f9-0fe3c22de573 --metric block. --metric host.disk.
+  sstsctl telemetry 01a1fe6f-f750-7063-93f9-0fe3c22de573 --frozen > before-it-went-wrong.csv";
 
 const DRILL_EXAMPLES: &str = "\
 Faults go to a private agent with the host's own configuration, one core at 20 %: a sensor, an error counter and a state disk
@@ -344,6 +345,9 @@ pub(crate) enum Command {
         /// Go on until the run is over.
         #[arg(long, requires = "run")]
         follow: bool,
+        /// Only windows that were frozen into the record, what was before the run included, each line with when and why.
+        #[arg(long, requires = "run")]
+        frozen: bool,
     },
     /// Put the latest minute at full rate into the record of the run that is on.
     Freeze {

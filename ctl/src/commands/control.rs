@@ -1,8 +1,8 @@
 //! `stop`, `pause`, `resume`, `freeze`, `halt`.
 
 use ssts_proto::v1::{
-    FreezeRecordRequest, HaltRequest, PauseRequest, ReceiptState, ResumeRequest, RunSummary, StopRequest,
-    StopResponse,
+    FreezeRecordRequest, FreezeRecordResponse, HaltRequest, PauseRequest, ReceiptState, ResumeRequest,
+    RunSummary, StopRequest, StopResponse,
 };
 
 use super::follow::the_run;
@@ -83,8 +83,23 @@ pub(super) fn freeze(
         let request = FreezeRecordRequest { run_id, reason: reason.unwrap_or_default() };
         let response =
             agent.client.freeze_record(request).await.map_err(|status| status::failure(&status))?;
-        print(&response.into_inner().run.unwrap_or_default(), output, format)
+        frozen(&response.into_inner(), output, format)
     }
+}
+
+/// How much was put into the record, which may be less than there was.
+fn frozen(response: &FreezeRecordResponse, output: &mut Output, format: Format) -> Result<(), Failure> {
+    let run = response.run.clone().unwrap_or_default();
+    // An agent of an earlier version doesn't say.
+    let ns = Some(response.window_ns).filter(|ns| *ns > 0);
+    if format == Format::Json {
+        let frozen_s = ns.map(|ns| ns as f64 / 1e9);
+        return output.json(&CommandedOut { frozen_s, ..CommandedOut::new(&run) });
+    }
+    let window = ns.map(|ns| format!("; its record has the latest {}", text::nanoseconds(ns as f64)));
+    let shortened = if response.shortened { ", and no room for more" } else { "" };
+    let line = format!("run {} {}{}{shortened}", run.run_id, verdict_line(&run), window.unwrap_or_default());
+    output.result(&format!("{}\n", text::printable(&line)))
 }
 
 /// `halt [--reason TEXT] [--clear]`.

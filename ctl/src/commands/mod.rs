@@ -149,9 +149,9 @@ pub(crate) async fn carry_out(command: Command, session: &mut Session) -> Result
         Command::Trend(flags) => trend::trend(*flags, session).await,
         Command::Odd(flags) => odd::odd(*flags, session).await,
         Command::Scenarios { command } => scenarios::scenarios(command, session),
-        Command::Telemetry { run, metric, follow } => {
+        Command::Telemetry { run, metric, follow, frozen } => {
             let fallback = if run.is_some() { Private } else { Refuse };
-            session.with_agent(fallback, telemetry::telemetry(run, metric, follow)).await
+            session.with_agent(fallback, telemetry::telemetry(run, metric, follow, frozen)).await
         }
         Command::Freeze { run, reason } => session.with_agent(Refuse, control::freeze(run, reason)).await,
         Command::Drill { only, halt, .. } => drill::drill(only, halt, session).await,

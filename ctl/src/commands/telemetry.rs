@@ -6,7 +6,7 @@ use crate::{
     connect::Agent,
     error::Failure,
     output::{Format, Output},
-    record::{CsvWriter, Source, fetch},
+    record::{CsvWriter, Frames, Source, fetch},
 };
 
 /// `telemetry [RUN]`.
@@ -14,6 +14,7 @@ pub(super) fn telemetry(
     run: Option<String>,
     prefixes: Vec<String>,
     follow: bool,
+    frozen: bool,
 ) -> impl AsyncFnOnce(&mut Agent, &mut Output, Format) -> Result<(), Failure> {
     async move |agent, output, format| {
         if format == Format::Json {
@@ -27,9 +28,14 @@ pub(super) fn telemetry(
             Some(id) if follow => Source::RunToItsEnd(id),
             Some(id) => Source::Run(id),
         };
-        let mut writer = CsvWriter::new(Results(output), prefixes)?;
+        let frames = if frozen { Frames::Frozen } else { Frames::OfRun };
+        let mut writer = CsvWriter::new(Results(output), prefixes, frames)?;
         let fetched = fetch(&mut agent.client, &source, |item| writer.take(item)).await?;
+        let windows = writer.windows();
         writer.finish()?;
+        if frozen && windows == 0 {
+            output.message("no window was frozen into the record of this run");
+        }
         if fetched.torn_bytes > 0 {
             output.message("the record ends within an item: the agent died while it wrote it");
         }

@@ -203,7 +203,11 @@ impl Agent for FakeAgent {
 
     async fn freeze_record(&self, _: Request<v1::FreezeRecordRequest>) -> Answer<v1::FreezeRecordResponse> {
         self.called("freeze");
-        Ok(Response::new(v1::FreezeRecordResponse { run: Some(self.run.borrow().clone()) }))
+        Ok(Response::new(v1::FreezeRecordResponse {
+            run: Some(self.run.borrow().clone()),
+            window_ns: 60_000_000_000,
+            shortened: false,
+        }))
     }
 
     async fn note_drill(&self, request: Request<v1::NoteDrillRequest>) -> Answer<v1::NoteDrillResponse> {

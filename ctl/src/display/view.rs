@@ -211,6 +211,7 @@ mod tests {
             columns,
             histograms: vec![histogram(&catalogue::BURNER_LATENCY, &["r", "1.1", "disk", "read"])],
             layouts: vec![HistogramLayout { upper_bounds: vec![1_000, 2_000] }],
+            ..Schema::default()
         });
         for (end_ns, values) in [
             (1_000_000_000, vec![0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),

@@ -244,11 +244,14 @@ pub(crate) struct CommandedOut {
     /// What was seen of the host afterwards. Only of `stop`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) receipt: Option<ReceiptOut>,
+    /// How much time the window has that was put into the record. Only of `freeze`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) frozen_s: Option<f64>,
 }
 
 impl CommandedOut {
     pub(crate) fn new(run: &RunSummary) -> Self {
-        Self { run: run.into(), quiet_after_s: None, receipt: None }
+        Self { run: run.into(), quiet_after_s: None, receipt: None, frozen_s: None }
     }
 }
 

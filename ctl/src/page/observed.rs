@@ -29,7 +29,7 @@ struct Wanted {
     unit: &'static str,
 }
 
-const WANTED: [Wanted; 10] = [
+const WANTED: [Wanted; 11] = [
     Wanted {
         title: "Temperature",
         metric: "host.temperature",
@@ -56,6 +56,13 @@ const WANTED: [Wanted; 10] = [
     Wanted {
         title: "Network, received",
         metric: "host.network.received_bytes",
+        labels: &["interface"],
+        scale: 1.0,
+        unit: "By/s",
+    },
+    Wanted {
+        title: "Network, sent",
+        metric: "host.network.sent_bytes",
         labels: &["interface"],
         scale: 1.0,
         unit: "By/s",

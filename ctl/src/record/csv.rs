@@ -10,8 +10,19 @@ use crate::{
 };
 
 const HEADING: [&str; 6] = ["time", "metric", "labels", "statistic", "unit", "value"];
+/// Beside them, of frozen windows.
+const WINDOW_HEADING: [&str; 2] = ["frozen_at", "reason"];
 /// Of histograms.
 const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0)];
+
+/// Which frames of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Frames {
+    /// Those of the run. Windows that were frozen repeat them, but for what was before.
+    OfRun,
+    /// Those of frozen windows, each line with when and why that was.
+    Frozen,
+}
 
 /// Writes items of a record as lines.
 pub(crate) struct CsvWriter<W: Write> {
@@ -22,32 +33,52 @@ pub(crate) struct CsvWriter<W: Write> {
     schema: Schema,
     /// Why a column was missing in the frame before.
     missing: HashMap<u32, i32>,
-    in_frozen_window: bool,
+    frames: Frames,
+    /// The frozen window that is read: when it was frozen, and why.
+    window: Option<[String; 2]>,
+    windows: usize,
 }
 
 impl<W: Write> CsvWriter<W> {
     /// Begins with the heading.
-    pub(crate) fn new(to: W, prefixes: Vec<String>) -> Result<Self, Failure> {
+    pub(crate) fn new(to: W, prefixes: Vec<String>, frames: Frames) -> Result<Self, Failure> {
         let mut lines = csv::Writer::from_writer(to);
-        lines.write_record(HEADING).map_err(|error| failure(&error))?;
+        let of_window = if frames == Frames::Frozen { &WINDOW_HEADING[..] } else { &[] };
+        lines.write_record(HEADING.iter().chain(of_window)).map_err(|error| failure(&error))?;
         Ok(Self {
             lines,
             prefixes,
             telemetry: Telemetry::default(),
             schema: Schema::default(),
             missing: HashMap::new(),
-            in_frozen_window: false,
+            frames,
+            window: None,
+            windows: 0,
         })
     }
 
-    /// Writes what an item has. Windows that were frozen repeat what the record has, and are left out.
+    /// Frozen windows so far.
+    pub(crate) fn windows(&self) -> usize {
+        self.windows
+    }
+
+    /// Writes what an item has, where it is of the frames that are wanted.
     pub(crate) fn take(&mut self, item: Item) -> Result<(), Failure> {
         match item {
-            Item::Frozen(window) => {
-                self.in_frozen_window = !window.reason.is_empty();
+            Item::Frozen(window) if window.reason.is_empty() => {
+                self.window = None;
                 Ok(())
             }
-            _ if self.in_frozen_window => Ok(()),
+            Item::Frozen(window) => {
+                self.windows += 1;
+                self.window = Some([seconds(window.at_unix_ns), window.reason]);
+                if self.frames == Frames::Frozen {
+                    // Windows overlap: no rate is taken from the end of one to the begin of the next.
+                    self.telemetry = Telemetry::default();
+                }
+                Ok(())
+            }
+            _ if self.window.is_some() != (self.frames == Frames::Frozen) => Ok(()),
             Item::Schema(schema) => {
                 self.telemetry.accept_schema(schema.clone());
                 self.schema = schema;
@@ -69,7 +100,8 @@ impl<W: Write> CsvWriter<W> {
 
     fn frame(&mut self, frame: &Frame) -> Result<(), Failure> {
         self.telemetry.accept_frame(frame).map_err(|error: Malformed| malformed(&error))?;
-        let time = seconds(frame);
+        let time = seconds(frame.end_ns.cast_signed().saturating_add(frame.wall_offset_ns));
+        let window = self.window.as_ref().map_or(&[][..], |window| &window[..]);
         let wanted = |metric: &str| {
             self.prefixes.is_empty() || self.prefixes.iter().any(|prefix| metric.starts_with(prefix.as_str()))
         };
@@ -79,6 +111,7 @@ impl<W: Write> CsvWriter<W> {
             }
             let labels = labels.to_string();
             let line = [time.as_str(), metric, &labels, statistic, unit, value];
+            let line = line.into_iter().chain(window.iter().map(String::as_str));
             self.lines.write_record(line).map_err(|error| failure(&error))
         };
         for reading in self.telemetry.readings() {
@@ -116,9 +149,9 @@ impl<W: Write> CsvWriter<W> {
     }
 }
 
-/// Seconds since 1970, to the microsecond, at the end of the frame's window.
-fn seconds(frame: &Frame) -> String {
-    let unix_us = (frame.end_ns.cast_signed().saturating_add(frame.wall_offset_ns)) / 1_000;
+/// Seconds since 1970, to the microsecond.
+fn seconds(unix_ns: i64) -> String {
+    let unix_us = unix_ns / 1_000;
     format!("{}.{:06}", unix_us / 1_000_000, unix_us % 1_000_000)
 }
 
@@ -158,6 +191,7 @@ mod tests {
             ],
             histograms: vec![histogram(&catalogue::BLOCK_LATENCY, &["vda", "read"])],
             layouts: vec![HistogramLayout { upper_bounds: vec![10, 20] }],
+            ..Schema::default()
         };
         let mut builder = BlockBuilder::default();
         for second in 1..=3u64 {
@@ -172,14 +206,23 @@ mod tests {
             let gains = (second == 2).then_some((0, 1, 4));
             builder.push(&header, [temperature, Ok(second as f64 * 3.0)].into_iter(), gains.into_iter());
         }
-        let mut lines = Vec::new();
-        let mut writer = CsvWriter::new(&mut lines, Vec::new()).unwrap();
-        writer.take(Item::Schema(schema.clone())).unwrap();
         let block = builder.finish();
-        writer.take(Item::Block(block.clone())).unwrap();
-        writer.take(Item::Frozen(FrozenWindow { reason: "asked for".into(), ..Default::default() })).unwrap();
-        writer.take(Item::Block(block)).unwrap();
-        writer.finish().unwrap();
+        let frozen = |reason: &str| {
+            Item::Frozen(FrozenWindow { reason: reason.into(), at_unix_ns: 1_004_000_000_000 })
+        };
+        let written = |frames| {
+            let mut lines = Vec::new();
+            let mut writer = CsvWriter::new(&mut lines, Vec::new(), frames).unwrap();
+            writer.take(Item::Schema(schema.clone())).unwrap();
+            writer.take(Item::Block(block.clone())).unwrap();
+            writer.take(frozen("asked for")).unwrap();
+            writer.take(Item::Schema(schema.clone())).unwrap();
+            writer.take(Item::Block(block.clone())).unwrap();
+            writer.take(frozen("")).unwrap();
+            assert_eq!(writer.windows(), 1);
+            writer.finish().unwrap();
+            String::from_utf8(lines).unwrap()
+        };
         let expected = "\
 time,metric,labels,statistic,unit,value
 1001.000000,host.temperature,\"sensor=hwmon0/temp1;label=a, b\",,Cel,40.5
@@ -192,6 +235,11 @@ time,metric,labels,statistic,unit,value
 1002.000000,host.temperature,\"sensor=hwmon0/temp1;label=a, b\",absent: gone,Cel,
 1003.000000,host.cpu.forks,,rate,1/s,3
 ";
-        assert_eq!(String::from_utf8(lines).unwrap(), expected);
+        assert_eq!(written(Frames::OfRun), expected);
+        let frozen: Vec<_> = written(Frames::Frozen).lines().map(str::to_owned).collect();
+        assert_eq!(frozen[0], "time,metric,labels,statistic,unit,value,frozen_at,reason");
+        let expected: Vec<_> =
+            expected.lines().skip(1).map(|line| format!("{line},1004.000000,asked for")).collect();
+        assert_eq!(frozen[1..], expected);
     }
 }

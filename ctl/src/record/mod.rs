@@ -6,7 +6,7 @@ mod fetch;
 mod replay;
 
 pub(crate) use self::{
-    csv::CsvWriter,
+    csv::{CsvWriter, Frames},
     fetch::{Source, fetch},
     replay::{Replay, Seen},
 };

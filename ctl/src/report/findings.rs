@@ -194,6 +194,14 @@ impl Findings {
                 self.add(Severity::Bad, format!("{} {what}{at}", text::count(count)));
             }
         }
+        let told = of(telemetry, &catalogue::KERNEL_LOG_MATCHES)
+            .filter(|summary| label(summary, "kind") == "machine_check")
+            .filter_map(|summary| summary.increase.filter(|lines| *lines > 0.0));
+        for lines in told {
+            // Not how many errors: the kernel writes several lines about one.
+            let lines = text::count(lines);
+            self.add(Severity::Bad, format!("machine checks in the kernel's log ({lines} messages)"));
+        }
     }
 
     fn heat(&mut self, telemetry: &[MetricSummary]) {
@@ -449,11 +457,14 @@ pub(super) mod tests {
             summary(&catalogue::HOST_PACKAGE_THROTTLES, &[("package", "0"), ("die", "")], 0.1, Some(12.0)),
             summary(&catalogue::HOST_EDAC_CORRECTED, &[("controller", "mc0"), ("dimm", "")], 0.1, Some(2.0)),
             summary(&catalogue::HOST_EDAC_UNCORRECTED, &[("controller", "mc0")], 0.0, Some(0.0)),
+            summary(&catalogue::KERNEL_LOG_MATCHES, &[("kind", "machine_check")], 0.1, Some(3.0)),
+            summary(&catalogue::KERNEL_LOG_MATCHES, &[("kind", "link_reset")], 0.1, Some(4.0)),
         ];
         assert_eq!(
             texts(&run),
             [
                 "2 memory errors that ECC corrected (controller mc0)",
+                "machine checks in the kernel's log (3 messages)",
                 "package 0 was slowed for heat 12 times, at up to 97 °C",
                 "the hypervisor gave 3.0 % of the cores' time to others: figures of loads are of what was left",
             ]

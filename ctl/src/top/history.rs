@@ -147,6 +147,7 @@ mod tests {
             columns: vec![column(&catalogue::HOST_CPU_FORKS, &[])],
             histograms: vec![histogram(&catalogue::BLOCK_LATENCY, &["vda", "read"])],
             layouts: vec![HistogramLayout { upper_bounds: vec![10_000, 20_000] }],
+            ..Schema::default()
         };
         history.take(Item::Schema(schema)).unwrap();
         let mut builder = BlockBuilder::default();

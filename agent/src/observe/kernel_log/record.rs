@@ -14,16 +14,31 @@ pub const KIND_NAMES: [&str; KINDS.len()] = {
     names
 };
 
+/// The kind of what hardware told the kernel to be wrong, corrected or not.
+pub const MACHINE_CHECK: &str = "machine_check";
+
 /// Words of the kernel's messages that tell of a kind of trouble, whatever their level. In brackets where they are logged.
-const KINDS: [(&str, &[&str]); 9] = [
+const KINDS: [(&str, &[&str]); 10] = [
     // kernel/hung_task.c
     ("hung_task", &["blocked for more than"]),
     // kernel/watchdog.c, kernel/rcu/tree_stall.h
     ("lockup", &["soft lockup", "hard LOCKUP", "detected stall", "self-detected stall"]),
     // mm/oom_kill.c, mm/page_alloc.c
     ("out_of_memory", &["Out of memory", "oom-kill:", "page allocation failure"]),
-    // arch/x86/kernel/cpu/mce, drivers/edac, drivers/acpi/apei/ghes.c, mm/memory-failure.c
-    ("machine_check", &["[Hardware Error]", "Machine check", "mce: ", "EDAC MC", "Memory failure:"]),
+    // arch/x86/kernel/cpu/mce, drivers/acpi/apei/ghes.c, mm/memory-failure.c. Each of these is an error, and counts as one; so
+    // no "mce: ", which also begins what is said of a core that comes up.
+    (
+        MACHINE_CHECK,
+        &[
+            "[Hardware Error]",
+            "Machine check",
+            "machine check",
+            "Uncorrected hardware memory error",
+            "Memory failure:",
+        ],
+    ),
+    // drivers/edac: errors, which it also counts, and drivers that come and go.
+    ("edac", &["EDAC "]),
     // drivers/pci/pcie/aer.c
     ("pcie", &["AER: ", "PCIe Bus Error"]),
     // drivers/ata/libata-eh.c, drivers/nvme/host, drivers/scsi
@@ -130,6 +145,9 @@ mod tests {
         assert_eq!(kind("6,1,1,-;e1000e 0000:00:1f.6 eth0: NIC Link is Down"), Some("link_reset"));
         assert_eq!(kind("3,1,1,-;blk_update_request: I/O error, dev sda, sector 1"), Some("io_error"));
         assert_eq!(kind("4,1,1,-;{1}[Hardware Error]: It has been corrected"), Some("machine_check"));
+        assert_eq!(kind("6,1,1,-;mce: [Hardware Error]: Machine check events logged"), Some("machine_check"));
+        assert_eq!(kind("6,1,1,-;mce: CPU supports 9 MCE banks"), None);
+        assert_eq!(kind("6,1,1,-;EDAC MC0: Giving out device to module i10nm_edac"), Some("edac"));
         assert_eq!(kind("4,1,1,-;something else"), None);
     }
 

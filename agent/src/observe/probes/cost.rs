@@ -29,6 +29,10 @@ pub(super) struct ProbeCosts {
     /// Of all probes: what the board shows, or will with the next tick.
     statuses: Vec<ProbeStatus>,
     unshown: bool,
+    /// One was taken out since the schema that says how they are.
+    untold: bool,
+    /// Whether each of all probes works.
+    working: Vec<Column>,
     board: StatusBoard,
     watch: Arc<BurnerWatch>,
     ledger: Ledger,
@@ -94,6 +98,8 @@ impl ProbeCosts {
             probes: probes.into_iter().map(probe).collect(),
             statuses: board.snapshot(),
             unshown: false,
+            untold: false,
+            working: Vec::new(),
             board,
             watch,
             ledger: Ledger::new(settings.budget, cpus),
@@ -160,6 +166,7 @@ impl ProbeCosts {
         }
         if let Some(status) = self.statuses.iter_mut().find(|status| status.name == probe.name) {
             (status.attached, status.working, status.reason) = (false, false, reason);
+            self.untold = true;
         }
     }
 }
@@ -200,6 +207,17 @@ impl Probe {
 
 impl Source for ProbeCosts {
     fn describe(&mut self, schema: &mut Schema) {
+        self.untold = false;
+        let stand = |status: &ProbeStatus| ProbeStatus {
+            name: status.name.clone(),
+            attached: status.attached,
+            working: status.working,
+            reason: status.reason.clone(),
+            ..ProbeStatus::default()
+        };
+        schema.probes = self.statuses.iter().map(stand).collect();
+        let working = |status: &ProbeStatus| schema.column(&catalogue::PROBE_WORKING, &[&status.name]);
+        self.working = self.statuses.iter().map(working).collect();
         for probe in &mut self.probes {
             let mut column = |metric| schema.column(metric, &[probe.name]);
             probe.columns = Some(Columns {
@@ -218,11 +236,15 @@ impl Source for ProbeCosts {
         if let Some(window) = self.window.take_if(|window| now.duration_since(window.begin) >= self.length) {
             self.close(window.begin.elapsed());
         }
-        if self.window.is_none() && now >= self.next {
+        // The kernel keeps account of every program of the host: not for nothing.
+        if self.window.is_none() && now >= self.next && !self.probes.is_empty() {
             self.open(now);
         }
         if self.unshown {
             self.unshown = !self.board.show(&self.statuses);
+        }
+        for (column, status) in self.working.iter().zip(&self.statuses) {
+            frame.set(*column, Ok(f64::from(u8::from(status.working))));
         }
         for probe in &self.probes {
             let Some(columns) = probe.columns else { continue };
@@ -238,5 +260,9 @@ impl Source for ProbeCosts {
             frame.set(columns.event_rate, probe.reading(cost.events_per_s));
             frame.set(columns.core_share, probe.reading(cost.core_share));
         }
+    }
+
+    fn changed(&self) -> bool {
+        self.untold
     }
 }

@@ -136,7 +136,7 @@ impl Target {
 /// The probes that could be loaded, and the statuses of all.
 #[derive(Debug)]
 pub struct Probes {
-    /// One for each probe that is attached, and one for what they cost. A probe stays attached until its source and that
+    /// One for each probe that is attached, and one for how all of them are and what they cost. A probe stays attached until its source and that
     /// of the costs are dropped.
     pub sources: Vec<Box<dyn Source>>,
     /// Of all probes, attached or not.
@@ -217,10 +217,9 @@ pub fn load_watching(roots: &HostRoots, settings: &ProbeSettings, watched: &[Str
         }
     }
     let watch = Arc::new(watch);
-    if !measured.is_empty() {
-        let cpus = cpus::online(roots).count();
-        sources.push(Box::new(ProbeCosts::new(measured, statuses.clone(), watch.clone(), settings, cpus)));
-    }
+    // Also where none is attached: that is to be told.
+    let cpus = cpus::online(roots).count();
+    sources.push(Box::new(ProbeCosts::new(measured, statuses.clone(), watch.clone(), settings, cpus)));
     Probes { sources, statuses, watch }
 }
 

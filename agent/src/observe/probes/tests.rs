@@ -14,7 +14,7 @@ use std::{
 use nix::unistd::geteuid;
 use ssts_agent_ebpf::shared::LATENCY;
 use ssts_proto::{
-    catalogue::{BLOCK_LATENCY, Metric, PROBE_EVENTS, RUNQUEUE_LATENCY},
+    catalogue::{BLOCK_LATENCY, Metric, PROBE_EVENTS, PROBE_WORKING, RUNQUEUE_LATENCY},
     v1::AbsenceReason,
 };
 
@@ -279,8 +279,16 @@ fn without_the_kernels_types_each_probe_says_what_is_missing() {
     fs::write(cpus.join("possible"), "0-1\n").unwrap();
     let roots = HostRoots { sys: sys.path().into(), ..HostRoots::default() };
     let probes = load(&roots, &ProbeSettings { hooks: HookChoice::Raw, ..ProbeSettings::default() });
-    assert!(probes.sources.is_empty() && probes.watch.core_busy().is_none());
-    for status in probes.statuses.snapshot() {
+    assert!(probes.watch.core_busy().is_none());
+    let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut host = Host { probes, schema: Schema::new(1), frame: Frame::default(), _turn: turn };
+    host.describe();
+    host.tick();
+    for status in &host.schema.probes {
+        assert_eq!(host.reading(&PROBE_WORKING, &[&status.name]), Some(0.0));
+    }
+    assert_eq!(host.schema.probes, host.probes.statuses.snapshot(), "the stream says it as `check` does");
+    for status in host.probes.statuses.snapshot() {
         assert!(!status.attached && !status.working, "{status:?}");
         assert!(status.reason.starts_with("no kernel types at "), "{}", status.reason);
         assert!(status.reason.contains("CONFIG_DEBUG_INFO_BTF"), "{}", status.reason);
@@ -330,6 +338,10 @@ fn probes_over_the_budget_are_taken_out_and_say_so() {
     let gone = host.frame.readings().iter().filter(|reading| **reading == Err(AbsenceReason::Gone)).count();
     assert!(gone > 10, "the record shows the gap: {gone}");
     assert!(host.frame.gains().is_empty());
+    assert!(host.probes.sources.iter().any(|source| source.changed()), "who reads the stream is to know why");
+    host.describe();
+    let told = |status: &v1::ProbeStatus| !status.working && status.reason.contains("budget");
+    assert!(host.schema.probes.len() == 6 && host.schema.probes.iter().all(told), "{:?}", host.schema.probes);
 }
 
 /// A file as a block device, until dropped.

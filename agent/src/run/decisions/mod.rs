@@ -82,8 +82,7 @@ impl Decisions {
 
     /// Counts hardware errors.
     pub(super) fn note_errors(&self, rises: &[Rise]) {
-        let sum: f64 = rises.iter().map(|rise| rise.by).sum();
-        self.hardware_errors.fetch_add(sum as u64, Ordering::Relaxed);
+        self.hardware_errors.fetch_add(rises.iter().map(Rise::errors).sum(), Ordering::Relaxed);
     }
 
     /// Since the start of the run.

@@ -171,6 +171,7 @@ mod tests {
             ],
             histograms: vec![histogram(&catalogue::BLOCK_LATENCY, &["vda", "read"])],
             layouts: vec![HistogramLayout { upper_bounds: vec![1_000, 2_000, 4_000] }],
+            ..Schema::default()
         });
         reader
     }

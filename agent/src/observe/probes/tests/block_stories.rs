@@ -22,6 +22,19 @@ fn open_directly(path: &std::path::Path) -> File {
     OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path).unwrap()
 }
 
+/// The upper bound of the bucket in which the middle one lies.
+fn median(gained: &[(u64, u64)]) -> u64 {
+    let middle = total(gained).div_ceil(2);
+    let mut sorted = gained.to_vec();
+    sorted.sort_unstable();
+    let mut seen = 0;
+    let found = sorted.iter().find(|(_, count)| {
+        seen += count;
+        seen >= middle
+    });
+    found.map_or(0, |(bound, _)| *bound)
+}
+
 fn requests_are_told_with_size_and_example(hooks: HookChoice) {
     let Some(mut host) = Host::watched_by(hooks) else { return };
     let disks = disks::below(&HostRoots::default(), &env::current_exe().unwrap());
@@ -33,8 +46,11 @@ fn requests_are_told_with_size_and_example(hooks: HookChoice) {
     let mut pages = Pages([0; 16_384]);
     host.tick();
     let begin = Instant::now();
-    for n in 0..100 {
+    let mut took = [Duration::ZERO; 100];
+    for (n, took) in (0..).zip(&mut took) {
+        let begin = Instant::now();
         file.read_exact_at(&mut pages.0, n * 16_384).unwrap();
+        *took = begin.elapsed();
     }
     let elapsed = begin.elapsed().as_nanos() as f64;
     host.tick();
@@ -44,10 +60,18 @@ fn requests_are_told_with_size_and_example(hooks: HookChoice) {
     // A file may be in pieces, and others read too.
     let counted: u64 = sizes.iter().filter(|(bound, _)| *bound == of_16_kib).map(|(_, count)| count).sum();
     assert!((80..400).contains(&counted), "{sizes:?}");
-    let queued = total(&host.gained(&BLOCK_QUEUE, &[disk, "read"]));
+    let waits = host.gained(&BLOCK_QUEUE, &[disk, "read"]);
+    let queued = total(&waits);
     match hooks {
         HookChoice::Tracepoint => assert_eq!(queued, 0, "a tracepoint's record does not tell"),
-        _ => assert!(queued >= 90, "{queued}"),
+        _ => {
+            assert!(queued >= 90, "{queued}");
+            took.sort_unstable();
+            let (wait, own) = (median(&waits), took[took.len() / 2].as_nanos() as u64);
+            println!("made to issued {wait} ns, a read {own} ns");
+            // A request is made and issued within the read that it is part of, one after the other.
+            assert!((20..own).contains(&wait), "{wait} ns of {own} ns: {waits:?}");
+        }
     }
     let latency = host.reading(&BLOCK_SLOWEST_LATENCY, &[disk]).unwrap();
     let size = host.reading(&BLOCK_SLOWEST_SIZE, &[disk]).unwrap();

@@ -1,7 +1,7 @@
 //! The interrupt probe against known interrupts.
 
 use ssts_proto::catalogue::{
-    IRQ_HARD_COUNT, IRQ_HARD_DURATION, IRQ_SOFT_DURATION, IRQ_SOFT_TIME, IRQ_SOFT_WAIT,
+    IRQ_HARD_COUNT, IRQ_HARD_DURATION, IRQ_HARD_TIME, IRQ_SOFT_DURATION, IRQ_SOFT_TIME, IRQ_SOFT_WAIT,
 };
 
 use super::*;
@@ -85,11 +85,15 @@ fn interrupts_of_devices_are_counted_as_the_kernel_does_once() {
     host.describe();
     host.tick();
     let (before, begin) = (host.sum(&IRQ_HARD_COUNT, |_| true), interrupts_of_devices());
+    let time_before = host.sum(&IRQ_HARD_TIME, |_| true);
     read();
     host.tick();
     let (after, end) = (host.sum(&IRQ_HARD_COUNT, |_| true), interrupts_of_devices());
     let (counted, truth) = (after - before, (end - begin) as f64);
-    let durations = total(&host.gained(&IRQ_HARD_DURATION, &[])) as f64;
+    let time_ns = (host.sum(&IRQ_HARD_TIME, |_| true) - time_before) * 1e9;
+    let durations = host.gained(&IRQ_HARD_DURATION, &[]);
+    let longest_ns: f64 = durations.iter().map(|(bound, count)| (bound * count) as f64).sum();
+    let durations = total(&durations) as f64;
     println!("{counted} counted, {truth} true, {durations} durations");
     if truth < 20.0 {
         skipped("the disk here completes without interrupts of devices");
@@ -97,4 +101,7 @@ fn interrupts_of_devices_are_counted_as_the_kernel_does_once() {
     }
     assert!(counted >= 0.9 * truth - 20.0 && counted <= 1.1 * truth + 20.0, "{counted} of {truth}");
     assert!((durations - counted).abs() <= 0.1 * counted + 5.0, "{durations} of {counted}");
+    // Each duration is in both, and at most a bucket's width below its upper bound.
+    println!("{time_ns} ns, {longest_ns} ns by the histogram");
+    assert!((0.8 * longest_ns..=1.1 * longest_ns).contains(&time_ns), "{time_ns} of {longest_ns}");
 }
