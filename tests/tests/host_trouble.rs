@@ -1,5 +1,6 @@
 //! What goes wrong on the host during a run is told with the run: what the kernel logs, errors that hardware counts, a device
 //! that goes away.
+#![expect(clippy::panic, reason = "a story fails by panicking")]
 
 use std::{
     fs::{self, OpenOptions},
