@@ -2,10 +2,7 @@
 //! carried out; what takes load off is carried out first, whatever the disk does. What only looks is not noted, nor are renewals
 //! of leases, but for the first one of somebody else than before, who takes the run over.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -15,7 +12,7 @@ use ssts_proto::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{AgentService, record::RecordStream, rights::Caller, watch::WatchStream};
+use super::{AgentService, keepers::Keepers, record::RecordStream, rights::Caller, watch::WatchStream};
 use crate::audit::{Audit, Entry, Subject};
 
 /// Of a caller's words in a line, in characters.
@@ -26,12 +23,8 @@ const MAX_WORDS: usize = 1_024;
 pub struct Audited {
     service: AgentService,
     audit: Audit,
-    /// Who keeps the lease of which run.
-    keepers: Arc<Mutex<HashMap<String, Keeper>>>,
+    keepers: Arc<Keepers>,
 }
-
-/// Of a caller, what stays the same when it connects once more.
-type Keeper = (Option<String>, Option<u32>, Option<i32>);
 
 impl Audited {
     /// Notes what is asked of `service`.
@@ -39,13 +32,9 @@ impl Audited {
         Self { service, audit, keepers: Arc::default() }
     }
 
-    /// Makes a caller the keeper of a run's lease; whether somebody else was.
-    fn is_taken_over(&self, run_id: &str, who: &Subject) -> bool {
-        let keeper = (who.client.clone(), who.uid, who.pid);
-        let mut keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
-        keepers.retain(|run_id, _| self.service.engine.active(run_id).is_ok());
-        let before = keepers.insert(run_id.to_owned(), keeper.clone());
-        before.is_some_and(|before| before != keeper)
+    /// Whether somebody else kept a run's lease until now.
+    fn hand_over(&self, run_id: &str, to: &Subject) -> bool {
+        self.keepers.hand_over(run_id, to, |run_id| self.service.engine.active(run_id).is_ok())
     }
 
     fn noting<T>(&self, request: &Request<T>, call: &'static str, parameters: Value) -> Noting {
@@ -127,7 +116,7 @@ impl Agent for Audited {
         let run_id = request.get_ref().run_id.clone();
         let outcome = self.service.start(request).await;
         if outcome.is_ok() {
-            self.is_taken_over(&run_id, &noting.who);
+            self.hand_over(&run_id, &noting.who);
         }
         noting.after(&outcome).await;
         outcome
@@ -202,7 +191,7 @@ impl Agent for Audited {
         let run_id = request.get_ref().run_id.clone();
         let noting = self.noting(&request, "RenewLease", json!({ "run_id": cut(&run_id) }));
         let outcome = self.service.renew_lease(request).await;
-        if outcome.is_ok() && self.is_taken_over(&run_id, &noting.who) {
+        if outcome.is_ok() && self.hand_over(&run_id, &noting.who) {
             self.audit.note_after(noting.entry("ok: the run is taken over".to_owned())).await;
         }
         outcome
@@ -276,7 +265,11 @@ impl Agent for Audited {
     ) -> Result<Response<v1::PrepareResponse>, Status> {
         let mut noting = self.noting(&request, "Prepare", of_prepare(request.get_ref()));
         noting.before().await?;
+        let run_id = request.get_ref().run_id.clone();
         let outcome = self.service.prepare(request).await;
+        if outcome.is_ok() {
+            self.hand_over(&run_id, &noting.who);
+        }
         noting.after(&outcome).await;
         outcome
     }

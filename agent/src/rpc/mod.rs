@@ -3,6 +3,7 @@
 mod accept;
 mod audited;
 mod drill;
+mod keepers;
 mod listen;
 mod peer;
 mod policy;
