@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use super::{
-    tests::{HOSTS, normal},
+    tests::{HOSTS, assert_few_alarms, normal},
     *,
 };
 
@@ -173,17 +173,7 @@ fn of_one_host_alone_the_odd_disk_is_told_by_its_other_disks() {
     }
 }
 
-/// As of fleets without parts: 5 % is what is asked for.
 #[test]
 fn false_alarms_of_parts_are_few() {
-    let alarms: Vec<String> = (1_000..1_200)
-        .filter_map(|seed| {
-            let found = fleet(seed, 0, Flaw::Nothing);
-            found
-                .odd()
-                .next()
-                .map(|ranked| format!("{seed}: {} {:?}", ranked.subject.words(), ranked.evidence))
-        })
-        .collect();
-    assert!(alarms.len() <= 10, "{} of 200: {alarms:#?}", alarms.len());
+    assert_few_alarms(|seed| fleet(seed, 0, Flaw::Nothing));
 }

@@ -115,19 +115,20 @@ fn a_planted_odd_host_is_ranked_first_in_twenty_of_twenty() {
     }
 }
 
-/// Nobody is odd: of 200 fleets few may have somebody called so. 5 % is what is asked for.
+/// Nobody is odd: of 200 fleets, a seed each, few may have somebody called so. 5 % is what is asked for.
+pub(super) fn assert_few_alarms(fleet: impl Fn(u64) -> OddOnes) {
+    let alarm = |seed: u64| {
+        let found = fleet(seed);
+        let first = found.odd().next();
+        first.map(|ranked| format!("{seed}: {} {:?}", ranked.subject.words(), ranked.evidence))
+    };
+    let alarms: Vec<String> = (1_000..1_200).filter_map(alarm).collect();
+    assert!(alarms.len() <= 10, "{} of 200: {alarms:#?}", alarms.len());
+}
+
 #[test]
 fn false_alarms_are_few_without_an_odd_host() {
-    let alarms: Vec<String> = (1_000..1_200)
-        .filter_map(|seed| {
-            let found = fleet(seed, 0, Plant::Nothing);
-            found
-                .odd()
-                .next()
-                .map(|ranked| format!("{seed}: {} {:?}", ranked.subject.words(), ranked.evidence))
-        })
-        .collect();
-    assert!(alarms.len() <= 10, "{} of 200: {alarms:#?}", alarms.len());
+    assert_few_alarms(|seed| fleet(seed, 0, Plant::Nothing));
 }
 
 #[test]
