@@ -5,7 +5,10 @@ use std::{convert::Infallible, iter, time::Duration};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Bytes, Frame};
 use hyper_util::rt::TokioIo;
-use tokio::{net::UnixStream, time::sleep};
+use tokio::{
+    net::UnixStream,
+    time::{sleep, timeout},
+};
 use tokio_stream::StreamExt as _;
 use tonic::{
     Code, Status,
@@ -16,6 +19,14 @@ use tonic::{
 use tower::{ServiceExt as _, service_fn};
 
 use crate::Ground;
+
+/// Longer than anything takes that is to come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Fails the story where it does not come.
+pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.expect("it takes too long")
+}
 
 /// A channel to the daemon on the ground.
 pub async fn connect(ground: &Ground) -> Channel {

@@ -6,7 +6,7 @@ use ssts_proto::{
     catalogue,
     v1::{Frame, Schema, WatchRequest, WatchResponse, agent_client::AgentClient, watch_response::Item},
 };
-use ssts_tests::{Daemon, Ground, Sysfs, connect};
+use ssts_tests::{Daemon, Ground, Sysfs, connect, soon};
 use tokio_stream::StreamExt as _;
 use tonic::{Code, Streaming};
 use tonic_health::pb::{
@@ -16,13 +16,6 @@ use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
-
-/// Longer than any of these takes.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
-}
 
 /// As load balancers and Kubernetes ask.
 #[tokio::test]

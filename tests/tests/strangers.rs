@@ -27,7 +27,7 @@ use ssts_proto::v1::{
 use ssts_tests::{
     Ctl, Daemon, Ground, Pki, note, outside,
     page::{Page, TEXT, serving},
-    raw_call, tls_address,
+    raw_call, soon, tls_address,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -54,10 +54,6 @@ impl Drop for Over {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Relaxed);
     }
-}
-
-async fn soon<T>(future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future).await.expect("it takes too long")
 }
 
 /// An agent over TCP, and who belongs.

@@ -16,7 +16,7 @@ use ssts_proto::v1::{
     DescribeRequest, HaltRequest, ListRunsRequest, RecoverRequest, ResumeRequest, StartRequest, WatchRequest,
     agent_client::AgentClient,
 };
-use ssts_tests::{Ctl, Daemon, Ground, Pki, connect, note, outside, tls_address};
+use ssts_tests::{Ctl, Daemon, Ground, Pki, connect, note, outside, soon, tls_address};
 use tokio::io::AsyncReadExt as _;
 use tonic::Code;
 use tonic_reflection::pb::v1::{
@@ -26,10 +26,6 @@ use tonic_reflection::pb::v1::{
 
 /// Longer than any of these takes.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
-}
 
 fn listening(ground: &Ground, pki: &Pki, more: &str) -> (Daemon, SocketAddr) {
     ground.configure(&pki.config(more));

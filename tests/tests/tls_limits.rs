@@ -14,7 +14,7 @@ use ssts_proto::v1::{
     ListRunsRequest, Phase, RenewLeaseRequest, Scenario, StartRequest, StopRequest, WatchRequest,
     agent_client::AgentClient,
 };
-use ssts_tests::{Ctl, Daemon, Ground, Pki, note, tls_address};
+use ssts_tests::{Ctl, Daemon, Ground, Pki, note, soon, tls_address};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::{sleep, timeout},
@@ -25,10 +25,6 @@ use tonic::{Code, transport::Channel};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// For what must not come.
 const MOMENT: Duration = Duration::from_millis(700);
-
-async fn soon<T>(future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future).await.expect("it takes too long")
-}
 
 /// An agent over TCP with some keys of its own.
 struct Host {
