@@ -59,7 +59,7 @@ fn of_mix<const WIDE: bool, const ADDS: bool>(
 macro_rules! form {
     (
         $name:ident, $(#[$attribute:meta])*, $words:literal, $number:ty,
-        $load:expr, $store:expr, $pass:expr, $all:expr, $fma:expr, $add:expr, $fence:expr
+        $load:expr, $store:expr, $pass:expr, $all:expr, $fma:expr, $add:expr
     ) => {
         $(#[$attribute])*
         fn $name<const WIDE: bool, const ADDS: bool>(
@@ -69,15 +69,32 @@ macro_rules! form {
             sweep: Option<&mut Sweep>,
         ) {
             let (a, b, c) = ($all(A as $number), $all(B as $number), $all(C as $number));
-            // By number and not in a loop: each is to stay in a register of its own, whatever the optimiser unrolls.
-            let load_chains = |from: usize| -> [_; FMA_CHAINS] {
-                std::array::from_fn(|chain| {
-                    // SAFETY: the caller made sure that the slice holds all chains.
-                    unsafe { $load(start.as_ptr().add((from + chain) * $words).cast()) }
-                })
+            // By number and in no loop, here and wherever chains are named: each is to stay in a register of its own. What is
+            // indexed by a variable anywhere is memory everywhere, and half of them would go there and back at each access.
+            let load_chain = |chain: usize| {
+                // SAFETY: the caller made sure that the slice holds all chains.
+                unsafe { $load(start.as_ptr().add(chain * $words).cast()) }
             };
-            let mut lower = load_chains(0);
-            let mut upper = load_chains(if WIDE { FMA_CHAINS } else { 0 });
+            macro_rules! load_chains {
+                ($from:expr) => {
+                    [
+                        load_chain($from),
+                        load_chain($from + 1),
+                        load_chain($from + 2),
+                        load_chain($from + 3),
+                        load_chain($from + 4),
+                        load_chain($from + 5),
+                        load_chain($from + 6),
+                        load_chain($from + 7),
+                        load_chain($from + 8),
+                        load_chain($from + 9),
+                        load_chain($from + 10),
+                        load_chain($from + 11),
+                    ]
+                };
+            }
+            let mut lower: [_; FMA_CHAINS] = load_chains!(0);
+            let mut upper: [_; FMA_CHAINS] = load_chains!(if WIDE { FMA_CHAINS } else { 0 });
             macro_rules! chain {
                 ($chain:literal, $addend:expr) => {
                     lower[$chain] = if ADDS && !WIDE && $chain % 2 == 1 {
@@ -108,54 +125,96 @@ macro_rules! form {
                 };
             }
             if let (Some(sweep), 1..) = (sweep, shape.gap) {
-                for access in 0..shape.lines() {
-                    for _ in 1..shape.gap {
-                        step!(b, b);
-                    }
-                    let level = ORDER[access % ORDER.len()];
-                    let (from, to) = sweep.coming(level);
-                    prefetch(from);
-                    if !matches!(level, Level::Dram) {
-                        prefetch(to);
-                    }
-                    let (from, to) = sweep.next(level);
-                    let from: *const Line = from;
-                    let to: *mut Line = to;
-                    let (from, to): (*const u64, *mut u64) = (from.cast(), to.cast());
-                    // SAFETY: a line holds LINE_WORDS words: one or two registers; it is aligned to 64 bytes.
-                    let (first, third) = unsafe {
-                        let first = $load(from.cast());
-                        let third = if $words < LINE_WORDS { $load(from.add(LINE_WORDS - $words).cast()) } else { b };
-                        (first, third)
-                    };
-                    // SAFETY: as above.
-                    unsafe {
-                        if matches!(level, Level::Dram) {
-                            $pass(to.cast(), first);
-                            if $words < LINE_WORDS {
-                                $pass(to.add(LINE_WORDS - $words).cast(), third);
-                            }
-                        } else {
-                            $store(to.cast(), first);
-                            if $words < LINE_WORDS {
-                                $store(to.add(LINE_WORDS - $words).cast(), third);
+                let mut sweep = sweep.pass();
+                // Each by its number: which level it goes to is known, and costs no branch to be guessed.
+                macro_rules! access {
+                    ($access:literal) => {
+                        for _ in 1..shape.gap {
+                            step!(b, b);
+                        }
+                        let level = const { ORDER[$access] };
+                        // What is in L1 is there at once.
+                        if !matches!(level, Level::L1) {
+                            let (from, to) = sweep.coming(level);
+                            prefetch(from);
+                            if !matches!(level, Level::Dram) {
+                                prefetch(to);
                             }
                         }
-                    }
-                    step!(first, third);
+                        let (from, to) = sweep.next(level);
+                        let from: *const Line = from;
+                        let to: *mut Line = to;
+                        let (from, to): (*const u64, *mut u64) = (from.cast(), to.cast());
+                        // SAFETY: a line holds LINE_WORDS words: one or two registers; it is aligned to 64 bytes.
+                        let (first, third) = unsafe {
+                            let first = $load(from.cast());
+                            let third = if $words < LINE_WORDS { $load(from.add(LINE_WORDS - $words).cast()) } else { b };
+                            (first, third)
+                        };
+                        // SAFETY: as above.
+                        unsafe {
+                            if matches!(level, Level::Dram) {
+                                $pass(to.cast(), first);
+                                if $words < LINE_WORDS {
+                                    $pass(to.add(LINE_WORDS - $words).cast(), third);
+                                }
+                            } else {
+                                $store(to.cast(), first);
+                                if $words < LINE_WORDS {
+                                    $store(to.add(LINE_WORDS - $words).cast(), third);
+                                }
+                            }
+                        }
+                        step!(first, third);
+                    };
                 }
-                // Stores that pass the caches become visible in order with what follows.
-                $fence();
+                for _ in 0..shape.lines() / ORDER.len() {
+                    access!(0);
+                    access!(1);
+                    access!(2);
+                    access!(3);
+                    access!(4);
+                    access!(5);
+                    access!(6);
+                    access!(7);
+                    access!(8);
+                    access!(9);
+                    access!(10);
+                    access!(11);
+                    access!(12);
+                    access!(13);
+                    access!(14);
+                    access!(15);
+                }
             } else {
                 for _ in 0..shape.steps {
                     step!(b, b);
                 }
             }
-            let upper = if WIDE { &upper[..] } else { &[] };
-            for (chain, x) in lower.iter().chain(upper).enumerate() {
-                // SAFETY: as for the start.
-                unsafe { $store(end.as_mut_ptr().add(chain * $words).cast(), *x) };
+            macro_rules! store_chain {
+                ($chain:literal) => {
+                    // SAFETY: as for the start.
+                    unsafe { $store(end.as_mut_ptr().add($chain * $words).cast(), lower[$chain]) };
+                    if WIDE {
+                        // SAFETY: as for the start.
+                        unsafe {
+                            $store(end.as_mut_ptr().add((FMA_CHAINS + $chain) * $words).cast(), upper[$chain]);
+                        }
+                    }
+                };
             }
+            store_chain!(0);
+            store_chain!(1);
+            store_chain!(2);
+            store_chain!(3);
+            store_chain!(4);
+            store_chain!(5);
+            store_chain!(6);
+            store_chain!(7);
+            store_chain!(8);
+            store_chain!(9);
+            store_chain!(10);
+            store_chain!(11);
         }
     };
 }
@@ -202,51 +261,57 @@ fn prefetch(line: Option<&Line>) {
     let _ = line;
 }
 
-/// Ordinary stores need none.
-fn no_fence() {}
+/// Stores that pass the caches are in no order with others before a fence. One has to come before anything else touches what
+/// they wrote: when an area of the sweep comes round, and not after each unit, for it waits for memory.
+pub(super) fn settle_stores() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE is in the architecture's base.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
+}
 
 array_operations!(of_f64, f64, 4);
 array_operations!(of_f32, f32, 8);
 
 form!(
     portable_f64, , 4, f64,
-    of_f64::load, of_f64::store, of_f64::store, of_f64::all, of_f64::multiply_add, of_f64::add, no_fence
+    of_f64::load, of_f64::store, of_f64::store, of_f64::all, of_f64::multiply_add, of_f64::add
 );
 form!(
     portable_f32, , 4, f32,
-    of_f32::load, of_f32::store, of_f32::store, of_f32::all, of_f32::multiply_add, of_f32::add, no_fence
+    of_f32::load, of_f32::store, of_f32::store, of_f32::all, of_f32::multiply_add, of_f32::add
 );
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    _mm_sfence, _mm256_add_pd, _mm256_add_ps, _mm256_fmadd_pd, _mm256_fmadd_ps, _mm256_loadu_pd,
-    _mm256_loadu_ps, _mm256_set1_pd, _mm256_set1_ps, _mm256_storeu_pd, _mm256_storeu_ps, _mm256_stream_pd,
-    _mm256_stream_ps, _mm512_add_pd, _mm512_add_ps, _mm512_fmadd_pd, _mm512_fmadd_ps, _mm512_loadu_pd,
-    _mm512_loadu_ps, _mm512_set1_pd, _mm512_set1_ps, _mm512_storeu_pd, _mm512_storeu_ps, _mm512_stream_pd,
-    _mm512_stream_ps,
+    _mm256_add_pd, _mm256_add_ps, _mm256_fmadd_pd, _mm256_fmadd_ps, _mm256_loadu_pd, _mm256_loadu_ps,
+    _mm256_set1_pd, _mm256_set1_ps, _mm256_storeu_pd, _mm256_storeu_ps, _mm256_stream_pd, _mm256_stream_ps,
+    _mm512_add_pd, _mm512_add_ps, _mm512_fmadd_pd, _mm512_fmadd_ps, _mm512_loadu_pd, _mm512_loadu_ps,
+    _mm512_set1_pd, _mm512_set1_ps, _mm512_storeu_pd, _mm512_storeu_ps, _mm512_stream_pd, _mm512_stream_ps,
 };
 
 #[cfg(target_arch = "x86_64")]
 form!(
     avx2_f64, #[target_feature(enable = "avx2,fma")], 4, f64,
     _mm256_loadu_pd, _mm256_storeu_pd,
-    _mm256_stream_pd, _mm256_set1_pd, _mm256_fmadd_pd, _mm256_add_pd, _mm_sfence
+    _mm256_stream_pd, _mm256_set1_pd, _mm256_fmadd_pd, _mm256_add_pd
 );
 #[cfg(target_arch = "x86_64")]
 form!(
     avx2_f32, #[target_feature(enable = "avx2,fma")], 4, f32,
     _mm256_loadu_ps, _mm256_storeu_ps,
-    _mm256_stream_ps, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_add_ps, _mm_sfence
+    _mm256_stream_ps, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_add_ps
 );
 #[cfg(target_arch = "x86_64")]
 form!(
     avx512_f64, #[target_feature(enable = "avx512f")], 8, f64,
     _mm512_loadu_pd, _mm512_storeu_pd,
-    _mm512_stream_pd, _mm512_set1_pd, _mm512_fmadd_pd, _mm512_add_pd, _mm_sfence
+    _mm512_stream_pd, _mm512_set1_pd, _mm512_fmadd_pd, _mm512_add_pd
 );
 #[cfg(target_arch = "x86_64")]
 form!(
     avx512_f32, #[target_feature(enable = "avx512f")], 8, f32,
     _mm512_loadu_ps, _mm512_storeu_ps,
-    _mm512_stream_ps, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_add_ps, _mm_sfence
+    _mm512_stream_ps, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_add_ps
 );

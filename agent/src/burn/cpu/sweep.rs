@@ -5,7 +5,10 @@
 //! Areas fill as they are stored to: the first round reads one unit's lines again and again. Ten megabytes a worker that were
 //! made before would be most of what a start takes.
 
-use super::recipe::{Caches, Level};
+use super::{
+    chains_vector,
+    recipe::{Caches, Level},
+};
 
 /// A cache line of every x86 and most others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,20 +44,64 @@ struct Areas {
     to: Vec<Line>,
     /// Lines of each, once it is full: whole units.
     full: usize,
+    /// Lines that a unit moves.
+    unit: usize,
     position: usize,
 }
 
+/// What one unit moves: nothing in it grows, swaps or is called, so that whoever computes in between keeps its registers.
+#[derive(Debug)]
+pub(super) struct Pass<'s> {
+    levels: [Span<'s>; 4],
+}
+
+#[derive(Debug)]
+struct Span<'s> {
+    from: &'s [Line],
+    to: &'s mut [Line],
+    at: usize,
+}
+
 impl Areas {
-    /// In the first round `from` holds one unit.
-    #[cold]
-    fn begun(&self) -> usize {
-        self.position % self.from.len()
+    /// Makes room for one unit, and moves on by it.
+    fn pass(&mut self) -> Span<'_> {
+        if self.position == self.full {
+            self.position = 0;
+            chains_vector::settle_stores();
+            std::mem::swap(&mut self.from, &mut self.to);
+        }
+        let (begin, end) = (self.position, self.position + self.unit);
+        self.position = end;
+        // Within what was reserved.
+        self.to.resize(self.to.len().max(end), Line([0; LINE_WORDS]));
+        // In the first round there is one unit to load.
+        let source = if begin < self.from.len() { begin } else { 0 };
+        Span { from: &self.from[source..], to: &mut self.to[begin..], at: 0 }
+    }
+}
+
+impl Drop for Sweep {
+    fn drop(&mut self) {
+        chains_vector::settle_stores();
+    }
+}
+
+impl Pass<'_> {
+    /// The next line of a level, and where it is to be stored.
+    #[inline(always)]
+    pub(super) fn next(&mut self, level: Level) -> (&Line, &mut Line) {
+        let Span { from, to, at } = &mut self.levels[level as usize];
+        let line = *at;
+        *at += 1;
+        (&from[line], &mut to[line])
     }
 
-    /// Room for the next line: in the first two rounds areas grow, within what was reserved for them.
-    #[cold]
-    fn grow(&mut self) {
-        self.to.push(Line([0; LINE_WORDS]));
+    /// What is coming in a level, some accesses ahead, to be had in time: loads far apart in time are beyond what a core's
+    /// own prefetchers see.
+    #[inline(always)]
+    pub(super) fn coming(&self, level: Level) -> (Option<&Line>, Option<&Line>) {
+        let Span { from, to, at } = &self.levels[level as usize];
+        (from.get(at + AHEAD), to.get(at + AHEAD))
     }
 }
 
@@ -74,7 +121,8 @@ impl Sweep {
             let full = units * of_unit.len();
             let (mut from, to) = (Vec::with_capacity(full), Vec::with_capacity(full));
             from.extend(of_unit);
-            Areas { from, to, full, position: 0 }
+            let unit = from.len();
+            Areas { from, to, full, unit, position: 0 }
         };
         debug_assert!(lines.len().is_multiple_of(ORDER.len()));
         Self { levels: Level::ALL.map(areas) }
@@ -85,29 +133,9 @@ impl Sweep {
         Level::ALL.iter().map(|level| 2 * area_bytes(caches, *level, sharers) as u64).sum()
     }
 
-    /// The next line of a level, and where it is to be stored.
-    #[inline(always)]
-    pub(super) fn next(&mut self, level: Level) -> (&Line, &mut Line) {
-        let areas = &mut self.levels[level as usize];
-        if areas.position == areas.full {
-            areas.position = 0;
-            std::mem::swap(&mut areas.from, &mut areas.to);
-        }
-        let at = areas.position;
-        if at == areas.to.len() {
-            areas.grow();
-        }
-        let source = if at < areas.from.len() { at } else { areas.begun() };
-        areas.position = at + 1;
-        (&areas.from[source], &mut areas.to[at])
-    }
-
-    /// What is coming in a level, some accesses ahead, to be had in time: loads far apart in time are beyond what a core's
-    /// own prefetchers see.
-    #[inline(always)]
-    pub(super) fn coming(&self, level: Level) -> (Option<&Line>, Option<&Line>) {
-        let Areas { from, to, position, .. } = &self.levels[level as usize];
-        (from.get(position + AHEAD), to.get(position + AHEAD))
+    /// What the next unit moves.
+    pub(super) fn pass(&mut self) -> Pass<'_> {
+        Pass { levels: self.levels.each_mut().map(Areas::pass) }
     }
 }
 
@@ -152,8 +180,9 @@ mod tests {
         let lines = lines(48);
         let mut sweep = Sweep::new(&caches, 1, &lines);
         for _ in 0..50_000 {
+            let mut pass = sweep.pass();
             for (line, level) in lines.iter().zip(ORDER.iter().cycle()) {
-                let (from, to) = sweep.next(*level);
+                let (from, to) = pass.next(*level);
                 assert_eq!(from, line);
                 *to = *from;
             }
@@ -164,9 +193,9 @@ mod tests {
     fn a_line_that_was_stored_wrongly_comes_back() {
         let lines = lines(16);
         let mut sweep = Sweep::new(&Caches { l1_bytes: 0, l2_bytes: 0, l3_bytes: 0 }, 1, &lines);
-        *sweep.next(Level::L1).1 = Line([99; LINE_WORDS]);
+        *sweep.pass().next(Level::L1).1 = Line([99; LINE_WORDS]);
         let len = sweep.levels[Level::L1 as usize].full;
-        let comes_back = (0..2 * len).any(|_| sweep.next(Level::L1).0.0[0] == 99);
+        let comes_back = (0..2 * len).any(|_| sweep.pass().next(Level::L1).0.0[0] == 99);
         assert!(comes_back);
     }
 
