@@ -1,14 +1,15 @@
 //! Loads that change, loads of a whole core, loads that begin at an instant, and loads that could not be had.
 
 use std::{
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
 use ssts_tests::{
-    Ctl, Daemon, Ground, beside, note,
+    Cgroup, Ctl, Daemon, Ground, beside, note,
     outside::{self, Load},
+    possible,
 };
 
 /// Percentage points, as the bar of the requirement is one: the neighbours of a test are not asked.
@@ -60,6 +61,28 @@ fn a_cores_load_is_held_without_probes_too() {
     assert!(number(&load["achieved"]) > 50.0, "{load}");
     let events = result["hosts"][0]["events"].to_string();
     assert!(events.contains("/proc/stat"), "{events}");
+}
+
+/// A quota of the daemon's cgroup takes what no other process does.
+#[test]
+fn a_load_that_a_quota_throttled_is_missed_and_says_so() {
+    let quota = Cgroup::new("cpu", ["cpu.cfs_quota_us", "cpu.max"]);
+    if !possible(quota.is_some(), "no cgroup with the cpu controller may be made here") {
+        return;
+    }
+    let Some(quota) = quota else { return };
+    let (file, limit) = match quota.file("cpu.cfs_quota_us") {
+        file if file.exists() => (file, "50000"),
+        _ => (quota.file("cpu.max"), "50000 100000"),
+    };
+    fs::write(file, limit).expect("the cgroup is ours");
+    let ground = Ground::alone();
+    let _daemon = Daemon::start_program(&ground, &quota.program(&ground, &ground.programs().sstsd), |_| {});
+    let (status, burner) = burn(&ground, "--load 80 --duration 3s");
+    assert_eq!((status, &burner["outcome"]), (3, &"missed".into()), "{burner:#}");
+    let reason = burner["outcome_reason"].as_str().expect("there is one");
+    note(format_args!("{reason}"));
+    assert!(reason.contains("ssts-story-") && reason.contains("throttled it in"), "{reason}");
 }
 
 /// A load that could not be had fails the run, and the result says who had the core instead.

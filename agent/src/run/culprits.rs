@@ -9,7 +9,7 @@ use std::{
 
 use procfs::{CurrentSI as _, process::all_processes};
 
-use super::child::BurnerProcess;
+use super::{child::BurnerProcess, throttled::Throttled};
 use crate::{burn::control::Slot, observe::probes::Preempted};
 
 /// How often burners are looked at.
@@ -41,6 +41,8 @@ pub(super) struct Culprits {
     stolen: HashMap<u32, u64>,
     began: Duration,
     ended: Duration,
+    /// By quotas, all burners together: they are in one cgroup.
+    throttled: Option<Throttled>,
     /// By the tasks that took cores from burners, those who took most first.
     preempted: Vec<Preempted>,
 }
@@ -73,6 +75,9 @@ impl Culprits {
         if now < self.next {
             return self.next;
         }
+        if let Some(burner) = burners.first() {
+            self.throttled.get_or_insert_with(|| Throttled::above(burner.pid())).look();
+        }
         if let Some(first) = self.open.take() {
             self.close(&first, now, burners);
             self.next = now + INTERVAL;
@@ -104,9 +109,16 @@ impl Culprits {
         self.preempted = now;
     }
 
+    /// The phase is over: what only a count can tell is counted up to here.
+    pub(super) fn close_up(&mut self) {
+        if let Some(throttled) = &mut self.throttled {
+            throttled.look();
+        }
+    }
+
     /// What is known of a core that had too little, in words.
     pub(super) fn told(&self, core: u32) -> Vec<String> {
-        let mut parts = Vec::new();
+        let mut parts: Vec<String> = self.throttled.iter().filter_map(Throttled::told).collect();
         let percent =
             |part: Duration, whole: Duration| 100.0 * part.as_secs_f64() / whole.as_secs_f64().max(1e-9);
         let stolen = |of: &HashMap<u32, u64>| of.get(&core).copied().unwrap_or_default();

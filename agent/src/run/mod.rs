@@ -41,6 +41,7 @@ mod supervisor;
 mod suspend;
 mod telemetry;
 mod thresholds;
+mod throttled;
 mod traced;
 pub mod undo;
 

@@ -202,6 +202,7 @@ impl<'a> Supervisor<'a> {
             Err(ending) => Some(ending),
         };
         let Beside { marks, mut culprits, mut restarts } = beside;
+        culprits.close_up();
         // What they did in the phase, where they go on beyond it.
         let mut at_end = Vec::new();
         if hold.is_some() && ended.is_none() {
