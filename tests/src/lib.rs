@@ -70,4 +70,4 @@ pub use service::{Certificate, Service};
 pub use swarm::{Swarm, Template};
 pub use switch::Switch;
 pub use terminal::Terminal;
-pub use two_hosts::{OPEN_SINK, TwoHosts, count, figure};
+pub use two_hosts::{OPEN_SINK, TwoHosts, count, figure, tolerance_of};

@@ -42,7 +42,7 @@ impl Planted {
     pub fn with_slow_disk(first: Ground) -> Option<Self> {
         let throttle = disk_throttle(first.disk(), GIVEN)?;
         let burn = format!(
-            "burn disk --path {} --size 4MiB --rw randread --rate {ASKED} --depth 4 --duration 6s",
+            "burn disk --path {} --size 4MiB --rw randread --rate {ASKED} --depth 4 --tolerance 100 --duration 6s",
             first.disk().display()
         );
         let start = |host: usize, ground: &Ground| {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
-use ssts_tests::{Ctl, Daemon, Ground, Service, note, outside};
+use ssts_tests::{Ctl, Daemon, Ground, Service, note, outside, tolerance_of};
 
 /// A daemon that may load a service.
 struct Agent {
@@ -27,7 +27,8 @@ impl Agent {
     }
 
     fn burn(&self, url: &str, flags: &str) -> Ctl {
-        Ctl::new(&self.ground).words(&format!("burn http --url {url} {flags}"))
+        let tolerance = tolerance_of(flags);
+        Ctl::new(&self.ground).words(&format!("burn http --url {url} {flags} {tolerance}"))
     }
 
     /// The only burner of a run that passes.
@@ -134,7 +135,7 @@ fn what_waited_through_a_stall_does_not_come_all_at_once() {
 fn an_http2_connection_that_fell_silent_is_given_up_and_one_that_answers_is_not() {
     let service = Service::plain();
     let agent = Agent::new(&service.url(""));
-    let flags = "--protocol http2 --connections 1 --streams 8 --rate 100 --timeout 500ms --max-errors 90 \
+    let flags = "--protocol http2 --connections 1 --streams 8 --rate 100 --tolerance 100 --timeout 500ms --max-errors 90 \
                  --duration 4s --output json";
     let running = agent.burn(&service.url("/"), flags).spawn();
     assert!(outside::within(Duration::from_secs(20), || service.requests() > 50).is_some());
@@ -147,8 +148,7 @@ fn an_http2_connection_that_fell_silent_is_given_up_and_one_that_answers_is_not(
     assert!(service.connections() >= 2);
     // Of 40, each tenth is never answered: the others show that the connection is good.
     let connections = service.connections();
-    let flags =
-        "--protocol http2 --connections 1 --streams 8 --rate 40 --timeout 1s --max-errors 90 --duration 3s";
+    let flags = "--protocol http2 --connections 1 --streams 8 --rate 40 --tolerance 100 --timeout 1s --max-errors 90 --duration 3s";
     let burner = agent.burner(&service.url("/holes/10"), flags);
     assert!(figure(&burner, "timeouts") >= 3, "{burner:#}");
     assert_eq!(service.connections() - connections, 1, "{burner:#}");
@@ -162,7 +162,8 @@ fn one_workers_bad_connections_do_not_make_the_service_gone() {
     }
     let service = Service::plain();
     let agent = Agent::new(&service.url(""));
-    let flags = "--cores 0-1 --protocol http1 --connections 2 --rate 100 --max-errors 100 --duration 8s --output json";
+    let flags = "--cores 0-1 --protocol http1 --connections 2 --rate 100 --tolerance 100 --max-errors 100 --duration 8s \
+                 --output json";
     let running = agent.burn(&service.url("/"), flags).spawn();
     assert!(outside::within(Duration::from_secs(20), || service.requests() > 50).is_some());
     service.answer_the_first_only();

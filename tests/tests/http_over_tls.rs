@@ -2,7 +2,7 @@
 #![expect(clippy::panic, reason = "a story fails by panicking")]
 
 use serde_json::Value;
-use ssts_tests::{Certificate, Ctl, Daemon, Ground, Service, tools};
+use ssts_tests::{Certificate, Ctl, Daemon, Ground, Service, tools, tolerance_of};
 
 /// A service behind TLS, and a daemon that may load it.
 struct Behind {
@@ -29,7 +29,8 @@ impl Behind {
 
     fn burn(&self, flags: &str) -> Ctl {
         let url = self.service.url("/");
-        Ctl::new(&self.ground).words(&format!("burn http --url {url} --duration 500ms {flags}"))
+        let tolerance = tolerance_of(flags);
+        Ctl::new(&self.ground).words(&format!("burn http --url {url} --duration 500ms {flags} {tolerance}"))
     }
 
     fn burner(&self, flags: &str) -> Value {

@@ -127,6 +127,9 @@ pub struct Slot {
     pub verify_errors: AtomicU64,
     /// I/Os that failed.
     pub io_errors: AtomicU64,
+    /// How far behind its rate it was at its end: in how much time that rate asks for what was undone. Only of a burner with
+    /// a rate.
+    pub behind_ns: AtomicU64,
     /// What [`Load::figures`](super::plan::Load::figures) names.
     pub figures: [AtomicU64; MAX_FIGURES],
 }

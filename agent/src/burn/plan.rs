@@ -21,6 +21,9 @@ pub struct Plan {
     pub seed: u64,
     /// What the workers do.
     pub load: Load,
+    /// What of its rate may be undone at the end, a share of it; none where no rate was asked.
+    #[serde(default)]
+    pub rate_tolerance: Option<f64>,
 }
 
 impl Plan {

@@ -105,7 +105,13 @@ mod tests {
     use crate::burn::disk::DiskLoad;
 
     fn phase(loads: Vec<DiskLoad>) -> PlannedPhase {
-        let plan = |load| Plan { cores: vec![0, 1], phase: Duration::ZERO, seed: 1, load: Load::Disk(load) };
+        let plan = |load| Plan {
+            cores: vec![0, 1],
+            phase: Duration::ZERO,
+            seed: 1,
+            load: Load::Disk(load),
+            rate_tolerance: None,
+        };
         let plans = loads.into_iter().map(plan).collect();
         PlannedPhase { name: String::new(), duration: Duration::ZERO, plans, ..PlannedPhase::default() }
     }

@@ -96,7 +96,13 @@ mod tests {
             proc: "/proc".into(),
             sys: "/sys".into(),
         };
-        Plan { cores: cores.to_vec(), phase: Duration::from_secs(1), seed: 1, load: Load::Cpu(load) }
+        Plan {
+            cores: cores.to_vec(),
+            phase: Duration::from_secs(1),
+            seed: 1,
+            load: Load::Cpu(load),
+            rate_tolerance: None,
+        }
     }
 
     fn recalled(kernels: &FoundKernels, mut plan: Plan) -> Option<Found> {

@@ -1,5 +1,7 @@
 //! What became of a burner: whether it did what was asked, and if not, why not as far as that can be known.
 
+mod rate;
+
 use ssts_proto::v1::{BurnerOutcome, BurnerResult, Cause, WorkerLoad};
 
 use super::{child::BurnerProcess, culprits::Culprits, ending::Ending, result};
@@ -53,6 +55,8 @@ pub(super) fn judge(
         let reason = "the phase ended before all was read back from the file system that was mounted anew";
         (BurnerOutcome::NothingDone, reason.into())
     } else if let Some(reason) = missed(result, burner.plan.load.profile(), culprits, derated_by) {
+        (BurnerOutcome::Missed, reason)
+    } else if let Some(reason) = rate::missed(result, burner, derated_by) {
         (BurnerOutcome::Missed, reason)
     } else {
         (BurnerOutcome::Done, String::new())

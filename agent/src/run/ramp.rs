@@ -93,7 +93,7 @@ mod tests {
 
     fn disk(rate: Option<Rate>) -> Plan {
         let load = Load::Disk(DiskLoad { rate, ..DiskLoad::test() });
-        Plan { cores: vec![0], phase: Duration::from_secs(1), seed: 1, load }
+        Plan { cores: vec![0], phase: Duration::from_secs(1), seed: 1, load, rate_tolerance: None }
     }
 
     #[test]

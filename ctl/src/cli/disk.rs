@@ -5,7 +5,7 @@ use ssts_proto::v1::{DiskAccess, DiskEngine, profile::Shape};
 
 use super::{
     RunOptions,
-    values::{Blocks, Cores, block_sizes, core_list, duration, load, percent, rate, size},
+    values::{Blocks, Cores, block_sizes, core_list, duration, load, percent, rate, rate_tolerance, size},
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -53,6 +53,9 @@ pub(crate) struct BurnDisk {
     /// Bytes a second, such as 100MiB, of all jobs together.
     #[arg(long, value_name = "BYTES", value_parser = size, allow_hyphen_values = true, conflicts_with = "rate")]
     pub(crate) bandwidth: Option<u64>,
+    /// Percent of --rate or --bandwidth that may be undone at the end before the run counts as failed. [default: 2]
+    #[arg(long, value_name = "PCT", value_parser = rate_tolerance, allow_hyphen_values = true)]
+    pub(crate) tolerance: Option<f64>,
     /// Percent of --rate or --bandwidth over time, such as walk:10..100/10/1s or 10..90, as burn cpu has it.
     #[arg(long, value_name = "LOAD", value_parser = load, allow_hyphen_values = true)]
     pub(crate) load: Option<Shape>,

@@ -7,7 +7,10 @@ use ssts_proto::v1::{HttpHeader, HttpMethod, HttpProtocol};
 
 use super::{
     RunOptions,
-    values::{Cores, Statuses, core_list, duration, header, network_rate, percent_or_none, size, statuses},
+    values::{
+        Cores, Statuses, core_list, duration, header, network_rate, percent_or_none, rate_tolerance, size,
+        statuses,
+    },
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -58,6 +61,9 @@ pub(crate) struct BurnHttp {
     /// Requests a second of all connections together; without it as many as are answered.
     #[arg(long, value_name = "RATE", value_parser = network_rate, allow_hyphen_values = true)]
     pub(crate) rate: Option<u64>,
+    /// Percent of --rate that may be undone at the end before the run counts as failed. [default: 2]
+    #[arg(long, value_name = "PCT", value_parser = rate_tolerance, allow_hyphen_values = true)]
+    pub(crate) tolerance: Option<f64>,
     /// A connection for each request, with its TLS handshake.
     #[arg(long)]
     pub(crate) new_connection: bool,

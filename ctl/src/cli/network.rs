@@ -5,7 +5,7 @@ use ssts_proto::v1::{NetworkProtocol, NetworkZeroCopy, profile::Shape};
 
 use super::{
     RunOptions,
-    values::{Cores, core_list, duration, load, network_rate, size},
+    values::{Cores, core_list, duration, load, network_rate, rate_tolerance, size},
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -35,6 +35,9 @@ pub(crate) struct BurnNetwork {
     /// a second with rr and connect. Without it as much as goes; 1000 requests with rr.
     #[arg(long, value_name = "RATE", value_parser = network_rate, allow_hyphen_values = true)]
     pub(crate) rate: Option<u64>,
+    /// Percent of --rate that may be undone at the end before the run counts as failed. [default: 2]
+    #[arg(long, value_name = "PCT", value_parser = rate_tolerance, allow_hyphen_values = true)]
+    pub(crate) tolerance: Option<f64>,
     /// Percent of --rate over time, such as walk:10..100/10/1s or 10..90, as burn cpu has it; tcp only.
     #[arg(long, value_name = "LOAD", value_parser = load, allow_hyphen_values = true)]
     pub(crate) load: Option<Shape>,

@@ -8,7 +8,7 @@ use std::{
 
 use ssts_proto::{
     v1::{BlockShare, InjectedError, memory_burner::Size, profile::Shape},
-    validate,
+    validate::{self, RATE_TOLERANCE_PERCENT},
 };
 
 use super::http::Headers;
@@ -104,6 +104,14 @@ pub(super) fn tolerance(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(points) if (0.1..=100.0).contains(&points) => Ok(points),
         _ => Err("use 0.1 to 100 percentage points".into()),
+    }
+}
+
+/// Percent of a rate.
+pub(super) fn rate_tolerance(text: &str) -> Result<f64, String> {
+    match text.trim_end_matches('%').parse::<f64>() {
+        Ok(percent) if RATE_TOLERANCE_PERCENT.contains(&percent) => Ok(percent),
+        _ => Err("use 0.1 to 100 percent of the rate".into()),
     }
 }
 

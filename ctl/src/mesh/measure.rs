@@ -51,6 +51,11 @@ impl Measurement {
                 _ => self.rate_bits_per_s,
             },
             rate_per_s: (protocol == NetworkProtocol::RequestResponse).then_some(self.requests_per_s),
+            // What a link can't carry is what is measured.
+            rate_tolerance_percent: match protocol {
+                NetworkProtocol::Tcp => self.rate_bits_per_s.map(|_| 100.0),
+                _ => Some(100.0),
+            },
             ..NetworkBurner::default()
         };
         let kinds = [NetworkProtocol::Tcp, NetworkProtocol::RequestResponse, NetworkProtocol::Udp];

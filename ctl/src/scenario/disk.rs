@@ -48,6 +48,7 @@ pub(crate) fn burn_disk(flags: &BurnDisk) -> Result<Plan, Failure> {
         fill_percent: flags.fill,
         remount_every_ms: flags.remount,
         load: flags.load.clone().map(of_shape),
+        rate_tolerance_percent: flags.tolerance,
     };
     let places = [
         ("path", "--path"),
@@ -68,6 +69,7 @@ pub(crate) fn burn_disk(flags: &BurnDisk) -> Result<Plan, Failure> {
         ("fill_percent", "--fill"),
         ("remount_every_ms", "--remount"),
         ("load", "--load"),
+        ("rate_tolerance_percent", "--tolerance"),
     ];
     Ok(single("burn-disk", flags.duration, burner::Kind::Disk(disk), &places))
 }
@@ -112,6 +114,7 @@ pub(super) fn from_keys(keys: &mut Keys<'_, '_>, found: &mut Findings) -> DiskBu
         fill_percent: keys.read("fill", "fill_percent", found, percent),
         remount_every_ms: keys.read("remount", "remount_every_ms", found, duration),
         load: shape_of("load", keys, found),
+        rate_tolerance_percent: keys.read("tolerance", "rate_tolerance_percent", found, percent),
     }
 }
 

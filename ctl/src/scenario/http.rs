@@ -48,6 +48,7 @@ pub(crate) fn burn_http(flags: &BurnHttp) -> Result<Plan, Failure> {
         insecure: flags.insecure,
         max_errors_percent: flags.max_errors,
         cores: flags.cores.as_ref().map(|cores| cores.0.clone()).unwrap_or_default(),
+        rate_tolerance_percent: flags.tolerance,
     };
     let body_flag = if flags.body_file.is_some() { "--body-file" } else { "--body" };
     let places = [
@@ -68,6 +69,7 @@ pub(crate) fn burn_http(flags: &BurnHttp) -> Result<Plan, Failure> {
         ("insecure", "--insecure"),
         ("max_errors_percent", "--max-errors"),
         ("cores", "--cores"),
+        ("rate_tolerance_percent", "--tolerance"),
     ];
     Ok(single("burn-http", flags.duration, burner::Kind::Http(http), &places))
 }
@@ -144,6 +146,7 @@ pub(super) fn from_keys(keys: &mut Keys<'_, '_>, found: &mut Findings) -> HttpBu
         insecure: keys.read("insecure", "insecure", found, yes_or_no).unwrap_or_default(),
         max_errors_percent: keys.read("max_errors", "max_errors_percent", found, percent),
         cores: keys.read("cores", "cores", found, cores).unwrap_or_default(),
+        rate_tolerance_percent: keys.read("tolerance", "rate_tolerance_percent", found, percent),
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     flags::single,
     keys::{Findings, Keys, string, whole, wrong_type},
     load::{of_shape, shape_of},
-    values::{cores, one_of, size},
+    values::{cores, one_of, percent, size},
 };
 use crate::{cli::BurnNetwork, error::Problem, quantity};
 
@@ -30,6 +30,7 @@ pub(crate) fn burn_network(flags: &BurnNetwork) -> Plan {
         both: flags.both,
         cores: flags.cores.as_ref().map(|cores| cores.0.clone()).unwrap_or_default(),
         load: flags.load.clone().map(of_shape),
+        rate_tolerance_percent: flags.tolerance,
     };
     let places = [
         ("peer", "--peer"),
@@ -44,6 +45,7 @@ pub(crate) fn burn_network(flags: &BurnNetwork) -> Plan {
         ("both", "--both"),
         ("cores", "--cores"),
         ("load", "--load"),
+        ("rate_tolerance_percent", "--tolerance"),
     ];
     single("burn-network", flags.duration, burner::Kind::Network(network), &places)
 }
@@ -69,6 +71,7 @@ pub(super) fn from_keys(keys: &mut Keys<'_, '_>, found: &mut Findings) -> Networ
         both: keys.read("both", "both", found, yes_or_no).unwrap_or_default(),
         cores: keys.read("cores", "cores", found, cores).unwrap_or_default(),
         load: shape_of("load", keys, found),
+        rate_tolerance_percent: keys.read("tolerance", "rate_tolerance_percent", found, percent),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Violations, known, profile};
+use super::{Violations, known, profile, rate};
 use crate::v1::{BlockShare, DiskAccess, DiskBurner, DiskEngine};
 
 /// I/Os that a disk burner may have in flight.
@@ -74,6 +74,7 @@ fn fill(field: &str, disk: &DiskBurner, found: &mut Violations) {
         ("inject_error", disk.inject_error),
         ("remount_every_ms", disk.remount_every_ms.is_some()),
         ("load", disk.load.is_some()),
+        ("rate_tolerance_percent", disk.rate_tolerance_percent.is_some()),
     ];
     for (name, _) in others.iter().filter(|(_, is_set)| *is_set) {
         found.add(format!("{field}.{name}"), "it means nothing to a burner that fills", "leave it out");
@@ -104,6 +105,8 @@ fn io(field: &str, disk: &DiskBurner, access: DiskAccess, found: &mut Violations
             "use one of the two",
         );
     }
+    let has_rate = disk.rate_per_s.is_some() || disk.rate_bytes_per_s.is_some();
+    rate::tolerance(field, disk.rate_tolerance_percent, has_rate, found);
     let mixes = matches!(access, DiskAccess::Readwrite | DiskAccess::Randrw);
     match disk.read_percent {
         Some(_) if !mixes => found.add(

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, ops::RangeInclusive};
 
-use super::{MAX_RATE_PER_S, Violations, known};
+use super::{MAX_RATE_PER_S, Violations, known, rate};
 use crate::{
     http_url::{HttpUrl, Scheme},
     v1::{HttpBurner, HttpHeader, HttpMethod, HttpProtocol},
@@ -63,6 +63,7 @@ pub(super) fn check(field: &str, http: &HttpBurner, found: &mut Violations) {
     known::<HttpMethod>(&part("method"), http.method, found);
     known::<HttpProtocol>(&part("protocol"), http.protocol, found);
     bounds(&part, http, found);
+    rate::tolerance(field, http.rate_tolerance_percent, http.rate_per_s.is_some(), found);
     body(&part, http, found);
     headers(&part("headers"), &http.headers, found);
     expected(&part("expected_status"), &http.expected_status, found);
@@ -251,6 +252,7 @@ mod tests {
             ("b.streams", HttpBurner { streams: Some(2), protocol: HttpProtocol::Http1.into(), ..good() }),
             ("b.streams", HttpBurner { streams: Some(2), new_connection: true, ..good() }),
             ("b.rate_per_s", HttpBurner { rate_per_s: Some(0), ..good() }),
+            ("b.rate_tolerance_percent", HttpBurner { rate_tolerance_percent: Some(5.0), ..good() }),
             ("b.timeout_ms", HttpBurner { timeout_ms: Some(0), ..good() }),
             ("b.retries", HttpBurner { retries: Some(11), ..good() }),
             ("b.expected_status", HttpBurner { expected_status: vec![6], ..good() }),

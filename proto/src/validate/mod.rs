@@ -10,6 +10,7 @@ mod memory;
 mod network;
 mod of_phase;
 mod profile;
+mod rate;
 mod recovery;
 mod search;
 mod settling;
@@ -38,6 +39,7 @@ pub use memory::{MAX_SIZE_BYTES, MIN_FILL_BYTES_PER_S, MIN_SHARE_BYTES};
 pub use network::{
     DATAGRAM_BYTES, MAX_STREAMS, NETWORK_BITS_PER_S, NETWORK_BLOCK_BYTES, SOCKET_BUFFER_BYTES, protocol_name,
 };
+pub use rate::{DEFAULT_RATE_TOLERANCE_PERCENT, RATE_TOLERANCE_PERCENT};
 pub use recovery::RECOVERY_TIME_MS;
 pub use search::{
     DEFAULT_SEARCH_FROM_PERCENT, DEFAULT_SEARCH_HOLD_MS, DEFAULT_SEARCH_PRECISION_POINTS,
@@ -309,7 +311,7 @@ mod tests {
             let disk = DiskBurner { blocks: shares(blocks), ..good_disk() };
             assert_eq!(fields(&with_disk(disk)), ["phases[0].burners[0].blocks"], "{blocks:?}");
         }
-        let cases: [(&str, Spoil); 26] = [
+        let cases: [(&str, Spoil); 28] = [
             ("path", |d| d.path = "relative".into()),
             ("path", |d| d.path = "/nul\0".into()),
             ("access", |d| d.access = 0),
@@ -321,6 +323,8 @@ mod tests {
             ("depth", |d| d.depth = Some(0)),
             ("rate_per_s", |d| d.rate_per_s = Some(0)),
             ("rate_bytes_per_s", |d| d.rate_bytes_per_s = Some(0)),
+            ("rate_tolerance_percent", |d| d.rate_tolerance_percent = Some(5.0)),
+            ("rate_tolerance_percent", |d| (d.rate_per_s, d.rate_tolerance_percent) = (Some(1), Some(101.0))),
             ("rate_bytes_per_s", |d| (d.rate_per_s, d.rate_bytes_per_s) = (Some(1), Some(1))),
             ("read_percent", |d| d.read_percent = Some(50)),
             ("read_percent", |d| {

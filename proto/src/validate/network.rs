@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, ops::RangeInclusive};
 
-use super::{MAX_RATE_PER_S, Violations, known, profile};
+use super::{MAX_RATE_PER_S, Violations, known, profile, rate};
 use crate::v1::{NetworkBurner, NetworkProtocol, NetworkZeroCopy};
 
 /// Streams that a network burner may have.
@@ -78,6 +78,10 @@ pub(super) fn check(field: &str, network: &NetworkBurner, found: &mut Violations
             found.add(part("load"), "percent of a rate, and no rate", "give the rate that is 100 %");
         }
     }
+    let has_rate = network.rate_bits_per_s.is_some()
+        || network.rate_per_s.is_some()
+        || protocol == Protocol::RequestResponse;
+    rate::tolerance(field, network.rate_tolerance_percent, has_rate, found);
     let congestion = &network.congestion;
     // TCP_CA_NAME_MAX of include/net/tcp.h, less the final NUL.
     if congestion.len() > 15 || !congestion.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)) {
@@ -154,6 +158,7 @@ mod tests {
             peer: "[2001:db8::1]:7471".into(),
             streams: Some(2),
             rate_bits_per_s: Some(1_000),
+            rate_tolerance_percent: Some(100.0),
             packet_bytes: Some(1 << 20),
             buffer_bytes: Some(4_096),
             zerocopy: NetworkZeroCopy::Msg.into(),
@@ -185,6 +190,15 @@ mod tests {
             ("b.zerocopy", NetworkBurner { zerocopy: 7, ..with(P::Tcp) }),
             ("b.congestion", NetworkBurner { congestion: "bbr".into(), ..with(P::Udp) }),
             ("b.congestion", NetworkBurner { congestion: "../x".into(), ..with(P::Tcp) }),
+            ("b.rate_tolerance_percent", NetworkBurner { rate_tolerance_percent: Some(1.0), ..with(P::Tcp) }),
+            (
+                "b.rate_tolerance_percent",
+                NetworkBurner { rate_tolerance_percent: Some(1.0), ..with(P::Connect) },
+            ),
+            (
+                "b.rate_tolerance_percent",
+                NetworkBurner { rate_tolerance_percent: Some(f64::NAN), ..with(P::RequestResponse) },
+            ),
             ("b.both", NetworkBurner { both: true, ..with(P::RequestResponse) }),
             ("b.cores", NetworkBurner { cores: vec![1, 1], streams: Some(2), ..with(P::Tcp) }),
             ("b.cores", NetworkBurner { cores: vec![0, 1], ..with(P::Tcp) }),

@@ -169,7 +169,9 @@ impl Loop<'_> {
         }
         self.publish(clock::boottime());
         if let Some(place) = self.with.load.lag_place() {
-            self.with.reins.slot().figures[place].store(clock::ns(lag), Ordering::Relaxed);
+            let slot = self.with.reins.slot();
+            slot.figures[place].store(clock::ns(lag), Ordering::Relaxed);
+            slot.behind_ns.store(clock::ns(lag), Ordering::Relaxed);
         }
         self.with.remounting.map_or(Ok(()), Remounting::end)
     }

@@ -307,10 +307,17 @@ impl Burning<'_> {
         let until = reins.until();
         // A pause that a stop ended makes nothing older.
         let now = if until < reins.end() { until } else { clock::boottime() };
+        let mut unanswered = 0;
         lanes.for_each_unanswered(until, |due, count| {
-            self.shared.count(Count::Unanswered, count);
+            unanswered += count;
             reins.count_latencies(REQUEST, clock::ns(now.saturating_sub(due)), count);
         });
+        self.shared.count(Count::Unanswered, unanswered);
+        if let Some(rate_per_s) = self.shared.load.rate_per_s {
+            let (_, workers) = reins.place();
+            let behind = Duration::from_secs_f64((unanswered * workers as u64) as f64 / rate_per_s as f64);
+            reins.slot().behind_ns.store(clock::ns(behind), Ordering::Relaxed);
+        }
         self.publish();
         outcome?;
         match trouble.first() {

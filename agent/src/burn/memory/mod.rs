@@ -192,7 +192,13 @@ mod tests {
             };
             let name = load.method.name();
             let loads = Load::Memory(load.clone());
-            let plan = Plan { cores: vec![0], phase: Duration::from_secs(1), seed: 1, load: loads };
+            let plan = Plan {
+                cores: vec![0],
+                phase: Duration::from_secs(1),
+                seed: 1,
+                load: loads,
+                rate_tolerance: None,
+            };
             let control = Arc::new(ControlBlock::create(1, 0, Duration::from_secs(60)).unwrap());
             let reins = Reins::new(control.clone(), 0, 0, None);
             let mut worker = crew(&Arc::new(plan), &load).remove(0);
@@ -227,6 +233,7 @@ mod tests {
             phase: Duration::from_secs(60),
             seed: 1,
             load: Load::Memory(load.clone()),
+            rate_tolerance: None,
         };
         let control = Arc::new(ControlBlock::create(1, 0, Duration::from_secs(60)).unwrap());
         let reins = Reins::new(control.clone(), 0, 0, None);

@@ -152,6 +152,7 @@ impl Traffic for Connects {
         }
         if let Some(rate) = self.rate_per_s {
             unanswered += ledger.count_never_begun(self.origin, self.asked, rate);
+            ledger.tell_behind(unanswered as f64 / rate);
         }
         ledger.tell(Count::Unanswered, unanswered);
     }

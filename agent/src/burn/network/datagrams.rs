@@ -133,6 +133,10 @@ impl Traffic for Datagrams {
         slot.operations.store(sent, Ordering::Relaxed);
         slot.bytes.store(sent * self.packet_bytes + self.sum(|of| of.bytes), Ordering::Relaxed);
         ledger.tell(Count::Sent, sent);
+        let (until, _) = ledger.ages();
+        let behind = self.streams.iter().filter_map(|stream| stream.sender.behind_s(until));
+        // Each stream has as much of the rate as any other.
+        ledger.tell_behind(behind.sum::<f64>() / self.streams.len().max(1) as f64);
         ledger.tell(Count::NoBuffers, self.streams.iter().map(|stream| stream.sender.no_buffers).sum());
         for (count, number) in [
             (Count::ReturnedBytes, self.sum(|of| of.bytes)),

@@ -185,6 +185,7 @@ impl Traffic for Requests {
         }
         unanswered += ledger.count_never_begun(self.origin, self.asked, self.rate_per_s);
         ledger.tell(Count::Unanswered, unanswered);
+        ledger.tell_behind(unanswered as f64 / self.rate_per_s);
     }
 
     fn waits_for<'a>(&'a self, polled: &mut Vec<PollFd<'a>>) {

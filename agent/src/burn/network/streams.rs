@@ -98,6 +98,18 @@ struct Rate {
     forgiven: f64,
 }
 
+impl Rate {
+    /// Bytes that were due by then.
+    fn due_by(&mut self, now: Duration) -> f64 {
+        let elapsed = now.saturating_sub(self.origin);
+        let whole_s = self.share.as_mut().map_or(elapsed.as_secs_f64(), |share| share.until(elapsed));
+        match self.rise {
+            Some(rise) => rise.due_by(self.bytes_per_s, elapsed),
+            None => whole_s * self.bytes_per_s,
+        }
+    }
+}
+
 impl Streams {
     pub(super) fn open(
         load: &NetworkLoad,
@@ -154,13 +166,7 @@ impl Streams {
         let written = self.written() as f64;
         let whole = self.block_bytes;
         let Some(rate) = &mut self.rate else { return (whole, None) };
-        let elapsed = now.saturating_sub(rate.origin);
-        let whole_s = rate.share.as_mut().map_or(elapsed.as_secs_f64(), |share| share.until(elapsed));
-        let should = match rate.rise {
-            Some(rise) => rise.due_by(rate.bytes_per_s, elapsed),
-            None => whole_s * rate.bytes_per_s,
-        };
-        let owed = should - rate.forgiven - written;
+        let owed = rate.due_by(now) - rate.forgiven - written;
         rate.forgiven += (owed - rate.bytes_per_s * MEMORY.as_secs_f64()).max(0.0);
         let chunk = (rate.bytes_per_s * BURST.as_secs_f64()).clamp(1.0, whole as f64);
         if owed >= chunk {
@@ -235,6 +241,10 @@ impl Traffic for Streams {
         let carried = self.written().saturating_sub(left);
         slot.bytes.store(carried + self.returned_bytes, std::sync::atomic::Ordering::Relaxed);
         slot.operations.store(self.writes, std::sync::atomic::Ordering::Relaxed);
+        if let Some(rate) = &mut self.rate {
+            let (until, _) = ledger.ages();
+            ledger.tell_behind((rate.due_by(until) - carried as f64) / rate.bytes_per_s);
+        }
         let health: Vec<_> = self.streams.iter().map(|stream| tcp_health(&stream.socket)).collect();
         ledger.tell(Count::Retransmits, health.iter().map(|health| health.retransmits).sum());
         ledger.tell(Count::RoundTrip, health.iter().map(|health| health.rtt_ns).max().unwrap_or(0));

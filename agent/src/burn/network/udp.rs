@@ -91,6 +91,21 @@ impl UdpSender {
         self.sent * self.packet_bytes as u64
     }
 
+    /// What of its rate it has not sent by then, in seconds of the rate; nothing without one.
+    pub(super) fn behind_s(&self, now: Duration) -> Option<f64> {
+        let rate = self.rate_per_s?;
+        Some((self.should(rate, now) - self.sent as f64) / rate)
+    }
+
+    /// Datagrams that are due by then at a rate.
+    fn should(&self, rate_per_s: f64, now: Duration) -> f64 {
+        let elapsed = now.saturating_sub(self.origin);
+        match self.rise {
+            Some(rise) => rise.due_by(rate_per_s, elapsed),
+            None => elapsed.as_secs_f64() * rate_per_s,
+        }
+    }
+
     /// The clock starts.
     pub(crate) fn start(&mut self, now: Duration) {
         self.origin = now;
@@ -120,12 +135,7 @@ impl UdpSender {
         let datagrams = match self.rate_per_s {
             None => whole,
             Some(rate) => {
-                let elapsed = now.saturating_sub(self.origin);
-                let should = match self.rise {
-                    Some(rise) => rise.due_by(rate, elapsed),
-                    None => elapsed.as_secs_f64() * rate,
-                };
-                let should = should as u64 + 1;
+                let should = self.should(rate, now) as u64 + 1;
                 let burst = whole.min((rate * BURST.as_secs_f64()).max(1.0) as usize) as u64;
                 // What could not be sent for longer than it takes to notice is not made up for in one gush.
                 let backlog = (rate * 0.1) as u64 + burst;

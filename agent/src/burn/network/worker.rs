@@ -328,6 +328,12 @@ impl Ledger<'_> {
         left
     }
 
+    /// What is undone of the rate, in seconds of it.
+    pub(super) fn tell_behind(&self, seconds: f64) {
+        let behind = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default();
+        self.reins.slot().behind_ns.store(clock::ns(behind), Ordering::Relaxed);
+    }
+
     /// Puts a number in its place, where the load has one for it.
     pub(super) fn tell(&self, count: Count, number: u64) {
         if let Some(place) = self.counts.iter().position(|other| *other == count) {

@@ -21,7 +21,7 @@ use std::{fs, time::Duration};
 
 use ipnet::IpNet;
 use ssts_proto::{
-    v1::{Burner, Kill, Scenario, Search, Violation, burner, profile},
+    v1::{Burner, Kill, NetworkProtocol, Scenario, Search, Violation, burner, profile},
     validate::{self, Violations},
 };
 
@@ -225,6 +225,7 @@ impl Offer<'_> {
         seed: u64,
         found: &mut Violations,
     ) -> Option<Plan> {
+        let rate_tolerance = rate_tolerance(burner);
         match burner.kind.as_mut()? {
             burner::Kind::Cpu(cpu) => cpu::plan(self, field, cpu, seed, found),
             burner::Kind::Disk(disk) => disk::plan(self, field, disk, phase, found),
@@ -232,8 +233,27 @@ impl Offer<'_> {
             burner::Kind::Network(network) => network::plan(self, field, network, found),
             burner::Kind::Http(http) => http::plan(self, field, http, found),
         }
-        .map(|(cores, load)| Plan { cores, phase, seed, load })
+        .map(|(cores, load)| Plan { cores, phase, seed, load, rate_tolerance })
     }
+}
+
+/// What of a burner's rate may be undone at its end, a share of it; none where no rate is asked.
+fn rate_tolerance(burner: &Burner) -> Option<f64> {
+    let (has_rate, percent) = match burner.kind.as_ref()? {
+        burner::Kind::Cpu(_) | burner::Kind::Memory(_) => return None,
+        burner::Kind::Disk(disk) => {
+            (disk.rate_per_s.is_some() || disk.rate_bytes_per_s.is_some(), disk.rate_tolerance_percent)
+        }
+        burner::Kind::Network(network) => {
+            let has_rate = network.rate_bits_per_s.is_some()
+                || network.rate_per_s.is_some()
+                // It always has one.
+                || network.protocol() == NetworkProtocol::RequestResponse;
+            (has_rate, network.rate_tolerance_percent)
+        }
+        burner::Kind::Http(http) => (http.rate_per_s.is_some(), http.rate_tolerance_percent),
+    };
+    has_rate.then(|| percent.unwrap_or(validate::DEFAULT_RATE_TOLERANCE_PERCENT) / 100.0)
 }
 
 /// Whether the first phase can begin at an instant, which `field` of the request names.

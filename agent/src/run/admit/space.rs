@@ -251,7 +251,13 @@ mod tests {
                 roots: tree.roots(),
             };
             let load = Load::Memory(load);
-            let plan = Plan { cores: vec![0, 1], phase: Duration::from_secs(1), seed: 1, load };
+            let plan = Plan {
+                cores: vec![0, 1],
+                phase: Duration::from_secs(1),
+                seed: 1,
+                load,
+                rate_tolerance: None,
+            };
             let mut found = Violations::default();
             check_memory("p", &[plan], 0, &tree.roots(), &Others::default(), &mut found);
             !found.into_vec().is_empty()

@@ -222,6 +222,8 @@ pub(super) struct Disk {
     rate: Option<Whole>,
     /// Bytes a second instead.
     bandwidth: Option<Size>,
+    /// Percent of that rate that may be undone at the end.
+    tolerance: Option<Percent>,
     /// Percent of that rate, or that over time.
     load: Option<Load>,
     /// An fsync after each so many writes.
@@ -253,6 +255,8 @@ pub(super) struct Network {
     streams: Option<Whole>,
     /// Bits a second of tcp and udp; requests or connections a second of the others.
     rate: Option<Rate>,
+    /// Percent of that rate that may be undone at the end.
+    tolerance: Option<Percent>,
     /// Percent of tcp's rate, or that over time.
     load: Option<Load>,
     /// Bytes of a datagram, a request, or a write.
@@ -294,6 +298,8 @@ pub(super) struct Http {
     streams: Option<Whole>,
     /// Requests a second, due at fixed instants.
     rate: Option<Rate>,
+    /// Percent of that rate that may be undone at the end.
+    tolerance: Option<Percent>,
     /// A connection for each request.
     new_connection: Option<YesOrNo>,
     /// TLS sessions may be resumed.
