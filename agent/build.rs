@@ -10,7 +10,7 @@ use std::{
 };
 
 /// The objects: one for each probe.
-const OBJECTS: [&str; 6] = ["block", "drops", "irq", "memory", "sched", "tcp"];
+const OBJECTS: [&str; 7] = ["block", "drops", "hardware", "irq", "memory", "sched", "tcp"];
 
 const NO_COMPILER: &str = "the eBPF programs need a Rust compiler with its library's source, and there is none. \
     Debian: `apt-get install rustc-web cargo-web rust-web-src`; \

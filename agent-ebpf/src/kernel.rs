@@ -125,6 +125,23 @@ pub unsafe fn add(number: *mut u64, value: u64) {
     unsafe { ptr::write_volatile(number, ptr::read_volatile(number).wrapping_add(value)) }
 }
 
+/// Adds to a number in a map that other CPUs may write too.
+///
+/// # Safety
+/// `number` must point to 8 aligned bytes of a map's element.
+#[inline(always)]
+pub unsafe fn add_shared(number: *mut u64, value: u64) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "lock *(u64 *)({number} + 0) += {value}",
+            number = in(reg) number,
+            value = in(reg) value,
+            options(nostack)
+        );
+    }
+}
+
 /// Makes a word in a map `new` if it is `old`, whatever other CPUs do meanwhile. Linux has the instruction since 5.12.
 ///
 /// # Safety

@@ -194,6 +194,50 @@ pub struct OomKill {
     pub pages: u64,
 }
 
+/// What hardware reported wrong. A machine check is told by a worker, on whatever core that runs: not by the core it was on.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub struct HardwareErrors {
+    /// Machine checks, by [`MACHINE_CHECK_SEVERITIES`].
+    pub machine_checks: [u64; MACHINE_CHECK_SEVERITIES.len()],
+    /// Errors of memory, by [`MEMORY_SEVERITIES`].
+    pub memory: [u64; MEMORY_SEVERITIES.len()],
+    /// Errors of PCIe devices, by [`PCIE_SEVERITIES`].
+    pub pcie: [u64; PCIE_SEVERITIES.len()],
+}
+
+/// By whether the processor says that it could not correct it: bit UC of MCi_STATUS.
+pub const MACHINE_CHECK_SEVERITIES: [&str; 2] = ["corrected", "uncorrected"];
+/// enum hw_event_mc_err_type of include/linux/edac.h.
+pub const MEMORY_SEVERITIES: [&str; 5] = ["corrected", "uncorrected", "deferred", "fatal", "info"];
+/// AER_NONFATAL and others of include/linux/aer.h, by the names that sysfs has for them.
+pub const PCIE_SEVERITIES: [&str; 3] = ["nonfatal", "fatal", "correctable"];
+
+const _: () = assert!(size_of::<HardwareErrors>() == 128);
+
+/// The clock of one core, as cpufreq last set it.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct CoreClock {
+    /// How often it was set to another frequency.
+    pub changes: u64,
+    /// The latest one; 0 before the first.
+    pub khz: u64,
+}
+
+/// The latest reading of a thermal zone that the kernel took for itself.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct ZoneReading {
+    /// How many there were.
+    pub readings: u64,
+    /// Thousandths of a degree Celsius, of 32 bits with a sign.
+    pub millidegrees: u64,
+}
+
+/// Thermal zones that are kept apart: those whose numbers are below.
+pub const MOST_ZONES: u32 = 128;
+
 /// All that is counted of one disk's requests of one operation, by the CPU that completed them.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]

@@ -305,6 +305,20 @@ catalogue! {
         "The kernel's smoothed round trip of a connection at its end, and when it sent something again: TCP probe, by raw tracepoints.", worse when Rising;
     NETWORK_DROPS = "network.drops", "1", Counter, ["interface", "reason"],
         "Packets that the kernel threw away, by its own reason (enum skb_drop_reason): drops probe.", worse when Rising;
+    HARDWARE_MACHINE_CHECKS = "hardware.machine_checks", "1", Counter, ["severity"],
+        "Machine checks that the kernel logged, by whether the processor could correct it (corrected, uncorrected): mce_record, hardware probe.", worse when Present;
+    HARDWARE_MEMORY_ERRORS = "hardware.memory_errors", "1", Counter, ["severity"],
+        "Errors that memory controllers reported (corrected, uncorrected, deferred, fatal, info): mc_event, hardware probe.", worse when Present;
+    HARDWARE_PCIE_ERRORS = "hardware.pcie_errors", "1", Counter, ["severity"],
+        "Errors that PCIe devices reported (correctable, nonfatal, fatal): aer_event, hardware probe.", worse when Present;
+    HARDWARE_FREQUENCY_CHANGES = "hardware.frequency_changes", "1", Counter, ["cpu"],
+        "Times the kernel set a core to another frequency: cpu_frequency, hardware probe.";
+    HARDWARE_FREQUENCY = "hardware.frequency", "Hz", Gauge, ["cpu"],
+        "The frequency that the kernel last set a core to: cpu_frequency, hardware probe.", worse when Falling;
+    HARDWARE_ZONE_READINGS = "hardware.zone_readings", "1", Counter, ["zone"],
+        "Times the kernel read the temperature of a thermal zone for itself: thermal_temperature, hardware probe.";
+    HARDWARE_ZONE_TEMPERATURE = "hardware.zone_temperature", "Cel", Gauge, ["zone"],
+        "The temperature that the kernel last acted on: thermal_temperature, hardware probe.", worse when Rising;
     PROBE_WORKING = "probe.working", "1", Gauge, ["probe"],
         "1 while a probe is attached and was seen to tell the truth, else 0: the stream's schema, records and `sstsd check` say why.";
     PROBE_EVENTS = "probe.events", "1", Counter, ["probe"], "Times a probe's programs ran, while measured.";

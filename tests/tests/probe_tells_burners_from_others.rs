@@ -59,7 +59,7 @@ fn every_probe_has_a_price_or_a_reason() {
     let host = &result["hosts"][0];
     let probes = host["probes"].as_array().expect("a list");
     let names: Vec<_> = probes.iter().filter_map(|probe| probe["name"].as_str()).collect();
-    assert_eq!(names, ["block", "sched", "irq", "memory", "tcp", "drops"]);
+    assert_eq!(names, ["block", "sched", "irq", "memory", "tcp", "drops", "hardware"]);
     for probe in probes {
         if probe["attached"] == true {
             let name = &probe["name"];

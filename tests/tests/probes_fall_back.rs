@@ -6,7 +6,7 @@ use std::{fs, path::Path, process::Command};
 use serde_json::Value;
 use ssts_tests::{Ctl, Daemon, Ground, Record, possible, privileged, tools, without_fsopen};
 
-const PROBES: [&str; 6] = ["block", "sched", "irq", "memory", "tcp", "drops"];
+const PROBES: [&str; 7] = ["block", "sched", "irq", "memory", "tcp", "drops", "hardware"];
 
 /// `sstsd check` of the ground's configuration, by a program that may run it with fewer rights.
 fn checked(ground: &Ground, mut command: Command) -> Value {

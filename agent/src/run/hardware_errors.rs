@@ -12,15 +12,21 @@ use crate::observe::{
 };
 
 /// Each of them counts errors and nothing else.
-static COUNTERS: [&Metric; 5] = [
+static COUNTERS: [&Metric; 8] = [
     &metrics::HOST_EDAC_CORRECTED,
     &metrics::HOST_EDAC_UNCORRECTED,
     &metrics::HOST_PCIE_ERRORS,
     &metrics::HOST_NETWORK_FAULTS,
     &metrics::HOST_NVME_MEDIA_ERRORS,
+    &metrics::HARDWARE_MACHINE_CHECKS,
+    &metrics::HARDWARE_MEMORY_ERRORS,
+    &metrics::HARDWARE_PCIE_ERRORS,
 ];
-/// The kernel's log is the only place that tells of a corrected machine check: no exception comes of one, and no counter.
+/// Without the hardware probe the kernel's log is the only place that tells of a corrected machine check: no exception comes of
+/// one, and no counter.
 static TOLD_BY_THE_KERNEL: (&Metric, &str) = (&metrics::KERNEL_LOG_MATCHES, MACHINE_CHECK);
+/// The severity of what memory controllers tell that is no error.
+const NOTE: &str = "info";
 /// Events of one run: a link that counts at every tick tells nothing new.
 const MAX_EVENTS: u32 = 200;
 
@@ -56,7 +62,8 @@ impl Rise {
         format!("{} of {} rose by {}", self.metric, self.place, self.by)
     }
 
-    /// How many errors that is. The kernel writes several lines about one machine check.
+    /// How many errors that is. The kernel writes several lines about one machine check. What several counters tell of is
+    /// counted with each of them: better twice than not at all.
     pub(super) fn errors(&self) -> u64 {
         if self.metric == TOLD_BY_THE_KERNEL.0.name { 1 } else { self.by as u64 }
     }
@@ -88,7 +95,8 @@ impl HardwareErrors {
             let labels = &description.labels;
             let is_told =
                 description.metric == TOLD_BY_THE_KERNEL.0 && labels.iter().eq([TOLD_BY_THE_KERNEL.1]);
-            if !is_told && !COUNTERS.contains(&description.metric) {
+            let is_note = *description.metric == metrics::HARDWARE_MEMORY_ERRORS && labels.iter().eq([NOTE]);
+            if is_note || !is_told && !COUNTERS.contains(&description.metric) {
                 continue;
             }
             let is_known =
@@ -138,6 +146,24 @@ mod tests {
         assert_eq!(look(2, Ok(9.0)), [rise]);
         assert_eq!(look(2, Ok(9.0)), []);
         assert_eq!(look(2, Ok(1.0)), [], "one that fell began anew");
+    }
+
+    #[test]
+    fn what_a_memory_controller_tells_for_information_is_no_error() {
+        let mut errors = HardwareErrors::default();
+        let mut look = |count| {
+            let mut schema = Schema::new(1);
+            let [fatal, info] =
+                ["fatal", NOTE].map(|kind| schema.column(&metrics::HARDWARE_MEMORY_ERRORS, &[kind]));
+            let mut frame = Frame::default();
+            frame.reset(&schema, 1);
+            frame.set(fatal, Ok(count));
+            frame.set(info, Ok(count));
+            errors.check(&Arc::new(schema), &frame)
+        };
+        assert_eq!(look(0.0), []);
+        let messages: Vec<_> = look(2.0).iter().map(Rise::message).collect();
+        assert_eq!(messages, ["hardware.memory_errors of severity fatal rose by 2"]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod drops;
 mod error;
 mod format;
 mod gains;
+mod hardware;
 mod in_flight;
 mod irq;
 mod memory;
@@ -190,13 +191,14 @@ pub fn load(roots: &HostRoots, settings: &ProbeSettings) -> Probes {
 /// As [`load`], and the waits of some units' tasks for a core are counted apart: at most
 /// [`MOST_WATCHED`](ssts_agent_ebpf::shared::MOST_WATCHED) of them.
 pub fn load_watching(roots: &HostRoots, settings: &ProbeSettings, watched: &[String]) -> Probes {
-    let known: [(&str, Load); 6] = [
+    let known: [(&str, Load); 7] = [
         (block::NAME, block::load),
         (sched::NAME, sched::load),
         (irq::NAME, irq::load),
         (memory::NAME, memory::load),
         (tcp::NAME, tcp::load),
         (drops::NAME, drops::load),
+        (hardware::NAME, hardware::load),
     ];
     let target = cpus::possible(roots).map(|cpus| Target::new(roots, settings.hooks, cpus, watched));
     let mut watch = BurnerWatch::default();

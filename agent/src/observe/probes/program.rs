@@ -14,7 +14,7 @@ use std::{
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{Map, MapData, RingBuf},
-    programs::{BtfTracePoint, Program, RawTracePoint, TracePoint},
+    programs::{BtfTracePoint, Program, RawTracePoint, RawTracePointRunOptions, TestRun as _, TracePoint},
 };
 
 use super::{
@@ -264,6 +264,18 @@ impl Programs {
     pub(super) fn ring(&mut self, name: &str) -> Result<RingBuf<MapData>, ProbeError> {
         let map = self.attachment().and_then(|attachment| attachment.ebpf.take_map(name));
         map.ok_or_else(|| ProbeError::lacks(name))?.try_into().map_err(|_| ProbeError::lacks(name))
+    }
+
+    /// Runs the program of a raw tracepoint once, at no event, with arguments that nobody passed. Linux 5.10.
+    pub(super) fn run_once(&self, program: &str, arguments: &[u64]) -> Result<(), ProbeError> {
+        let wrong = |e| ProbeError::program(program, &e);
+        let attachment = self.lock();
+        let found = attachment.as_ref().and_then(|attachment| attachment.ebpf.program(program));
+        let found: &RawTracePoint =
+            found.ok_or_else(|| ProbeError::lacks(program))?.try_into().map_err(wrong)?;
+        let mut options = RawTracePointRunOptions::new();
+        options.args.iter_mut().zip(arguments).for_each(|(place, argument)| *place = *argument);
+        found.test_run(options).map(drop).map_err(wrong)
     }
 
     /// Takes note of all that the programs had no room for so far.

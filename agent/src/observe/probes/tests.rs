@@ -21,6 +21,7 @@ use ssts_proto::{
 mod block_stories;
 mod drop_stories;
 mod exact_latencies;
+mod hardware_stories;
 mod in_flight_stories;
 mod interrupt_stories;
 mod memory_stories;
@@ -118,11 +119,13 @@ fn every_probe_works_by(hooks: HookChoice, kind: &str) {
     let Some(host) = Host::watched_by(hooks) else { return };
     let statuses = host.probes.statuses.snapshot();
     println!("{statuses:#?}");
-    assert_eq!(statuses.len(), 6);
+    assert_eq!(statuses.len(), 7);
     for status in statuses {
-        assert!(status.attached && status.working, "{}: {}", status.name, status.reason);
+        // The kernel tries no programs of tracepoints, and hardware can't be asked to fail.
+        let is_tested = status.name != hardware::NAME || kind != "tracepoint ";
+        assert!(status.attached && status.working == is_tested, "{}: {}", status.name, status.reason);
         // What is rare has no programs of BTF tracepoints.
-        let is_rare = [tcp::NAME, drops::NAME].contains(&&*status.name);
+        let is_rare = [tcp::NAME, drops::NAME, hardware::NAME].contains(&&*status.name);
         let kind = if is_rare && kind == "btf_tracepoint " { "raw_tracepoint " } else { kind };
         assert!(status.hooks.iter().all(|hook| hook.starts_with(kind)), "{:?}", status.hooks);
     }
@@ -295,7 +298,7 @@ fn without_the_kernels_types_each_probe_says_what_is_missing() {
     }
 }
 
-/// With a budget of nothing the probes go one by one, but for the one that a burner reads.
+/// With a budget of nothing the probes go one by one, but for the one that a burner reads, and what costs nothing.
 #[test]
 fn probes_over_the_budget_are_taken_out_and_say_so() {
     let window = Duration::from_millis(20);
@@ -325,23 +328,23 @@ fn probes_over_the_budget_are_taken_out_and_say_so() {
             host.tick();
         }
     };
-    until(&mut host, &[sched::NAME]);
+    until(&mut host, &[sched::NAME, hardware::NAME]);
     assert!(watch.core_busy().is_some());
     drop(mark);
-    until(&mut host, &[]);
+    until(&mut host, &[hardware::NAME]);
     assert!(watch.core_busy().is_none(), "nobody is given what stands still");
     host.tick();
-    for status in host.probes.statuses.snapshot() {
+    let told = |status: &v1::ProbeStatus| {
         println!("{}: {}", status.name, status.reason);
-        assert!(!status.working && status.reason.contains("budget"), "{status:?}");
-    }
+        status.name == hardware::NAME || !status.working && status.reason.contains("budget")
+    };
+    assert!(host.probes.statuses.snapshot().iter().all(told));
     let gone = host.frame.readings().iter().filter(|reading| **reading == Err(AbsenceReason::Gone)).count();
     assert!(gone > 10, "the record shows the gap: {gone}");
     assert!(host.frame.gains().is_empty());
     assert!(host.probes.sources.iter().any(|source| source.changed()), "who reads the stream is to know why");
     host.describe();
-    let told = |status: &v1::ProbeStatus| !status.working && status.reason.contains("budget");
-    assert!(host.schema.probes.len() == 6 && host.schema.probes.iter().all(told), "{:?}", host.schema.probes);
+    assert!(host.schema.probes.len() == 7 && host.schema.probes.iter().all(told), "{:?}", host.schema.probes);
 }
 
 /// A file as a block device, until dropped.
