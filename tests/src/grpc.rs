@@ -30,13 +30,21 @@ pub async fn soon<T>(future: impl Future<Output = T>) -> T {
 
 /// A channel to the daemon on the ground.
 pub async fn connect(ground: &Ground) -> Channel {
+    // The address is never used: the connector knows where to go.
+    connect_by(ground, Endpoint::from_static("http://localhost")).await
+}
+
+/// The same, for a client that takes so many bytes at most before it reads: of HTTP/2, SETTINGS_INITIAL_WINDOW_SIZE.
+pub async fn connect_with_window(ground: &Ground, bytes: u32) -> Channel {
+    connect_by(ground, Endpoint::from_static("http://localhost").initial_stream_window_size(bytes)).await
+}
+
+async fn connect_by(ground: &Ground, endpoint: Endpoint) -> Channel {
     let socket = ground.socket();
     let connector = service_fn(move |_| {
         let socket = socket.clone();
         async move { UnixStream::connect(socket).await.map(TokioIo::new) }
     });
-    // The address is never used: the connector knows where to go.
-    let endpoint = Endpoint::from_static("http://localhost");
     endpoint.connect_with_connector(connector).await.expect("the daemon listens")
 }
 

@@ -50,7 +50,7 @@ pub use disk_throttle::disk_throttle;
 pub use fixture::Sysfs;
 pub use frozen::FrozenMount;
 pub use ground::Ground;
-pub use grpc::{connect, dribbled_call, raw_call, soon};
+pub use grpc::{connect, connect_with_window, dribbled_call, raw_call, soon};
 pub use hosts::{Cuttable, Hosts, with_clock_off_by};
 pub use kept::Record;
 pub use loop_device::LoopDevice;
