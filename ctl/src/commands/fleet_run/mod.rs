@@ -166,6 +166,7 @@ fn is_trouble(news: &News) -> bool {
         News::NotReady(_)
             | News::Lost(_)
             | News::Back
+            | News::Lagged(_)
             | News::Halted(_)
             | News::CutShort(_)
             | News::GateShut(_)

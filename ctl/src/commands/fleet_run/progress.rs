@@ -2,7 +2,7 @@
 
 use ssts_proto::v1::{EventKind, RunState, Scenario};
 
-use super::is_trouble;
+use super::{super::follow::lag_words, is_trouble};
 use crate::{
     display::Wish,
     error::Failure,
@@ -136,6 +136,7 @@ impl<'a> Progress<'a> {
             }
             News::Lost(failure) => Some(format!("{name}: lost, and tried again: {}", words(&failure))),
             News::Back => Some(format!("{name}: back")),
+            News::Lagged(lagged) => Some(format!("{name}: {}", lag_words(lagged))),
             News::Halted(Ok(())) => {
                 Some(format!("{name}: halted; nothing starts there until `sstsctl halt --clear`"))
             }
@@ -155,4 +156,35 @@ impl<'a> Progress<'a> {
 /// Without heading and mend: those are in the result.
 fn words(failure: &Failure) -> &str {
     failure.problems.first().map_or("", |problem| problem.message.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Read as _};
+
+    use ssts_proto::v1::{Lagged, watch_response::Item};
+
+    use super::*;
+    use crate::{cli::Host, fleet::Fleet};
+
+    fn told(wish: Wish, item: Item) -> String {
+        let fleet = Fleet::of_hosts(&["a", "b"].map(|name| Host::Unix(format!("/run/{name}").into())));
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut output = Output::captured(io::sink(), writer);
+        Progress::new(&fleet.members, wish).show(FleetUpdate { member: 1, news: item.into() }, &mut output);
+        drop(output);
+        let mut told = String::new();
+        reader.read_to_string(&mut told).unwrap();
+        told
+    }
+
+    /// As the watch of one host does, whose progress is silent too where the result is JSON.
+    #[test]
+    fn what_a_host_left_out_is_told_with_its_name() {
+        for wish in [Wish::Progress, Wish::Silence] {
+            let told = told(wish, Item::Lagged(Lagged { dropped: 7 }));
+            let words = "unix:/run/b: 7 frames of telemetry were left out: this side is too slow";
+            assert!(told.starts_with(words), "{told}");
+        }
+    }
 }

@@ -200,23 +200,14 @@ impl Follower {
     /// Shows what came. Whether the run is over.
     fn show(&mut self, item: Item, known: &mut RunSummary) -> bool {
         let mut is_over = false;
-        let news = match item {
-            Item::State(summary) => {
-                is_over = summary.state() == RunState::Finished;
-                if self.adopts && self.lease.is_none() && summary.prepared.is_none() && !is_over {
-                    self.lease = Some(Kept::of(self.link.clone(), self.common.run_id.clone()));
-                }
-                known.clone_from(&summary);
-                News::State(summary)
+        if let Item::State(summary) = &item {
+            is_over = summary.state() == RunState::Finished;
+            if self.adopts && self.lease.is_none() && summary.prepared.is_none() && !is_over {
+                self.lease = Some(Kept::of(self.link.clone(), self.common.run_id.clone()));
             }
-            Item::Event(event) => News::Event(event),
-            Item::Schema(schema) => News::Schema(schema),
-            Item::Frame(frame) => News::Frame(frame),
-            Item::Guards(guards) => News::Guards(guards.guards),
-            // What is left out here is in the result.
-            Item::Lagged(_) => return false,
-        };
-        self.common.updates.tell(self.link.index, news);
+            known.clone_from(summary);
+        }
+        self.common.updates.tell(self.link.index, item.into());
         is_over
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ssts_proto::v1::{Event, Frame, GuardStatus, RunSummary, Schema};
+use ssts_proto::v1::{Event, Frame, GuardStatus, Lagged, RunSummary, Schema, watch_response::Item};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::error::Failure;
@@ -39,6 +39,8 @@ pub(crate) enum News {
     /// Only where frames are asked for.
     Schema(Schema),
     Frame(Frame),
+    /// Frames that it had to leave out: this side is too slow.
+    Lagged(Lagged),
     /// The connection is lost; it is tried again.
     Lost(Failure),
     /// It is there again.
@@ -56,6 +58,20 @@ pub(crate) enum News {
     CutShort(String),
     /// It was not good, and no later one starts.
     GateShut(String),
+}
+
+/// What the watch of a run tells.
+impl From<Item> for News {
+    fn from(item: Item) -> Self {
+        match item {
+            Item::State(summary) => Self::State(summary),
+            Item::Event(event) => Self::Event(event),
+            Item::Schema(schema) => Self::Schema(schema),
+            Item::Frame(frame) => Self::Frame(frame),
+            Item::Guards(guards) => Self::Guards(guards.guards),
+            Item::Lagged(lagged) => Self::Lagged(lagged),
+        }
+    }
 }
 
 /// Where news go. A receiver that is gone is no error: nobody looks any more.

@@ -129,6 +129,7 @@ impl LiveFleet {
             News::Guards(guards) => part.now.guards(guards),
             News::Schema(schema) => part.now.schema(schema.clone()),
             News::Frame(frame) => part.now.frame(frame, now, self.epoch),
+            News::Lagged(lagged) => part.now.dropped(lagged.dropped),
             News::Lost(failure) => {
                 part.now.lost(&words(failure));
                 if part.stage != Stage::Lost {
