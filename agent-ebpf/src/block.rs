@@ -21,13 +21,13 @@ use aya_ebpf::{
 };
 use ssts_agent_ebpf::{
     kernel::{
-        add, constant, count, count_in, cpu, current, exchange, member, name, now, own_name, read,
-        watched_cgroup,
+        add, constant, count, count_in, cpu, current, exchange, if_own_name, if_own_tgid, member, name, now,
+        own_name, put_down, read, watched_cgroup,
     },
     shared::{
         Counts, DEVICE_SLOTS, DiskCounts, IN_FLIGHT_SETS, IN_FLIGHT_WAYS, InFlight, Issuer, MOST_WATCHED,
         Operation, REQUEST_HEAD, Watched, device_group, device_slots, group_of_key, identity_of_address,
-        identity_of_sector, in_flight_key, in_flight_set, is_key_of, watched_of,
+        identity_of_sector, in_flight_key, in_flight_set, is_key_of, own, watched_of,
     },
 };
 
@@ -47,6 +47,10 @@ struct Asked {
     bytes: u64,
     error: bool,
 }
+
+/// What [`raw_own`] found.
+#[map]
+static OWN: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// The keys of the slots: 0 in those that were never taken.
 #[map]
@@ -294,6 +298,16 @@ fn dev_of(mut disk: u64) -> Option<u32> {
     }
     let [major, minor]: [u32; 2] = read(disk, constant(&DISK_MAJOR))?;
     Some(major << 20 | minor)
+}
+
+/// Looks at the task that runs it as at one that issues a request. Attached nowhere: the daemon has it run on a thread of its
+/// own, with masks for its name.
+#[raw_tracepoint]
+fn raw_own(ctx: RawTracePointContext) -> i32 {
+    let found = if_own_tgid(constant(&TASK_TGID), own::TGID)
+        | if_own_name(constant(&TASK_COMM), [ctx.arg(0), ctx.arg(1)], own::NAME);
+    put_down(&OWN, found);
+    0
 }
 
 /// The task that runs, by helpers.

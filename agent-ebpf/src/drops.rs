@@ -17,12 +17,16 @@ use aya_ebpf::{
 };
 use ssts_agent_ebpf::{
     kernel::{add, constant, cpu, read},
-    shared::{DROP_PROBES, DROP_SLOTS, DROP_SLOTS_BITS, Dropped, Drops, Place, drop_key},
+    shared::{DROP_PROBES, DROP_SLOTS, DROP_SLOTS_BITS, DropTest, Dropped, Drops, Place, drop_key},
 };
 
 /// One a CPU.
 #[map]
 static DROPS: Array<Drops> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// See [`DropTest`].
+#[map]
+static TEST: Array<DropTest> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// The reason that says none. What is below is no drop.
 #[unsafe(no_mangle)]
@@ -59,6 +63,7 @@ fn raw_drop(ctx: RawTracePointContext) -> i32 {
     let reason = ctx.arg::<u64>(2) as u32;
     if reason > constant(&NOT_SPECIFIED) {
         let sock = if constant(&HAS_SOCK) != 0 { ctx.arg(3) } else { 0 };
+        test(ctx.arg(0), sock);
         dropped(place_of(ctx.arg(0), sock), reason);
     }
     0
@@ -71,6 +76,33 @@ fn tp_drop(ctx: TracePointContext) -> u32 {
         _ => {}
     }
     0
+}
+
+/// While the daemon tests, each way to find a packet's place is gone for itself.
+#[inline(always)]
+fn test(skb: u64, sock: u64) {
+    let Some(test) = TEST.get_ptr_mut(0) else { return };
+    // SAFETY: the element is there for as long as the map is. Other CPUs may write it, too, and a count may get lost: the daemon
+    // wants to see one.
+    unsafe {
+        let interface = ptr::read_volatile(&raw const (*test).interface) as u32;
+        if interface == 0 {
+            return;
+        }
+        let is_own = |namespace: Option<u32>| namespace == Some(constant(&OWN_NAMESPACE));
+        if let Some(device) = read(skb, constant(&SKB_DEV))
+            && is_own(namespace_at(device, constant(&DEV_NET)))
+            && read(device, constant(&DEV_IFINDEX)) == Some(interface)
+        {
+            add(&raw mut (*test).by_device, 1);
+        }
+        if read(skb, constant(&SKB_IIF)) == Some(interface) {
+            add(&raw mut (*test).by_arrival, 1);
+        }
+        if sock != 0 && is_own(namespace_at(sock, constant(&SOCK_NET))) {
+            add(&raw mut (*test).by_socket, 1);
+        }
+    }
 }
 
 /// Where a packet was. Its device may not be there any more, and then other things stand in its place (a union in struct

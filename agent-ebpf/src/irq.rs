@@ -206,6 +206,9 @@ unsafe fn raised_at(open: *mut Open, vector: u32) -> *mut u64 {
 /// A vector that is raised again before it runs waits since the first time.
 #[inline(always)]
 fn raised(vector: u32) -> u32 {
+    if vector >= SOFT_VECTORS {
+        return 0;
+    }
     let Some(open) = OPEN.get_ptr_mut(cpu()) else { return 0 };
     // SAFETY: as in `hard_began`.
     unsafe {
@@ -219,6 +222,9 @@ fn raised(vector: u32) -> u32 {
 
 #[inline(always)]
 fn soft_began(vector: u32) -> u32 {
+    if vector >= SOFT_VECTORS {
+        return 0;
+    }
     let cpu = cpu();
     let Some(open) = OPEN.get_ptr_mut(cpu) else { return 0 };
     let now = now();
@@ -242,6 +248,9 @@ fn soft_began(vector: u32) -> u32 {
 
 #[inline(always)]
 fn soft_ended(vector: u32) -> u32 {
+    if vector >= SOFT_VECTORS {
+        return 0;
+    }
     let cpu = cpu();
     let Some(open) = OPEN.get_ptr_mut(cpu) else { return 0 };
     // SAFETY: as in `hard_began`.

@@ -71,6 +71,42 @@ pub fn own_name() -> Name {
     unsafe { mem::transmute::<[u8; 16], Name>(name) }
 }
 
+/// The task that runs, as an address for [`read`].
+#[inline(always)]
+pub fn own_task() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { helpers::bpf_get_current_task() }
+}
+
+/// `bit` if the task that runs has its own number at that offset.
+#[inline(always)]
+pub fn if_own_pid(offset: u32, bit: u32) -> u32 {
+    if read(own_task(), offset) == Some(current().pid) { bit } else { 0 }
+}
+
+/// `bit` if it has the number of its process there.
+#[inline(always)]
+pub fn if_own_tgid(offset: u32, bit: u32) -> u32 {
+    if read(own_task(), offset) == Some(current().tgid) { bit } else { 0 }
+}
+
+/// `bit` if it has its name there, as far as `masks` go: older kernels leave anything behind a name's end.
+#[inline(always)]
+pub fn if_own_name(offset: u32, masks: Name, bit: u32) -> u32 {
+    let Some([first, second]) = read::<Name>(own_task(), offset) else { return 0 };
+    let own = own_name();
+    if ((first ^ own[0]) & masks[0]) | ((second ^ own[1]) & masks[1]) == 0 { bit } else { 0 }
+}
+
+/// Puts a number where the daemon reads it.
+#[inline(always)]
+pub fn put_down(place: &Array<u64>, number: u32) {
+    if let Some(place) = place.get_ptr_mut(0) {
+        // SAFETY: the element is there for as long as the map is.
+        unsafe { ptr::write_volatile(place, number.into()) }
+    }
+}
+
 /// A task, known by its numbers.
 #[derive(Clone, Copy)]
 pub struct Task {

@@ -19,8 +19,11 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
 };
 use ssts_agent_ebpf::{
-    kernel::{add, constant, count, cpu, current, is_burner, member, name, now, own_name, read},
-    shared::{BURNER_WORDS, Counts, Faults, Name, OomKill, Stall},
+    kernel::{
+        add, constant, count, cpu, current, if_own_name, if_own_pid, is_burner, member, name, now, own_name,
+        own_task, put_down, read,
+    },
+    shared::{BURNER_WORDS, Counts, Faults, Name, OomKill, Stall, own},
 };
 
 /// A task that reclaims or compacts.
@@ -32,6 +35,10 @@ struct Open {
 }
 
 const OPEN_BITS: u32 = 12;
+
+/// What [`raw_own`] found.
+#[map]
+static OWN: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// For each kind of stall, by the low bits of the task's number; of two that share a slot the later one is measured.
 #[map]
@@ -253,6 +260,23 @@ fn raw_victim(ctx: RawTracePointContext) -> i32 {
     };
     let mm = read::<u64>(victim, constant(&TASK_MM)).unwrap_or(0);
     killed(pid, name, read(mm, constant(&MM_TOTAL_VM)).unwrap_or(0));
+    0
+}
+
+/// Looks at the task that runs it as at a victim. Attached nowhere: the daemon has it run on a thread of its own, with masks
+/// for its name and the least and the most of its pages.
+#[raw_tracepoint]
+fn raw_own(ctx: RawTracePointContext) -> i32 {
+    let masks = [ctx.arg(0), ctx.arg(1)];
+    let mm = read::<u64>(own_task(), constant(&TASK_MM)).unwrap_or(0);
+    let pages = match read::<u64>(mm, constant(&MM_TOTAL_VM)) {
+        Some(pages) if pages >= ctx.arg(2) && pages <= ctx.arg(3) => own::PAGES,
+        _ => 0,
+    };
+    let found = if_own_pid(constant(&TASK_PID), own::PID)
+        | if_own_name(constant(&TASK_COMM), masks, own::NAME)
+        | pages;
+    put_down(&OWN, found);
     0
 }
 

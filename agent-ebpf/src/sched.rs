@@ -18,12 +18,19 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
 };
 use ssts_agent_ebpf::{
-    kernel::{Task, add, constant, count, cpu, current, is_burner, member, name, now, read, watched_cgroup},
+    kernel::{
+        Task, add, constant, count, cpu, current, if_own_name, if_own_pid, if_own_tgid, is_burner, member,
+        name, now, put_down, read, watched_cgroup,
+    },
     shared::{
         BURNER_WORDS, Core, Counts, MOST_WATCHED, Name, PREEMPTER_PROBES, PREEMPTER_SLOTS, Preempter,
-        Preempters, WAIT_KINDS, Waited, Watched,
+        Preempters, WAIT_KINDS, Waited, Watched, own,
     },
 };
+
+/// What [`raw_own`] found.
+#[map]
+static OWN: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Since when each task waits, by the low bits of its pid: the other bits of the pid, so that a task never takes
 /// another's start for its own, above the time. One word, so that it is never seen half written. 0: nobody waits.
@@ -398,6 +405,18 @@ fn seen_canary() {
         // SAFETY: `seen` came from a look-up. One task runs on one core at a time, so that nobody else writes.
         unsafe { ptr::write_volatile(seen, ptr::read_volatile(seen) + 1) }
     }
+}
+
+/// Looks at the task that runs it as at one that gets a core. Attached nowhere: the daemon has it run on a thread of its own,
+/// with masks for its name.
+#[raw_tracepoint]
+fn raw_own(ctx: RawTracePointContext) -> i32 {
+    let pid = constant(&TASK_PID);
+    let found = if_own_pid(pid, own::PID)
+        | if_own_tgid(pid + 4, own::TGID)
+        | if_own_name(constant(&TASK_COMM), [ctx.arg(0), ctx.arg(1)], own::NAME);
+    put_down(&OWN, found);
+    0
 }
 
 #[unsafe(no_mangle)]

@@ -178,6 +178,18 @@ impl Stall {
     }
 }
 
+/// What a probe's program finds where the daemon said it is, when it looks at the task that runs it: a bit for each.
+pub mod own {
+    /// The task's own number.
+    pub const PID: u32 = 1;
+    /// That of its process.
+    pub const TGID: u32 = 2;
+    /// Its name.
+    pub const NAME: u32 = 4;
+    /// How many pages its process has mapped.
+    pub const PAGES: u32 = 8;
+}
+
 /// A process that the OOM killer chose.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
@@ -309,6 +321,20 @@ impl Place {
     pub const ELSEWHERE: Self = Self(u32::MAX);
     /// The program can't tell.
     pub const UNKNOWN: Self = Self(u32::MAX - 1);
+}
+
+/// What packets are looked at for while the daemon tests where their members stand.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct DropTest {
+    /// The interface that they are dropped at; 0: no test goes on.
+    pub interface: u64,
+    /// How many had it for a device, in the daemon's own network namespace.
+    pub by_device: u64,
+    /// How many came in there.
+    pub by_arrival: u64,
+    /// How many were for a socket in the daemon's own network namespace.
+    pub by_socket: u64,
 }
 
 /// How often packets were dropped in one place for one reason.

@@ -28,6 +28,14 @@ impl Mount {
         Self(folder)
     }
 
+    /// The kernel's list of events on a new folder.
+    pub fn tracefs(folder: PathBuf) -> Self {
+        fs::create_dir(&folder).expect("the folder is new");
+        mount(Some("tracefs"), &folder, Some("tracefs"), MsFlags::empty(), None::<&str>)
+            .expect("root may mount");
+        Self(folder)
+    }
+
     /// Another folder, on a new one, where nothing can be written.
     pub fn read_only(folder: PathBuf, of: &Path) -> Self {
         fs::create_dir(&folder).expect("the folder is new");

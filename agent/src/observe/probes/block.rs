@@ -2,34 +2,29 @@
 
 use std::{
     collections::HashSet,
-    fs::OpenOptions,
-    io,
-    os::unix::fs::{FileExt, OpenOptionsExt},
-    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Instant,
 };
 
-use ssts_agent_ebpf::shared::{DEVICE_SLOTS, LATENCY, Operation, REQUEST_HEAD, device_entry, device_slots};
+use ssts_agent_ebpf::shared::{DEVICE_SLOTS, Operation, REQUEST_HEAD, device_entry, device_slots, own};
 use ssts_proto::catalogue;
 
 use super::{
-    Attached, Canary, Target,
+    Attached, Target,
     burner_watch::Shared,
     disk_counts::{SharedDisk, Slow, Tally},
     disks::{self, Disk},
     error::ProbeError,
-    gains::Gains,
     in_flight::InFlight,
+    own_task,
     program::{Constants, Definition, Hook, Programs},
     slowest::{SlowRequest, SlowestSoFar},
     tracefs::Tracefs,
     types::KernelTypes,
     watched::ByUnit,
-    window::{SharedCounts, Window},
+    window::Window,
 };
 use crate::{
     clock,
@@ -40,6 +35,10 @@ use crate::{
         source::Source,
     },
 };
+
+mod canary;
+
+pub(super) use self::canary::read_directly;
 
 pub(super) const NAME: &str = "block";
 
@@ -59,6 +58,10 @@ const MOST_DISKS: usize = 64;
 pub(super) fn load(target: &Target) -> Result<Attached, ProbeError> {
     let source = BlockLatency::attach(target)?;
     let canary = source.canary()?;
+    // The others ask the kernel who issues a request.
+    if source.programs.are_typed() {
+        own_task::look(&source.programs, &target.roots, &[own::TGID, own::NAME])?;
+    }
     Ok(Attached {
         name: NAME,
         programs: source.programs.clone(),
@@ -158,65 +161,6 @@ impl BlockLatency {
         };
         source.track_disks();
         Ok(source)
-    }
-
-    /// Reads 4 KiB past every cache and looks whether that was counted.
-    fn canary(&self) -> Result<Canary, ProbeError> {
-        let Some((path, disks)) = self.something_to_read() else {
-            return Ok(Canary::Untestable("no block device to test with".into()));
-        };
-        let read = Operation::Read as usize;
-        let cpus = self.cpus;
-        let expected =
-            || self.tracked.iter().filter(|tracked| disks.iter().any(|disk| **disk == *tracked.disk.name));
-        let mut before: Vec<_> = expected()
-            .map(|tracked| {
-                let service = Gains::since_now(services(&tracked.counts, read, cpus));
-                (service, Gains::since_now(sizes(&tracked.counts, read, cpus)))
-            })
-            .collect();
-        let start = Instant::now();
-        if let Err(error) = read_directly(&path) {
-            return Ok(Canary::Untestable(format!("reading {} for a test: {error}", path.display())));
-        }
-        let elapsed = start.elapsed().as_nanos() as u64;
-        let (mut counted, mut in_time, mut sized) = (0, false, false);
-        for (tracked, (service, size)) in expected().zip(&mut before) {
-            service.take(services(&tracked.counts, read, cpus), |bucket, gain| {
-                counted += gain;
-                in_time |= bucket > 0 && LATENCY.lower_bound(bucket as usize) <= elapsed;
-            });
-            size.take(sizes(&tracked.counts, read, cpus), |bucket, _| {
-                sized |= LATENCY.index(PAGE as u64) == bucket as usize;
-            });
-        }
-        let wrong = |what: String| {
-            let (path, disks) = (path.display(), disks.join(", "));
-            Err(ProbeError::Canary(format!("a read of {path} from {disks} {what}")))
-        };
-        match (counted, in_time, sized) {
-            (0, ..) => wrong("was not seen".into()),
-            (_, false, _) => wrong(format!("took {elapsed} ns at most, and was counted as longer")),
-            // Disks that lie below may have larger blocks.
-            (_, _, false) if disks.len() == 1 => {
-                wrong(format!("of {PAGE} bytes was counted as another size"))
-            }
-            _ => Ok(Canary::Working),
-        }
-    }
-
-    /// A file or device that can be read, with the disks that the read must be seen at.
-    fn something_to_read(&self) -> Option<(PathBuf, Vec<String>)> {
-        let own = self.roots.proc("self/exe");
-        let disks = disks::below(&self.roots, &own);
-        let known = |name: &String| self.tracked.iter().any(|tracked| *tracked.disk.name == **name);
-        if !disks.is_empty() && disks.iter().all(known) && read_directly(&own).is_ok() {
-            return Some((own, disks));
-        }
-        self.tracked.iter().find_map(|tracked| {
-            let node = Path::new("/dev").join(&*tracked.disk.name);
-            read_directly(&node).ok().map(|()| (node, vec![tracked.disk.name.to_string()]))
-        })
     }
 
     /// Fits what is counted to the disks that are there.
@@ -346,34 +290,6 @@ impl Source for BlockLatency {
 /// What is counted of one operation: by CPU.
 fn part(counts: &[SharedDisk], operation: usize, cpus: usize) -> &[SharedDisk] {
     &counts[operation * cpus..][..cpus]
-}
-
-fn services(
-    counts: &[SharedDisk],
-    operation: usize,
-    cpus: usize,
-) -> impl Iterator<Item = &SharedCounts> + Clone {
-    part(counts, operation, cpus).iter().map(|cpu| &cpu.service)
-}
-
-fn sizes(
-    counts: &[SharedDisk],
-    operation: usize,
-    cpus: usize,
-) -> impl Iterator<Item = &SharedCounts> + Clone {
-    part(counts, operation, cpus).iter().map(|cpu| &cpu.size)
-}
-
-/// What the canary reads, in bytes.
-const PAGE: usize = 4_096;
-
-/// Reads the first page of a file or device from the medium itself.
-pub(super) fn read_directly(path: &Path) -> io::Result<()> {
-    #[repr(align(4096))]
-    struct Page([u8; PAGE]);
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path)?;
-    let mut page = Box::new(Page([0; PAGE]));
-    file.read_at(&mut page.0, 0).map(drop)
 }
 
 fn typed_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {

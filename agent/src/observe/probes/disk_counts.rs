@@ -23,7 +23,7 @@ use crate::observe::{
 #[repr(C, align(64))]
 pub(super) struct SharedDisk {
     pub(super) service: SharedCounts,
-    queue: SharedCounts,
+    pub(super) queue: SharedCounts,
     pub(super) size: SharedCounts,
     errors: AtomicU64,
     requeues: AtomicU64,

@@ -1,15 +1,22 @@
 //! Reads what the programs of `agent-ebpf/src/drops.rs` count: packets thrown away, by interface and reason.
+#![expect(unsafe_code, reason = "says what may stand in a mapping")]
 
 use std::{
     collections::HashMap,
     fs, io,
     net::{Ipv4Addr, UdpSocket},
     os::unix::fs::MetadataExt as _,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
-use nix::net::if_::if_indextoname;
-use ssts_agent_ebpf::shared::Place;
+use nix::{
+    net::if_::{if_indextoname, if_nametoindex},
+    sys::socket::{setsockopt, sockopt::RcvBuf},
+};
+use ssts_agent_ebpf::shared::{DropTest, Place};
 use ssts_proto::catalogue;
 
 use super::{
@@ -21,6 +28,7 @@ use super::{
     tcp::eventually,
     tracefs::Tracefs,
     types::KernelTypes,
+    window::Element,
 };
 use crate::observe::{
     frame::Frame,
@@ -41,8 +49,27 @@ const PREFIX: &str = "SKB_DROP_REASON_";
 /// Datagrams that the canary sends: one may be lost to programs that the kernel leaves out.
 const DATAGRAMS: u64 = 8;
 
+/// Datagrams of 1 KiB that the canary sends to a socket with the least room that Linux gives: SOCK_MIN_RCVBUF of
+/// include/net/sock.h, two of them or three.
+const TOO_MANY: u32 = 32;
+
 /// What takes all that has no column of its own.
 const OTHER: &str = "other";
+
+/// [`DropTest`] that the kernel may write at any moment.
+#[derive(Debug)]
+#[repr(C)]
+struct SharedTest {
+    interface: AtomicU64,
+    by_device: AtomicU64,
+    by_arrival: AtomicU64,
+    by_socket: AtomicU64,
+}
+
+const _: () = assert!(size_of::<SharedTest>() == size_of::<DropTest>());
+
+// SAFETY: atomics, and the assertion above.
+unsafe impl Element for SharedTest {}
 
 /// Loads the probe and tests it.
 pub(super) fn load(target: &Target) -> Result<Attached, ProbeError> {
@@ -61,6 +88,8 @@ pub(super) fn load(target: &Target) -> Result<Attached, ProbeError> {
 #[derive(Debug)]
 struct PacketDrops {
     programs: Arc<Programs>,
+    /// Whether the kernel passes the socket that a packet is for.
+    tells_sockets: bool,
     reader: DropReader,
     /// Names of reasons by their numbers.
     reasons: HashMap<u32, String>,
@@ -111,31 +140,55 @@ impl PacketDrops {
             columns: Vec::new(),
             others: None,
             shown: Vec::new(),
+            tells_sockets: !programs.are_recorded() && passes_socket(&KernelTypes::open(roots)?),
             programs: Arc::new(programs),
         })
     }
 
-    /// Sends datagrams to a port that nobody has, and looks whether their end was counted.
+    /// Sends datagrams to a port that nobody has, and more than a socket takes, and looks whether their end was counted, and
+    /// where.
     fn canary(&mut self) -> Result<Canary, ProbeError> {
         self.reader.read();
         let before = self.unwanted();
-        if let Err(error) = send_unwanted() {
-            return Ok(Canary::Untestable(format!(
-                "sending over the loopback interface for a test: {error}"
-            )));
-        }
-        let reader = std::cell::RefCell::new(self);
+        let test = self.programs.window::<SharedTest>("TEST", 1)?;
+        // What is not told the interface looks at nothing more.
+        let interface = if self.programs.are_recorded() { 0 } else { if_nametoindex("lo").unwrap_or(0) };
+        test[0].interface.store(interface.into(), Relaxed);
+        let sent = send_unwanted().and_then(|()| send_too_many());
+        let outcome = match sent {
+            Ok(()) => self.were_seen(before, &test[0]),
+            Err(error) => {
+                Ok(Canary::Untestable(format!("sending over the loopback interface for a test: {error}")))
+            }
+        };
+        test[0].interface.store(0, Relaxed);
+        outcome
+    }
+
+    fn were_seen(&mut self, before: u64, test: &SharedTest) -> Result<Canary, ProbeError> {
+        let reader = std::cell::RefCell::new(&mut *self);
         let seen = || {
             let mut source = reader.borrow_mut();
             source.reader.read();
             source.unwanted() - before
         };
-        if eventually(|| seen() > 0) {
-            return Ok(Canary::Working);
+        if !eventually(|| seen() > 0) {
+            return Err(ProbeError::Canary(format!(
+                "of {DATAGRAMS} datagrams to a port that nobody has none was seen to be dropped"
+            )));
         }
-        Err(ProbeError::Canary(format!(
-            "of {DATAGRAMS} datagrams to a port that nobody has none was seen to be dropped"
-        )))
+        if test.interface.load(Relaxed) != 0 {
+            let found = |count: &AtomicU64, what| match eventually(|| count.load(Relaxed) > 0) {
+                true => Ok(()),
+                false => Err(ProbeError::Canary(format!("of packets dropped at lo none was seen to {what}"))),
+            };
+            found(&test.by_device, "have that device")?;
+            found(&test.by_arrival, "come in there")?;
+            if self.tells_sockets {
+                found(&test.by_socket, "be for a socket of its network namespace")?;
+            }
+        }
+        Ok(Canary::Working)
     }
 
     /// Packets without a socket on the loopback interface.
@@ -210,6 +263,14 @@ fn send_unwanted() -> io::Result<()> {
     (0..DATAGRAMS).try_for_each(|_| socket.send_to(&[0; 16], (Ipv4Addr::LOCALHOST, port)).map(drop))
 }
 
+/// To a socket that nobody reads, which has room for hardly any.
+fn send_too_many() -> io::Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    setsockopt(&socket, RcvBuf, &1)?;
+    let address = socket.local_addr()?;
+    (0..TOO_MANY).try_for_each(|_| socket.send_to(&[0; 1_024], address).map(drop))
+}
+
 /// The value that means that no reason was given: what is below is no drop.
 fn not_specified(reasons: &[(u32, String)]) -> Result<u32, ProbeError> {
     let found = reasons.iter().find(|(_, name)| name == "NOT_SPECIFIED").map(|(value, _)| *value);
@@ -226,7 +287,6 @@ fn typed_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
     if types.argument("kfree_skb", "sk_buff")? != 0 {
         return Err(ProbeError::Prototype { what: "kfree_skb's buffer" });
     }
-    let has_sock = types.argument("kfree_skb", "sock").is_ok_and(|place| place == 3);
     Ok(vec![
         ("NOT_SPECIFIED", not_specified(&types.enumerators(ENUM, PREFIX)?)?),
         ("SKB_DEV", types.member("sk_buff", "dev")?),
@@ -235,8 +295,13 @@ fn typed_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
         ("DEV_NET", types.member("net_device", "nd_net")?),
         ("NET_INUM", types.member("net", "ns")? + types.member("ns_common", "inum")?),
         ("SOCK_NET", types.member("sock", "__sk_common")? + types.member("sock_common", "skc_net")?),
-        ("HAS_SOCK", has_sock.into()),
+        ("HAS_SOCK", passes_socket(types).into()),
     ])
+}
+
+/// Since Linux 6.11.
+fn passes_socket(types: &KernelTypes) -> bool {
+    types.argument("kfree_skb", "sock").is_ok_and(|place| place == 3)
 }
 
 fn recorded_constants(tracefs: &Tracefs) -> Result<Constants, ProbeError> {

@@ -11,6 +11,8 @@ pub(super) enum FormatError {
     NoField(String),
     #[error("field `{name}` has {size} bytes, where {expected} were expected")]
     Size { name: String, size: u32, expected: u32 },
+    #[error("field `{name}` can't stand at byte {offset}: the one before it ends at {end}")]
+    Place { name: String, offset: u32, end: u32 },
     #[error("the names of the bits of `{0}` are not where they should be")]
     NoFlags(String),
     #[error("the names of the values of `{0}` are not where they should be")]
@@ -42,7 +44,21 @@ impl<'a> Format<'a> {
                 format.fields.push(Field::parse(line.trim()).ok_or_else(wrong)?);
             }
         }
+        format.is_laid_out()?;
         Ok(format)
+    }
+
+    /// A record is a struct of C: fields follow each other in their order, with no more between them than alignment takes, and
+    /// none is aligned to more than its size.
+    fn is_laid_out(&self) -> Result<(), FormatError> {
+        let mut end = 0;
+        for Field { name, offset, size } in &self.fields {
+            if *offset < end || *offset >= end + (*size).max(1) {
+                return Err(FormatError::Place { name: (*name).into(), offset: *offset, end });
+            }
+            end = offset + size;
+        }
+        Ok(())
     }
 
     /// Where the field stands, if it has `size` bytes.
@@ -151,6 +167,17 @@ mod tests {
         let format = Format::parse(ISSUE_6_18).unwrap();
         let error = format.offset("sector", 4).unwrap_err();
         assert_eq!(error.to_string(), "field `sector` has 8 bytes, where 4 were expected");
+    }
+
+    #[test]
+    fn a_field_that_stands_where_none_can_is_refused() {
+        // Where it is not the field itself that can't stand there, the next one can't stand behind it.
+        for (from, to, end) in
+            [("offset:16", "offset:12", 20), ("offset:16", "offset:20", 12), ("offset:34", "offset:36", 46)]
+        {
+            let error = Format::parse(&ISSUE_6_18.replacen(from, to, 1)).unwrap_err();
+            assert!(matches!(error, FormatError::Place { end: found, .. } if found == end), "{error}");
+        }
     }
 
     #[test]

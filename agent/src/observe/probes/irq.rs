@@ -36,6 +36,10 @@ use crate::{
     },
 };
 
+mod canary;
+
+use self::canary::{Counted, Truth};
+
 pub(super) const NAME: &str = "irq";
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/irq"));
@@ -198,27 +202,18 @@ impl Interrupts {
         })
     }
 
-    /// Keeps a core busy and looks whether the soft interrupts of that time are those of /proc/softirqs. Both are not read
-    /// at one instant: a busy host may spoil it.
+    /// Causes interrupts, keeps a core busy, and looks whether what was counted is what the kernel itself counts.
     fn canary(&self) -> Result<Canary, ProbeError> {
-        let path = self.roots.proc("softirqs");
-        let truth = || fs::read_to_string(&path).map(|text| counts_of(&text));
-        let counted = || -> Vec<u64> {
-            (0..VECTORS.len())
-                .map(|vector| {
-                    of_vector(&self.soft, vector).map(|soft| soft.duration.total.load(Relaxed)).sum()
-                })
-                .collect()
-        };
-        let untestable = |reason: String| Ok(Canary::Untestable(format!("{}: {reason}", path.display())));
+        let truth = || Truth::read(&self.roots);
         let before = match truth() {
             Ok(before) => before,
-            Err(error) => return untestable(error.to_string()),
+            Err(reason) => return Ok(Canary::Untestable(reason)),
         };
-        let counted_before = counted();
+        let counted_before = self.counted();
+        canary::cause(&self.roots);
         let begin = Instant::now();
         // An idle host may take its time.
-        while begin.elapsed() < LONGEST && truth().is_ok_and(|now| now == before) {
+        while begin.elapsed() < LONGEST && truth().is_ok_and(|now| now.soft == before.soft) {
             let begin = Instant::now();
             while begin.elapsed() < SPIN {
                 std::hint::spin_loop();
@@ -227,25 +222,31 @@ impl Interrupts {
         }
         // What was raised last may still run.
         thread::sleep(Duration::from_millis(1));
-        let counted_after = counted();
+        let counted_after = self.counted();
         let after = match truth() {
             Ok(after) => after,
-            Err(error) => return untestable(error.to_string()),
+            Err(reason) => return Ok(Canary::Untestable(reason)),
         };
-        let mut all = 0;
-        for (vector, name) in VECTORS.iter().enumerate() {
-            let Some((before, after)) = before.get(vector).zip(after.get(vector)) else { continue };
-            let (real, seen) = (after - before, counted_after[vector] - counted_before[vector]);
-            all += real;
-            // The two are not read at the same instant.
-            if seen > real || seen + 5 + real / 5 < real {
-                return Err(ProbeError::Canary(format!(
-                    "{} counted {real} of {name}, the probe {seen}",
-                    path.display()
-                )));
-            }
+        match canary::judge(&VECTORS, [&before, &after], [&counted_before, &counted_after]) {
+            Err(reason) => Err(ProbeError::Canary(reason)),
+            Ok(0) => Ok(Canary::Untestable("there was no soft interrupt to test with".into())),
+            Ok(_) => Ok(Canary::Working),
         }
-        if all == 0 { untestable("no soft interrupt to test with".into()) } else { Ok(Canary::Working) }
+    }
+
+    fn counted(&self) -> Counted {
+        let of_each = |of: fn(&SharedSoft) -> &SharedCounts| {
+            let of_all =
+                |vector| of_vector(&self.soft, vector).map(|soft| of(soft).total.load(Relaxed)).sum();
+            (0..VECTORS.len()).map(of_all).collect()
+        };
+        let of_number =
+            |number| self.hard.iter().skip(number).step_by(self.numbers).map(|hard| hard.count.load(Relaxed));
+        Counted {
+            ran: of_each(|soft| &soft.duration),
+            waited: of_each(|soft| &soft.wait),
+            hard: (0..self.numbers).map(|number| of_number(number).sum()).collect(),
+        }
     }
 
     fn active(&self) -> impl Iterator<Item = usize> {
@@ -354,14 +355,6 @@ fn highest_number(roots: &HostRoots) -> usize {
     entries.flatten().filter_map(number).max().unwrap_or(0)
 }
 
-/// By vector, summed over CPUs: lines such as `  TIMER:  10  20`.
-fn counts_of(text: &str) -> Vec<u64> {
-    let lines = text.lines().skip(1);
-    lines
-        .map(|line| line.split_whitespace().skip(1).filter_map(|word| word.parse::<u64>().ok()).sum())
-        .collect()
-}
-
 /// All arguments are plain numbers.
 fn typed_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
     if types.argument_count("softirq_entry")? != 1 || types.argument("irq_handler_exit", "irqaction")? != 1 {
@@ -394,11 +387,5 @@ mod tests {
         }
         assert_eq!(highest_number(&roots), 99);
         assert_eq!([9, 10, 99].map(|irq| name_of(&roots, irq, 100)), ["9 acpi", "10", "other"]);
-    }
-
-    #[test]
-    fn counts_of_all_cpus_are_summed() {
-        let text = "      CPU0  CPU1\n  HI:  1  2\n TIMER:  10  20\n";
-        assert_eq!(counts_of(text), [3, 30]);
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use nix::sys::resource::{UsageWho, getrusage};
-use ssts_agent_ebpf::shared::{BURNER_WORDS, Faults, LATENCY, Stall};
+use ssts_agent_ebpf::shared::{BURNER_WORDS, Faults, LATENCY, Stall, own};
 use ssts_proto::catalogue;
 
 use super::{
@@ -19,6 +19,7 @@ use super::{
     error::ProbeError,
     gains::Gains,
     oom::OomBoard,
+    own_task,
     program::{Constants, Definition, Hook, Programs},
     tracefs::Tracefs,
     types::KernelTypes,
@@ -67,6 +68,10 @@ unsafe impl Element for SharedFaults {}
 pub(super) fn load(target: &Target) -> Result<Attached, ProbeError> {
     let (source, burners) = Memory::attach(target)?;
     let canary = source.canary(&burners)?;
+    // There is no cheap way to cause a victim.
+    if !source.programs.are_recorded() {
+        own_task::look(&source.programs, &target.roots, &[own::PID, own::NAME, own::PAGES])?;
+    }
     let shared = Shared { burners: Some(burners), oom: Some(source.oom.clone()), ..Shared::default() };
     Ok(Attached { name: NAME, programs: source.programs.clone(), source: Box::new(source), canary, shared })
 }

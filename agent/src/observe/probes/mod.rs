@@ -19,6 +19,7 @@ mod in_flight;
 mod irq;
 mod memory;
 mod oom;
+mod own_task;
 mod perf_event;
 mod preemptions;
 mod program;

@@ -13,6 +13,9 @@ use ssts_agent_ebpf::shared::OomKill;
 
 use super::window::Window;
 
+/// No task has a higher number: PID_MAX_LIMIT of include/linux/threads.h.
+const HIGHEST_PID: u32 = 1 << 22;
+
 /// Victims that are kept.
 const MOST_KEPT: usize = 64;
 
@@ -88,7 +91,8 @@ impl OomBoard {
 }
 
 impl Victim {
-    /// From an [`OomKill`] as it lies in memory.
+    /// From an [`OomKill`] as it lies in memory. Nothing where it can't be of a victim: where a tracepoint's record has its number
+    /// is not tested, and somebody else is not to be named. It counts all the same.
     fn parse(record: &[u8]) -> Option<Self> {
         let number = |at: usize| Some(u32::from_ne_bytes(record.get(at..at + 4)?.try_into().ok()?));
         let name = |at: usize| {
@@ -98,8 +102,9 @@ impl Victim {
         };
         let at = std::mem::offset_of!(OomKill, pages);
         let pages = u64::from_ne_bytes(record.get(at..at + 8)?.try_into().ok()?);
-        Some(Self {
-            pid: number(std::mem::offset_of!(OomKill, pid))?,
+        let pid = number(std::mem::offset_of!(OomKill, pid))?;
+        (1..=HIGHEST_PID).contains(&pid).then_some(Self {
+            pid,
             name: name(std::mem::offset_of!(OomKill, name))?,
             mapped_bytes: pages * procfs::page_size(),
             asker_pid: number(std::mem::offset_of!(OomKill, asker_pid))?,
@@ -145,5 +150,9 @@ mod tests {
             "the OOM killer chose hog (pid 7) when asker (pid 9) asked for memory"
         );
         assert_eq!(Victim::parse(&record[..20]), None);
+        for nobody in [0u32, HIGHEST_PID + 1] {
+            record[..4].copy_from_slice(&nobody.to_ne_bytes());
+            assert_eq!(Victim::parse(&record), None);
+        }
     }
 }

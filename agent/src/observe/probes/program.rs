@@ -211,6 +211,25 @@ impl Programs {
         self.attachment.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Has the kernel run a program of raw tracepoints on this thread, once, with these arguments. Whether the kernel can:
+    /// Linux 5.10 can.
+    pub(super) fn run_once(&self, name: &str, args: [u64; 12]) -> Result<bool, ProbeError> {
+        let mut attachment = self.lock();
+        let program = attachment.as_mut().and_then(|attachment| attachment.ebpf.program_mut(name));
+        let wrong = |e| ProbeError::program(name, &e);
+        let program: &mut RawTracePoint =
+            program.ok_or_else(|| ProbeError::lacks(name))?.try_into().map_err(wrong)?;
+        program.load().map_err(wrong)?;
+        let ran = program.test_run(RawTracePointRunOptions { args, cpu: None });
+        program.unload().map_err(wrong)?;
+        Ok(ran.is_ok())
+    }
+
+    /// Whether they are given typed pointers.
+    pub(super) fn are_typed(&self) -> bool {
+        self.kind == Kind::Btf
+    }
+
     /// Whether they are given records, which tell the number of the task that runs next, and not its process.
     pub(super) fn are_recorded(&self) -> bool {
         self.kind == Kind::Recorded

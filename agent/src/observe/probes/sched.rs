@@ -14,7 +14,7 @@ use nix::{
     sys::resource::{UsageWho, getrusage},
     unistd::gettid,
 };
-use ssts_agent_ebpf::shared::{BURNER_WORDS, LATENCY, WAIT_KINDS};
+use ssts_agent_ebpf::shared::{BURNER_WORDS, LATENCY, WAIT_KINDS, own};
 use ssts_proto::catalogue;
 
 use super::{
@@ -24,6 +24,7 @@ use super::{
     cpus,
     error::ProbeError,
     gains::Gains,
+    own_task,
     preemptions::{PreemptionReader, Taken},
     program::{Constants, Definition, Hook, Programs},
     tracefs::Tracefs,
@@ -97,6 +98,9 @@ pub(super) fn load(target: &Target) -> Result<Attached, ProbeError> {
             )));
         }
         let programs = source.programs.clone();
+        if !programs.are_recorded() {
+            own_task::look(&programs, &target.roots, &[own::PID, own::TGID, own::NAME])?;
+        }
         let shared = Shared {
             core_busy: Some(programs.share("CORES")?),
             burners: Some(burners),

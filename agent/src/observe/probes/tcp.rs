@@ -1,8 +1,11 @@
 //! Reads what the programs of `agent-ebpf/src/tcp.rs` count: connects, retransmits, round trips.
-#![expect(unsafe_code, reason = "says what may stand in a mapping")]
+#![expect(unsafe_code, reason = "says what may stand in a mapping; asks for what nix has no option for")]
 
 use std::{
+    io,
+    mem::MaybeUninit,
     net::{Ipv4Addr, TcpListener, TcpStream},
+    os::fd::AsRawFd as _,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -138,12 +141,13 @@ impl Tcp {
     }
 
     fn connect_once(&self) -> Result<Canary, ProbeError> {
-        let untestable = |error: std::io::Error| {
+        let untestable = |error: io::Error| {
             Ok(Canary::Untestable(format!("connecting over the loopback interface for a test: {error}")))
         };
         let burner = part(&self.counts, 0, self.cpus);
         let mut gains = Gains::since_now(connects(burner));
         let (accepted, ended) = (self.accepted(), totals(burner, |cpu| &cpu.rtt_at_end));
+        let mut round_trips = Gains::since_now(burner.iter().map(|cpu| &cpu.rtt_at_end));
         let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, 0)) {
             Ok(listener) => listener,
             Err(error) => return untestable(error),
@@ -159,6 +163,7 @@ impl Tcp {
             counted += gain;
             plausible |= bucket > 0 && LATENCY.lower_bound(bucket as usize) <= took;
         });
+        let round_trip_us = round_trip_us(&stream);
         drop(stream);
         if counted == 0 {
             return Err(ProbeError::Canary("a connect over the loopback interface was not seen".into()));
@@ -175,6 +180,17 @@ impl Tcp {
         }
         if self.has_rtt && !eventually(|| totals(burner, |cpu| &cpu.rtt_at_end) > ended) {
             return Err(ProbeError::Canary("a connection ended, and its round trip was not seen".into()));
+        }
+        if let (true, Ok(us)) = (self.has_rtt, round_trip_us) {
+            let mut is_known = false;
+            round_trips.take(burner.iter().map(|cpu| &cpu.rtt_at_end), |bucket, _| {
+                is_known |= counts_us(bucket, us);
+            });
+            if !is_known {
+                return Err(ProbeError::Canary(format!(
+                    "a connection ended whose round trip was {us} µs, and was counted with another one"
+                )));
+            }
         }
         Ok(Canary::Working)
     }
@@ -264,6 +280,28 @@ fn totals(counts: &[SharedTcp], of: fn(&SharedTcp) -> &SharedCounts) -> u64 {
     counts.iter().map(|cpu| of(cpu).total.load(Relaxed)).sum()
 }
 
+/// Whether the bucket counts round trips of so many µs: the kernel tells whole ones.
+fn counts_us(bucket: u32, us: u32) -> bool {
+    let ns = u64::from(us) * 1_000;
+    (LATENCY.index(ns)..=LATENCY.index(ns + 999)).contains(&(bucket as usize))
+}
+
+/// The smoothed round trip of a connection, as tcp(7) tells it.
+fn round_trip_us(stream: &TcpStream) -> io::Result<u32> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes to `info`, and how many to `len`; both outlive the call.
+    let outcome = unsafe {
+        let (level, option) = (libc::IPPROTO_TCP, libc::TCP_INFO);
+        libc::getsockopt(stream.as_raw_fd(), level, option, info.as_mut_ptr().cast(), &raw mut len)
+    };
+    if outcome < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: plain numbers, zero where the kernel wrote nothing.
+    Ok(unsafe { info.assume_init() }.tcpi_rtt)
+}
+
 /// Whether it comes true before long.
 pub(super) fn eventually(happened: impl Fn() -> bool) -> bool {
     let begin = Instant::now();
@@ -288,8 +326,9 @@ fn typed_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
     }
     Ok(vec![
         ("SOCK_PROTOCOL", types.member("sock", "sk_protocol")?),
-        ("TCP_SRTT", types.member("tcp_sock", "srtt_us")?),
-        ("SKB_SEGMENTS", types.member("sk_buff", "cb")? + types.member("tcp_skb_cb", "tcp_gso_segs")?),
+        ("TCP_SRTT", types.number("tcp_sock", "srtt_us", 4)?),
+        // Not tested: nothing is sent again just so.
+        ("SKB_SEGMENTS", types.member("sk_buff", "cb")? + types.number("tcp_skb_cb", "tcp_gso_segs", 2)?),
     ])
 }
 
@@ -307,4 +346,22 @@ fn recorded_constants(tracefs: &Tracefs) -> Result<Constants, ProbeError> {
         tracefs.format("tcp/tcp_retransmit_skb", |format| format.offset("skaddr", 8))?,
     ));
     Ok(constants)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_trip_counts_in_the_buckets_of_its_microsecond_alone() {
+        for us in [1, 7, 23, 400, 20_000] {
+            let eighths = u64::from(us) * 8..u64::from(us) * 8 + 8;
+            assert!(
+                eighths.clone().all(|eighths| counts_us(LATENCY.index(eighths * 125) as u32, us)),
+                "{us}"
+            );
+            // What stands beside it in the kernel: tcp_sock.mdev_us is a quarter of the first one.
+            assert!(!counts_us(LATENCY.index(eighths.start / 4 * 125) as u32, us), "{us}");
+        }
+    }
 }

@@ -28,6 +28,7 @@ mod memory_stories;
 mod sched_stories;
 mod tcp_stories;
 mod wrong_kernel;
+mod wrong_offsets;
 
 use super::{block::read_directly, *};
 use crate::observe::{frame::Frame, schema::Schema};

@@ -55,6 +55,12 @@ impl Tracefs {
         Format::parse(&text).and_then(|format| ask(&format)).map_err(|e| wrong(e.to_string()))
     }
 
+    /// What one of the files of an event holds.
+    #[cfg(test)]
+    pub(super) fn text(&self, event: &str, file: &str) -> io::Result<String> {
+        self.read(event, file)
+    }
+
     fn read(&self, event: &str, file: &str) -> io::Result<String> {
         let path = Path::new("events").join(event).join(file);
         let fd = openat(&self.root, &path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;

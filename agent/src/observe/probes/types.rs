@@ -38,7 +38,7 @@ impl KernelTypes {
         }
     }
 
-    /// How many bytes into struct `name` the member stands, and its size in bits where it is a plain number.
+    /// How many bytes into struct `name` the member stands.
     pub(super) fn member(&self, name: &str, member: &str) -> Result<u32, ProbeError> {
         self.find_member(name, member)?.ok_or_else(|| missing(format!("{name}.{member}")))
     }
@@ -53,6 +53,41 @@ impl KernelTypes {
             return Err(missing(format!("struct {name}")));
         };
         Ok(self.bits_to(found, member).map(|bits| bits / 8))
+    }
+
+    /// As [`Self::member`], of one that is a number of so many bytes.
+    pub(super) fn number(&self, name: &str, member: &str, size: usize) -> Result<u32, ProbeError> {
+        let offset = self.member(name, member)?;
+        let types = self.named(name)?;
+        let found = types.iter().find_map(|ty| match ty {
+            Type::Struct(found) => self.number_in(found, member),
+            _ => None,
+        });
+        if found == Some(size) {
+            Ok(offset)
+        } else {
+            Err(missing(format!("{name}.{member} of {size} bytes")))
+        }
+    }
+
+    /// The size of a member that is a number, by its name; searched for in unnamed structs and unions inside too.
+    fn number_in(&self, within: &Struct, name: &str) -> Option<usize> {
+        within.members.iter().find_map(|member| match self.btf.resolve_name(member).ok()?.as_str() {
+            found if found == name => self.size_of_number(self.target(member)?),
+            "" => match self.target(member)? {
+                Type::Struct(inner) | Type::Union(inner) => self.number_in(&inner, name),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
+    fn size_of_number(&self, ty: Type) -> Option<usize> {
+        match ty {
+            Type::Typedef(named) => self.size_of_number(self.target(&named)?),
+            Type::Int(number) => Some(number.size()),
+            _ => None,
+        }
     }
 
     /// Whether this kernel knows the tracepoint.
@@ -170,6 +205,12 @@ mod tests {
         };
         assert_eq!(types.member("list_head", "prev").unwrap(), 8);
         assert_eq!(types.member("gendisk", "first_minor").unwrap(), 4);
+        assert_eq!(types.number("gendisk", "first_minor", 4).unwrap(), 4);
+        let error = types.number("gendisk", "first_minor", 8).unwrap_err();
+        assert_eq!(error.to_string(), "this kernel's types have no gendisk.first_minor of 8 bytes");
+        // Through a typedef; and what is no number.
+        types.number("tcp_skb_cb", "tcp_gso_segs", 2).unwrap();
+        assert!(types.number("list_head", "prev", 8).is_err());
         // Inside an unnamed union.
         assert!(types.member("request", "queuelist").unwrap() > types.member("request", "q").unwrap());
         assert!(types.find_member("request", "no_such_member").unwrap().is_none());

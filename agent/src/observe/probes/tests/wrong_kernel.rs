@@ -5,7 +5,7 @@ use std::{os::unix::fs::symlink, path::Path};
 use super::*;
 
 /// A sysfs with what probes need, but for the kernel's types.
-fn sysfs() -> tempfile::TempDir {
+pub(super) fn sysfs() -> tempfile::TempDir {
     let sys = tempfile::tempdir().unwrap();
     for below in ["devices", "block", "dev"] {
         symlink(Path::new("/sys").join(below), sys.path().join(below)).unwrap();
@@ -19,8 +19,9 @@ fn u32_at(types: &[u8], at: usize) -> u32 {
     u32::from_ne_bytes(types[at..at + 4].try_into().unwrap())
 }
 
-/// The kernel's types with some members of a struct moved by so many bytes: Documentation/bpf/btf.rst.
-fn moved(name: &str, members: &[&str], by: i32) -> Vec<u8> {
+/// The kernel's types with some members of a struct moved by so many bytes: Documentation/bpf/btf.rst. Without a name: of all
+/// unnamed structs and unions that have one.
+pub(super) fn moved(name: &str, members: &[&str], by: i32) -> Vec<u8> {
     let mut types = fs::read("/sys/kernel/btf/vmlinux").unwrap();
     let header = u32_at(&types, 4) as usize;
     let [begin, len, strings] = [8, 12, 16].map(|at| u32_at(&types, at) as usize);
@@ -42,7 +43,7 @@ fn moved(name: &str, members: &[&str], by: i32) -> Vec<u8> {
             6 | 13 => 8 * count,
             _ => 0,
         };
-        if kind == 4 && is_called(&types, at, name) {
+        if (kind == 4 || kind == 5 && name.is_empty()) && is_called(&types, at, name) {
             for member in (0..count).map(|index| at + 12 + 12 * index) {
                 if members.iter().any(|name| is_called(&types, member, name)) {
                     let bits = u32_at(&types, member + 8).checked_add_signed(8 * by).unwrap();
@@ -53,11 +54,11 @@ fn moved(name: &str, members: &[&str], by: i32) -> Vec<u8> {
         }
         at += 12 + of_each;
     }
-    assert_eq!(found, members.len(), "{name} {members:?}");
+    assert!(found == members.len() || name.is_empty() && found > 0, "{name} {members:?}");
     types
 }
 
-fn status_of(probe: &str, roots: &HostRoots, hooks: HookChoice) -> v1::ProbeStatus {
+pub(super) fn status_of(probe: &str, roots: &HostRoots, hooks: HookChoice) -> v1::ProbeStatus {
     let probes = load(roots, &ProbeSettings { hooks, ..ProbeSettings::default() });
     probes.statuses.snapshot().into_iter().find(|status| status.name == probe).unwrap()
 }
