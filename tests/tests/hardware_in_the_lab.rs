@@ -18,11 +18,14 @@ clock 2000000
 ctl() { "$SSTSCTL" --host unix:/run/s.sock "$@"; }
 "$SSTSD" serve --state-dir /tmp/state --listen unix:/run/s.sock 2>/tmp/log &
 DAEMON=$!
-until ctl status >/dev/null 2>&1; do sleep 0.1; done
+# Until a command succeeds: emulated, it takes its time.
+until_so() { for ((i = 0; i < 300; i++)); do "$@" >/dev/null 2>&1 && return; sleep 0.1; done; return 1; }
+running() { ctl --output json status | grep -q '"running"'; }
+until_so ctl status || exit 98
 begin() {
   ctl --output json burn cpu --load 10 --tolerance 100 --duration "$1" >/tmp/result &
   RUN=$!
-  until ctl --output json status | grep -q '"running"'; do sleep 0.1; done
+  until_so running || exit 97
   sleep 1
 }
 ended() { wait $RUN; local status=$?; cat /tmp/result; return $status; }
