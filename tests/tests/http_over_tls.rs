@@ -2,7 +2,7 @@
 #![expect(clippy::panic, reason = "a story fails by panicking")]
 
 use serde_json::Value;
-use ssts_tests::{Certificate, Ctl, Daemon, Ground, Service, tools, tolerance_of};
+use ssts_tests::{Certificate, Ctl, Daemon, Ground, Service, tolerance_of, tools};
 
 /// A service behind TLS, and a daemon that may load it.
 struct Behind {

@@ -29,7 +29,7 @@ pub(super) fn look(programs: &Programs, roots: &HostRoots, parts: &[u32]) -> Res
         let (least, most) = pages(roots).map_or((0, u64::MAX), |pages| (pages, pages));
         let mut arguments = [0; 12];
         arguments[..4].copy_from_slice(&[first, second, least, most]);
-        if !programs.run_once(PROGRAM, arguments)? {
+        if !programs.run_apart(PROGRAM, arguments)? {
             tracing::debug!("this kernel runs no program on demand: members of tasks are not tested");
             return Ok(());
         }

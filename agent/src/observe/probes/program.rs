@@ -211,9 +211,9 @@ impl Programs {
         self.attachment.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the kernel run a program of raw tracepoints on this thread, once, with these arguments. Whether the kernel can:
-    /// Linux 5.10 can.
-    pub(super) fn run_once(&self, name: &str, args: [u64; 12]) -> Result<bool, ProbeError> {
+    /// Loads a program of raw tracepoints that is attached nowhere, has the kernel run it on this thread, once, with these
+    /// arguments, and unloads it. Whether the kernel can: Linux 5.10 can.
+    pub(super) fn run_apart(&self, name: &str, args: [u64; 12]) -> Result<bool, ProbeError> {
         let mut attachment = self.lock();
         let program = attachment.as_mut().and_then(|attachment| attachment.ebpf.program_mut(name));
         let wrong = |e| ProbeError::program(name, &e);
@@ -285,7 +285,7 @@ impl Programs {
         map.ok_or_else(|| ProbeError::lacks(name))?.try_into().map_err(|_| ProbeError::lacks(name))
     }
 
-    /// Runs the program of a raw tracepoint once, at no event, with arguments that nobody passed. Linux 5.10.
+    /// Runs an attached program of a raw tracepoint once, at no event, with arguments that nobody passed. Linux 5.10.
     pub(super) fn run_once(&self, program: &str, arguments: &[u64]) -> Result<(), ProbeError> {
         let wrong = |e| ProbeError::program(program, &e);
         let attachment = self.lock();
