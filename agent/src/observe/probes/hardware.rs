@@ -305,8 +305,11 @@ fn typed_constants(types: &KernelTypes) -> Result<Constants, ProbeError> {
     Ok(constants)
 }
 
+/// The constant of a program, and the field of a record that it is the offset of, with its size in bytes.
+type RecordField = (&'static str, &'static str, u32);
+
 fn recorded_constants(tracefs: &Tracefs) -> Result<Constants, ProbeError> {
-    let fields: [(&str, &[(&'static str, &str, u32)]); 5] = [
+    let fields: [(&str, &[RecordField]); 5] = [
         ("mce/mce_record", &[("MCE_RECORD_STATUS", "status", 8)]),
         ("ras/mc_event", &[("MC_ERROR_TYPE", "error_type", 4), ("MC_ERROR_COUNT", "error_count", 2)]),
         ("ras/aer_event", &[("AER_SEVERITY", "severity", 1)]),
