@@ -22,11 +22,21 @@ DAEMON=$!
 until_so() { for ((i = 0; i < 300; i++)); do "$@" >/dev/null 2>&1 && return; sleep 0.1; done; return 1; }
 running() { ctl --output json status | grep -q '"running"'; }
 until_so ctl status || exit 98
+# A guard that has tripped keeps further runs off until that is over.
 begin() {
-  ctl --output json burn cpu --load 10 --tolerance 100 --duration "$1" >/tmp/result &
-  RUN=$!
-  until_so running || exit 97
-  sleep 1
+  local tries
+  for ((tries = 0; tries < 30; tries++)); do
+    ctl --output json burn cpu --load 10 --tolerance 100 --duration "$1" >/tmp/result 2>/tmp/refused &
+    RUN=$!
+    while kill -0 $RUN 2>/dev/null; do
+      running && { sleep 1; return; }
+      sleep 0.1
+    done
+    wait $RUN
+    sleep 1
+  done
+  cat /tmp/refused
+  exit 97
 }
 ended() { wait $RUN; local status=$?; cat /tmp/result; return $status; }
 

@@ -1,7 +1,7 @@
 //! A rate that was not kept fails the run, says by how much and what held it up; and passes where that much may be undone.
 
 use serde_json::Value;
-use ssts_tests::{Ctl, Daemon, Ground, Machine, OPEN_SINK, Service, TwoHosts, disk_throttle, note, possible};
+use ssts_tests::{Ctl, Daemon, Ground, OPEN_SINK, Service, TwoHosts, disk_throttle, note, possible};
 
 /// The burner of a run that missed its rate; the reason must tell these. With a tolerance of everything the same passes.
 fn assert_missed(burn: impl Fn(&str) -> Ctl, told: &[&str]) -> Value {
@@ -22,8 +22,7 @@ fn assert_missed(burn: impl Fn(&str) -> Ctl, told: &[&str]) -> Value {
 
 #[test]
 fn by_a_disk_that_the_kernel_throttles() {
-    let _machine = Machine::exclusive();
-    let ground = Ground::new();
+    let ground = Ground::alone();
     let throttle = disk_throttle(ground.disk(), 20);
     possible(throttle.is_some(), "no cgroup may be made here that throttles a disk");
     let Some(throttle) = throttle else { return };
