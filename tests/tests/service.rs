@@ -36,8 +36,9 @@ fn drop_in(root: &Path, name: &str, text: &str) {
     fs::write(folder.join(name), text).expect("the layer takes it");
 }
 
+/// Without a store: the machine has the home of who tests, and a history may be there.
 fn sstsctl(machine: &Booted, line: &str) -> Said {
-    machine.run(&format!("sstsctl --output json {line}"))
+    machine.run(&format!("sstsctl --output json --store none {line}"))
 }
 
 /// Starts a run that burns a core and a disk for minutes; gives its processes when they burn.

@@ -77,7 +77,7 @@ fn the_unit_does_the_main_job_in_full_on_pure_cgroup_v2() {
         let works = all.iter().any(|one| one["name"] == name && one["state"] == "works");
         assert!(works, "{name}: {check:#}");
     }
-    assert_eq!(passed("status").text.trim(), "idle; all 6 probes work");
+    assert_eq!(passed("status").text.trim(), "idle; all 7 probes work");
 
     // Runs have the memory controller, beside the daemon and not below it.
     assert_eq!(passed("controllers").text.trim(), "memory");
